@@ -1,0 +1,71 @@
+#include "base/dtype.h"
+
+static const struct { const char *name; unsigned nbits; } types[MOE_N_DTYPES] = {
+	[MOE_BOOL] = {"BOOL", 8}, [MOE_F4] = {"F4", 4}, [MOE_F6_E2M3] = {"F6_E2M3", 6}, [MOE_F6_E3M2] = {"F6_E3M2", 6},
+	[MOE_U8] = {"U8", 8}, [MOE_I8] = {"I8", 8}, [MOE_F8_E5M2] = {"F8_E5M2", 8}, [MOE_F8_E4M3] = {"F8_E4M3", 8},
+	[MOE_F8_E8M0] = {"F8_E8M0", 8}, [MOE_F8_E4M3FNUZ] = {"F8_E4M3FNUZ", 8}, [MOE_F8_E5M2FNUZ] = {"F8_E5M2FNUZ", 8},
+	[MOE_I16] = {"I16", 16}, [MOE_U16] = {"U16", 16}, [MOE_F16] = {"F16", 16}, [MOE_BF16] = {"BF16", 16},
+	[MOE_I32] = {"I32", 32}, [MOE_U32] = {"U32", 32}, [MOE_F32] = {"F32", 32}, [MOE_C64] = {"C64", 64},
+	[MOE_F64] = {"F64", 64}, [MOE_I64] = {"I64", 64}, [MOE_U64] = {"U64", 64},
+};
+
+const char *moe_dtype_name(enum moe_dtype t) { return types[t].name; }
+unsigned moe_dtype_nbits(enum moe_dtype t) { return types[t].nbits; }
+
+enum moe_dtype moe_dtype_find(const char *name, size_t n)
+{
+	for (int t = 0; t < MOE_N_DTYPES; t++)
+		if (strlen(types[t].name) == n && !memcmp(types[t].name, name, n))
+			return (enum moe_dtype)t;
+	return MOE_N_DTYPES;
+}
+
+float moe_f32_from_f16(uint16_t h)
+{
+	uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 0x3ff, u;
+	float f;
+
+	if (exponent == 31) {
+		u = sign | 0x7f800000 | fraction << 13;
+	} else if (exponent) {
+		u = sign | (exponent + 112) << 23 | fraction << 13;
+	} else {                /* zero or subnormal: fraction × 2^-24 is exact */
+		f = (float)fraction * 0x1p-24f;
+		return sign ? -f : f;
+	}
+	memcpy(&f, &u, sizeof f);
+	return f;
+}
+
+int moe_widen(float *to, const void *from, size_t n, enum moe_dtype t)
+{
+	const uint8_t *p = from;
+	uint16_t h;
+	double d;
+
+	switch (t) {
+	case MOE_F32:
+		memcpy(to, p, n * 4);
+		return 1;
+	case MOE_BF16:
+		for (size_t i = 0; i < n; i++) {
+			memcpy(&h, p + 2 * i, 2);
+			to[i] = moe_f32_from_bf16(h);
+		}
+		return 1;
+	case MOE_F16:
+		for (size_t i = 0; i < n; i++) {
+			memcpy(&h, p + 2 * i, 2);
+			to[i] = moe_f32_from_f16(h);
+		}
+		return 1;
+	case MOE_F64:
+		for (size_t i = 0; i < n; i++) {
+			memcpy(&d, p + 8 * i, 8);
+			to[i] = (float)d;
+		}
+		return 1;
+	default:
+		return 0;
+	}
+}

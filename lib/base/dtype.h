@@ -1,0 +1,36 @@
+/* Element types, under the names that safetensors gives them. */
+#ifndef MOE_BASE_DTYPE_H
+#define MOE_BASE_DTYPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum moe_dtype {
+	MOE_BOOL, MOE_F4, MOE_F6_E2M3, MOE_F6_E3M2, MOE_U8, MOE_I8, MOE_F8_E5M2, MOE_F8_E4M3, MOE_F8_E8M0, MOE_F8_E4M3FNUZ,
+	MOE_F8_E5M2FNUZ, MOE_I16, MOE_U16, MOE_F16, MOE_BF16, MOE_I32, MOE_U32, MOE_F32, MOE_C64, MOE_F64, MOE_I64, MOE_U64,
+	MOE_N_DTYPES,
+};
+
+const char *moe_dtype_name(enum moe_dtype t);
+unsigned moe_dtype_nbits(enum moe_dtype t);
+
+/* The type of that name (n bytes, not terminated), or MOE_N_DTYPES. */
+enum moe_dtype moe_dtype_find(const char *name, size_t n);
+
+static inline float moe_f32_from_bf16(uint16_t h)
+{
+	uint32_t u = (uint32_t)h << 16;
+	float f;
+
+	memcpy(&f, &u, sizeof f);
+	return f;
+}
+
+/* IEEE binary16 to binary32, exact for every input. */
+float moe_f32_from_f16(uint16_t h);
+
+/* Widens n elements of a float type (F32, F16, BF16, F64) to f32; false for other types. `from` may be unaligned. */
+int moe_widen(float *to, const void *from, size_t n, enum moe_dtype t);
+
+#endif

@@ -1,0 +1,152 @@
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+enum { ALIGN = 64, LEAST_BLOCK = 64 << 10 };
+
+struct moe_arena_block {
+	struct moe_arena_block *next;
+	size_t nbytes;          /* payload behind the header */
+};
+
+static_assert(sizeof(struct moe_arena_block) <= ALIGN, "the block header fits before the first aligned payload");
+
+static void *aligned(size_t nbytes)
+{
+	void *p;
+
+	return posix_memalign(&p, ALIGN, moe_max(nbytes, 1)) ? NULL : p;
+}
+
+void *moe_calloc(size_t n, size_t size)
+{
+	uint64_t nbytes;
+	void *p;
+
+	if (!moe_mul(n, size, &nbytes) || nbytes > PTRDIFF_MAX || !(p = aligned(nbytes)))
+		return NULL;
+	return memset(p, 0, nbytes);
+}
+
+enum moe_err moe_grow(void *p, size_t *cap, size_t need, size_t size, struct moe_diag *d)
+{
+	uint64_t nbytes;
+	void *old, *grown;
+	size_t want = moe_max(need, *cap * 2);
+
+	if (need <= *cap)
+		return MOE_OK;
+	memcpy(&old, p, sizeof old);
+	if (!moe_mul(want, size, &nbytes) || nbytes > PTRDIFF_MAX || !(grown = realloc(old, nbytes)))
+		return moe_fail(d, MOE_ENOMEM, "out of memory: %zu elements of %zu bytes", want, size);
+	memcpy(p, &grown, sizeof grown);
+	*cap = want;
+	return MOE_OK;
+}
+
+char *moe_strdup(const char *s)
+{
+	size_t n = strlen(s) + 1;
+	char *copy = malloc(n);
+
+	return copy ? memcpy(copy, s, n) : NULL;
+}
+
+static void *payload(struct moe_arena_block *b) { return (char *)b + ALIGN; }
+
+/* Makes a block with room for nbytes the current one: the next kept block if it is large enough, else a new one. */
+static bool next_block(struct moe_arena *a, size_t nbytes)
+{
+	struct moe_arena_block *b = a->now ? a->now->next : a->first;
+
+	if (!b || b->nbytes < nbytes) {
+		size_t room = moe_max(moe_max(nbytes, LEAST_BLOCK), a->now ? 2 * a->now->nbytes : 0);
+		struct moe_arena_block *fresh = aligned(ALIGN + room);
+		if (!fresh)
+			return false;
+		fresh->next = b;
+		fresh->nbytes = room;
+		if (a->now)
+			a->now->next = fresh;
+		else
+			a->first = fresh;
+		b = fresh;
+	}
+	a->now = b;
+	a->used = 0;
+	return true;
+}
+
+void *moe_arena_get(struct moe_arena *a, size_t n, size_t size)
+{
+	uint64_t nbytes;
+	char *p;
+
+	if (!moe_mul(n, size, &nbytes) || nbytes > PTRDIFF_MAX / 4)
+		return NULL;
+	nbytes = moe_round_up(moe_max(nbytes, 1), ALIGN);
+	if ((!a->now || a->now->nbytes - a->used < nbytes) && !next_block(a, nbytes))
+		return NULL;
+	p = (char *)payload(a->now) + a->used;
+	a->used += nbytes;
+	return p;
+}
+
+void *moe_arena_zero(struct moe_arena *a, size_t n, size_t size)
+{
+	void *p = moe_arena_get(a, n, size);
+
+	return p ? memset(p, 0, n * size) : NULL;
+}
+
+char *moe_arena_string(struct moe_arena *a, const char *s, size_t n)
+{
+	char *p = n < SIZE_MAX ? moe_arena_get(a, n + 1, 1) : NULL;
+
+	if (p) {
+		memcpy(p, s, n);
+		p[n] = 0;
+	}
+	return p;
+}
+
+char *moe_arena_printf(struct moe_arena *a, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+	char *p;
+
+	va_start(ap, fmt);
+	n = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	if (n < 0 || !(p = moe_arena_get(a, (size_t)n + 1, 1)))
+		return NULL;
+	va_start(ap, fmt);
+	vsnprintf(p, (size_t)n + 1, fmt, ap);
+	va_end(ap);
+	return p;
+}
+
+void moe_arena_reset(struct moe_arena *a)
+{
+	a->now = NULL;
+	a->used = 0;
+}
+
+void moe_arena_free(struct moe_arena *a)
+{
+	struct moe_arena_block *b, *next;
+
+	for (b = a->first; b; b = next) {
+		next = b->next;
+		free(b);
+	}
+	*a = (struct moe_arena){0};
+}

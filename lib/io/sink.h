@@ -1,0 +1,26 @@
+/* Byte sinks: a descriptor, or a file that appears under its name only when it is complete. */
+#ifndef MOE_IO_SINK_H
+#define MOE_IO_SINK_H
+
+#include <stddef.h>
+#include <sys/uio.h>
+
+#include "base/err.h"
+
+/* Writes all of iov (which it changes); retries short writes and EINTR. */
+enum moe_err moe_write_all(int fd, struct iovec *iov, int n, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* A file being replaced: a temporary beside it, then fsync and rename. */
+struct moe_sink;
+
+/* Opens the temporary. "-" is standard output, written straight. */
+enum moe_err moe_sink_open(struct moe_sink **out, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
+int moe_sink_descriptor(const struct moe_sink *s);
+
+/* Makes the file appear (fsync, rename, fsync of the directory) and frees the sink, whatever it returns. */
+enum moe_err moe_sink_commit(struct moe_sink *s, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Removes the temporary; the old file stays. NULL is fine. */
+void moe_sink_abandon(struct moe_sink *s);
+
+#endif
