@@ -1,0 +1,226 @@
+#include "format/checkpoint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "format/json.h"
+#include "io/map.h"
+#include "io/source.h"
+
+enum { INDEX_LIMIT = 100000000, MAX_SHARDS = 4096 };
+
+struct shard {
+	char *name;
+	struct moe_map *map;
+	struct moe_header header;
+};
+
+struct moe_checkpoint {
+	struct shard *shard;
+	size_t n_shards, shard_cap;
+	const struct moe_tensor **tensor;       /* sorted by name */
+	size_t n_tensors;
+};
+
+static enum moe_err open_shard(struct moe_checkpoint *c, const char *directory, const char *name, struct moe_diag *d)
+{
+	struct shard *s;
+	char *path;
+	enum moe_err err;
+
+	MOE_TRY(moe_grow(&c->shard, &c->shard_cap, c->n_shards + 1, sizeof *c->shard, d));
+	s = &c->shard[c->n_shards];
+	*s = (struct shard){.name = moe_strdup(name)};
+	if (!s->name || asprintf(&path, "%s/%s", directory, name) < 0) {
+		free(s->name);
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	}
+	c->n_shards++;
+	err = moe_map_open(&s->map, path, d);
+	if (!err)
+		err = moe_safetensors_parse(&s->header, s->map->bytes, s->map->nbytes, d);
+	if (err)
+		moe_diag_path(d, path);
+	free(path);
+	return err;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp((*(const struct moe_tensor *const *)a)->name, (*(const struct moe_tensor *const *)b)->name);
+}
+
+/* Joins the shards' tensors into one sorted list. */
+static enum moe_err index_tensors(struct moe_checkpoint *c, struct moe_diag *d)
+{
+	size_t n = 0;
+
+	for (size_t s = 0; s < c->n_shards; s++)
+		n += c->shard[s].header.n_tensors;
+	c->tensor = malloc((n + 1) * sizeof *c->tensor);
+	if (!c->tensor)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (size_t s = 0; s < c->n_shards; s++)
+		for (size_t i = 0; i < c->shard[s].header.n_tensors; i++)
+			c->tensor[c->n_tensors++] = &c->shard[s].header.tensor[i];
+	qsort(c->tensor, n, sizeof *c->tensor, by_name);
+	for (size_t i = 1; i < n; i++)
+		if (!by_name(&c->tensor[i - 1], &c->tensor[i]))
+			return moe_fail(d, MOE_EINPUT, "tensor \"%s\" stands in two shards", c->tensor[i]->name);
+	return MOE_OK;
+}
+
+static bool safe_name(const char *name) { return *name && *name != '.' && !strchr(name, '/'); }
+
+static struct shard *find_shard(struct moe_checkpoint *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_shards; i++)
+		if (!strcmp(c->shard[i].name, name))
+			return &c->shard[i];
+	return NULL;
+}
+
+/* Reads weight_map: opens each shard once. Tensors are matched after all shards are open. */
+static enum moe_err read_map(struct moe_checkpoint *c, struct moe_json *j, const char *directory)
+{
+	char name[256];
+
+	MOE_TRY(moe_json_enter(j, '{'));
+	while (moe_json_key(j)) {
+		MOE_TRY(moe_json_string(j));
+		if (j->nstr >= sizeof name)
+			return moe_json_fail(j, "the name of a shard is longer than 255 bytes");
+		moe_json_decode(j, name);
+		if (!safe_name(name))
+			return moe_json_fail(j, "the name of a shard must be a plain file name");
+		if (find_shard(c, name))
+			continue;
+		if (c->n_shards == MAX_SHARDS)
+			return moe_json_fail(j, "more than 4096 shards");
+		MOE_TRY(open_shard(c, directory, name, j->diag));
+	}
+	return j->err;
+}
+
+/* Every entry of the index must be in the shard it names. */
+static enum moe_err check_map(struct moe_checkpoint *c, struct moe_json *j, size_t *n)
+{
+	MOE_TRY(moe_json_enter(j, '{'));
+	while (moe_json_key(j)) {
+		char *name = malloc(j->nstr + 1), file[256];
+		const struct moe_tensor *t;
+		if (!name)
+			return moe_fail(j->diag, MOE_ENOMEM, "out of memory");
+		moe_json_decode(j, name);
+		t = moe_checkpoint_find(c, name, NULL);
+		if (!t)
+			moe_fail(j->diag, MOE_EINPUT, "tensor \"%s\" is in no shard", name);
+		free(name);
+		if (!t)
+			return MOE_EINPUT;
+		MOE_TRY(moe_json_string(j));
+		moe_json_decode(j, file);       /* its length was checked by read_map */
+		const struct moe_header *h = &find_shard(c, file)->header;
+		if (t < h->tensor || t >= h->tensor + h->n_tensors)
+			return moe_fail(j->diag, MOE_EINPUT, "tensor \"%s\" is not in %s, where the index says", t->name, file);
+		++*n;
+	}
+	return j->err;
+}
+
+/* Runs `read_map` or `check_map` on the weight_map of the index. */
+static enum moe_err walk_index(struct moe_checkpoint *c, const char *json, size_t n, const char *directory, size_t *n_checked, struct moe_diag *d)
+{
+	struct moe_json j;
+	bool found = false;
+
+	moe_json_init(&j, json, n, d);
+	MOE_TRY(moe_json_enter(&j, '{'));
+	while (moe_json_key(&j)) {
+		if (!moe_json_is(&j, "weight_map")) {
+			MOE_TRY(moe_json_skip(&j));
+			continue;
+		}
+		found = true;
+		MOE_TRY(n_checked ? check_map(c, &j, n_checked) : read_map(c, &j, directory));
+	}
+	MOE_TRY(j.err);
+	MOE_TRY(moe_json_finish(&j));
+	return found ? MOE_OK : moe_fail(d, MOE_EINPUT, "no weight_map");
+}
+
+static enum moe_err open_sharded(struct moe_checkpoint *c, const char *directory, const char *index, struct moe_diag *d)
+{
+	char *json;
+	size_t n, n_checked = 0;
+	enum moe_err err;
+
+	MOE_TRY(moe_read_file(index, INDEX_LIMIT, &json, &n, d));
+	err = walk_index(c, json, n, directory, NULL, d);
+	if (!err)
+		err = index_tensors(c, d);
+	if (!err)
+		err = walk_index(c, json, n, directory, &n_checked, d);
+	if (!err && n_checked != c->n_tensors)
+		err = moe_fail(d, MOE_EINPUT, "the index lists %zu tensors, the shards hold %zu", n_checked, c->n_tensors);
+	if (err)
+		moe_diag_path(d, index);
+	free(json);
+	return err;
+}
+
+enum moe_err moe_checkpoint_open(struct moe_checkpoint **out, const char *directory, struct moe_diag *d)
+{
+	struct moe_checkpoint *c = calloc(1, sizeof *c);
+	char *single = NULL, *index = NULL;
+	enum moe_err err;
+
+	if (!c || asprintf(&single, "%s/model.safetensors", directory) < 0 || asprintf(&index, "%s/model.safetensors.index.json", directory) < 0) {
+		err = moe_fail(d, MOE_ENOMEM, "out of memory");
+	} else if (!access(single, F_OK)) {
+		err = open_shard(c, directory, "model.safetensors", d);
+		if (!err && (err = index_tensors(c, d)))
+			moe_diag_path(d, single);
+	} else if (!access(index, F_OK)) {
+		err = open_sharded(c, directory, index, d);
+	} else {
+		moe_fail(d, MOE_EIO, "no weights: neither model.safetensors nor model.safetensors.index.json is there");
+		err = moe_diag_path(d, directory);
+	}
+	free(single);
+	free(index);
+	if (err)
+		moe_checkpoint_close(c);
+	else
+		*out = c;
+	return err;
+}
+
+void moe_checkpoint_close(struct moe_checkpoint *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->n_shards; i++) {
+		moe_header_free(&c->shard[i].header);
+		moe_map_close(c->shard[i].map);
+		free(c->shard[i].name);
+	}
+	free(c->shard);
+	free(c->tensor);
+	free(c);
+}
+
+size_t moe_checkpoint_count(const struct moe_checkpoint *c) { return c->n_tensors; }
+const struct moe_tensor *moe_checkpoint_get(const struct moe_checkpoint *c, size_t i) { return c->tensor[i]; }
+
+const struct moe_tensor *moe_checkpoint_find(const struct moe_checkpoint *c, const char *name, size_t *index)
+{
+	struct moe_tensor key = {.name = name};
+	const struct moe_tensor *k = &key, **hit = bsearch(&k, c->tensor, c->n_tensors, sizeof *c->tensor, by_name);
+
+	if (hit && index)
+		*index = (size_t)(hit - c->tensor);
+	return hit ? *hit : NULL;
+}

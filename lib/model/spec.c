@@ -1,0 +1,566 @@
+#include "model/spec.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/source.h"
+#include "model/spec_priv.h"
+
+enum { FILE_LIMIT = 16 << 20, N_DOCS = 3 };
+
+/* The model's own JSON files, by the word before the colon in "@word:key". */
+struct docs {
+	const char *directory;
+	struct { const char *word, *file; json_t *json; } doc[N_DOCS];
+};
+
+static enum moe_err load_json(json_t **out, const char *path, struct moe_diag *d)
+{
+	json_error_t e;
+	char *text;
+	size_t n;
+
+	MOE_TRY(moe_read_file(path, FILE_LIMIT, &text, &n, d));
+	*out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
+	free(text);
+	if (!*out || !json_is_object(*out)) {
+		if (*out)
+			moe_fail(d, MOE_EINPUT, "JSON: expected an object");
+		else
+			moe_fail_at(d, MOE_EINPUT, (uint64_t)(e.position < 0 ? 0 : e.position), "JSON: line %d: %s", e.line, e.text);
+		json_decref(*out);
+		*out = NULL;
+		return moe_diag_path(d, path);
+	}
+	return MOE_OK;
+}
+
+static enum moe_err load_docs(struct docs *docs, const char *directory, struct moe_diag *d)
+{
+	*docs = (struct docs){directory, {{"config", "config.json", NULL}, {"generation_config", "generation_config.json", NULL},
+					  {"preprocessor_config", "preprocessor_config.json", NULL}}};
+	for (int i = 0; i < N_DOCS; i++) {
+		char *path;
+		enum moe_err err = MOE_OK;
+		if (asprintf(&path, "%s/%s", directory, docs->doc[i].file) < 0)
+			return moe_fail(d, MOE_ENOMEM, "out of memory");
+		if (i == 0 || !access(path, F_OK))
+			err = load_json(&docs->doc[i].json, path, d);
+		free(path);
+		MOE_TRY(err);
+	}
+	return MOE_OK;
+}
+
+static void free_docs(struct docs *docs)
+{
+	for (int i = 0; i < N_DOCS; i++)
+		json_decref(docs->doc[i].json);
+}
+
+/* Goes down "a.b.c" from `node`; n bytes of path. NULL when a step is missing or the value is null. */
+static json_t *descend(json_t *node, const char *path, size_t n)
+{
+	while (node) {
+		size_t step = 0;
+		while (step < n && path[step] != '.')
+			step++;
+		node = json_object_getn(node, path, step);
+		if (step == n)
+			break;
+		path += step + 1;
+		n -= step + 1;
+	}
+	return json_is_null(node) ? NULL : node;
+}
+
+/* "@key" or "@word:key", without the '@'. */
+static json_t *look_up(const struct docs *docs, const char *ref, size_t n)
+{
+	const char *colon = memchr(ref, ':', n);
+	size_t nword = colon ? (size_t)(colon - ref) : 0;
+
+	for (int i = 0; i < N_DOCS; i++)
+		if (colon ? strlen(docs->doc[i].word) == nword && !memcmp(docs->doc[i].word, ref, nword) : !i)
+			return descend(docs->doc[i].json, colon ? colon + 1 : ref, colon ? n - nword - 1 : n);
+	return NULL;
+}
+
+/* "@a/@b" and "@a*@b"; a quotient must come out even. NULL when something is missing. */
+static json_t *compute(const struct docs *docs, const char *text, const char *op)
+{
+	json_t *a = look_up(docs, text + 1, (size_t)(op - text) - 1), *b = look_up(docs, op + 2, strlen(op + 2));
+	json_int_t x, y;
+
+	if (!json_is_integer(a) || !json_is_integer(b))
+		return NULL;
+	x = json_integer_value(a);
+	y = json_integer_value(b);
+	if (*op == '/')
+		return y > 0 && x % y == 0 ? json_integer(x / y) : NULL;
+	return __builtin_mul_overflow(x, y, &x) ? NULL : json_integer(x);
+}
+
+/* A value of the family file made concrete: a reference, a list of alternatives (its first element is a reference), or a literal.
+ * A new reference, NULL when nothing was found. */
+static json_t *resolve(const struct docs *docs, json_t *node)
+{
+	const char *text = json_string_value(node);
+	json_t *first = json_array_get(node, 0), *v = NULL;
+
+	if (text && *text == '@') {
+		const char *op = strpbrk(text, "/*");
+		return op && op[1] == '@' ? compute(docs, text, op) : json_incref(look_up(docs, text + 1, strlen(text) - 1));
+	}
+	if (json_string_value(first) && *json_string_value(first) == '@') {
+		for (size_t i = 0; i < json_array_size(node) && !v; i++)
+			v = resolve(docs, json_array_get(node, i));
+		return v;
+	}
+	return json_incref(node);
+}
+
+static enum moe_err wrong(struct moe_diag *d, const struct moe_setting *s, const json_t *v, const char *expected)
+{
+	char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+
+	moe_fail(d, MOE_EINPUT, "setting %s is %.60s, expected %s", s->path, text ? text : "?", expected);
+	free(text);
+	return MOE_EINPUT;
+}
+
+static bool in_range(const struct moe_setting *s, const json_t *v)
+{
+	double x = json_number_value(v);
+
+	return json_is_number(v) && isfinite(x) && x >= s->lo && x <= s->hi;
+}
+
+static enum moe_err set_int(const struct moe_setting *s, const json_t *v, int64_t *to, struct moe_diag *d)
+{
+	char expected[80];
+
+	if (!json_is_integer(v) || !in_range(s, v)) {
+		snprintf(expected, sizeof expected, "an integer from %.0f to %.0f", s->lo, s->hi);
+		return wrong(d, s, v, expected);
+	}
+	*to = json_integer_value(v);
+	return MOE_OK;
+}
+
+static enum moe_err set_real(const struct moe_setting *s, const json_t *v, double *to, struct moe_diag *d)
+{
+	char expected[80];
+
+	if (!in_range(s, v)) {
+		snprintf(expected, sizeof expected, "a number from %g to %g", s->lo, s->hi);
+		return wrong(d, s, v, expected);
+	}
+	*to = json_number_value(v);
+	return MOE_OK;
+}
+
+static enum moe_err set_choice(const struct moe_setting *s, const json_t *v, int *to, struct moe_diag *d)
+{
+	const char *text = json_string_value(v), *p = s->choices;
+	char expected[160];
+
+	for (int i = 0; text && *p; i++) {
+		size_t n = strcspn(p, " ");
+		if (strlen(text) == n && !memcmp(p, text, n)) {
+			*to = i;
+			return MOE_OK;
+		}
+		p += n + (p[n] == ' ');
+	}
+	snprintf(expected, sizeof expected, "one of: %s", s->choices);
+	return wrong(d, s, v, expected);
+}
+
+static enum moe_err set_ids(const struct moe_setting *s, json_t *v, struct moe_ints *to, struct moe_diag *d)
+{
+	to->n = 0;
+	if (json_is_integer(v)) {
+		to->n = 1;
+		return set_int(s, v, &to->v[0], d);
+	}
+	if (!json_is_array(v) || json_array_size(v) > MOE_MAX_IDS)
+		return wrong(d, s, v, "an id or a list of at most 64 ids");
+	for (size_t i = 0; i < json_array_size(v); i++)
+		MOE_TRY(set_int(s, json_array_get(v, i), &to->v[to->n++], d));
+	return MOE_OK;
+}
+
+static enum moe_err set_triple(const struct moe_setting *s, json_t *v, double *to, struct moe_diag *d)
+{
+	if (!json_is_array(v) || json_array_size(v) != 3)
+		return wrong(d, s, v, "a list of three numbers");
+	for (size_t i = 0; i < 3; i++)
+		MOE_TRY(set_real(s, json_array_get(v, i), &to[i], d));
+	return MOE_OK;
+}
+
+static enum moe_err set_grids(const struct moe_setting *s, json_t *v, struct moe_spec *spec, struct moe_diag *d)
+{
+	bool single = json_is_integer(json_array_get(v, 0));
+	size_t n = single ? 1 : json_array_size(v);
+
+	if (!n || n > MOE_MAX_GRIDS)
+		return wrong(d, s, v, "1 to 16 pairs [rows, columns]");
+	for (size_t i = 0; i < n; i++) {
+		json_t *pair = single ? v : json_array_get(v, i);
+		if (json_array_size(pair) != 2)
+			return wrong(d, s, v, "pairs [rows, columns]");
+		MOE_TRY(set_int(s, json_array_get(pair, 0), &spec->image.grid[i][0], d));
+		MOE_TRY(set_int(s, json_array_get(pair, 1), &spec->image.grid[i][1], d));
+	}
+	spec->image.n_grids = n;
+	return MOE_OK;
+}
+
+static enum moe_err conv_number(const struct moe_setting *s, json_t *layer, const char *key, int64_t lo, int64_t hi, int64_t *to, struct moe_diag *d)
+{
+	json_t *v = json_object_get(layer, key);
+
+	if (!json_is_integer(v) || json_integer_value(v) < lo || json_integer_value(v) > hi)
+		return wrong(d, s, layer, "layers with in_channels, out_channels, kernel_size, stride, padding in range");
+	*to = json_integer_value(v);
+	return MOE_OK;
+}
+
+static enum moe_err set_convs(const struct moe_setting *s, json_t *v, struct moe_spec *spec, struct moe_diag *d)
+{
+	size_t n = json_array_size(v);
+
+	if (!n || n > MOE_MAX_CONV)
+		return wrong(d, s, v, "1 to 8 convolution layers");
+	for (size_t i = 0; i < n; i++) {
+		json_t *layer = json_array_get(v, i);
+		struct moe_conv *c = &spec->tower.conv[i];
+		const char *name = json_string_value(json_object_get(layer, "name")), *act = json_string_value(json_object_get(layer, "activation"));
+		if (!name || strlen(name) >= sizeof c->name || !act || (strcmp(act, "silu") && strcmp(act, "none")))
+			return wrong(d, s, layer, "a name and an activation (silu or none)");
+		if (json_is_true(json_object_get(layer, "bias")))
+			return wrong(d, s, layer, "a convolution without bias");
+		snprintf(c->name, sizeof c->name, "%s", name);
+		c->silu = !strcmp(act, "silu");
+		MOE_TRY(conv_number(s, layer, "in_channels", 1, 65536, &c->in, d));
+		MOE_TRY(conv_number(s, layer, "out_channels", 1, 65536, &c->out, d));
+		MOE_TRY(conv_number(s, layer, "kernel_size", 1, 64, &c->kernel, d));
+		MOE_TRY(conv_number(s, layer, "stride", 1, 64, &c->stride, d));
+		MOE_TRY(conv_number(s, layer, "padding", 0, 63, &c->padding, d));
+	}
+	spec->tower.n_conv = n;
+	return MOE_OK;
+}
+
+static enum moe_err set(struct moe_spec *spec, const struct moe_setting *s, json_t *v, struct moe_diag *d)
+{
+	void *to = (char *)spec + s->offset;
+
+	switch (s->type) {
+	case MOE_SET_INT: return set_int(s, v, to, d);
+	case MOE_SET_REAL: return set_real(s, v, to, d);
+	case MOE_SET_CHOICE: return set_choice(s, v, to, d);
+	case MOE_SET_IDS: return set_ids(s, v, to, d);
+	case MOE_SET_TRIPLE: return set_triple(s, v, to, d);
+	case MOE_SET_GRIDS: return set_grids(s, v, spec, d);
+	case MOE_SET_CONVS: return set_convs(s, v, spec, d);
+	case MOE_SET_BOOL:
+		if (!json_is_boolean(v))
+			return wrong(d, s, v, "true or false");
+		*(bool *)to = json_is_true(v);
+		return MOE_OK;
+	case MOE_SET_TEXT:
+		if (!json_is_string(v) || json_string_length(v) >= s->hi)
+			return wrong(d, s, v, "a short text");
+		strcpy(to, json_string_value(v));
+		return MOE_OK;
+	}
+	return MOE_EINPUT;
+}
+
+/* The setting's node in the family file (borrowed), NULL when it is not there. */
+static json_t *node_of(json_t *family, const char *path) { return descend(family, path, strlen(path)); }
+
+static enum moe_err set_one(struct moe_spec *spec, const struct moe_setting *s, const struct docs *docs, struct moe_diag *d)
+{
+	json_t *node = node_of(spec->doc, s->path), *v = NULL;
+	enum moe_err err;
+
+	if (s->only_if && !json_object_get(spec->doc, s->only_if))
+		return MOE_OK;
+	if (node) {
+		v = resolve(docs, node);
+		if (!v) {
+			char *text = json_dumps(node, JSON_COMPACT | JSON_ENCODE_ANY);
+			moe_fail(d, MOE_EINPUT, "setting %s: the model's files do not have %.120s", s->path, text ? text : "it");
+			free(text);
+			return MOE_EINPUT;
+		}
+	} else if (s->absent) {
+		v = json_loads(s->absent, JSON_DECODE_ANY, NULL);
+	} else {
+		return moe_fail(d, MOE_EINPUT, "the family file has no setting %s", s->path);
+	}
+	err = set(spec, s, v, d);
+	json_decref(v);
+	return err;
+}
+
+/* Refuses what the table does not know. Sections that are not settings are skipped at the top level. */
+static enum moe_err check_known(json_t *node, const char *path, struct moe_diag *d)
+{
+	static const char not_settings[] = " family match tensors ignore prefixes ";
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(node, key, value) {
+		char here[160], word[80];
+		bool known = false, inner = false;
+		size_t n = (size_t)snprintf(here, sizeof here, "%s%s%s", path, *path ? "." : "", key);
+		snprintf(word, sizeof word, " %s ", key);
+		if (!*path && strstr(not_settings, word))
+			continue;
+		for (size_t i = 0; i < moe_n_settings; i++) {
+			known |= !strcmp(moe_settings[i].path, here);
+			inner |= !strncmp(moe_settings[i].path, here, n) && moe_settings[i].path[n] == '.';
+		}
+		if (inner && json_is_object(value)) {
+			MOE_TRY(check_known(value, here, d));
+		} else if (!known) {
+			char list[300] = "";
+			for (size_t i = 0, at = 0; i < moe_n_settings && at < sizeof list - 40; i++)
+				if (!strncmp(moe_settings[i].path, path, strlen(path)))
+					at += (size_t)snprintf(list + at, sizeof list - at, " %s", moe_settings[i].path);
+			return moe_fail(d, MOE_EINPUT, "unknown setting %s; known are:%s", here, list);
+		}
+	}
+	return MOE_OK;
+}
+
+/* Relations between settings, which ranges alone do not show. */
+static enum moe_err check_relations(const struct moe_spec *s, struct moe_diag *d)
+{
+	int64_t out = 0, side = 1;
+
+	if (s->attention.heads % s->attention.kv_heads)
+		return moe_fail(d, MOE_EINPUT, "attention.heads (%lld) is not a multiple of attention.kv_heads (%lld)", (long long)s->attention.heads,
+				(long long)s->attention.kv_heads);
+	if (s->attention.head_dim % (2 * s->attention.rope_axes))
+		return moe_fail(d, MOE_EINPUT, "attention.head_dim (%lld) does not divide into pairs for %lld rope axes", (long long)s->attention.head_dim,
+				(long long)s->attention.rope_axes);
+	if (s->router.top_k > s->router.experts)
+		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than router.experts (%lld)", (long long)s->router.top_k, (long long)s->router.experts);
+	if (s->merge.placeholder >= s->vocab)
+		return moe_fail(d, MOE_EINPUT, "merge.placeholder (%lld) is outside the vocabulary (%lld)", (long long)s->merge.placeholder, (long long)s->vocab);
+	if ((s->merge.position == MOE_POSITION_AXIAL) != (s->attention.rope_axes == 2))
+		return moe_fail(d, MOE_EINPUT, "merge.position axial goes with attention.rope.axes 2");
+	if ((s->tower.kind != MOE_TOWER_NONE) != (s->merge.placeholder >= 0))
+		return moe_fail(d, MOE_EINPUT, "a tower and merge.placeholder go together");
+	for (size_t i = 0; i < s->tower.n_conv; i++) {
+		const struct moe_conv *c = &s->tower.conv[i];
+		if (c->in != (i ? out : s->image.channels))
+			return moe_fail(d, MOE_EINPUT, "tower.layers: %s takes %lld channels, %lld come in", c->name, (long long)c->in,
+					(long long)(i ? out : s->image.channels));
+		out = c->out;
+		side *= c->stride;
+	}
+	if (s->tower.kind == MOE_TOWER_CONV_STEM && (out != s->hidden || side != s->image.patch))
+		return moe_fail(d, MOE_EINPUT, "tower.layers: %lld channels at a stride of %lld come out, expected hidden %lld and patch %lld", (long long)out,
+				(long long)side, (long long)s->hidden, (long long)s->image.patch);
+	return MOE_OK;
+}
+
+static bool matches(json_t *family, const struct docs *docs)
+{
+	const char *key;
+	json_t *want, *match = json_object_get(family, "match");
+
+	if (!json_object_size(match))
+		return false;
+	json_object_foreach(match, key, want) {
+		json_t *have = look_up(docs, key, strlen(key));
+		if (!have || !json_equal(have, want))
+			return false;
+	}
+	return true;
+}
+
+static int json_files(const struct dirent *e)
+{
+	size_t n = strlen(e->d_name);
+
+	return n > 5 && e->d_name[0] != '.' && !strcmp(e->d_name + n - 5, ".json");
+}
+
+/* The first family (by file name) whose `match` fits the config. */
+static enum moe_err find_family(json_t **out, const struct docs *docs, const char *families, struct moe_diag *d)
+{
+	struct dirent **e;
+	int n = scandir(families, &e, json_files, alphasort);
+	const char *type = json_string_value(look_up(docs, "model_type", 10));
+	char known[300] = "";
+	enum moe_err err = MOE_OK;
+
+	if (n < 0) {
+		moe_fail_errno(d, "cannot read the folder of families");
+		return moe_diag_path(d, families);
+	}
+	for (int i = 0; i < n; i++) {
+		char *path = NULL;
+		json_t *family = NULL;
+		if (!*out && !err && asprintf(&path, "%s/%s", families, e[i]->d_name) >= 0)
+			err = load_json(&family, path, d);
+		if (family && matches(family, docs))
+			*out = json_incref(family);
+		else if (family)
+			snprintf(known + strlen(known), sizeof known - strlen(known), " %.*s", (int)strlen(e[i]->d_name) - 5, e[i]->d_name);
+		json_decref(family);
+		free(path);
+		free(e[i]);
+	}
+	free(e);
+	if (err || *out)
+		return err;
+	moe_fail(d, MOE_EINPUT, "no family knows model_type \"%.60s\"; known are:%s (give one of your own with --family FILE)", type ? type : "(none)", known);
+	return moe_diag_path(d, docs->directory);
+}
+
+static enum moe_err build(struct moe_spec *s, const struct docs *docs, const struct moe_spec_options *o, struct moe_diag *d)
+{
+	const char *name;
+	enum moe_err err = o->family_file ? load_json(&s->doc, o->family_file, d) : find_family(&s->doc, docs, o->families, d);
+
+	MOE_TRY(err);
+	name = json_string_value(json_object_get(s->doc, "family"));
+	if (!name || !*name || strlen(name) >= sizeof s->family)
+		return moe_fail(d, MOE_EINPUT, "the family file has no name (\"family\")");
+	strcpy(s->family, name);
+	err = check_known(s->doc, "", d);
+	for (size_t i = 0; i < moe_n_settings && !err; i++)
+		err = set_one(s, &moe_settings[i], docs, d);
+	if (!err)
+		err = check_relations(s, d);
+	if (err && d && !d->path[0])
+		snprintf(d->path, sizeof d->path, "%s/config.json (family %s)", docs->directory, s->family);
+	return err;
+}
+
+enum moe_err moe_spec_load(struct moe_spec **out, const struct moe_spec_options *o, struct moe_diag *d)
+{
+	struct docs docs;
+	struct moe_spec *s = calloc(1, sizeof *s);
+	enum moe_err err;
+
+	if (!s)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	s->merge.placeholder = -1;
+	err = load_docs(&docs, o->directory, d);
+	if (!err)
+		err = build(s, &docs, o, d);
+	free_docs(&docs);
+	if (err)
+		moe_spec_free(s);
+	else
+		*out = s;
+	return err;
+}
+
+void moe_spec_free(struct moe_spec *s)
+{
+	if (s) {
+		json_decref(s->doc);
+		free(s);
+	}
+}
+
+static void print_choice(FILE *f, const char *choices, int index)
+{
+	while (index--)
+		choices += strcspn(choices, " ") + 1;
+	fprintf(f, "%.*s", (int)strcspn(choices, " "), choices);
+}
+
+static void print_setting(FILE *f, const struct moe_spec *spec, const struct moe_setting *s)
+{
+	const void *at = (const char *)spec + s->offset;
+	const struct moe_ints *ids = at;
+	const double *real = at;
+
+	fprintf(f, "%s = ", s->path);
+	switch (s->type) {
+	case MOE_SET_INT: fprintf(f, "%lld", (long long)*(const int64_t *)at); break;
+	case MOE_SET_REAL: fprintf(f, "%.9g", *real); break;
+	case MOE_SET_BOOL: fputs(*(const bool *)at ? "true" : "false", f); break;
+	case MOE_SET_CHOICE: print_choice(f, s->choices, *(const int *)at); break;
+	case MOE_SET_TEXT: fprintf(f, "\"%s\"", (const char *)at); break;
+	case MOE_SET_TRIPLE: fprintf(f, "%.9g %.9g %.9g", real[0], real[1], real[2]); break;
+	case MOE_SET_IDS:
+		for (size_t i = 0; i < ids->n; i++)
+			fprintf(f, "%s%lld", i ? " " : "", (long long)ids->v[i]);
+		break;
+	case MOE_SET_GRIDS:
+		for (size_t i = 0; i < spec->image.n_grids; i++)
+			fprintf(f, "%s%lldx%lld", i ? " " : "", (long long)spec->image.grid[i][0], (long long)spec->image.grid[i][1]);
+		break;
+	case MOE_SET_CONVS:
+		for (size_t i = 0; i < spec->tower.n_conv; i++) {
+			const struct moe_conv *c = &spec->tower.conv[i];
+			fprintf(f, "%s%s:%lld>%lld,k%lld,s%lld,p%lld%s", i ? " " : "", c->name, (long long)c->in, (long long)c->out, (long long)c->kernel,
+				(long long)c->stride, (long long)c->padding, c->silu ? ",silu" : "");
+		}
+		break;
+	}
+	fputc('\n', f);
+}
+
+char *moe_spec_string(const struct moe_spec *s)
+{
+	char *text = NULL;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	if (!f)
+		return NULL;
+	fprintf(f, "family = %s\n", s->family);
+	for (size_t i = 0; i < moe_n_settings; i++)
+		if (!moe_settings[i].only_if || json_object_get(s->doc, moe_settings[i].only_if))
+			print_setting(f, s, &moe_settings[i]);
+	if (fclose(f)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+void moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out)
+{
+	uint64_t hidden = (uint64_t)s->hidden, q = (uint64_t)(s->attention.heads * s->attention.head_dim);
+	uint64_t kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim), layers = (uint64_t)s->n_layers;
+	uint64_t attention = hidden * (2 * q + 2 * kv), expert = 3 * hidden * (uint64_t)s->expert_width;
+	uint64_t router = hidden * (uint64_t)s->router.experts, norms = 2 * hidden, head = hidden * (uint64_t)s->vocab, tower = 0;
+
+	if (s->attention.qk_norm)
+		norms += s->attention.qk_norm == MOE_QK_NORM_FULL ? q + kv : 2 * (uint64_t)s->attention.head_dim;
+	for (size_t i = 0; i < s->tower.n_conv; i++)
+		tower += (uint64_t)(s->tower.conv[i].in * s->tower.conv[i].out * s->tower.conv[i].kernel * s->tower.conv[i].kernel);
+	for (size_t i = 0; s->tower.row_col && i < 1; i++) {
+		int64_t rows = 0, columns = 0;
+		for (size_t g = 0; g < s->image.n_grids; g++) {
+			rows = s->image.grid[g][0] > rows ? s->image.grid[g][0] : rows;
+			columns = s->image.grid[g][1] > columns ? s->image.grid[g][1] : columns;
+		}
+		tower += (uint64_t)(rows + columns) * hidden;
+	}
+	*out = (struct moe_sizes){
+		.parameters = layers * (attention + router + norms + (uint64_t)s->router.experts * expert) + hidden + head * (s->tied ? 1 : 2) + tower,
+		.active = layers * (attention + router + norms + (uint64_t)s->router.top_k * expert) + hidden + head * (s->tied ? 1 : 2) + tower,
+		.cache_nbytes_per_token = layers * 2 * kv * sizeof(float),
+		.flops_per_token = 2.0 * (double)(layers * (attention + router + (uint64_t)s->router.top_k * expert)),
+	};
+}

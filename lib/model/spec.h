@@ -1,0 +1,90 @@
+/* What a model is, in terms of the parts that the engine knows. A spec is made from a family file (share/families/NAME.json) and the
+ * model's own JSON files; nothing else in the library knows a model's name, and nothing later reads those files again.
+ *
+ * The settings of a spec are one table (spec_table.c): path in the family file, type, range, default, and field below. The table gives
+ * reading, checking, `moe-info --spec` and the text that the fingerprint covers. */
+#ifndef MOE_MODEL_SPEC_H
+#define MOE_MODEL_SPEC_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "nn/attention.h"
+#include "nn/router.h"
+#include "nn/stem.h"
+
+enum { MOE_MAX_GRIDS = 16, MOE_MAX_IDS = 64 };
+
+enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM };
+enum moe_pad { MOE_PAD_BORDER_MEDIAN, MOE_PAD_CONSTANT };
+enum moe_position { MOE_POSITION_SEQUENTIAL, MOE_POSITION_AXIAL };
+
+struct moe_ints {
+	int64_t v[MOE_MAX_IDS];
+	size_t n;
+};
+
+struct moe_spec {
+	char family[32];
+	int64_t n_layers, hidden, vocab;
+	int block, norm_kind;           /* one choice each so far: pre, rms */
+	double norm_eps;
+	struct moe_attention_settings attention;
+	struct moe_router_settings router;
+	int64_t expert_width;
+	int expert_act;                 /* one choice so far: silu */
+	bool tied;                      /* the head is the embedding */
+	struct {
+		int kind;               /* enum moe_tower */
+		struct moe_conv conv[MOE_MAX_CONV];
+		size_t n_conv;
+		bool row_col;           /* learned row and column embeddings are added */
+	} tower;
+	struct {
+		int kind, filter;       /* one choice each so far: fit, bicubic */
+		int64_t channels, patch;
+		int64_t grid[MOE_MAX_GRIDS][2];         /* rows, columns, in patches */
+		size_t n_grids;
+		int pad;                /* enum moe_pad */
+		double pad_colour[3], background[3];    /* 0 to 255 */
+		double mean[3], std[3];
+	} image;
+	struct {
+		int64_t placeholder;    /* id of the image placeholder, -1: the model takes no pictures */
+		int position;           /* enum moe_position */
+		int64_t text_offset;    /* axial: the position of the first text token on both axes */
+		bool image_first;       /* the only defined prompt is one picture, then text */
+	} merge;
+	struct {
+		struct moe_ints bos, eos, suppress;
+		int64_t max_new;
+		char prompt[128];       /* moe-tokenize's default prompt, may be empty */
+	} text;
+	json_t *doc;                    /* the family file, for the binding of tensors */
+};
+
+/* Where the JSON files of a model lie, and the family file to use (NULL: the first in `families` that matches). */
+struct moe_spec_options {
+	const char *directory, *families, *family_file;
+};
+
+/* Reads the model's JSON files and resolves the family. Errors name the file and the setting. */
+enum moe_err moe_spec_load(struct moe_spec **out, const struct moe_spec_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_spec_free(struct moe_spec *s);
+
+/* "path = value" lines for every setting, in a fixed order; to be freed. */
+char *moe_spec_string(const struct moe_spec *s);
+
+/* Parameters of the weights in all, and of those that one token passes. */
+struct moe_sizes {
+	uint64_t parameters, active, cache_nbytes_per_token;
+	double flops_per_token;         /* 2 per active weight of a matrix; attention over the context apart */
+};
+
+void moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out);
+
+#endif

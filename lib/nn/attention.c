@@ -1,0 +1,163 @@
+#include "nn/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/check.h"
+
+void moe_rope_table(float *cosine, float *sine, const int32_t *position, size_t axes, size_t rows, size_t head_dim, double theta)
+{
+	size_t pairs = head_dim / 2, n = pairs / axes;
+
+	for (size_t i = 0; i < n; i++) {
+		float frequency = (float)moe_pow(theta, -(double)i / (double)n);
+		for (size_t a = 0; a < axes; a++)
+			for (size_t r = 0; r < rows; r++) {
+				size_t at = r * pairs + a * n + i;
+				moe_sin_cos(frequency * (float)position[a * rows + r], &sine[at], &cosine[at]);
+			}
+	}
+}
+
+static void clamp(float *x, size_t n, float limit)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = x[i] < -limit ? -limit : x[i] > limit ? limit : x[i];
+}
+
+/* What q and k pass between the projection and the rotation. */
+static void norm_heads(float *x, size_t rows, size_t heads, size_t dim, const float *weight, int kind, float eps)
+{
+	size_t width = heads * dim;
+
+	if (kind == MOE_QK_NORM_FULL)
+		moe_rms_norm(x, width, x, width, weight, rows, width, eps);
+	else if (kind == MOE_QK_NORM_HEAD)
+		moe_rms_norm(x, dim, x, dim, weight, rows * heads, dim, eps);
+}
+
+/* The slots that each row of a span sees: a prefix that ends behind itself or, for a bidirectional image, behind its image. */
+static enum moe_err set_limits(const struct moe_batch *b, const struct moe_span *s, int mask, uint32_t *limit, struct moe_diag *d)
+{
+	for (size_t i = s->n; i-- > 0;) {
+		size_t r = s->first + i;
+		bool same = mask == MOE_MASK_BIDIRECTIONAL_IMAGE && i + 1 < s->n && b->image[r] >= 0 && b->image[r + 1] == b->image[r];
+		limit[r] = same ? limit[r + 1] : s->start + (uint32_t)i + 1;
+	}
+	if (mask == MOE_MASK_BIDIRECTIONAL_IMAGE && s->n && s->start + (uint32_t)s->n > UINT32_MAX / 2)
+		return moe_fail(d, MOE_EINPUT, "the sequence is too long");
+	return MOE_OK;
+}
+
+static void gather(float *to, const float *from, size_t width, const struct moe_rows *wanted)
+{
+	for (size_t i = 0; i < wanted->n; i++)
+		memmove(to + i * width, from + wanted->row[i] * width, width * sizeof *to);
+}
+
+/* Attention of the wanted rows of one span. Rows first_wanted .. end of `q` and `out` belong to it. */
+static void attend_span(const struct moe_span *s, const struct moe_cache *c, const struct moe_attention_settings *set, const float *q, float *out,
+			const uint32_t *zero, const uint32_t *limit, size_t rows, struct moe_pool *pool)
+{
+	struct moe_attention a = {
+		.q = q, .out = out, .rows = rows, .heads = (size_t)set->heads, .kv_heads = (size_t)set->kv_heads, .dim = (size_t)set->head_dim,
+		.scale = 1.0f / sqrtf((float)set->head_dim), .first = zero, .limit = limit,
+		.key = (const float *const *)c->key, .value = (const float *const *)c->value,
+	};
+
+	if (rows && s->n)
+		moe_attend_rows(&a, pool);
+}
+
+/* Everything per row that the steps of attention hand on; [rows] or [rows][...]. */
+struct parts {
+	float *normed, *q, *k, *v, *cosine, *sine, *out;
+	uint32_t *limit, *zero;
+};
+
+static bool plan(struct parts *p, const struct moe_batch *b, const struct moe_attention_settings *s, struct moe_arena *scratch)
+{
+	size_t n = b->rows, q = (size_t)(s->heads * s->head_dim), kv = (size_t)(s->kv_heads * s->head_dim), pairs = (size_t)s->head_dim / 2;
+
+	p->normed = moe_arena_get(scratch, n * b->hidden, sizeof(float));
+	p->q = moe_arena_get(scratch, n * q, sizeof(float));
+	p->out = moe_arena_get(scratch, n * q, sizeof(float));
+	p->k = moe_arena_get(scratch, n * kv, sizeof(float));
+	p->v = moe_arena_get(scratch, n * kv, sizeof(float));
+	p->cosine = moe_arena_get(scratch, n * pairs, sizeof(float));
+	p->sine = moe_arena_get(scratch, n * pairs, sizeof(float));
+	p->limit = moe_arena_get(scratch, n, sizeof(uint32_t));
+	p->zero = moe_arena_zero(scratch, n, sizeof(uint32_t));
+	return p->normed && p->q && p->out && p->k && p->v && p->cosine && p->sine && p->limit && p->zero;
+}
+
+/* Keys and values of all rows into the caches. */
+static enum moe_err fill_caches(const struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
+				float eps, struct parts *p, const struct moe_work *work, struct moe_diag *d)
+{
+	size_t heads = (size_t)s->kv_heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = dim / 2;
+
+	moe_matmul(p->k, width, p->normed, b->hidden, b->rows, &w->k, work->pool);
+	moe_matmul(p->v, width, p->normed, b->hidden, b->rows, &w->v, work->pool);
+	norm_heads(p->k, b->rows, heads, dim, w->k_norm, s->qk_norm, eps);
+	if (s->clip > 0) {
+		clamp(p->k, b->rows * width, (float)s->clip);
+		clamp(p->v, b->rows * width, (float)s->clip);
+	}
+	for (size_t r = 0; r < b->rows; r++)
+		moe_rope(p->k + r * width, heads, dim, pairs, p->cosine + r * pairs, p->sine + r * pairs);
+	for (size_t i = 0; i < b->spans; i++) {
+		const struct moe_span *span = &b->span[i];
+		MOE_TRY(moe_cache_reserve(&span->cache[layer], work->blocks, span->start + span->n, d));
+		moe_cache_store(&span->cache[layer], work->blocks, span->start, span->n, p->k + span->first * width, p->v + span->first * width);
+	}
+	return MOE_OK;
+}
+
+/* Reduces x and everything per row to the wanted rows. */
+static void compact(struct moe_batch *b, struct parts *p, size_t pairs, const struct moe_rows *wanted)
+{
+	gather(b->x, b->x, b->hidden, wanted);
+	gather(p->normed, p->normed, b->hidden, wanted);
+	gather(p->cosine, p->cosine, pairs, wanted);
+	gather(p->sine, p->sine, pairs, wanted);
+	for (size_t i = 0; i < wanted->n; i++)
+		p->limit[i] = p->limit[wanted->row[i]];
+	b->rows = wanted->n;
+}
+
+enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
+				   float eps, const struct moe_rows *wanted, const struct moe_work *work, struct moe_diag *d)
+{
+	size_t heads = (size_t)s->heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = dim / 2, done = 0, n = b->rows;
+	bool all = !wanted || !wanted->row;
+	struct parts p;
+
+	if (!plan(&p, b, s, work->scratch))
+		return moe_fail(d, MOE_ENOMEM, "out of memory for attention over %zu rows", n);
+	moe_rope_table(p.cosine, p.sine, b->position, b->axes, n, dim, s->rope_theta);
+	for (size_t i = 0; i < b->spans; i++)
+		MOE_TRY(set_limits(b, &b->span[i], s->mask, p.limit, d));
+	moe_rms_norm(p.normed, b->hidden, b->x, b->hidden, w->norm, n, b->hidden, eps);
+	MOE_TRY(fill_caches(b, layer, w, s, eps, &p, work, d));
+	if (!all)
+		compact(b, &p, pairs, wanted);
+	moe_matmul(p.q, width, p.normed, b->hidden, b->rows, &w->q, work->pool);
+	norm_heads(p.q, b->rows, heads, dim, w->q_norm, s->qk_norm, eps);
+	if (s->clip > 0)
+		clamp(p.q, b->rows * width, (float)s->clip);
+	for (size_t r = 0; r < b->rows; r++)
+		moe_rope(p.q + r * width, heads, dim, pairs, p.cosine + r * pairs, p.sine + r * pairs);
+	for (size_t i = 0; i < b->spans; i++) {
+		const struct moe_span *span = &b->span[i];
+		size_t rows = span->n;
+		if (!all)
+			for (rows = 0; done + rows < wanted->n && wanted->row[done + rows] < span->first + span->n;)
+				rows++;
+		attend_span(span, &span->cache[layer], s, p.q + done * width, p.out + done * width, p.zero, p.limit + done, rows, work->pool);
+		done += rows;
+	}
+	moe_matmul(p.normed, b->hidden, p.out, width, b->rows, &w->o, work->pool);
+	moe_add(b->x, p.normed, b->rows * b->hidden);
+	return MOE_OK;
+}

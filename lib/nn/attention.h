@@ -1,0 +1,44 @@
+/* Attention with its cache: x + Wo · attention(norm(x)). Grouped-query attention (Ainslie et al. 2023), rotary positions (Su et al. 2021)
+ * on one or two axes, optional norms of q and k (Henry et al. 2020), causal or with bidirectional images. */
+#ifndef MOE_NN_ATTENTION_H
+#define MOE_NN_ATTENTION_H
+
+#include "kernel/kernel.h"
+#include "nn/batch.h"
+
+enum moe_mask { MOE_MASK_CAUSAL, MOE_MASK_BIDIRECTIONAL_IMAGE };
+enum moe_qk_norm { MOE_QK_NORM_NONE, MOE_QK_NORM_FULL, MOE_QK_NORM_HEAD };
+
+struct moe_attention_settings {
+	int64_t heads, kv_heads, head_dim;
+	int kind, rope_pairs;           /* one choice each so far: gqa, half-split pairs */
+	int qk_norm;                    /* enum moe_qk_norm */
+	int mask;                       /* enum moe_mask */
+	int64_t rope_axes;
+	double rope_theta;
+	double clip;                    /* q, k and v are clamped to ± this; 0 is off */
+};
+
+struct moe_attention_weights {
+	const float *norm;              /* [hidden] */
+	struct moe_mat q, k, v, o;
+	const float *q_norm, *k_norm;   /* full: [heads · dim], [kv_heads · dim]; head: [dim]; none: NULL */
+};
+
+/* Rows whose result is wanted, ascending; all of them when `row` is NULL. Keys and values are always made for all rows. */
+struct moe_rows {
+	const uint32_t *row;
+	size_t n;
+};
+
+/* Runs layer `layer` on the batch: x of the wanted rows gets the attention's output added, and the batch is compacted to them (x, with
+ * `rows`; positions and spans are not touched, so this is for the last use of a batch). Cache slots from each span's start on are filled.
+ * Fails with MOE_EINPUT when a bidirectional image is cut by the end of a span. */
+enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
+				   float eps, const struct moe_rows *wanted, const struct moe_work *work, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Cosines and sines [rows][head_dim / 2]. Axis a turns pairs [a·n, (a+1)·n), n = head_dim / 2 / axes, by position · theta^(-i/n). Frequencies and
+ * angles are rounded to f32 as transformers does. */
+void moe_rope_table(float *cosine, float *sine, const int32_t *position, size_t axes, size_t rows, size_t head_dim, double theta);
+
+#endif

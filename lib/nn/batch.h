@@ -1,0 +1,36 @@
+/* Rows that pass through a layer together: one or more sequences, each with some rows that follow what its cache already holds. What a
+ * row becomes depends on no other sequence, so results do not change with the batch. */
+#ifndef MOE_NN_BATCH_H
+#define MOE_NN_BATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mem.h"
+#include "nn/cache.h"
+#include "sys/pool.h"
+
+/* Rows [first, first + n) of a batch belong to one sequence; row `first` goes to slot `start` of its caches. */
+struct moe_span {
+	size_t first, n;
+	uint32_t start;
+	struct moe_cache *cache;        /* [layers], or NULL outside attention */
+};
+
+struct moe_batch {
+	size_t rows, hidden, axes;
+	float *x;                       /* [rows][hidden], changed in place */
+	const int32_t *position;        /* [axes][rows] */
+	const int32_t *image;           /* [rows]: number of the picture, -1 for text */
+	struct moe_span *span;          /* [spans], in order, covering all rows */
+	size_t spans;
+};
+
+/* What a forward function needs beside its operands: memory that is forgotten afterwards, and threads (NULL: none). */
+struct moe_work {
+	struct moe_arena *scratch;
+	struct moe_pool *pool;
+	struct moe_cache_pool *blocks;
+};
+
+#endif

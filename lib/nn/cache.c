@@ -1,0 +1,83 @@
+#include "nn/cache.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "kernel/kernel.h"
+
+static size_t block_floats(const struct moe_cache_pool *pool) { return pool->kv_heads * pool->dim * MOE_ATTN_BLOCK; }
+
+static float *take_block(struct moe_cache_pool *pool)
+{
+	if (!pool->n_idle)
+		return moe_calloc(block_floats(pool), sizeof(float));
+	return pool->idle[--pool->n_idle];
+}
+
+static void give_block(struct moe_cache_pool *pool, float *block)
+{
+	if (moe_grow(&pool->idle, &pool->idle_cap, pool->n_idle + 1, sizeof *pool->idle, NULL))
+		free(block);
+	else
+		pool->idle[pool->n_idle++] = block;
+}
+
+enum moe_err moe_cache_reserve(struct moe_cache *c, struct moe_cache_pool *pool, size_t n_slots, struct moe_diag *d)
+{
+	size_t need = (n_slots + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK;
+
+	MOE_TRY(moe_grow(&c->key, &c->block_cap, need, sizeof *c->key, d));
+	MOE_TRY(moe_grow(&c->value, &c->value_cap, need, sizeof *c->value, d));
+	while (c->n_blocks < need) {
+		float *key = take_block(pool), *value = key ? take_block(pool) : NULL;
+		if (!value) {
+			free(key);
+			return moe_fail(d, MOE_ENOMEM, "out of memory for the attention cache (%zu slots)", n_slots);
+		}
+		c->key[c->n_blocks] = key;
+		c->value[c->n_blocks++] = value;
+	}
+	return MOE_OK;
+}
+
+void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value)
+{
+	size_t width = pool->kv_heads * pool->dim;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t slot = first + i, block = slot / MOE_ATTN_BLOCK, at = slot % MOE_ATTN_BLOCK;
+		float *k = c->key[block], *v = c->value[block];
+		for (size_t j = 0; j < width; j++)
+			k[j * MOE_ATTN_BLOCK + at] = key[i * width + j];
+		for (size_t h = 0; h < pool->kv_heads; h++)
+			memcpy(v + (h * MOE_ATTN_BLOCK + at) * pool->dim, value + i * width + h * pool->dim, pool->dim * sizeof *v);
+	}
+	c->n_slots = first + n;
+}
+
+void moe_cache_clear(struct moe_cache *c, struct moe_cache_pool *pool)
+{
+	while (c->n_blocks) {
+		give_block(pool, c->key[--c->n_blocks]);
+		give_block(pool, c->value[c->n_blocks]);
+	}
+	c->n_slots = 0;
+}
+
+void moe_cache_free(struct moe_cache *c, struct moe_cache_pool *pool)
+{
+	moe_cache_clear(c, pool);
+	free(c->key);
+	free(c->value);
+	*c = (struct moe_cache){0};
+}
+
+void moe_cache_pool_free(struct moe_cache_pool *pool)
+{
+	while (pool->n_idle)
+		free(pool->idle[--pool->n_idle]);
+	free(pool->idle);
+	*pool = (struct moe_cache_pool){0};
+}

@@ -1,0 +1,33 @@
+/* Keys and values of one sequence in one layer, in blocks of 128 absolute slots (kernel.h), and the pool that the blocks come from. */
+#ifndef MOE_NN_CACHE_H
+#define MOE_NN_CACHE_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+/* Blocks for kv_heads heads of dim; freed blocks are kept for the next sequence. One thread at a time. */
+struct moe_cache_pool {
+	size_t kv_heads, dim;
+	float **idle;
+	size_t n_idle, idle_cap;
+};
+
+struct moe_cache {
+	float **key, **value;   /* [n_blocks] */
+	size_t n_blocks, block_cap, value_cap;
+	size_t n_slots;         /* filled */
+};
+
+/* Makes room for slots below n_slots. New blocks are zero. */
+enum moe_err moe_cache_reserve(struct moe_cache *c, struct moe_cache_pool *pool, size_t n_slots, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Stores keys and values [n][kv_heads · dim] at slots first, first + 1, ..., which must be reserved; n_slots becomes first + n. */
+void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value);
+
+/* Gives the blocks back; the cache is empty and usable. */
+void moe_cache_clear(struct moe_cache *c, struct moe_cache_pool *pool);
+void moe_cache_free(struct moe_cache *c, struct moe_cache_pool *pool);
+void moe_cache_pool_free(struct moe_cache_pool *pool);
+
+#endif

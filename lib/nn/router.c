@@ -1,0 +1,130 @@
+#include "nn/router.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Scores of one row. z is already divided by the temperature. */
+static void scores(const float *z, float *s, size_t n, int kind)
+{
+	if (kind == MOE_SCORE_SOFTMAX) {
+		float sum = moe_exp_sum(s, z, n);
+		for (size_t i = 0; i < n; i++)
+			s[i] /= sum;
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		s[i] = kind == MOE_SCORE_SIGMOID ? 1.0f / (1.0f + moe_exp(-z[i])) : z[i];
+}
+
+static bool better(const float *z, const bool *force, size_t a, size_t b)
+{
+	bool fa = force && force[a], fb = force && force[b];
+
+	return fa != fb ? fa : z[a] != z[b] ? z[a] > z[b] : a < b;
+}
+
+/* The k best of n by insertion into a short sorted list; every score is monotone in z, so z decides. Returns how many are eligible. */
+static size_t choose(const float *z, size_t n, size_t k, const struct moe_what_if *w, int32_t *id)
+{
+	size_t found = 0;
+
+	for (size_t e = 0; e < n; e++) {
+		size_t at = found;
+		if (z[e] == -INFINITY || (w->drop && w->drop[e]))
+			continue;
+		while (at && better(z, w->force, e, (size_t)id[at - 1]))
+			at--;
+		if (at == k)
+			continue;
+		found += found < k;
+		memmove(id + at + 1, id + at, (found - at - 1) * sizeof *id);
+		id[at] = (int32_t)e;
+	}
+	return found;
+}
+
+/* Sorts the chosen by falling weight; ties: the lower id first. */
+static void sort_chosen(int32_t *id, float *weight, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		for (size_t j = i; j && (weight[j] > weight[j - 1] || (weight[j] == weight[j - 1] && id[j] < id[j - 1])); j--) {
+			int32_t t = id[j];
+			float v = weight[j];
+			id[j] = id[j - 1];
+			weight[j] = weight[j - 1];
+			id[j - 1] = t;
+			weight[j - 1] = v;
+		}
+}
+
+static void weigh(const float *z, const float *s, const struct moe_router_settings *set, const int32_t *id, float *weight, size_t n)
+{
+	float sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		weight[i] = set->weight == MOE_WEIGHT_SCORE ? s[id[i]] : z[id[i]];
+	if (set->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN)
+		sum = moe_exp_sum(weight, weight, n);
+	else if (set->renormalise)
+		for (size_t i = 0; i < n; i++)
+			sum += weight[i];
+	for (size_t i = 0; i < n; i++) {
+		if (sum != 0)
+			weight[i] /= sum;
+		if (set->scale != 1)
+			weight[i] *= (float)set->scale;
+	}
+}
+
+enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe_router_settings *s, const struct moe_what_if *w,
+			       struct moe_arena *scratch, int32_t *expert_id, float *weight, struct moe_diag *d)
+{
+	static const struct moe_what_if none;
+	size_t n = (size_t)s->experts, width = (size_t)s->top_k, k;
+	float *z = moe_arena_get(scratch, n, sizeof *z), *score = moe_arena_get(scratch, n, sizeof *score);
+
+	if (!z || !score)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	w = w ? w : &none;
+	k = w->top_k ? (size_t)w->top_k : width;
+	for (size_t r = 0; r < rows; r++) {
+		int32_t *id = expert_id + r * width;
+		float *g = weight + r * width;
+		size_t found;
+		for (size_t e = 0; e < n; e++) {
+			z[e] = w->temperature > 0 ? logit[r * n + e] / w->temperature : logit[r * n + e];
+			if (isnan(z[e]) || z[e] == INFINITY)
+				return moe_fail(d, MOE_EINPUT, "router logit of row %zu, expert %zu is %s", r, e, isnan(z[e]) ? "NaN" : "+inf");
+		}
+		found = choose(z, n, k, w, id);
+		if (!found)
+			return moe_fail(d, MOE_EINPUT, "no expert is left to choose for row %zu", r);
+		scores(z, score, n, s->score);
+		weigh(z, score, s, id, g, found);
+		sort_chosen(id, g, found);
+		for (size_t i = found; i < width; i++) {
+			id[i] = -1;
+			g[i] = 0;
+		}
+	}
+	return MOE_OK;
+}
+
+enum moe_err moe_router_check(const int32_t *expert_id, const float *weight, size_t rows, size_t k, size_t experts, struct moe_diag *d)
+{
+	for (size_t r = 0; r < rows; r++) {
+		const int32_t *id = expert_id + r * k;
+		for (size_t i = 0; i < k; i++) {
+			if (id[i] < -1 || id[i] >= (int64_t)experts)
+				return moe_fail(d, MOE_EINPUT, "expert_id of row %zu is %d, expected 0 to %zu or -1", r, id[i], experts - 1);
+			if (id[i] >= 0 && i && id[i - 1] < 0)
+				return moe_fail(d, MOE_EINPUT, "expert_id of row %zu has an expert behind -1", r);
+			if (!isfinite(weight[r * k + i]) || (id[i] < 0 && weight[r * k + i] != 0))
+				return moe_fail(d, MOE_EINPUT, "weight of row %zu, place %zu is %g", r, i, (double)weight[r * k + i]);
+			for (size_t j = 0; j < i; j++)
+				if (id[i] >= 0 && id[j] == id[i])
+					return moe_fail(d, MOE_EINPUT, "expert_id of row %zu has expert %d twice", r, id[i]);
+		}
+	}
+	return MOE_OK;
+}

@@ -1,0 +1,44 @@
+/* The router: one formula with settings.
+ *
+ *     z = W_r u                       u: the normed row; z are the router logits
+ *     s = softmax(z) | sigmoid(z) | z
+ *     I = the k largest of s (ties: the lowest index)
+ *     w = s_I | softmax(z_I);  renormalised: w /= sum w;  times a scale
+ *
+ * (Shazeer et al. 2017; the settings cover OLMoE, Mixtral, Qwen and others.) What-if settings change it on purpose. */
+#ifndef MOE_NN_ROUTER_H
+#define MOE_NN_ROUTER_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "kernel/kernel.h"
+
+enum moe_score { MOE_SCORE_SOFTMAX, MOE_SCORE_SIGMOID, MOE_SCORE_LOGIT };
+enum moe_gate_weight { MOE_WEIGHT_SCORE, MOE_WEIGHT_SOFTMAX_OF_CHOSEN };
+
+struct moe_router_settings {
+	int64_t experts, top_k;
+	int score, weight;              /* enum moe_score, enum moe_gate_weight */
+	bool renormalise;
+	double scale;
+};
+
+/* Changes of the choice for experiments; zeroed: none. The width of the tables stays the model's top_k: places without an expert are -1. */
+struct moe_what_if {
+	int64_t top_k;                  /* 1 to the model's; 0: the model's */
+	float temperature;              /* logits are divided by it; 0: 1 */
+	const bool *drop;               /* [experts] never chosen, or NULL */
+	const bool *force;              /* [experts] always chosen, first, or NULL */
+};
+
+/* Chooses for `rows` rows: logit [rows][experts] → expert_id [rows][top_k], weight [rows][top_k], sorted by falling weight, -1 and 0 at the end.
+ * A logit that is NaN or +inf fails with MOE_EINPUT and the row; so does a row for which no expert is left. -inf: not eligible. */
+enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe_router_settings *s, const struct moe_what_if *w,
+			       struct moe_arena *scratch, int32_t *expert_id, float *weight, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Checks choices that came from outside: ids in range, no duplicates, -1 only at the end and with weight 0, finite weights. */
+enum moe_err moe_router_check(const int32_t *expert_id, const float *weight, size_t rows, size_t k, size_t experts, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif

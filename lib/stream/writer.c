@@ -1,0 +1,189 @@
+#include "stream/writer.h"
+
+#include <fcntl.h>
+#include <libdeflate.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "io/sink.h"
+
+enum { GATHER = 64 << 10, PIPE_SIZE = 256 << 10, UNIT = 64 };
+
+struct moe_writer {
+	int fd;
+	uint8_t *buf;
+	size_t n, cap;
+};
+
+enum moe_err moe_writer_new(struct moe_writer **out, int fd, struct moe_diag *d)
+{
+	struct moe_writer *w = calloc(1, sizeof *w);
+
+	if (!w)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	w->fd = fd;
+	fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);     /* best effort: not a pipe, or the user's share is used up */
+	*out = w;
+	return MOE_OK;
+}
+
+void moe_writer_free(struct moe_writer *w)
+{
+	if (w) {
+		free(w->buf);
+		free(w);
+	}
+}
+
+/* Appends text to a buffer that was made large enough before. */
+static char *put(char *p, const char *s)
+{
+	size_t n = strlen(s);
+
+	memcpy(p, s, n);
+	return p + n;
+}
+
+static char *put_string(char *p, const char *s)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	*p++ = '"';
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+		if (c == '"' || c == '\\') {
+			*p++ = '\\';
+			*p++ = (char)c;
+		} else if (c < 0x20) {
+			p = put(p, "\\u00");
+			*p++ = hex[c >> 4];
+			*p++ = hex[c & 15];
+		} else {
+			*p++ = (char)c;
+		}
+	}
+	*p++ = '"';
+	return p;
+}
+
+static char *put_number(char *p, uint64_t v)
+{
+	char digits[20];
+	int n = 0;
+
+	do
+		digits[n++] = (char)('0' + v % 10);
+	while (v /= 10);
+	while (n)
+		*p++ = digits[--n];
+	return p;
+}
+
+static char *put_tensor(char *p, const char *name, const char *type, const uint64_t *shape, unsigned rank, uint64_t begin, uint64_t end)
+{
+	p = put_string(p, name);
+	p = put(put(put(p, ":{\"dtype\":\""), type), "\",\"shape\":[");
+	for (unsigned i = 0; i < rank; i++) {
+		if (i)
+			*p++ = ',';
+		p = put_number(p, shape[i]);
+	}
+	p = put_number(put(p, "],\"data_offsets\":["), begin);
+	*p++ = ',';
+	return put(put_number(p, end), "]}");
+}
+
+/* Upper bound of the header's length: every byte of a string may become six. */
+static size_t header_bound(const struct moe_frame *f)
+{
+	size_t n = 512;
+
+	for (size_t i = 0; i < f->h.n_meta; i++)
+		n += 8 + 6 * (strlen(f->h.meta[i].key) + strlen(f->h.meta[i].value));
+	for (size_t i = 0; i < f->h.n_tensors; i++)
+		n += 128 + 21 * MOE_MAX_RANK + 6 * strlen(f->h.tensor[i].name);
+	return n;
+}
+
+static char *put_metadata(char *p, const struct moe_frame *f, char **digits)
+{
+	p = put(p, "{\"__metadata__\":{\"moe.crc32\":\"");
+	*digits = p;
+	p = put(p, "00000000\"");
+	for (size_t i = 0; i < f->h.n_meta; i++) {
+		if (!strcmp(f->h.meta[i].key, "moe.crc32"))
+			continue;
+		*p++ = ',';
+		p = put_string(p, f->h.meta[i].key);
+		*p++ = ':';
+		p = put_string(p, f->h.meta[i].value);
+	}
+	return put(p, "}");
+}
+
+enum moe_err moe_frame_format(const struct moe_frame *f, uint8_t **buf, size_t *n, size_t *cap, struct moe_diag *d)
+{
+	static const unsigned widths[] = {64, 32, 16, 8, 6, 4};
+	uint64_t payload = 0, pad, at = 0, header;
+	char *start, *p, *digits;
+	uint8_t *to;
+	uint32_t crc;
+
+	for (size_t i = 0; i < f->h.n_tensors; i++)
+		payload += f->h.tensor[i].nbytes;
+	pad = moe_round_up(payload, UNIT) - payload;
+	MOE_TRY(moe_grow(buf, cap, *n + header_bound(f) + payload + 2 * UNIT, 1, d));
+	start = (char *)*buf + *n;
+	p = put_metadata(start + 8, f, &digits);
+	for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
+		for (size_t i = 0; i < f->h.n_tensors; i++) {
+			const struct moe_tensor *t = &f->h.tensor[i];
+			if (moe_dtype_nbits(t->type) != widths[w])
+				continue;
+			*p++ = ',';
+			p = put_tensor(p, t->name, moe_dtype_name(t->type), t->shape, t->rank, at, at + t->nbytes);
+			at += t->nbytes;
+		}
+	if (pad) {
+		*p++ = ',';
+		p = put_tensor(p, "_pad", "U8", &pad, 1, at, at + pad);
+	}
+	*p++ = '}';
+	header = moe_round_up((size_t)(p - start), UNIT);
+	memset(p, ' ', header - (size_t)(p - start));
+	for (int i = 0; i < 8; i++)
+		start[i] = (char)((header - 8) >> 8 * i);
+	to = (uint8_t *)start + header;
+	for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
+		for (size_t i = 0; i < f->h.n_tensors; i++) {
+			const struct moe_tensor *t = &f->h.tensor[i];
+			if (moe_dtype_nbits(t->type) != widths[w] || !t->nbytes)
+				continue;
+			memcpy(to, t->data, t->nbytes);
+			to += t->nbytes;
+		}
+	memset(to, 0, pad);
+	crc = libdeflate_crc32(0, start, header + payload + pad);
+	for (int i = 0; i < 8; i++)
+		digits[i] = "0123456789abcdef"[crc >> (28 - 4 * i) & 15];
+	*n += header + payload + pad;
+	return MOE_OK;
+}
+
+enum moe_err moe_writer_put(struct moe_writer *w, const struct moe_frame *f, struct moe_diag *d)
+{
+	MOE_TRY(moe_frame_format(f, &w->buf, &w->n, &w->cap, d));
+	return w->n >= GATHER ? moe_writer_flush(w, d) : MOE_OK;
+}
+
+enum moe_err moe_writer_flush(struct moe_writer *w, struct moe_diag *d)
+{
+	struct iovec iov = {w->buf, w->n};
+
+	if (!w->n)
+		return MOE_OK;
+	w->n = 0;
+	return moe_write_all(w->fd, &iov, 1, d);
+}
