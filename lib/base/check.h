@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-static inline bool moe_add(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_add_overflow(a, b, out); }
-static inline bool moe_mul(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_mul_overflow(a, b, out); }
+static inline bool moe_checked_add(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_add_overflow(a, b, out); }
+static inline bool moe_checked_mul(uint64_t a, uint64_t b, uint64_t *out) { return !__builtin_mul_overflow(a, b, out); }
 
 /* Product of a shape; the empty shape is 1. */
 static inline bool moe_product(const uint64_t *shape, unsigned rank, uint64_t *out)
@@ -15,7 +15,7 @@ static inline bool moe_product(const uint64_t *shape, unsigned rank, uint64_t *o
 	uint64_t n = 1;
 
 	for (unsigned i = 0; i < rank; i++)
-		if (!moe_mul(n, shape[i], &n))
+		if (!moe_checked_mul(n, shape[i], &n))
 			return false;
 	*out = n;
 	return true;

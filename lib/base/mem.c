@@ -30,7 +30,7 @@ void *moe_calloc(size_t n, size_t size)
 	uint64_t nbytes;
 	void *p;
 
-	if (!moe_mul(n, size, &nbytes) || nbytes > PTRDIFF_MAX || !(p = aligned(nbytes)))
+	if (!moe_checked_mul(n, size, &nbytes) || nbytes > PTRDIFF_MAX || !(p = aligned(nbytes)))
 		return NULL;
 	return memset(p, 0, nbytes);
 }
@@ -44,7 +44,7 @@ enum moe_err moe_grow(void *p, size_t *cap, size_t need, size_t size, struct moe
 	if (need <= *cap)
 		return MOE_OK;
 	memcpy(&old, p, sizeof old);
-	if (!moe_mul(want, size, &nbytes) || nbytes > PTRDIFF_MAX || !(grown = realloc(old, nbytes)))
+	if (!moe_checked_mul(want, size, &nbytes) || nbytes > PTRDIFF_MAX || !(grown = realloc(old, nbytes)))
 		return moe_fail(d, MOE_ENOMEM, "out of memory: %zu elements of %zu bytes", want, size);
 	memcpy(p, &grown, sizeof grown);
 	*cap = want;
@@ -89,7 +89,7 @@ void *moe_arena_get(struct moe_arena *a, size_t n, size_t size)
 	uint64_t nbytes;
 	char *p;
 
-	if (!moe_mul(n, size, &nbytes) || nbytes > PTRDIFF_MAX / 4)
+	if (!moe_checked_mul(n, size, &nbytes) || nbytes > PTRDIFF_MAX / 4)
 		return NULL;
 	nbytes = moe_round_up(moe_max(nbytes, 1), ALIGN);
 	if ((!a->now || a->now->nbytes - a->used < nbytes) && !next_block(a, nbytes))

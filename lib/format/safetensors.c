@@ -59,7 +59,7 @@ static enum moe_err check_size(struct moe_json *j, const struct moe_tensor *t)
 {
 	uint64_t count, nbits;
 
-	if (!moe_product(t->shape, t->rank, &count) || !moe_mul(count, moe_dtype_nbits(t->type), &nbits))
+	if (!moe_product(t->shape, t->rank, &count) || !moe_checked_mul(count, moe_dtype_nbits(t->type), &nbits))
 		return moe_fail_at(j->diag, MOE_EINPUT, (uint64_t)(j->p - j->beg), "tensor \"%s\": overflow computing its size from its shape", t->name);
 	if (nbits % 8 || nbits / 8 != t->nbytes)
 		return moe_fail_at(j->diag, MOE_EINPUT, (uint64_t)(j->p - j->beg), "tensor \"%s\": its shape needs %llu bytes, its offsets give %llu", t->name,
@@ -180,7 +180,7 @@ static enum moe_err check_layout(struct moe_header *h, struct moe_diag *d)
 		if (order[i]->begin != end)
 			err = moe_fail(d, MOE_EINPUT, "tensor \"%s\" begins at byte %llu of the payload, expected %llu (%s)", order[i]->name,
 				       (unsigned long long)order[i]->begin, (unsigned long long)end, order[i]->begin < end ? "overlap" : "gap");
-		if (!err && !moe_add(end, order[i]->nbytes, &end))
+		if (!err && !moe_checked_add(end, order[i]->nbytes, &end))
 			err = moe_fail(d, MOE_EINPUT, "tensor \"%s\": its end overflows", order[i]->name);
 	}
 	free(order);

@@ -2,6 +2,8 @@
 #ifndef MOE_NN_STEM_H
 #define MOE_NN_STEM_H
 
+#include <stdbool.h>
+
 #include "kernel/kernel.h"
 #include "nn/batch.h"
 
