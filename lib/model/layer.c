@@ -1,0 +1,109 @@
+#include "model/layer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_rows *wanted,
+			      const struct moe_work *work, struct moe_diag *d)
+{
+	return moe_attention_forward(b, layer, &m->layer[layer].attention, &m->spec->attention, (float)m->spec->norm_eps, wanted, work, d);
+}
+
+enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
+			     const struct moe_work *work, struct moe_diag *d)
+{
+	const struct moe_ffn_weights *ffn = &m->layer[layer].ffn;
+	const struct moe_router_settings *s = &m->spec->router;
+	struct moe_arena *a = work->scratch;
+
+	out->normed = moe_arena_get(a, b->rows * b->hidden, sizeof(float));
+	out->logit = moe_arena_get(a, b->rows * (size_t)s->experts, sizeof(float));
+	out->expert_id = moe_arena_get(a, b->rows * (size_t)s->top_k, sizeof(int32_t));
+	out->weight = moe_arena_get(a, b->rows * (size_t)s->top_k, sizeof(float));
+	if (!out->normed || !out->logit || !out->expert_id || !out->weight)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the router of %zu rows", b->rows);
+	moe_rms_norm(out->normed, b->hidden, b->x, b->hidden, ffn->norm, b->rows, b->hidden, (float)m->spec->norm_eps);
+	moe_matmul(out->logit, (size_t)s->experts, out->normed, b->hidden, b->rows, &ffn->router, work->pool);
+	if (moe_router_choose(out->logit, b->rows, s, w, a, out->expert_id, out->weight, d)) {
+		size_t n = d ? strlen(d->text) : 0;
+		if (d && n + 24 < sizeof d->text)
+			snprintf(d->text + n, sizeof d->text - n, " (layer %zu)", layer);
+		return d ? d->code : MOE_EINPUT;
+	}
+	return MOE_OK;
+}
+
+enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_work *work,
+			      struct moe_diag *d)
+{
+	const struct moe_spec *s = m->spec;
+
+	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, (size_t)s->router.top_k, (size_t)s->router.experts, d));
+	return moe_experts_forward(b->x, r->normed, b->rows, b->hidden, r->expert_id, r->weight, (size_t)s->router.top_k, m->layer[layer].ffn.expert,
+				   (size_t)s->router.experts, (size_t)s->expert_width, work, d);
+}
+
+enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d)
+{
+	size_t hidden = (size_t)m->spec->hidden, nbytes = moe_dtype_nbits(m->embed.type) / 8;
+
+	for (size_t i = 0; i < n; i++) {
+		if (token[i] < 0 || token[i] >= m->spec->vocab)
+			return moe_fail(d, MOE_EINPUT, "token %d at row %zu is outside the vocabulary of %lld", token[i], i, (long long)m->spec->vocab);
+		moe_widen(x + i * hidden, (const uint8_t *)m->embed.data + (size_t)token[i] * m->embed.stride * nbytes, hidden, m->embed.type);
+	}
+	return MOE_OK;
+}
+
+/* Patches [rows · columns][c][p][p] → planes [c][rows · p][columns · p]. */
+static void to_planes(float *planes, const float *pixel, size_t rows, size_t columns, size_t channels, size_t p)
+{
+	size_t width = columns * p, height = rows * p;
+
+	for (size_t r = 0; r < rows; r++)
+		for (size_t q = 0; q < columns; q++)
+			for (size_t c = 0; c < channels; c++)
+				for (size_t y = 0; y < p; y++) {
+					memcpy(planes + (c * height + r * p + y) * width + q * p, pixel, p * sizeof *pixel);
+					pixel += p;
+				}
+}
+
+enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_work *work,
+			       struct moe_diag *d)
+{
+	const struct moe_spec *s = m->spec;
+	size_t p = (size_t)s->image.patch, channels = (size_t)s->image.channels;
+	float *planes = moe_arena_get(work->scratch, rows * columns * p * p * channels, sizeof *planes);
+
+	if (!planes)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu patches", rows, columns);
+	to_planes(planes, pixel, rows, columns, channels, p);
+	return moe_stem_forward(feature, rows, columns, planes, rows * p, columns * p, s->tower.conv, m->conv, s->tower.n_conv, work, d);
+}
+
+void moe_place_forward(const struct moe_model *m, const float *feature, size_t rows, size_t columns, float *x)
+{
+	size_t hidden = (size_t)m->spec->hidden;
+
+	memmove(x, feature, rows * columns * hidden * sizeof *x);
+	if (!m->row_embed)
+		return;
+	for (size_t i = 0; i < rows * columns; i++) {
+		const float *r = m->row_embed + i / columns * hidden, *c = m->col_embed + i % columns * hidden;
+		for (size_t j = 0; j < hidden; j++)
+			x[i * hidden + j] += r[j] + c[j];
+	}
+}
+
+enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_work *work, struct moe_diag *d)
+{
+	size_t hidden = (size_t)m->spec->hidden;
+	float *normed = moe_arena_get(work->scratch, n * hidden, sizeof *normed);
+
+	if (!normed)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the head of %zu rows", n);
+	moe_rms_norm(normed, hidden, x, hidden, m->final_norm, n, hidden, (float)m->spec->norm_eps);
+	moe_matmul(logit, (size_t)m->spec->vocab, normed, hidden, n, &m->lm_head, work->pool);
+	return MOE_OK;
+}

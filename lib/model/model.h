@@ -1,0 +1,34 @@
+/* A model: its spec, its weights bound in place, and its fingerprint. Read-only once it is open; threads may share it. */
+#ifndef MOE_MODEL_MODEL_H
+#define MOE_MODEL_MODEL_H
+
+#include "format/checkpoint.h"
+#include "model/spec.h"
+#include "nn/experts.h"
+
+struct moe_layer {
+	struct moe_attention_weights attention;
+	struct moe_ffn_weights ffn;
+};
+
+struct moe_model {
+	struct moe_spec *spec;
+	struct moe_checkpoint *weights;
+	struct moe_mat embed, lm_head;          /* [vocab][hidden] */
+	const float *final_norm;                /* [hidden] */
+	struct moe_layer *layer;                /* [n_layers] */
+	struct moe_mat conv[MOE_MAX_CONV];      /* tower conv_stem */
+	const float *row_embed, *col_embed;     /* [rows][hidden], [columns][hidden] of the largest grid, or NULL */
+	char fingerprint[33];                   /* 32 hex digits */
+	char *directory;
+	struct moe_arena memory;
+};
+
+/* Opens a model directory and binds every tensor: what the family names must be there with the exact shape, and nothing may be left over. */
+enum moe_err moe_model_open(struct moe_model **out, const struct moe_spec_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_model_close(struct moe_model *m);
+
+/* Reads DIRECTORY/tokenizer.json: bytes to be freed, and their fingerprint (33 bytes). */
+enum moe_err moe_model_tokenizer(const char *directory, char **json, size_t *n, char *fingerprint, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif
