@@ -51,8 +51,14 @@ enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, c
 {
 	size_t rows = 0, picture = 0, r = 0, axes = (size_t)s->attention.rope_axes;
 
-	for (size_t i = 0; i < n; i++)
-		rows += is_picture(s, token[i]) ? (size_t)grid[picture].rows * grid[picture].columns : 1, picture += is_picture(s, token[i]);
+	for (size_t i = 0; i < n; i++) {
+		if (grid && is_picture(s, token[i])) {
+			rows += (size_t)grid[picture].rows * grid[picture].columns;
+			picture++;
+		} else {
+			rows++;
+		}
+	}
 	*out = (struct moe_layout){
 		.rows = rows, .axes = axes, .next = next, .token = moe_arena_get(a, rows, sizeof(int32_t)), .image = moe_arena_get(a, rows, sizeof(int32_t)),
 		.patch = moe_arena_get(a, rows, sizeof(int32_t)), .modality = moe_arena_get(a, rows, 1), .position = moe_arena_get(a, rows * axes, sizeof(int32_t)),
@@ -61,7 +67,7 @@ enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, c
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a prompt of %zu rows", rows);
 	picture = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (is_picture(s, token[i])) {
+		if (grid && is_picture(s, token[i])) {
 			r = place_picture(out, r, token[i], (int32_t)picture, grid[picture], s->merge.position);
 			picture++;
 			continue;

@@ -22,7 +22,8 @@ struct moe_layout {
 /* Checks that the prompt is one that the model's specification defines; n ids. *n_pictures (may be NULL) gets the number of placeholders. */
 enum moe_err moe_prompt_check(const struct moe_spec *s, const int32_t *token, size_t n, size_t *n_pictures, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Lays out n tokens; the i-th placeholder becomes the patches of grid[i]. `next` is the text position of the first text token
+/* Lays out n tokens; the i-th placeholder becomes the patches of grid[i] (grid NULL: placeholders are text, as in a generated
+ * token). `next` is the text position of the first text token
  * (moe_first_position for a prompt). */
 enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_grid *grid,
 			     uint32_t next, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -1,0 +1,387 @@
+#include "stage/decode.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "nn/sample.h"
+
+/* A sequence that has begun. Answers wait in this list until those before them are out. */
+struct moe_decode_sequence {
+	struct moe_decode_sequence *next;
+	uint64_t seq;
+	char *name, *error;
+	struct moe_ids ids;
+	float logprob;
+	size_t n_prompt;
+	bool done;
+};
+
+bool moe_is_end(const struct moe_spec *s, int32_t token)
+{
+	for (size_t i = 0; i < s->text.eos.n; i++)
+		if (s->text.eos.v[i] == token)
+			return true;
+	return false;
+}
+
+bool *moe_suppress_table(const struct moe_spec *s)
+{
+	bool *table = calloc((size_t)s->vocab, sizeof *table);
+
+	for (size_t i = 0; table && i < s->text.suppress.n; i++)
+		if (s->text.suppress.v[i] < s->vocab)
+			table[s->text.suppress.v[i]] = true;
+	return table;
+}
+
+enum moe_err moe_decode_init(struct moe_decode *dec, struct moe_diag *d)
+{
+	dec->fd = -1;
+	dec->suppress = moe_suppress_table(dec->model->spec);
+	return dec->suppress ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+}
+
+static void free_sequence(struct moe_decode_sequence *s)
+{
+	free(s->ids.id);
+	free(s->name);
+	free(s->error);
+	free(s);
+}
+
+void moe_decode_free(struct moe_decode *dec)
+{
+	while (dec->first) {
+		struct moe_decode_sequence *s = dec->first;
+		dec->first = s->next;
+		free_sequence(s);
+	}
+	if (dec->fd >= 0)
+		close(dec->fd);
+	free(dec->suppress);
+	free(dec->queue);
+	moe_arena_free(&dec->scratch);
+}
+
+static enum moe_err find_sequence(struct moe_decode *dec, const struct moe_frame *f, struct moe_decode_sequence **out, struct moe_diag *d)
+{
+	const char *name = moe_frame_meta(f, "moe.name");
+	struct moe_decode_sequence *s;
+	uint64_t seq;
+
+	MOE_TRY(moe_frame_number(f, "moe.seq", UINT64_MAX, &seq, d));
+	for (s = dec->first; s; s = s->next)
+		if (s->seq == seq) {
+			*out = s;
+			return MOE_OK;
+		}
+	s = calloc(1, sizeof *s);
+	if (!s || (name && !(s->name = moe_strdup(name)))) {
+		free(s);
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	}
+	s->seq = seq;
+	if (dec->first)
+		dec->last->next = s;
+	else
+		dec->first = s;
+	dec->last = s;
+	*out = s;
+	return MOE_OK;
+}
+
+static enum moe_err give_answer(struct moe_decode *dec, const struct moe_decode_sequence *s, struct moe_diag *d)
+{
+	struct moe_answer a = {.name = s->name, .error = s->error, .ids = s->ids, .logprob = s->logprob, .n_prompt = s->n_prompt, .text = ""};
+	char *text = NULL;
+	size_t n = 0, cap = 0;
+	enum moe_err err = MOE_OK;
+
+	if (dec->tokenizer && !s->error)
+		err = moe_tokenizer_decode(dec->tokenizer, s->ids.id, s->ids.n, true, &text, &n, &cap, d);
+	if (text) {
+		a.text = text;
+		a.n_text = n;
+	}
+	if (!err)
+		err = dec->answer(dec->to, &a, d);
+	free(text);
+	return err;
+}
+
+/* Finished answers at the front of the list go out. */
+static enum moe_err give_answers(struct moe_decode *dec, struct moe_diag *d)
+{
+	while (dec->first && dec->first->done) {
+		struct moe_decode_sequence *s = dec->first;
+		enum moe_err err = dec->answer ? give_answer(dec, s, d) : MOE_OK;
+		dec->first = s->next;
+		free_sequence(s);
+		MOE_TRY(err);
+	}
+	return MOE_OK;
+}
+
+/* Writes as much of the queue as the FIFO takes without blocking. */
+static enum moe_err push_queue(struct moe_decode *dec, struct moe_diag *d)
+{
+	size_t at = 0;
+
+	while (at < dec->n_queue) {
+		ssize_t r = write(dec->fd, dec->queue + at, dec->n_queue - at);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0 && errno == EAGAIN)
+			break;
+		if (r < 0)
+			return moe_fail_errno(d, "cannot write to the loop %s", dec->loop);
+		at += (size_t)r;
+	}
+	memmove(dec->queue, dec->queue + at, dec->n_queue - at);
+	dec->n_queue -= at;
+	return MOE_OK;
+}
+
+static enum moe_err idle(void *self, int input, struct moe_diag *d)
+{
+	struct moe_decode *dec = self;
+
+	while (dec->n_queue) {
+		struct pollfd p[2] = {{.fd = input, .events = POLLIN}, {.fd = dec->fd, .events = POLLOUT}};
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return moe_fail_errno(d, "cannot wait for the loop");
+		if (p[1].revents)
+			MOE_TRY(push_queue(dec, d));
+		if (p[0].revents)
+			break;
+	}
+	return MOE_OK;
+}
+
+/* The FIFO's reader, moe-tokenize, has been there since before it wrote the head frame. */
+static enum moe_err open_loop(struct moe_decode *dec, struct moe_diag *d)
+{
+	if (!dec->loop || dec->fd >= 0)
+		return MOE_OK;
+	dec->fd = open(dec->loop, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	if (dec->fd < 0)
+		return moe_fail_errno(d, "cannot open the loop %s for writing", dec->loop);
+	return MOE_OK;
+}
+
+/* Queues a frame for moe-tokenize: the sequence's next token, or the news that it is over. */
+static enum moe_err send_back(struct moe_decode *dec, const struct moe_frame *from, enum moe_kind kind, const int32_t *token, uint64_t start, struct moe_diag *d)
+{
+	static const char *const kept[] = {"moe.seq", "moe.name", "moe.logits", "moe.next"};
+	static const int32_t text = -1;
+	struct moe_frame f = {0};
+	uint64_t step;
+	enum moe_err err = moe_frame_reset(&f, kind, d);
+
+	for (size_t i = 0; i < sizeof kept / sizeof *kept && !err; i++)
+		if (moe_frame_meta(from, kept[i]))
+			err = moe_frame_set(&f, kept[i], moe_frame_meta(from, kept[i]), d);
+	if (!err && kind == MOE_KIND_TOKENS) {
+		err = moe_frame_number(from, "moe.step", 0, &step, d);
+		if (!err)
+			err = moe_frame_set_number(&f, "moe.step", step + 1, d);
+		if (!err)
+			err = moe_frame_set_number(&f, "moe.start", start, d);
+		if (!err)
+			err = moe_frame_set(&f, "moe.more", "1", d);
+		if (!err)
+			err = moe_frame_put(&f, "token", MOE_I32, 1, 1, 0, token, d);
+		if (!err)
+			err = moe_frame_put(&f, "image", MOE_I32, 1, 1, 0, &text, d);
+	}
+	if (!err)
+		err = moe_frame_format(&f, &dec->queue, &dec->n_queue, &dec->queue_cap, d);
+	moe_frame_free(&f);
+	return err;
+}
+
+/* One token for the sequence of frame f, from the logits of its last row. */
+static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, struct moe_decode_sequence *s, const float *logit, uint64_t rows, struct moe_diag *d)
+{
+	const struct moe_spec *spec = dec->model->spec;
+	float *scratch = moe_arena_get(&dec->scratch, (size_t)spec->vocab, sizeof *scratch);
+	struct moe_choice c;
+	uint64_t start, more;
+
+	if (!scratch)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
+	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
+	MOE_TRY(moe_choose_greedy(logit, (size_t)spec->vocab, dec->suppress, scratch, &c, d));
+	MOE_TRY(moe_grow(&s->ids.id, &s->ids.cap, s->ids.n + 1, sizeof *s->ids.id, d));
+	if (!s->ids.n)
+		s->n_prompt = start + rows;
+	s->ids.id[s->ids.n++] = c.token;
+	s->logprob += c.logprob;
+	s->done = !more || moe_is_end(spec, c.token) || s->ids.n >= dec->max_new;
+	if (!more)
+		return MOE_OK;
+	if (!dec->loop)
+		return moe_frame_fail(f, d, MOE_EINPUT, "the stream generates (moe.more = 1), but there is no --loop to send tokens back through");
+	return send_back(dec, f, s->done ? MOE_KIND_DROP : MOE_KIND_TOKENS, &c.token, start + rows, d);
+}
+
+/* Rows of a frame whose logits are wanted. */
+static enum moe_err wanted_rows(const struct moe_frame *f, uint64_t rows, uint64_t *first, struct moe_diag *d)
+{
+	const char *logits = moe_frame_meta(f, "moe.logits");
+
+	if (!logits || !strcmp(logits, "last"))
+		*first = rows - 1;
+	else if (!strcmp(logits, "all"))
+		*first = 0;
+	else if (!strcmp(logits, "none"))
+		*first = rows;
+	else
+		return moe_frame_fail(f, d, MOE_EINPUT, "moe.logits is \"%.20s\", expected none, last or all", logits);
+	return MOE_OK;
+}
+
+static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, const float *logit, uint64_t first, uint64_t rows, struct moe_output *out,
+				struct moe_diag *d)
+{
+	static const char *const done[] = {"hidden", "token", "position", "image", "patch_index", "modality"};
+	uint64_t n = rows - first, start;
+	int32_t *row = moe_arena_get(&dec->scratch, n, sizeof *row);
+
+	if (!row)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
+	for (uint64_t i = 0; i < n; i++)
+		row[i] = (int32_t)(start + first + i);
+	f->kind = MOE_KIND_LOGITS;
+	MOE_TRY(moe_frame_set(f, "moe.kind", "logits", d));
+	moe_frame_unset(f, "moe.at");
+	for (size_t i = 0; i < sizeof done / sizeof *done; i++)
+		moe_frame_remove(f, done[i]);
+	MOE_TRY(moe_frame_put(f, "logit", MOE_F32, 2, n, (uint64_t)dec->model->spec->vocab, logit, d));
+	MOE_TRY(moe_frame_put(f, "row", MOE_I32, 1, n, 0, row, d));
+	return moe_emit(out, f, d);
+}
+
+/* Hidden rows of all frames whose logits are wanted, behind each other: one product of the head for the whole batch. */
+struct head_job {
+	float *x, *logit;
+	uint64_t *first, *rows;         /* [frames]: first wanted row, rows */
+	size_t n;
+};
+
+static enum moe_err gather_rows(struct moe_decode *dec, struct moe_frame **f, size_t n, struct head_job *j, struct moe_diag *d)
+{
+	size_t hidden = (size_t)dec->model->spec->hidden, total = 0, at = 0;
+	const float **x = moe_arena_get(&dec->scratch, n, sizeof *x);
+	const uint64_t *shape;
+
+	j->first = moe_arena_get(&dec->scratch, n, sizeof *j->first);
+	j->rows = moe_arena_get(&dec->scratch, n, sizeof *j->rows);
+	if (!x || !j->first || !j->rows)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		MOE_TRY(moe_frame_tensor(f[i], "hidden", MOE_F32, 2, (const void **)&x[i], &shape, d));
+		if (!shape[0] || shape[1] != hidden)
+			return moe_frame_fail(f[i], d, MOE_EINPUT, "tensor \"hidden\" is %llu x %llu, expected rows of %zu", (unsigned long long)shape[0],
+					      (unsigned long long)shape[1], hidden);
+		j->rows[i] = shape[0];
+		MOE_TRY(wanted_rows(f[i], shape[0], &j->first[i], d));
+		total += shape[0] - j->first[i];
+	}
+	j->n = total;
+	j->x = moe_arena_get(&dec->scratch, total * hidden, sizeof *j->x);
+	j->logit = moe_arena_get(&dec->scratch, total * (size_t)dec->model->spec->vocab, sizeof *j->logit);
+	if (!j->x || !j->logit)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the logits of %zu rows", total);
+	for (size_t i = 0; i < n; i++) {
+		size_t rows = j->rows[i] - j->first[i];
+		memcpy(j->x + at * hidden, x[i] + j->first[i] * hidden, rows * hidden * sizeof *j->x);
+		at += rows;
+	}
+	return MOE_OK;
+}
+
+static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
+{
+	struct moe_decode *dec = self;
+	struct moe_work work = {&dec->scratch, dec->pool, NULL};
+	size_t vocab = (size_t)dec->model->spec->vocab, at = 0;
+	struct head_job j;
+	char want[40];
+
+	snprintf(want, sizeof want, "%lld.expert", (long long)dec->model->spec->n_layers - 1);
+	moe_arena_reset(&dec->scratch);
+	for (size_t i = 0; i < n; i++)
+		MOE_TRY(moe_at_check(f[i], want, dec->any_order, d));
+	MOE_TRY(gather_rows(dec, f, n, &j, d));
+	MOE_TRY(moe_head_forward(dec->model, j.x, j.n, j.logit, &work, d));
+	for (size_t i = 0; i < n; i++) {
+		size_t rows = j.rows[i] - j.first[i];
+		struct moe_decode_sequence *s;
+		at += rows;
+		MOE_TRY(find_sequence(dec, f[i], &s, d));
+		if (rows)
+			MOE_TRY(next_token(dec, f[i], s, j.logit + (at - 1) * vocab, j.rows[i], d));
+		if (dec->logits && rows)
+			MOE_TRY(emit_logits(dec, f[i], j.logit + (at - rows) * vocab, j.first[i], j.rows[i], out, d));
+	}
+	if (dec->n_queue)
+		MOE_TRY(push_queue(dec, d));
+	return give_answers(dec, d);
+}
+
+static enum moe_err notice_failed(struct moe_decode *dec, struct moe_frame *f, struct moe_diag *d)
+{
+	const char *why = moe_frame_meta(f, "moe.error");
+	struct moe_decode_sequence *s;
+	uint64_t more;
+
+	MOE_TRY(find_sequence(dec, f, &s, d));
+	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
+	s->error = moe_strdup(why ? why : "failed without a message");
+	s->done = true;
+	if (!s->error)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	if (dec->loop && more) {
+		MOE_TRY(send_back(dec, f, MOE_KIND_DROP, NULL, 0, d));
+		MOE_TRY(push_queue(dec, d));
+	}
+	return give_answers(dec, d);
+}
+
+static enum moe_err notice(void *self, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
+{
+	struct moe_decode *dec = self;
+
+	(void)out;
+	switch (f->kind) {
+	case MOE_KIND_HEAD:
+		return open_loop(dec, d);
+	case MOE_KIND_DROP:
+		return MOE_AGAIN;       /* our own message, back from the ring */
+	case MOE_KIND_FAILED:
+		return notice_failed(dec, f, d);
+	case MOE_KIND_END:
+		if (dec->first && !dec->logits)
+			return moe_frame_fail(f, d, MOE_EINPUT, "sequence %llu was not answered", (unsigned long long)dec->first->seq);
+		if (dec->fd >= 0) {
+			close(dec->fd);
+			dec->fd = -1;
+		}
+		return MOE_OK;
+	default:
+		return MOE_OK;
+	}
+}
+
+struct moe_stage moe_decode_stage(struct moe_decode *dec)
+{
+	return (struct moe_stage){.self = dec, .kinds = 1u << MOE_KIND_HIDDEN, .sink = true, .run = run, .notice = notice, .idle = idle};
+}

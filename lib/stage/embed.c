@@ -1,0 +1,170 @@
+#include "stage/embed.h"
+
+#include <string.h>
+
+#include "base/check.h"
+#include "stage/encode.h"
+
+/* End of the chunk that begins at row `from`. */
+static size_t chunk_end(const struct moe_embed *e, const struct moe_layout *l, size_t from)
+{
+	size_t end = e->chunk ? moe_min(l->rows, from + e->chunk) : l->rows;
+
+	if (e->model->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE)
+		while (end < l->rows && l->image[end] >= 0 && l->image[end] == l->image[end - 1])
+			end++;
+	return end;
+}
+
+/* Rows [from, to) as a hidden frame. */
+static enum moe_err emit_rows(struct moe_embed *e, struct moe_frame *f, const struct moe_layout *l, const float *x, size_t from, size_t to, uint64_t start,
+			      struct moe_output *out, struct moe_diag *d)
+{
+	size_t n = to - from, hidden = (size_t)e->model->spec->hidden;
+	int32_t *position = moe_arena_get(&e->memory, n * l->axes, sizeof *position);
+
+	if (!position)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (size_t a = 0; a < l->axes; a++)
+		memcpy(position + a * n, l->position + a * l->rows + from, n * sizeof *position);
+	MOE_TRY(moe_frame_set_number(f, "moe.start", start + from, d));
+	MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, n, hidden, x + from * hidden, d));
+	MOE_TRY(moe_frame_put(f, "token", MOE_I32, 1, n, 0, l->token + from, d));
+	MOE_TRY(moe_frame_put(f, "position", MOE_I32, 2, l->axes, n, position, d));
+	MOE_TRY(moe_frame_put(f, "image", MOE_I32, 1, n, 0, l->image + from, d));
+	MOE_TRY(moe_frame_put(f, "patch_index", MOE_I32, 1, n, 0, l->patch + from, d));
+	MOE_TRY(moe_frame_put(f, "modality", MOE_U8, 1, n, 0, l->modality + from, d));
+	return moe_emit(out, f, d);
+}
+
+static enum moe_err emit_hidden(struct moe_embed *e, struct moe_frame *f, const struct moe_layout *l, const float *x, struct moe_output *out, struct moe_diag *d)
+{
+	const char *more = moe_frame_meta(f, "moe.more"), *logits = moe_frame_meta(f, "moe.logits");
+	const char *last_more = more ? moe_arena_string(&e->memory, more, strlen(more)) : "0";
+	const char *last_logits = logits ? moe_arena_string(&e->memory, logits, strlen(logits)) : "last";
+	uint64_t start;
+
+	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
+	f->kind = MOE_KIND_HIDDEN;
+	MOE_TRY(moe_frame_set(f, "moe.kind", "hidden", d));
+	MOE_TRY(moe_frame_set(f, "moe.at", "embed", d));
+	MOE_TRY(moe_frame_set_number(f, "moe.next", l->next, d));
+	for (size_t from = 0, to; from < l->rows; from = to) {
+		to = chunk_end(e, l, from);
+		MOE_TRY(moe_frame_set(f, "moe.more", to < l->rows ? "1" : last_more, d));
+		MOE_TRY(moe_frame_set(f, "moe.logits", to < l->rows && !strcmp(last_logits, "last") ? "none" : last_logits, d));
+		MOE_TRY(emit_rows(e, f, l, x, from, to, start, out, d));
+	}
+	return MOE_OK;
+}
+
+/* Rows of a sequence whose pictures are all there. */
+static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const int32_t *token, size_t n, struct moe_output *out, struct moe_diag *d)
+{
+	const struct moe_spec *s = e->model->spec;
+	struct moe_layout l;
+	uint64_t next;
+	float *x;
+
+	MOE_TRY(moe_frame_number(f, "moe.next", moe_first_position(s), &next, d));
+	if (next > INT32_MAX)
+		return moe_frame_fail(f, d, MOE_EINPUT, "moe.next is too large");
+	MOE_TRY(moe_layout_make(&l, s, token, n, e->grid, (uint32_t)next, &e->memory, d));
+	x = moe_arena_get(&e->memory, l.rows * (size_t)s->hidden, sizeof *x);
+	if (!x)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", l.rows);
+	for (size_t r = 0; r < l.rows;) {
+		if (l.image[r] >= 0) {
+			const struct moe_grid *g = &e->grid[l.image[r]];
+			moe_place_forward(e->model, e->feature[l.image[r]], g->rows, g->columns, x + r * (size_t)s->hidden);
+			r += (size_t)g->rows * g->columns;
+		} else {
+			MOE_TRY(moe_embed_forward(e->model, l.token + r, 1, x + r * (size_t)s->hidden, d));
+			r++;
+		}
+	}
+	return emit_hidden(e, f, &l, x, out, d);
+}
+
+static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
+{
+	const int32_t *token;
+	const uint64_t *shape;
+	uint64_t step;
+
+	if (e->waiting)
+		return moe_frame_fail(f, d, MOE_EINPUT, "the sequence before it has %zu pictures, but features of %zu came (is moe-patchify or moe-encode missing?)",
+				      e->wanted, e->have);
+	moe_arena_reset(&e->memory);
+	e->wanted = e->have = 0;
+	e->grid = NULL;
+	MOE_TRY(moe_frame_tensor(f, "token", MOE_I32, 1, (const void **)&token, &shape, d));
+	MOE_TRY(moe_frame_number(f, "moe.step", 0, &step, d));
+	if (!step)
+		MOE_TRY(moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d));
+	if (!e->wanted)
+		return embed_rows(e, f, token, shape[0], out, d);
+	e->grid = moe_arena_get(&e->memory, e->wanted, sizeof *e->grid);
+	e->feature = moe_arena_get(&e->memory, e->wanted, sizeof *e->feature);
+	if (!e->grid || !e->feature)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	e->waiting = true;
+	return moe_frame_copy(&e->tokens, f, d);
+}
+
+static enum moe_err take_features(struct moe_embed *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
+{
+	const char *seq = moe_frame_meta(f, "moe.seq"), *want = moe_frame_meta(&e->tokens, "moe.seq");
+	uint64_t hidden = (uint64_t)e->model->spec->hidden;
+	struct moe_grid *g;
+	const float *feature;
+	const int32_t *token;
+	const uint64_t *shape;
+
+	if (!e->waiting || !seq || !want || strcmp(seq, want))
+		return moe_frame_fail(f, d, MOE_EINPUT, "features of a sequence that does not wait for any");
+	g = &e->grid[e->have];
+	MOE_TRY(moe_frame_grid(f, &g->rows, &g->columns, d));
+	MOE_TRY(moe_frame_tensor(f, "feature", MOE_F32, 2, (const void **)&feature, &shape, d));
+	if (shape[0] != (uint64_t)g->rows * g->columns || shape[1] != hidden)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"feature\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],
+				      (unsigned long long)shape[1], g->rows * g->columns, (unsigned long long)hidden);
+	e->feature[e->have] = moe_arena_get(&e->memory, shape[0] * hidden, sizeof(float));
+	if (!e->feature[e->have])
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	memcpy(e->feature[e->have++], feature, shape[0] * hidden * sizeof(float));
+	if (e->have < e->wanted)
+		return MOE_OK;
+	e->waiting = false;
+	MOE_TRY(moe_frame_tensor(&e->tokens, "token", MOE_I32, 1, (const void **)&token, &shape, d));
+	return embed_rows(e, &e->tokens, token, shape[0], out, d);
+}
+
+static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
+{
+	for (size_t i = 0; i < n; i++)
+		MOE_TRY(f[i]->kind == MOE_KIND_TOKENS ? take_tokens(self, f[i], out, d) : take_features(self, f[i], out, d));
+	return MOE_OK;
+}
+
+static enum moe_err notice(void *self, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
+{
+	const struct moe_embed *e = self;
+
+	(void)out;
+	if (f->kind == MOE_KIND_END && e->waiting)
+		return moe_frame_fail(f, d, MOE_EINPUT, "the last sequence has %zu pictures, but features of %zu came (is moe-patchify or moe-encode missing?)",
+				      e->wanted, e->have);
+	return MOE_OK;
+}
+
+struct moe_stage moe_embed_stage(struct moe_embed *e)
+{
+	return (struct moe_stage){.self = e, .kinds = 1u << MOE_KIND_TOKENS | 1u << MOE_KIND_FEATURES, .run = run, .notice = notice};
+}
+
+void moe_embed_free(struct moe_embed *e)
+{
+	moe_frame_free(&e->tokens);
+	moe_arena_free(&e->memory);
+}

@@ -1,0 +1,22 @@
+/* moe-embed: looks tokens up, puts a picture's features in the place of its placeholder; `tokens` + `features` → `hidden`. */
+#ifndef MOE_STAGE_EMBED_H
+#define MOE_STAGE_EMBED_H
+
+#include "model/merge.h"
+#include "stage/stage.h"
+
+struct moe_embed {
+	const struct moe_model *model;
+	size_t chunk;                   /* rows per frame, 0: all in one; rounded up to the end of a bidirectional image */
+	struct moe_frame tokens;        /* a sequence whose features are still coming */
+	bool waiting;
+	struct moe_grid *grid;          /* [pictures] that it wants */
+	float **feature;
+	size_t wanted, have;
+	struct moe_arena memory;        /* of one sequence */
+};
+
+struct moe_stage moe_embed_stage(struct moe_embed *e);
+void moe_embed_free(struct moe_embed *e);
+
+#endif

@@ -1,0 +1,56 @@
+#include "stage/encode.h"
+
+enum { MAX_SIDE = 4096 };
+
+enum moe_err moe_frame_grid(struct moe_frame *f, uint32_t *rows, uint32_t *columns, struct moe_diag *d)
+{
+	const int32_t *grid;
+	const uint64_t *shape;
+
+	MOE_TRY(moe_frame_tensor(f, "grid", MOE_I32, 1, (const void **)&grid, &shape, d));
+	if (shape[0] != 2 || grid[0] < 1 || grid[1] < 1 || grid[0] > MAX_SIDE || grid[1] > MAX_SIDE)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is not two sides from 1 to %d", MAX_SIDE);
+	*rows = (uint32_t)grid[0];
+	*columns = (uint32_t)grid[1];
+	return MOE_OK;
+}
+
+static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
+{
+	struct moe_work work = {&e->scratch, e->pool, NULL};
+	const struct moe_spec *s = e->model->spec;
+	uint64_t width = (uint64_t)(s->image.channels * s->image.patch * s->image.patch), hidden = (uint64_t)s->hidden;
+	uint32_t rows, columns;
+	const float *pixel;
+	const uint64_t *shape;
+	float *feature;
+
+	moe_arena_reset(&e->scratch);
+	MOE_TRY(moe_frame_grid(f, &rows, &columns, d));
+	MOE_TRY(moe_frame_tensor(f, "pixel", MOE_F32, 2, (const void **)&pixel, &shape, d));
+	if (shape[0] != (uint64_t)rows * columns || shape[1] != width)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"pixel\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],
+				      (unsigned long long)shape[1], rows * columns, (unsigned long long)width);
+	feature = moe_arena_get(&e->scratch, (size_t)rows * columns * hidden, sizeof *feature);
+	if (!feature)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for %u patches", rows * columns);
+	MOE_TRY(moe_tower_forward(e->model, pixel, rows, columns, feature, &work, d));
+	f->kind = MOE_KIND_FEATURES;
+	MOE_TRY(moe_frame_set(f, "moe.kind", "features", d));
+	moe_frame_remove(f, "pixel");
+	moe_frame_remove(f, "valid");
+	MOE_TRY(moe_frame_put(f, "feature", MOE_F32, 2, (uint64_t)rows * columns, hidden, feature, d));
+	return moe_emit(out, f, d);
+}
+
+static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
+{
+	for (size_t i = 0; i < n; i++)
+		MOE_TRY(encode_frame(self, f[i], out, d));
+	return MOE_OK;
+}
+
+struct moe_stage moe_encode_stage(struct moe_encode *e)
+{
+	return (struct moe_stage){.self = e, .kinds = 1u << MOE_KIND_PATCHES, .run = run};
+}

@@ -1,0 +1,18 @@
+/* moe-encode: the tower; `patches` → `features`. */
+#ifndef MOE_STAGE_ENCODE_H
+#define MOE_STAGE_ENCODE_H
+
+#include "stage/stage.h"
+
+struct moe_encode {
+	const struct moe_model *model;
+	struct moe_pool *pool;
+	struct moe_arena scratch;
+};
+
+struct moe_stage moe_encode_stage(struct moe_encode *e);
+
+/* The grid of a `patches` or `features` frame: rows and columns of patches, bounded. */
+enum moe_err moe_frame_grid(struct moe_frame *f, uint32_t *rows, uint32_t *columns, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif

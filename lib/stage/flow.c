@@ -1,0 +1,257 @@
+#include "stage/flow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+/* The rows of one frame, checked. */
+struct part {
+	const float *x, *normed, *weight, *logit;
+	const int32_t *position, *image, *expert_id;
+	uint64_t rows;
+};
+
+static enum moe_err shape_error(const struct moe_frame *f, struct moe_diag *d, const char *name, const uint64_t *have, uint64_t n0, uint64_t n1)
+{
+	return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"%s\" is %llu x %llu, expected %llu x %llu", name, (unsigned long long)have[0],
+			      (unsigned long long)have[1], (unsigned long long)n0, (unsigned long long)n1);
+}
+
+/* A matrix [rows][width] of the frame. */
+static enum moe_err matrix(struct moe_frame *f, const char *name, enum moe_dtype type, uint64_t rows, uint64_t width, const void **data, struct moe_diag *d)
+{
+	const uint64_t *shape;
+
+	MOE_TRY(moe_frame_tensor(f, name, type, 2, data, &shape, d));
+	return shape[0] == rows && shape[1] == width ? MOE_OK : shape_error(f, d, name, shape, rows, width);
+}
+
+static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)
+{
+	uint64_t k = (uint64_t)m->spec->router.top_k, e = (uint64_t)m->spec->router.experts;
+
+	MOE_TRY(matrix(f, "normed", MOE_F32, p->rows, (uint64_t)m->spec->hidden, (const void **)&p->normed, d));
+	MOE_TRY(matrix(f, "expert_id", MOE_I32, p->rows, k, (const void **)&p->expert_id, d));
+	MOE_TRY(matrix(f, "weight", MOE_F32, p->rows, k, (const void **)&p->weight, d));
+	if (moe_frame_find(f, "router_logit"))
+		MOE_TRY(matrix(f, "router_logit", MOE_F32, p->rows, e, (const void **)&p->logit, d));
+	return MOE_OK;
+}
+
+static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)
+{
+	const uint64_t *shape;
+	const int32_t *patch;
+
+	MOE_TRY(moe_frame_tensor(f, "hidden", MOE_F32, 2, (const void **)&p->x, &shape, d));
+	p->rows = shape[0];
+	if (!p->rows || p->rows > INT32_MAX || shape[1] != (uint64_t)m->spec->hidden)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"hidden\" is %llu x %llu, expected rows of %lld", (unsigned long long)shape[0],
+				      (unsigned long long)shape[1], (long long)m->spec->hidden);
+	MOE_TRY(matrix(f, "position", MOE_I32, (uint64_t)m->spec->attention.rope_axes, p->rows, (const void **)&p->position, d));
+	MOE_TRY(moe_frame_tensor(f, "image", MOE_I32, 1, (const void **)&p->image, &shape, d));
+	if (shape[0] != p->rows)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"image\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
+	MOE_TRY(moe_frame_tensor(f, "patch_index", MOE_I32, 1, (const void **)&patch, &shape, d));
+	if (shape[0] != p->rows)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"patch_index\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
+	if (m->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE && p->image[0] >= 0 && patch[0] != 0)
+		return moe_frame_fail(f, d, MOE_EINPUT, "the frame begins inside a picture, whose patches must come whole");
+	return f->kind == MOE_KIND_ROUTED ? open_routed(p, f, m, d) : MOE_OK;
+}
+
+/* Copies the parts behind each other. */
+static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_t rows, const struct moe_model *m, struct moe_arena *a, struct moe_diag *d)
+{
+	size_t h = (size_t)m->spec->hidden, k = (size_t)m->spec->router.top_k, axes = (size_t)m->spec->attention.rope_axes, at = 0;
+	bool routed = flow->frame[0]->kind == MOE_KIND_ROUTED;
+	int32_t *position = moe_arena_get(a, rows * axes, sizeof *position), *image = moe_arena_get(a, rows, sizeof *image);
+
+	flow->batch = (struct moe_batch){.rows = rows, .hidden = h, .axes = axes, .span = flow->span, .spans = flow->n};
+	flow->batch.x = moe_arena_get(a, rows * h, sizeof(float));
+	flow->batch.position = position;
+	flow->batch.image = image;
+	flow->routed = (struct moe_routed){0};
+	if (routed) {
+		flow->routed.normed = moe_arena_get(a, rows * h, sizeof(float));
+		flow->routed.expert_id = moe_arena_get(a, rows * k, sizeof(int32_t));
+		flow->routed.weight = moe_arena_get(a, rows * k, sizeof(float));
+	}
+	if (!position || !image || !flow->batch.x || (routed && (!flow->routed.normed || !flow->routed.expert_id || !flow->routed.weight)))
+		return moe_fail(d, MOE_ENOMEM, "out of memory for a batch of %zu rows", rows);
+	for (size_t i = 0; i < flow->n; i++) {
+		const struct part *p = &part[i];
+		memcpy(flow->batch.x + at * h, p->x, p->rows * h * sizeof(float));
+		memcpy(image + at, p->image, p->rows * sizeof *image);
+		for (size_t x = 0; x < axes; x++)
+			memcpy(position + x * rows + at, p->position + x * p->rows, p->rows * sizeof *position);
+		if (routed) {
+			memcpy(flow->routed.normed + at * h, p->normed, p->rows * h * sizeof(float));
+			memcpy(flow->routed.expert_id + at * k, p->expert_id, p->rows * k * sizeof(int32_t));
+			memcpy(flow->routed.weight + at * k, p->weight, p->rows * k * sizeof(float));
+		}
+		at += p->rows;
+	}
+	return MOE_OK;
+}
+
+enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n, const struct moe_model *m, struct moe_arena *a, struct moe_diag *d)
+{
+	struct part *part = moe_arena_zero(a, n, sizeof *part);
+	size_t rows = 0;
+
+	flow->frame = f;
+	flow->n = n;
+	flow->span = moe_arena_zero(a, n, sizeof *flow->span);
+	if (!part || !flow->span)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++) {
+		uint64_t start;
+		MOE_TRY(open_part(&part[i], f[i], m, d));
+		MOE_TRY(moe_frame_number(f[i], "moe.start", 0, &start, d));
+		if (start > INT32_MAX)
+			return moe_frame_fail(f[i], d, MOE_EINPUT, "moe.start is too large");
+		flow->span[i] = (struct moe_span){rows, part[i].rows, (uint32_t)start, NULL};
+		rows += part[i].rows;
+	}
+	return gather(flow, part, rows, m, a, d);
+}
+
+/* The tensors that only a routed frame has. */
+static enum moe_err put_routed(struct moe_flow *flow, size_t i, const struct moe_model *m, struct moe_diag *d)
+{
+	const struct moe_span *s = &flow->span[i];
+	size_t h = flow->batch.hidden, k = (size_t)m->spec->router.top_k, e = (size_t)m->spec->router.experts;
+	struct moe_frame *f = flow->frame[i];
+
+	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, h, flow->routed.normed + s->first * h, d));
+	MOE_TRY(moe_frame_put(f, "expert_id", MOE_I32, 2, s->n, k, flow->routed.expert_id + s->first * k, d));
+	MOE_TRY(moe_frame_put(f, "weight", MOE_F32, 2, s->n, k, flow->routed.weight + s->first * k, d));
+	return moe_frame_put(f, "router_logit", MOE_F32, 2, s->n, e, flow->routed.logit + s->first * e, d);
+}
+
+static void remove_routed(struct moe_frame *f)
+{
+	static const char *const names[] = {"normed", "router_input", "expert_id", "weight", "router_logit", "choice"};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		moe_frame_remove(f, names[i]);
+	moe_frame_unset(f, "moe.choice");
+}
+
+enum moe_err moe_flow_close(struct moe_flow *flow, const struct moe_model *m, size_t layer, const char *step, bool routed, struct moe_output *out,
+			    struct moe_diag *d)
+{
+	char at[40];
+
+	snprintf(at, sizeof at, "%zu.%s", layer, step);
+	for (size_t i = 0; i < flow->n; i++) {
+		struct moe_frame *f = flow->frame[i];
+		const struct moe_span *s = &flow->span[i];
+		f->kind = routed ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
+		MOE_TRY(moe_frame_set(f, "moe.kind", moe_kind_name(f->kind), d));
+		MOE_TRY(moe_frame_set(f, "moe.at", at, d));
+		MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, s->n, flow->batch.hidden, flow->batch.x + s->first * flow->batch.hidden, d));
+		if (routed) {
+			MOE_TRY(moe_frame_set(f, "moe.choice", "token", d));
+			MOE_TRY(put_routed(flow, i, m, d));
+		} else {
+			remove_routed(f);
+		}
+		MOE_TRY(moe_emit(out, f, d));
+	}
+	return MOE_OK;
+}
+
+void moe_sequences_init(struct moe_sequences *s, const struct moe_model *m)
+{
+	*s = (struct moe_sequences){.n_layers = (size_t)m->spec->n_layers,
+				    .blocks = {.kv_heads = (size_t)m->spec->attention.kv_heads, .dim = (size_t)m->spec->attention.head_dim}};
+}
+
+static void clear(struct moe_sequences *s, struct moe_sequence *q)
+{
+	for (size_t l = 0; l < s->n_layers; l++)
+		moe_cache_free(&q->cache[l], &s->blocks);
+	free(q->cache);
+}
+
+void moe_sequences_free(struct moe_sequences *s)
+{
+	while (s->n)
+		clear(s, &s->list[--s->n]);
+	free(s->list);
+	moe_cache_pool_free(&s->blocks);
+	*s = (struct moe_sequences){0};
+}
+
+static struct moe_sequence *find(struct moe_sequences *s, uint64_t seq)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->list[i].seq == seq)
+			return &s->list[i];
+	return NULL;
+}
+
+enum moe_err moe_sequences_get(struct moe_sequences *s, uint64_t seq, struct moe_cache **cache, struct moe_diag *d)
+{
+	struct moe_sequence *q = find(s, seq);
+
+	if (!q) {
+		struct moe_cache *fresh = calloc(s->n_layers, sizeof *fresh);
+		enum moe_err err = fresh ? moe_grow(&s->list, &s->cap, s->n + 1, sizeof *s->list, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+		if (err) {
+			free(fresh);
+			return err;
+		}
+		q = &s->list[s->n++];
+		*q = (struct moe_sequence){seq, fresh};
+	}
+	*cache = q->cache;
+	return MOE_OK;
+}
+
+void moe_sequences_drop(struct moe_sequences *s, uint64_t seq)
+{
+	struct moe_sequence *q = find(s, seq);
+
+	if (q) {
+		clear(s, q);
+		*q = s->list[--s->n];
+	}
+}
+
+static enum moe_err sequence_number(const struct moe_frame *f, uint64_t *seq, struct moe_diag *d)
+{
+	return moe_frame_number(f, "moe.seq", UINT64_MAX, seq, d);
+}
+
+enum moe_err moe_sequences_attach(struct moe_sequences *s, struct moe_flow *flow, size_t layer, struct moe_diag *d)
+{
+	for (size_t i = 0; i < flow->n; i++) {
+		struct moe_span *span = &flow->span[i];
+		size_t have;
+		uint64_t seq;
+		MOE_TRY(sequence_number(flow->frame[i], &seq, d));
+		MOE_TRY(moe_sequences_get(s, seq, &span->cache, d));
+		have = span->cache[layer].n_slots;
+		for (size_t j = 0; j < i; j++)          /* an earlier frame of this batch may be the same sequence */
+			if (flow->span[j].cache == span->cache)
+				have = flow->span[j].start + flow->span[j].n;
+		if (span->start != have)
+			return moe_frame_fail(flow->frame[i], d, MOE_EMATCH, "moe.start is %u, but the cache of layer %zu holds %zu rows of this sequence", span->start,
+					      layer, have);
+	}
+	return MOE_OK;
+}
+
+void moe_sequences_detach(struct moe_sequences *s, const struct moe_flow *flow)
+{
+	for (size_t i = 0; i < flow->n; i++) {
+		uint64_t seq, more;
+		if (!moe_frame_number(flow->frame[i], "moe.more", 0, &more, NULL) && !more && !sequence_number(flow->frame[i], &seq, NULL))
+			moe_sequences_drop(s, seq);
+	}
+}

@@ -1,0 +1,45 @@
+/* Frames in the form that layers work on: several `hidden` or `routed` frames become one batch, and back. */
+#ifndef MOE_STAGE_FLOW_H
+#define MOE_STAGE_FLOW_H
+
+#include "stage/stage.h"
+
+struct moe_sequences;
+
+struct moe_flow {
+	struct moe_frame **frame;
+	size_t n;
+	struct moe_batch batch;
+	struct moe_routed routed;       /* of frames of kind routed */
+	struct moe_span *span;          /* [n]: the frames' rows */
+};
+
+/* Gathers the frames' rows. Shapes are checked against the model; all memory comes from `a`. */
+enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n, const struct moe_model *m, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Puts hidden rows (and, when `routed`, what the router made) back into the frames, sets moe.at to "LAYER.step", and emits them. */
+enum moe_err moe_flow_close(struct moe_flow *flow, const struct moe_model *m, size_t layer, const char *step, bool routed, struct moe_output *out,
+			    struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Sequences with attention caches, by number. */
+struct moe_sequences {
+	struct moe_sequence {
+		uint64_t seq;
+		struct moe_cache *cache;        /* [n_layers] */
+	} *list;
+	size_t n, cap, n_layers;
+	struct moe_cache_pool blocks;
+};
+
+void moe_sequences_init(struct moe_sequences *s, const struct moe_model *m);
+void moe_sequences_free(struct moe_sequences *s);
+enum moe_err moe_sequences_get(struct moe_sequences *s, uint64_t seq, struct moe_cache **cache, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_sequences_drop(struct moe_sequences *s, uint64_t seq);
+
+/* Points the spans of a flow to their caches; refuses a frame whose moe.start is not what the cache of `layer` holds. */
+enum moe_err moe_sequences_attach(struct moe_sequences *s, struct moe_flow *flow, size_t layer, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* After the last use of a flow: forgets the caches of sequences that need no more steps. */
+void moe_sequences_detach(struct moe_sequences *s, const struct moe_flow *flow);
+
+#endif

@@ -1,0 +1,115 @@
+#include "stage/layers.h"
+
+#include <stdio.h>
+
+const char *moe_step_name(enum moe_step s)
+{
+	static const char *const names[] = {"attend", "route", "expert"};
+
+	return names[s];
+}
+
+void moe_layers_init(struct moe_layers *l, const struct moe_model *m, size_t first, size_t last)
+{
+	*l = (struct moe_layers){.model = m, .first = first, .last = last};
+	moe_sequences_init(&l->sequences, m);
+}
+
+void moe_layers_free(struct moe_layers *l)
+{
+	moe_sequences_free(&l->sequences);
+	moe_arena_free(&l->scratch);
+}
+
+/* moe.at that a frame must have before step number n. */
+static void before(size_t n, char *at, size_t cap)
+{
+	if (!n)
+		snprintf(at, cap, "embed");
+	else
+		snprintf(at, cap, "%zu.%s", (n - 1) / MOE_N_STEPS, moe_step_name((n - 1) % MOE_N_STEPS));
+}
+
+static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_work *work, struct moe_diag *d)
+{
+	size_t layer = step / MOE_N_STEPS;
+
+	switch ((enum moe_step)(step % MOE_N_STEPS)) {
+	case MOE_STEP_ATTEND:
+		MOE_TRY(moe_sequences_attach(&l->sequences, flow, layer, d));
+		return moe_layer_attend(l->model, layer, &flow->batch, NULL, work, d);
+	case MOE_STEP_ROUTE:
+		MOE_TRY(moe_layer_route(l->model, layer, &flow->batch, l->what_if, &flow->routed, work, d));
+		return l->observe ? l->observe(l->observer, layer, flow, d) : MOE_OK;
+	case MOE_STEP_EXPERT:
+		return moe_layer_expert(l->model, layer, &flow->batch, &flow->routed, work, d);
+	default:
+		return MOE_EUSAGE;
+	}
+}
+
+/* Frames [from, from + n) with each sequence at most once go through all steps together. */
+static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
+{
+	struct moe_work work = {&l->scratch, l->pool, &l->sequences.blocks};
+	struct moe_flow flow;
+
+	moe_arena_reset(&l->scratch);
+	MOE_TRY(moe_flow_open(&flow, f, n, l->model, &l->scratch, d));
+	for (size_t step = l->first; step <= l->last; step++)
+		if (run_step(l, &flow, step, &work, d)) {
+			if (d)
+				d->byte = (int64_t)f[0]->at;
+			return d ? d->code : MOE_EINPUT;
+		}
+	MOE_TRY(moe_flow_close(&flow, l->model, l->last / MOE_N_STEPS, moe_step_name(l->last % MOE_N_STEPS), l->last % MOE_N_STEPS == MOE_STEP_ROUTE, out, d));
+	moe_sequences_detach(&l->sequences, &flow);
+	return MOE_OK;
+}
+
+static bool same_sequence(const struct moe_frame *a, const struct moe_frame *b)
+{
+	uint64_t x = 0, y = 1;
+
+	return !moe_frame_number(a, "moe.seq", 0, &x, NULL) && !moe_frame_number(b, "moe.seq", 0, &y, NULL) && x == y;
+}
+
+static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
+{
+	struct moe_layers *l = self;
+	enum moe_kind want = l->first % MOE_N_STEPS == MOE_STEP_EXPERT ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
+	char at[40];
+	size_t from = 0;
+
+	before(l->first, at, sizeof at);
+	for (size_t i = 0; i < n; i++) {
+		MOE_TRY(moe_at_check(f[i], at, l->any_order, d));
+		if (f[i]->kind != want)
+			return moe_frame_fail(f[i], d, MOE_EMATCH, "expected a frame of kind \"%s\"", moe_kind_name(want));
+		for (size_t j = from; j < i; j++)
+			if (same_sequence(f[i], f[j])) {        /* a chunk of the same sequence waits for the one before it */
+				MOE_TRY(run_some(l, f + from, i - from, out, d));
+				from = i;
+				break;
+			}
+	}
+	return run_some(l, f + from, n - from, out, d);
+}
+
+static enum moe_err notice(void *self, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
+{
+	struct moe_layers *l = self;
+	uint64_t seq;
+
+	(void)out;
+	if (f->kind == MOE_KIND_DROP || f->kind == MOE_KIND_FAILED) {
+		MOE_TRY(moe_frame_number(f, "moe.seq", UINT64_MAX, &seq, d));
+		moe_sequences_drop(&l->sequences, seq);
+	}
+	return MOE_OK;
+}
+
+struct moe_stage moe_layers_stage(struct moe_layers *l)
+{
+	return (struct moe_stage){.self = l, .kinds = 1u << MOE_KIND_HIDDEN | 1u << MOE_KIND_ROUTED, .run = run, .notice = notice};
+}

@@ -1,0 +1,33 @@
+/* The stages attend, route and expert, and any run of them: moe-attend, moe-route, moe-expert and moe-block are one stage with other borders. */
+#ifndef MOE_STAGE_LAYERS_H
+#define MOE_STAGE_LAYERS_H
+
+#include "stage/flow.h"
+
+enum moe_step { MOE_STEP_ATTEND, MOE_STEP_ROUTE, MOE_STEP_EXPERT, MOE_N_STEPS };
+
+const char *moe_step_name(enum moe_step s);
+
+/* Steps count through the model: step s of layer l is number l · 3 + s. */
+struct moe_layers {
+	const struct moe_model *model;
+	size_t first, last;             /* steps, both included */
+	bool any_order;
+	const struct moe_what_if *what_if;
+	struct moe_pool *pool;
+
+	/* Sees each routing decision (may be NULL). */
+	enum moe_err (*observe)(void *observer, size_t layer, const struct moe_flow *flow, struct moe_diag *d);
+	void *observer;
+
+	struct moe_sequences sequences; /* state */
+	struct moe_arena scratch;
+};
+
+void moe_layers_init(struct moe_layers *l, const struct moe_model *m, size_t first, size_t last);
+void moe_layers_free(struct moe_layers *l);
+
+/* The stage of `l`, for moe_stage_loop. */
+struct moe_stage moe_layers_stage(struct moe_layers *l);
+
+#endif
