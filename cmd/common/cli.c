@@ -1,0 +1,258 @@
+#include "common/cli.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/map.h"
+#include "kernel/kernel.h"
+#include "sys/cpu.h"
+
+enum { MESSAGE = 768 };
+
+struct cli cli;
+
+/* A file was cut while it was mapped: name it and end, instead of a crash. Only async-signal-safe calls. */
+static void on_bus_error(int sig, siginfo_t *info, void *context)
+{
+	static const char text[] = ": the file changed while it was in use\n";
+	const char *path = moe_map_name(info->si_addr);
+
+	(void)context;
+	if (!path) {
+		signal(sig, SIG_DFL);
+		raise(sig);
+		return;
+	}
+	if (write(STDERR_FILENO, path, strlen(path)) < 0 || write(STDERR_FILENO, text, sizeof text - 1) < 0)
+		_exit(EXIT_CANNOT);
+	_exit(EXIT_CANNOT);
+}
+
+void cli_start(int argc, char **argv)
+{
+	struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+	size_t n = 1;
+
+	signal(SIGPIPE, SIG_DFL);       /* some parents ignore it; filters must end when nobody reads */
+	signal(SIGXFSZ, SIG_IGN);       /* a file limit is then an error of write */
+	sigaction(SIGBUS, &bus, NULL);
+	for (int i = 0; i < argc; i++)
+		n += strlen(argv[i]) + 1;
+	cli.command = calloc(n, 1);
+	for (int i = 0; cli.command && i < argc; i++) {
+		const char *word = argv[i];
+		if (!i && strrchr(word, '/'))
+			word = strrchr(word, '/') + 1;
+		strcat(strcat(cli.command, i ? " " : ""), word);
+	}
+	for (char *p = cli.command; p && *p; p++)       /* one line of tab-separated fields, valid UTF-8 */
+		if ((unsigned char)*p < ' ' || (unsigned char)*p >= 0x7f)
+			*p = '?';
+}
+
+static void say(const char *fmt, va_list ap)
+{
+	char line[MESSAGE];
+	int n = snprintf(line, sizeof line, "%s: ", cli.tool ? cli.tool->name : "moe");
+	int m = vsnprintf(line + n, sizeof line - (size_t)n - 1, fmt, ap);
+	size_t len = (size_t)n + (size_t)(m < 0 ? 0 : m);
+
+	if (len > sizeof line - 2)
+		len = sizeof line - 2;
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
+			line[i] = '?';
+	line[len] = '\n';
+	fflush(stdout);
+	if (write(STDERR_FILENO, line, len + 1) < 0)
+		return;
+}
+
+void cli_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+}
+
+_Noreturn void cli_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+	exit(EXIT_CANNOT);
+}
+
+_Noreturn void cli_die(const struct moe_diag *d)
+{
+	char text[MESSAGE];
+
+	cli_fail("%s", moe_diag_string(d, text, sizeof text));
+}
+
+void cli_check(enum moe_err err, const struct moe_diag *d)
+{
+	if (err)
+		cli_die(d);
+}
+
+int cli_close_stdout(void)
+{
+	if (fflush(stdout) || ferror(stdout) || (fclose(stdout) && errno != EBADF)) {
+		cli_say("standard output: cannot write: %s", strerror(errno));
+		return EXIT_CANNOT;
+	}
+	return EXIT_DONE;
+}
+
+static void apply_cpu(void)
+{
+	if (!cli.cpu)
+		return;
+	if (!strcmp(cli.cpu, "c"))
+		moe_cpu_mask(0);
+	else if (!strcmp(cli.cpu, "avx2"))
+		moe_cpu_mask(MOE_CPU_AVX2);
+	else if (strcmp(cli.cpu, "avx512"))
+		cli_fail("--cpu %s: expected c, avx2 or avx512", cli.cpu);
+}
+
+struct moe_pool *cli_pool(void)
+{
+	const char *env = getenv("MOE_THREADS");
+	struct moe_pool *pool;
+
+	apply_cpu();
+	if (!cli.threads && env) {
+		char *end;
+		long n = strtol(env, &end, 10);
+		if (!*env || *end || n < 1 || n > 1024)
+			cli_fail("$MOE_THREADS is \"%s\", expected a whole number from 1 to 1024", env);
+		cli.threads = n;
+	}
+	if (!cli.threads)
+		cli.threads = (long)moe_cpu_count();
+	pool = moe_pool_new((unsigned)cli.threads);
+	if (!pool)
+		cli_fail("out of memory");
+	return pool;
+}
+
+char *cli_share(const char *name)
+{
+	char self[PATH_MAX], *slash, *path;
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+	if (n < 0)
+		cli_fail("cannot find the program's own folder: %s", strerror(errno));
+	self[n] = 0;
+	slash = strrchr(self, '/');
+	if (slash)
+		*slash = 0;
+	if (asprintf(&path, "%s/../share/moe/%s", self, name) < 0)
+		cli_fail("out of memory");
+	return path;
+}
+
+const char *cli_model_directory(void)
+{
+	const char *env = getenv("MOE_MODEL");
+
+	if (!cli.model && env && *env)
+		cli.model = env;
+	if (!cli.model)
+		cli.model = cli_share("models/read");
+	if (access(cli.model, F_OK))
+		cli_fail("%s: no such model directory (give one with -m or $MOE_MODEL)", cli.model);
+	return cli.model;
+}
+
+struct moe_model *cli_model(void)
+{
+	struct moe_diag d = {0};
+	char *families = cli_share("families");
+	struct moe_spec_options o = {cli_model_directory(), families, cli.family};
+	struct moe_model *m;
+
+	cli_check(moe_model_open(&m, &o, &d), &d);
+	free(families);
+	return m;
+}
+
+struct moe_identity cli_identity(const struct moe_model *m, const char *tokenizer)
+{
+	return (struct moe_identity){
+		.model = m ? m->fingerprint : NULL, .tokenizer = tokenizer, .any_model = cli.any_model,
+		.program = cli.no_pg ? NULL : cli.tool->name, .command = cli.command,
+	};
+}
+
+struct moe_reader *cli_reader(const char *path)
+{
+	struct moe_diag d = {0};
+	struct moe_source *s;
+	struct moe_reader *r;
+
+	if ((!path || !strcmp(path, "-")) && isatty(STDIN_FILENO))
+		opt_usage(cli.tool);
+	cli_check(moe_source_open(&s, path ? path : "-", &d), &d);
+	cli_check(moe_reader_new(&r, s, &d), &d);
+	return r;
+}
+
+struct moe_writer *cli_writer(struct moe_sink **sink)
+{
+	struct moe_diag d = {0};
+	struct moe_writer *w;
+
+	if (!cli.output && isatty(STDOUT_FILENO))
+		cli_fail("a tensor stream is not written to a terminal: pipe it into the next program, into moe-view, or use -o FILE");
+	cli_check(moe_sink_open(sink, cli.output ? cli.output : "-", &d), &d);
+	cli_check(moe_writer_new(&w, moe_sink_descriptor(*sink), &d), &d);
+	return w;
+}
+
+int cli_filter(const struct moe_stage *s, const struct moe_model *m)
+{
+	struct moe_diag d = {0};
+	struct moe_sink *sink;
+	struct moe_reader *in = cli_reader(NULL);
+	struct moe_output out = {.writer = cli_writer(&sink)};
+	struct moe_identity id = cli_identity(m, NULL);
+	enum moe_err err = moe_stage_loop(in, &out, s, &id, &d);
+
+	if (err)
+		moe_sink_abandon(sink);
+	else
+		err = moe_sink_commit(sink, &d);
+	moe_reader_free(in);
+	moe_writer_free(out.writer);
+	moe_account_free(&out.account);
+	cli_check(err, &d);
+	return EXIT_DONE;
+}
+
+void cli_layers(const char *text, size_t n, size_t *first, size_t *last)
+{
+	char *end;
+	unsigned long a, b;
+
+	if (!text)
+		cli_fail("-l is missing: which layers? 0 to %zu", n - 1);
+	a = b = strtoul(text, &end, 10);
+	if (*end == '-')
+		b = end[1] ? strtoul(end + 1, &end, 10) : (end++, n - 1);
+	if (text[0] < '0' || text[0] > '9' || *end || a > b || b >= n)
+		cli_fail("-l %s: expected a layer or a range of 0 to %zu, such as 3, 0-1 or 2-", text, n - 1);
+	*first = a;
+	*last = b;
+}

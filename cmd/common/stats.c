@@ -1,0 +1,85 @@
+#include "common/stats.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const char *stats_where;
+
+void stats_init(struct stats *s, const struct moe_model *m, size_t first, size_t last)
+{
+	struct moe_diag d = {0};
+
+	*s = (struct stats){.first = first, .last = last};
+	if (!stats_where)
+		return;
+	s->load = calloc((size_t)m->spec->n_layers, sizeof *s->load);
+	if (!s->load)
+		cli_fail("out of memory");
+	for (size_t l = first; l <= last; l++)
+		cli_check(moe_load_init(&s->load[l], (size_t)m->spec->router.experts, (size_t)m->spec->router.top_k, &d), &d);
+}
+
+enum moe_err stats_observe(void *self, size_t layer, const struct moe_flow *flow, struct moe_diag *d)
+{
+	struct stats *s = self;
+
+	for (size_t i = 0; i < flow->n; i++) {
+		const struct moe_span *span = &flow->span[i];
+		const struct moe_routed *r = &flow->routed;
+		const uint64_t *shape;
+		const uint8_t *modality;
+		MOE_TRY(moe_frame_tensor(flow->frame[i], "modality", MOE_U8, 1, (const void **)&modality, &shape, d));
+		if (shape[0] != span->n)
+			return moe_frame_fail(flow->frame[i], d, MOE_EINPUT, "tensor \"modality\" has %llu rows, expected %zu", (unsigned long long)shape[0], span->n);
+		moe_load_add(&s->load[layer], span->n, modality, r->logit + span->first * s->load[layer].experts,
+			     r->expert_id + span->first * s->load[layer].k, r->weight + span->first * s->load[layer].k);
+	}
+	return MOE_OK;
+}
+
+/* Splits "json:FILE" and the like; FILE "" is standard error. */
+static enum moe_load_format parse_where(const char **file)
+{
+	static const char *const forms[] = {[MOE_LOAD_TEXT] = "text", [MOE_LOAD_JSON] = "json", [MOE_LOAD_TSV] = "tsv"};
+
+	*file = stats_where;
+	for (int i = 0; i < 3; i++) {
+		size_t n = strlen(forms[i]);
+		if (!strncmp(stats_where, forms[i], n) && (!stats_where[n] || stats_where[n] == ':')) {
+			*file = stats_where[n] ? stats_where + n + 1 : "";
+			return (enum moe_load_format)i;
+		}
+	}
+	return MOE_LOAD_TEXT;
+}
+
+void stats_print(struct stats *s)
+{
+	struct moe_diag d = {0};
+	struct moe_sink *sink = NULL;
+	enum moe_load_format format;
+	const char *file;
+	int fd = STDERR_FILENO;
+	FILE *f;
+
+	if (!s->load)
+		return;
+	format = parse_where(&file);
+	if (*file) {
+		cli_check(moe_sink_open(&sink, file, &d), &d);
+		fd = moe_sink_descriptor(sink);
+	}
+	f = fdopen(dup(fd), "w");
+	if (!f)
+		cli_fail("out of memory");
+	for (size_t l = s->first; l <= s->last; l++) {
+		cli_check(moe_load_print(f, &s->load[l], l, format, format == MOE_LOAD_TEXT && isatty(fd), l == s->first, &d), &d);
+		moe_load_free(&s->load[l]);
+	}
+	if (fclose(f))
+		cli_fail("%s: cannot write the statistics", *file ? file : "standard error");
+	if (sink)
+		cli_check(moe_sink_commit(sink, &d), &d);
+	free(s->load);
+}

@@ -1,0 +1,273 @@
+#include "report/load.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { BAR = 10 };
+
+const char *moe_modality_name(unsigned modality)
+{
+	static const char *const names[MOE_N_MODALITIES] = {"text", "image", "audio", "video"};
+
+	return modality < MOE_N_MODALITIES ? names[modality] : "other";
+}
+
+static bool part_init(struct moe_load_part *p, size_t experts)
+{
+	*p = (struct moe_load_part){.count = calloc(experts, sizeof *p->count), .weight = calloc(experts, sizeof *p->weight), .least_margin = INFINITY};
+	return p->count && p->weight;
+}
+
+static void part_free(struct moe_load_part *p)
+{
+	free(p->count);
+	free(p->weight);
+}
+
+enum moe_err moe_load_init(struct moe_load *l, size_t experts, size_t k, struct moe_diag *d)
+{
+	bool ok = true;
+
+	*l = (struct moe_load){.experts = experts, .k = k};
+	for (int m = 0; m < MOE_N_MODALITIES; m++)
+		ok &= part_init(&l->part[m], experts);
+	return ok ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+}
+
+void moe_load_free(struct moe_load *l)
+{
+	for (int m = 0; m < MOE_N_MODALITIES; m++)
+		part_free(&l->part[m]);
+}
+
+/* Entropy of softmax(z), in nats; -inf logits count for nothing. */
+static double entropy_of(const float *z, size_t n)
+{
+	double top = -INFINITY, sum = 0, moment = 0;
+
+	for (size_t i = 0; i < n; i++)
+		top = z[i] > top ? z[i] : top;
+	for (size_t i = 0; i < n; i++)
+		if (z[i] > -INFINITY) {
+			double e = exp(z[i] - top);
+			sum += e;
+			moment += e * (z[i] - top);
+		}
+	return log(sum) - moment / sum;
+}
+
+/* Least chosen minus largest unchosen logit; NaN when all were chosen. */
+static double margin_of(const float *z, size_t n, const int32_t *id, size_t k)
+{
+	double chosen = INFINITY, rest = -INFINITY;
+
+	for (size_t e = 0; e < n; e++) {
+		bool taken = false;
+		for (size_t i = 0; i < k; i++)
+			taken |= id[i] == (int32_t)e;
+		if (taken)
+			chosen = z[e] < chosen ? z[e] : chosen;
+		else
+			rest = z[e] > rest ? z[e] : rest;
+	}
+	return isfinite(chosen) && isfinite(rest) ? chosen - rest : NAN;
+}
+
+void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight)
+{
+	for (size_t r = 0; r < rows; r++) {
+		struct moe_load_part *p = &l->part[modality && modality[r] < MOE_N_MODALITIES ? modality[r] : 0];
+		p->tokens++;
+		for (size_t i = r * l->k; i < (r + 1) * l->k; i++)
+			if (expert_id[i] >= 0) {
+				p->choices++;
+				p->count[expert_id[i]]++;
+				p->weight[expert_id[i]] += weight[i];
+			}
+		if (!logit)
+			continue;
+		double margin = margin_of(logit + r * l->experts, l->experts, expert_id + r * l->k, l->k);
+		p->entropy += entropy_of(logit + r * l->experts, l->experts);
+		p->with_logits++;
+		if (!isnan(margin)) {
+			p->margin += margin;
+			p->with_margin++;
+			p->least_margin = margin < p->least_margin ? margin : p->least_margin;
+		}
+	}
+}
+
+void moe_load_sum(const struct moe_load *l, unsigned first, unsigned last, struct moe_load_part *sum, struct moe_load_summary *out)
+{
+	double entropy = 0, weight = 0;
+
+	for (unsigned m = first; m <= last; m++) {
+		const struct moe_load_part *p = &l->part[m];
+		sum->tokens += p->tokens;
+		sum->choices += p->choices;
+		sum->entropy += p->entropy;
+		sum->with_logits += p->with_logits;
+		sum->margin += p->margin;
+		sum->with_margin += p->with_margin;
+		sum->least_margin = p->least_margin < sum->least_margin ? p->least_margin : sum->least_margin;
+		for (size_t e = 0; e < l->experts; e++) {
+			sum->count[e] += p->count[e];
+			sum->weight[e] += p->weight[e];
+		}
+	}
+	*out = (struct moe_load_summary){.tokens = sum->tokens, .choices = sum->choices, .least_margin = sum->least_margin};
+	for (size_t e = 0; e < l->experts; e++) {
+		double share = sum->choices ? (double)sum->count[e] / (double)sum->choices : 0;
+		entropy -= share > 0 ? share * log(share) : 0;
+		weight += sum->weight[e];
+		out->unused += !sum->count[e];
+		if (share > out->busiest) {
+			out->busiest = share;
+			out->busiest_expert = e;
+		}
+	}
+	out->load_entropy = l->experts > 1 ? entropy / log((double)l->experts) : 0;
+	out->router_entropy = l->experts > 1 && sum->with_logits ? sum->entropy / (double)sum->with_logits / log((double)l->experts) : 0;
+	out->mean_weight = sum->choices ? weight / (double)sum->choices : 0;
+	out->mean_margin = sum->with_margin ? sum->margin / (double)sum->with_margin : 0;
+	out->least_margin = sum->with_margin ? sum->least_margin : 0;
+}
+
+/* The columns of a report: everything together, then each modality that has tokens. */
+struct column {
+	const char *name;
+	struct moe_load_part sum;
+	struct moe_load_summary s;
+};
+
+static size_t make_columns(const struct moe_load *l, struct column *c, bool *ok)
+{
+	size_t n = 0;
+
+	*ok = true;
+	for (int m = -1; m < MOE_N_MODALITIES; m++) {
+		if (m >= 0 && !l->part[m].tokens)
+			continue;
+		c[n].name = m < 0 ? "all" : moe_modality_name((unsigned)m);
+		*ok &= part_init(&c[n].sum, l->experts);
+		if (*ok)
+			moe_load_sum(l, m < 0 ? 0 : (unsigned)m, m < 0 ? MOE_N_MODALITIES - 1 : (unsigned)m, &c[n].sum, &c[n].s);
+		n++;
+	}
+	return n;
+}
+
+static double share(const struct column *c, size_t e) { return c->s.choices ? (double)c->sum.count[e] / (double)c->s.choices : 0; }
+
+/* A bar of BAR cells in eighths; `full` is the value of a whole bar. */
+static void print_bar(FILE *f, double value, double full)
+{
+	static const char *const eighth[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+	int cells = full > 0 ? (int)(value / full * BAR * 8 + 0.5) : 0, used = (cells + 7) / 8;
+
+	fputc(' ', f);
+	for (int i = 0; i < cells / 8; i++)
+		fputs("█", f);
+	fputs(eighth[cells % 8], f);
+	fprintf(f, "%*s", BAR - used, "");
+}
+
+static void print_text(FILE *f, const struct moe_load *l, size_t layer, const struct column *c, size_t n, bool bars)
+{
+	static const struct { const char *label; size_t at; bool percent; } rows[] = {
+		{"load entropy", offsetof(struct moe_load_summary, load_entropy), false}, {"router entropy", offsetof(struct moe_load_summary, router_entropy), false},
+		{"busiest", offsetof(struct moe_load_summary, busiest), true}, {"mean weight", offsetof(struct moe_load_summary, mean_weight), false},
+		{"mean margin", offsetof(struct moe_load_summary, mean_margin), false}, {"least margin", offsetof(struct moe_load_summary, least_margin), false},
+	};
+	int width = bars ? BAR + 8 : 9;
+	double full = 0;
+
+	fprintf(f, "layer %zu: %zu experts, top %zu\n%-14s", layer, l->experts, l->k, "expert");
+	for (size_t i = 0; i < n; i++) {
+		fprintf(f, "  %*s", bars ? -(width) : width, c[i].name);
+		full = c[i].s.busiest > full ? c[i].s.busiest : full;
+	}
+	for (size_t e = 0; e < l->experts; e++) {
+		fprintf(f, "\n%-14zu", e);
+		for (size_t i = 0; i < n; i++) {
+			fprintf(f, bars ? "  %5.1f%%" : "  %8.1f%%", 100 * share(&c[i], e));
+			if (bars)
+				print_bar(f, share(&c[i], e), full);
+		}
+	}
+	fprintf(f, "\n%-14s", "tokens");
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, "  %*llu", bars ? -width : width, (unsigned long long)c[i].s.tokens);
+	for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+		fprintf(f, "\n%-14s", rows[r].label);
+		for (size_t i = 0; i < n; i++) {
+			char text[32];
+			double v;
+			memcpy(&v, (const char *)&c[i].s + rows[r].at, sizeof v);
+			snprintf(text, sizeof text, rows[r].percent ? "%.1f%%" : "%.3f", rows[r].percent ? 100 * v : v);
+			fprintf(f, "  %*s", bars ? -width : width, text);
+		}
+	}
+	fprintf(f, "\n%-14s", "unused");
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, "  %*zu", bars ? -width : width, c[i].s.unused);
+	fputs("\n", f);
+}
+
+static enum moe_err print_json(FILE *f, const struct moe_load *l, size_t layer, const struct column *c, size_t n, struct moe_diag *d)
+{
+	json_t *o = json_pack("{s:I, s:I, s:I}", "layer", (json_int_t)layer, "experts", (json_int_t)l->experts, "top_k", (json_int_t)l->k);
+
+	for (size_t i = 0; o && i < n; i++) {
+		const struct moe_load_summary *s = &c[i].s;
+		json_t *load = json_array(), *part;
+		for (size_t e = 0; e < l->experts; e++)
+			json_array_append_new(load, json_integer((json_int_t)c[i].sum.count[e]));
+		part = json_pack("{s:I, s:I, s:o, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f}", "tokens", (json_int_t)s->tokens, "choices", (json_int_t)s->choices,
+				 "load", load, "load_entropy", s->load_entropy, "router_entropy", s->router_entropy, "busiest_share", s->busiest,
+				 "busiest_expert", (json_int_t)s->busiest_expert, "unused", (json_int_t)s->unused, "mean_weight", s->mean_weight,
+				 "mean_margin", s->mean_margin, "least_margin", s->least_margin);
+		json_object_set_new(o, c[i].name, part);
+	}
+	bool written = o && !json_dumpf(o, f, JSON_COMPACT | JSON_REAL_PRECISION(9)) && fputc('\n', f) != EOF;
+	json_decref(o);
+	return written ? MOE_OK : moe_fail(d, MOE_EIO, "cannot write the statistics");
+}
+
+static void print_tsv(FILE *f, const struct moe_load *l, size_t layer, const struct column *c, size_t n, bool header)
+{
+	if (header)
+		fputs("layer\tmodality\texpert\ttokens\tchoices\tshare\tmean_weight\n", f);
+	for (size_t i = 0; i < n; i++)
+		for (size_t e = 0; e < l->experts; e++)
+			fprintf(f, "%zu\t%s\t%zu\t%llu\t%llu\t%.6f\t%.6f\n", layer, c[i].name, e, (unsigned long long)c[i].s.tokens,
+				(unsigned long long)c[i].sum.count[e], share(&c[i], e),
+				c[i].sum.count[e] ? c[i].sum.weight[e] / (double)c[i].sum.count[e] : 0.0);
+}
+
+enum moe_err moe_load_print(FILE *f, const struct moe_load *l, size_t layer, enum moe_load_format format, bool bars, bool header, struct moe_diag *d)
+{
+	struct column c[MOE_N_MODALITIES + 1];
+	enum moe_err err = MOE_OK;
+	bool ok;
+	size_t n = make_columns(l, c, &ok);
+
+	if (!ok)
+		err = moe_fail(d, MOE_ENOMEM, "out of memory");
+	else if (format == MOE_LOAD_JSON)
+		err = print_json(f, l, layer, c, n, d);
+	else if (format == MOE_LOAD_TSV)
+		print_tsv(f, l, layer, c, n, header);
+	else
+		print_text(f, l, layer, c, n, bars);
+	for (size_t i = 0; i < n; i++)
+		part_free(&c[i].sum);
+	if (!err && ferror(f))
+		err = moe_fail(d, MOE_EIO, "cannot write the statistics");
+	return err;
+}

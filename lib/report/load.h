@@ -1,0 +1,53 @@
+/* Statistics of routing: which experts the tokens of each modality went to. */
+#ifndef MOE_REPORT_LOAD_H
+#define MOE_REPORT_LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+
+enum { MOE_N_MODALITIES = 4 };
+
+const char *moe_modality_name(unsigned modality);
+
+/* Sums over the tokens of one modality in one layer. */
+struct moe_load_part {
+	uint64_t tokens, choices;
+	uint64_t *count;                /* [experts] */
+	double *weight;                 /* [experts]: sum of weights */
+	double entropy;                 /* sum of the entropies of softmax(router logits), nats; over tokens with logits */
+	uint64_t with_logits;
+	double margin, least_margin;    /* sum, least: last chosen minus first unchosen router logit */
+	uint64_t with_margin;
+};
+
+struct moe_load {
+	size_t experts, k;
+	struct moe_load_part part[MOE_N_MODALITIES];
+};
+
+enum moe_err moe_load_init(struct moe_load *l, size_t experts, size_t k, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_load_free(struct moe_load *l);
+
+/* Adds `rows` tokens: modality [rows] (NULL: all 0), logit [rows][experts] (may be NULL), expert_id and weight [rows][k]. */
+void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight);
+
+/* What is printed of a part, or of all together (parts = NULL). Entropies are shares of the largest possible, log(experts). */
+struct moe_load_summary {
+	uint64_t tokens, choices;
+	double load_entropy, router_entropy, busiest, mean_weight, mean_margin, least_margin;
+	size_t unused, busiest_expert;
+};
+
+/* Sums the parts `first` to `last` into *sum (its arrays are [experts], the caller's) and summarises them. */
+void moe_load_sum(const struct moe_load *l, unsigned first, unsigned last, struct moe_load_part *sum, struct moe_load_summary *out);
+
+enum moe_load_format { MOE_LOAD_TEXT, MOE_LOAD_JSON, MOE_LOAD_TSV };
+
+/* Prints one layer; bars in the text when `bars`. TSV: with the header line when `header`. */
+enum moe_err moe_load_print(FILE *f, const struct moe_load *l, size_t layer, enum moe_load_format format, bool bars, bool header, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif

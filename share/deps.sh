@@ -1,0 +1,16 @@
+#!/bin/sh
+# deps.sh install | missing: Debian packages that building, testing and the demo need. `missing` installs only what is not there.
+set -eu
+packages='gcc make pkg-config zlib1g-dev libarchive-dev libstb-dev libjansson-dev libpcre2-dev libutf8proc-dev libdeflate-dev libxxhash-dev
+libcmocka-dev bats jq python3-numpy mandoc zip'
+want=
+for p in $packages; do
+	dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed$' || want="$want $p"
+done
+[ -n "$want" ] || exit 0
+if [ "$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi
+echo "installing Debian packages:$want" >&2
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -q >&2
+# shellcheck disable=SC2086
+$sudo apt-get install -q -y --no-install-recommends $want >&2
