@@ -4,13 +4,13 @@
 #include <string.h>
 
 enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_rows *wanted,
-			      const struct moe_work *work, struct moe_diag *d)
+			      const struct moe_compute *work, struct moe_diag *d)
 {
 	return moe_attention_forward(b, layer, &m->layer[layer].attention, &m->spec->attention, (float)m->spec->norm_eps, wanted, work, d);
 }
 
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
-			     const struct moe_work *work, struct moe_diag *d)
+			     const struct moe_compute *work, struct moe_diag *d)
 {
 	const struct moe_ffn_weights *ffn = &m->layer[layer].ffn;
 	const struct moe_router_settings *s = &m->spec->router;
@@ -33,7 +33,7 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 	return MOE_OK;
 }
 
-enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_work *work,
+enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
@@ -69,7 +69,7 @@ static void to_planes(float *planes, const float *pixel, size_t rows, size_t col
 				}
 }
 
-enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_work *work,
+enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
 			       struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
@@ -96,7 +96,7 @@ void moe_place_forward(const struct moe_model *m, const float *feature, size_t r
 	}
 }
 
-enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_work *work, struct moe_diag *d)
+enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d)
 {
 	size_t hidden = (size_t)m->spec->hidden;
 	float *normed = moe_arena_get(work->scratch, n * hidden, sizeof *normed);

@@ -15,27 +15,27 @@ struct moe_routed {
 
 /* x + attention; keys and values go to the caches of the spans. `wanted`: see moe_attention_forward. */
 enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_rows *wanted,
-			      const struct moe_work *work, struct moe_diag *d) MOE_CHECK_RESULT;
+			      const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Norm, router logits, choice. The arrays of *out come from work->scratch. */
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
-			     const struct moe_work *work, struct moe_diag *d) MOE_CHECK_RESULT;
+			     const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* x + the chosen experts. Checks the choices first. */
-enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_work *work,
+enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Embeddings of n tokens into x [n][hidden]; ids outside the vocabulary fail. Placeholders (rows of pictures) are left alone. */
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* One picture's patches, pixel [rows · columns][channels · patch · patch], to feature [rows · columns][hidden]. */
-enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_work *work,
+enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
 			       struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* x[i] = feature[i] + (row_embed[i / columns] + col_embed[i % columns]): the rows of a picture in the hidden states. */
 void moe_place_forward(const struct moe_model *m, const float *feature, size_t rows, size_t columns, float *x);
 
 /* logit [n][vocab] of hidden rows x [n][hidden]: final norm and head. */
-enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_work *work, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

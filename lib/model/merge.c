@@ -32,7 +32,7 @@ static void set_row(struct moe_layout *l, size_t r, int32_t token, int32_t image
 }
 
 /* The patches of a picture. Axial: (row, column) of the grid. Sequential: each patch takes the next text position. */
-static size_t place_picture(struct moe_layout *l, size_t r, int32_t token, int32_t image, struct moe_grid g, int position)
+static size_t place_picture(struct moe_layout *l, size_t r, int32_t token, int32_t image, struct moe_patch_grid g, int position)
 {
 	for (uint32_t i = 0; i < g.rows * g.columns; i++, r++) {
 		set_row(l, r, token, image, (int32_t)i);
@@ -46,7 +46,7 @@ static size_t place_picture(struct moe_layout *l, size_t r, int32_t token, int32
 	return r;
 }
 
-enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_grid *grid,
+enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_patch_grid *grid,
 			     uint32_t next, struct moe_arena *a, struct moe_diag *d)
 {
 	size_t rows = 0, picture = 0, r = 0, axes = (size_t)s->attention.rope_axes;

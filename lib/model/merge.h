@@ -5,7 +5,7 @@
 #include "model/spec.h"
 
 /* The grid of patches of one picture. */
-struct moe_grid {
+struct moe_patch_grid {
 	uint32_t rows, columns;
 };
 
@@ -25,7 +25,7 @@ enum moe_err moe_prompt_check(const struct moe_spec *s, const int32_t *token, si
 /* Lays out n tokens; the i-th placeholder becomes the patches of grid[i] (grid NULL: placeholders are text, as in a generated
  * token). `next` is the text position of the first text token
  * (moe_first_position for a prompt). */
-enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_grid *grid,
+enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_patch_grid *grid,
 			     uint32_t next, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
 
 uint32_t moe_first_position(const struct moe_spec *s);

@@ -93,7 +93,7 @@ static bool plan(struct parts *p, const struct moe_batch *b, const struct moe_at
 
 /* Keys and values of all rows into the caches. */
 static enum moe_err fill_caches(const struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
-				float eps, struct parts *p, const struct moe_work *work, struct moe_diag *d)
+				float eps, struct parts *p, const struct moe_compute *work, struct moe_diag *d)
 {
 	size_t heads = (size_t)s->kv_heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = dim / 2;
 
@@ -127,7 +127,7 @@ static void compact(struct moe_batch *b, struct parts *p, size_t pairs, const st
 }
 
 enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
-				   float eps, const struct moe_rows *wanted, const struct moe_work *work, struct moe_diag *d)
+				   float eps, const struct moe_rows *wanted, const struct moe_compute *work, struct moe_diag *d)
 {
 	size_t heads = (size_t)s->heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = dim / 2, done = 0, n = b->rows;
 	bool all = !wanted || !wanted->row;

@@ -35,7 +35,7 @@ struct moe_rows {
  * `rows`; positions and spans are not touched, so this is for the last use of a batch). Cache slots from each span's start on are filled.
  * Fails with MOE_EINPUT when a bidirectional image is cut by the end of a span. */
 enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
-				   float eps, const struct moe_rows *wanted, const struct moe_work *work, struct moe_diag *d) MOE_CHECK_RESULT;
+				   float eps, const struct moe_rows *wanted, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Cosines and sines [rows][head_dim / 2]. Axis a turns pairs [a·n, (a+1)·n), n = head_dim / 2 / axes, by position · theta^(-i/n). Frequencies and
  * angles are rounded to f32 as transformers does. */

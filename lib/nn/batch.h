@@ -27,7 +27,7 @@ struct moe_batch {
 };
 
 /* What a forward function needs beside its operands: memory that is forgotten afterwards, and threads (NULL: none). */
-struct moe_work {
+struct moe_compute {
 	struct moe_arena *scratch;
 	struct moe_pool *pool;
 	struct moe_cache_pool *blocks;

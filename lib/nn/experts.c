@@ -64,7 +64,7 @@ static size_t cut_tiles(const uint32_t *start, size_t n_experts, struct tile *ti
 }
 
 enum moe_err moe_experts_forward(float *x, const float *normed, size_t rows, size_t hidden, const int32_t *expert_id, const float *weight, size_t k,
-				 const struct moe_expert_weights *expert, size_t n_experts, size_t width, const struct moe_work *work,
+				 const struct moe_expert_weights *expert, size_t n_experts, size_t width, const struct moe_compute *work,
 				 struct moe_diag *d)
 {
 	struct moe_arena *a = work->scratch;

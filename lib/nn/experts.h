@@ -18,7 +18,7 @@ struct moe_ffn_weights {
 
 /* x[r] += sum over slots i, in order, of weight[r][i] · X_{expert_id[r][i]}(normed[r]). The ids must have been checked. */
 enum moe_err moe_experts_forward(float *x, const float *normed, size_t rows, size_t hidden, const int32_t *expert_id, const float *weight, size_t k,
-				 const struct moe_expert_weights *expert, size_t n_experts, size_t width, const struct moe_work *work,
+				 const struct moe_expert_weights *expert, size_t n_experts, size_t width, const struct moe_compute *work,
 				 struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

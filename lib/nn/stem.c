@@ -18,7 +18,7 @@ static size_t map_size(size_t n, const struct moe_conv *c)
 }
 
 enum moe_err moe_stem_forward(float *feature, size_t rows, size_t columns, const float *planes, size_t height, size_t width,
-			      const struct moe_conv *conv, const struct moe_mat *weight, size_t n, const struct moe_work *work, struct moe_diag *d)
+			      const struct moe_conv *conv, const struct moe_mat *weight, size_t n, const struct moe_compute *work, struct moe_diag *d)
 {
 	const float *in = planes;
 

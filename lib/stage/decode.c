@@ -311,7 +311,7 @@ static enum moe_err gather_rows(struct moe_decode *dec, struct moe_frame **f, si
 static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
 	struct moe_decode *dec = self;
-	struct moe_work work = {&dec->scratch, dec->pool, NULL};
+	struct moe_compute work = {&dec->scratch, dec->pool, NULL};
 	size_t vocab = (size_t)dec->model->spec->vocab, at = 0;
 	struct head_job j;
 	char want[40];

@@ -75,7 +75,7 @@ static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const i
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", l.rows);
 	for (size_t r = 0; r < l.rows;) {
 		if (l.image[r] >= 0) {
-			const struct moe_grid *g = &e->grid[l.image[r]];
+			const struct moe_patch_grid *g = &e->grid[l.image[r]];
 			moe_place_forward(e->model, e->feature[l.image[r]], g->rows, g->columns, x + r * (size_t)s->hidden);
 			r += (size_t)g->rows * g->columns;
 		} else {
@@ -116,7 +116,7 @@ static enum moe_err take_features(struct moe_embed *e, struct moe_frame *f, stru
 {
 	const char *seq = moe_frame_meta(f, "moe.seq"), *want = moe_frame_meta(&e->tokens, "moe.seq");
 	uint64_t hidden = (uint64_t)e->model->spec->hidden;
-	struct moe_grid *g;
+	struct moe_patch_grid *g;
 	const float *feature;
 	const int32_t *token;
 	const uint64_t *shape;

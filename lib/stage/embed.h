@@ -10,7 +10,7 @@ struct moe_embed {
 	size_t chunk;                   /* rows per frame, 0: all in one; rounded up to the end of a bidirectional image */
 	struct moe_frame tokens;        /* a sequence whose features are still coming */
 	bool waiting;
-	struct moe_grid *grid;          /* [pictures] that it wants */
+	struct moe_patch_grid *grid;          /* [pictures] that it wants */
 	float **feature;
 	size_t wanted, have;
 	struct moe_arena memory;        /* of one sequence */

@@ -17,7 +17,7 @@ enum moe_err moe_frame_grid(struct moe_frame *f, uint32_t *rows, uint32_t *colum
 
 static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
 {
-	struct moe_work work = {&e->scratch, e->pool, NULL};
+	struct moe_compute work = {&e->scratch, e->pool, NULL};
 	const struct moe_spec *s = e->model->spec;
 	uint64_t width = (uint64_t)(s->image.channels * s->image.patch * s->image.patch), hidden = (uint64_t)s->hidden;
 	uint32_t rows, columns;

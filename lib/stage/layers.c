@@ -21,8 +21,7 @@ void moe_layers_free(struct moe_layers *l)
 	moe_arena_free(&l->scratch);
 }
 
-/* moe.at that a frame must have before step number n. */
-static void before(size_t n, char *at, size_t cap)
+void moe_step_before(size_t n, char *at, size_t cap)
 {
 	if (!n)
 		snprintf(at, cap, "embed");
@@ -30,7 +29,7 @@ static void before(size_t n, char *at, size_t cap)
 		snprintf(at, cap, "%zu.%s", (n - 1) / MOE_N_STEPS, moe_step_name((n - 1) % MOE_N_STEPS));
 }
 
-static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_work *work, struct moe_diag *d)
+static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_compute *work, struct moe_diag *d)
 {
 	size_t layer = step / MOE_N_STEPS;
 
@@ -51,7 +50,7 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 /* Frames [from, from + n) with each sequence at most once go through all steps together. */
 static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
-	struct moe_work work = {&l->scratch, l->pool, &l->sequences.blocks};
+	struct moe_compute work = {&l->scratch, l->pool, &l->sequences.blocks};
 	struct moe_flow flow;
 
 	moe_arena_reset(&l->scratch);
@@ -81,7 +80,7 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 	char at[40];
 	size_t from = 0;
 
-	before(l->first, at, sizeof at);
+	moe_step_before(l->first, at, sizeof at);
 	for (size_t i = 0; i < n; i++) {
 		MOE_TRY(moe_at_check(f[i], at, l->any_order, d));
 		if (f[i]->kind != want)

@@ -8,6 +8,9 @@ enum moe_step { MOE_STEP_ATTEND, MOE_STEP_ROUTE, MOE_STEP_EXPERT, MOE_N_STEPS };
 
 const char *moe_step_name(enum moe_step s);
 
+/* moe.at that a frame must have before step number n (see struct moe_layers). */
+void moe_step_before(size_t n, char *at, size_t cap);
+
 /* Steps count through the model: step s of layer l is number l · 3 + s. */
 struct moe_layers {
 	const struct moe_model *model;

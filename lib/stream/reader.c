@@ -42,7 +42,7 @@ void moe_reader_free(struct moe_reader *r)
 	free(r);
 }
 
-void moe_reader_any_crc(struct moe_reader *r) { r->any_crc = true; }
+void moe_reader_any_crc(struct moe_reader *r, bool any) { r->any_crc = any; }
 void moe_reader_open_end(struct moe_reader *r) { r->open_end = true; }
 int moe_reader_descriptor(const struct moe_reader *r) { return moe_source_descriptor(r->source); }
 uint64_t moe_reader_offset(const struct moe_reader *r) { return r->offset; }

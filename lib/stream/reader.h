@@ -17,7 +17,7 @@ enum moe_err moe_reader_new(struct moe_reader **out, struct moe_source *s, struc
 void moe_reader_free(struct moe_reader *r);
 
 /* Accepts frames whose CRC is missing or wrong, for `moe-view --seal` and for programs whose head says moe.crc = none. */
-void moe_reader_any_crc(struct moe_reader *r);
+void moe_reader_any_crc(struct moe_reader *r, bool any);
 
 /* Accepts the end of the input without an end frame; for `moe-view --seal --assume-complete` and for a process that answers frame by frame. */
 void moe_reader_open_end(struct moe_reader *r);

@@ -1,0 +1,192 @@
+/* moe-view: look at any stream or model file; verify; seal; take tensors out. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/cli.h"
+#include "format/npy.h"
+#include "io/map.h"
+#include "report/view.h"
+#include "stream/check.h"
+
+static struct {
+	bool json, check, seal, assume_complete;
+	long values, frame;
+	const char *npy, *head;
+} o = {.frame = -1};
+
+static bool is_model(const char *path)
+{
+	struct stat st;
+
+	return path && !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+/* --check: 0 all is well, 1 damage (with the byte), 2 it could not be read. */
+static int check_stream(const char *path)
+{
+	struct moe_diag d = {0};
+	uint64_t frames;
+	struct moe_reader *r = cli_reader(path);
+	enum moe_err err = moe_stream_check(r, &frames, &d);
+
+	moe_reader_free(r);
+	if (err == MOE_EINPUT || err == MOE_EMATCH) {
+		char text[800];
+		moe_diag_path(&d, path ? path : "standard input");
+		cli_say("%s", moe_diag_string(&d, text, sizeof text));
+		return EXIT_NO;
+	}
+	cli_check(err, &d);
+	if (!cli.quiet)
+		printf("%s: %llu frames, all good\n", path ? path : "standard input", (unsigned long long)frames);
+	return cli_close_stdout();
+}
+
+/* A model: binding it checks names, shapes and sizes; then every value is looked at. */
+static int check_model(const char *path)
+{
+	struct moe_model *m;
+	size_t bad = 0;
+
+	cli.model = path;
+	m = cli_model();
+	for (size_t i = 0; i < moe_checkpoint_count(m->weights); i++) {
+		const struct moe_tensor *t = moe_checkpoint_get(m->weights, i);
+		struct moe_values v;
+		moe_tensor_values(t, &v);
+		if (v.not_finite) {
+			cli_say("%s: tensor \"%s\": %llu values are not finite", path, t->name, (unsigned long long)v.not_finite);
+			bad++;
+		}
+	}
+	if (!bad && !cli.quiet)
+		printf("%s: %zu tensors, all finite\n", path, moe_checkpoint_count(m->weights));
+	moe_model_close(m);
+	return bad ? EXIT_NO : cli_close_stdout();
+}
+
+static int seal_stream(const char *path)
+{
+	struct moe_diag d = {0};
+	struct moe_sink *sink;
+	struct moe_reader *r = cli_reader(path);
+	struct moe_writer *w = cli_writer(&sink);
+	struct moe_seal s = {.assume_complete = o.assume_complete};
+	enum moe_err err;
+
+	if (o.head)
+		s.head = cli_reader(o.head);
+	err = moe_stream_seal(r, w, &s, &d);
+	if (err)
+		moe_sink_abandon(sink);
+	else
+		err = moe_sink_commit(sink, &d);
+	cli_check(err, &d);
+	return EXIT_DONE;
+}
+
+/* The tensors of a model file or directory as lines of a single frame. */
+static enum moe_err view_tensors(const struct moe_tensor *const *t, size_t n, bool *found, struct moe_diag *d)
+{
+	struct moe_view_style style = {o.json, (unsigned)o.values};
+	struct moe_frame f = {.kind = MOE_KIND_BARE};
+	enum moe_err err = MOE_OK;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		if (o.npy && strcmp(t[i]->name, o.npy))
+			continue;
+		*found = true;
+		if (o.npy)
+			return moe_npy_write(STDOUT_FILENO, t[i], d);
+		err = moe_grow(&f.h.tensor, &f.h.tensor_cap, f.h.n_tensors + 1, sizeof *f.h.tensor, d);
+		if (!err)
+			f.h.tensor[f.h.n_tensors++] = *t[i];
+	}
+	if (!err && !o.npy)
+		err = moe_view_frame(stdout, &f, 0, &style, d);
+	moe_header_free(&f.h);
+	return err;
+}
+
+static int view_model(const char *path)
+{
+	struct moe_diag d = {0};
+	struct moe_checkpoint *c;
+	const struct moe_tensor **t;
+	bool found = false;
+	size_t n;
+
+	cli_check(moe_checkpoint_open(&c, path, &d), &d);
+	n = moe_checkpoint_count(c);
+	t = calloc(n + 1, sizeof *t);
+	if (!t)
+		cli_fail("out of memory");
+	for (size_t i = 0; i < n; i++)
+		t[i] = moe_checkpoint_get(c, i);
+	cli_check(view_tensors(t, n, &found, &d), &d);
+	free(t);
+	moe_checkpoint_close(c);
+	if (o.npy && !found)
+		cli_fail("%s: no tensor \"%s\"", path, o.npy);
+	return cli_close_stdout();
+}
+
+static int view_stream(const char *path)
+{
+	struct moe_view_style style = {o.json, (unsigned)o.values};
+	struct moe_diag d = {0};
+	struct moe_frame f = {0};
+	struct moe_reader *r = cli_reader(path);
+	bool found = false;
+	enum moe_err err;
+
+	for (uint64_t i = 0; !(err = moe_reader_next(r, &f, true, &d)); i++) {
+		const struct moe_tensor *t = o.npy ? moe_frame_find(&f, o.npy) : NULL;
+		if (o.frame >= 0 && (uint64_t)o.frame != i)
+			continue;
+		if (!o.npy) {
+			cli_check(moe_view_frame(stdout, &f, i, &style, &d), &d);
+		} else if (t && !found) {       /* the first that has it */
+			cli_check(moe_npy_write(STDOUT_FILENO, t, &d), &d);
+			found = true;
+		}
+	}
+	if (err != MOE_END)
+		cli_die(&d);
+	if (o.npy && !found)
+		cli_fail("no tensor \"%s\"%s", o.npy, o.frame >= 0 ? " in that frame" : "");
+	moe_frame_free(&f);
+	moe_reader_free(r);
+	return cli_close_stdout();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct opt opts[] = {
+		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per frame", 0, 0, 0},
+		{'n', "values", OPT_INT, &o.values, "N", "print the first N values of each tensor", 0, 1e6, "0"},
+		{'f', "frame", OPT_INT, &o.frame, "N", "only frame N, counted from 0", 0, 1e15, 0},
+		{0, "npy", OPT_TEXT, &o.npy, "NAME", "write the first tensor of that name as .npy", 0, 0, 0},
+		{0, "check", OPT_FLAG, &o.check, 0, "verify everything; exit 1 when there is damage", 0, 0, 0},
+		{0, "seal", OPT_FLAG, &o.seal, 0, "write the stream with fresh CRCs, padding and counts", 0, 0, 0},
+		{0, "head", OPT_TEXT, &o.head, "FILE", "with --seal: take a missing head frame from this stream", 0, 0, 0},
+		{0, "assume-complete", OPT_FLAG, &o.assume_complete, 0, "with --seal: the end of the input is the end of the stream", 0, 0, 0},
+		OPT_OUTPUT, OPT_END,
+	};
+	static const struct tool tool = {"moe-view", "[STREAM|MODEL]", "Shows, verifies and completes tensor streams and model files.", opts};
+	const char *path;
+	int at;
+
+	cli_start(argc, argv);
+	at = opt_parse(&tool, argc, argv);
+	if (at + 1 < argc || o.check + o.seal + (o.npy != NULL) > 1 || ((o.head || o.assume_complete) && !o.seal))
+		opt_usage(&tool);
+	path = at < argc ? argv[at] : NULL;
+	if (o.npy && isatty(STDOUT_FILENO))
+		cli_fail("an .npy file is not written to a terminal: redirect it");
+	if (is_model(path))
+		return o.check ? check_model(path) : view_model(path);
+	return o.check ? check_stream(path) : o.seal ? seal_stream(path) : view_stream(path);
+}

@@ -1,0 +1,20 @@
+/* Answers as text: one line each, with names as grep has them, or as one JSON object per line. */
+#ifndef MOE_REPORT_ANSWERS_H
+#define MOE_REPORT_ANSWERS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "stage/answer.h"
+
+struct moe_answer_style {
+	bool json, names;
+	bool lines;             /* texts stay on one line: there are several answers */
+	double seconds;         /* JSON only: time of the answer; 0: left out */
+};
+
+/* Prints one answer in one write. Control bytes of names and line breaks of texts are escaped (\n, \t, \xNN), so that a line stays a line;
+ * a lone answer without a name is printed as it is. */
+enum moe_err moe_answer_print(FILE *f, const struct moe_answer *a, const struct moe_answer_style *style, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif

@@ -1,0 +1,188 @@
+#include "report/view.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+
+double moe_tensor_value(const struct moe_tensor *t, uint64_t i)
+{
+	const uint8_t *p = t->data + i * (moe_dtype_nbits(t->type) / 8);
+	union { int8_t i8; int16_t i16; uint16_t u16; int32_t i32; uint32_t u32; int64_t i64; uint64_t u64; float f32; } v = {0};
+	float widened;
+
+	if (moe_widen(&widened, p, 0, t->type)) {       /* a float type */
+		moe_widen(&widened, p, 1, t->type);
+		return (double)widened;
+	}
+	memcpy(&v, p, moe_dtype_nbits(t->type) / 8);
+	switch (t->type) {
+	case MOE_BOOL: case MOE_U8: return *p;
+	case MOE_I8: return v.i8;
+	case MOE_I16: return v.i16;
+	case MOE_U16: return v.u16;
+	case MOE_I32: return v.i32;
+	case MOE_U32: return v.u32;
+	case MOE_I64: return (double)v.i64;
+	case MOE_U64: return (double)v.u64;
+	default: return NAN;
+	}
+}
+
+static bool has_numbers(enum moe_dtype t)
+{
+	float none;
+
+	return moe_widen(&none, "", 0, t) || t == MOE_BOOL || t == MOE_U8 || t == MOE_I8 || t == MOE_I16 || t == MOE_U16 || t == MOE_I32 || t == MOE_U32 ||
+	       t == MOE_I64 || t == MOE_U64;
+}
+
+void moe_tensor_values(const struct moe_tensor *t, struct moe_values *r)
+{
+	double sum = 0, squares = 0;
+
+	*r = (struct moe_values){.least = INFINITY, .largest = -INFINITY, .n = moe_tensor_count(t), .numbers = has_numbers(t->type)};
+	if (!r->numbers)
+		return;
+	for (uint64_t i = 0; i < r->n; i++) {
+		double v = moe_tensor_value(t, i);
+		if (!isfinite(v)) {
+			r->not_finite++;
+			continue;
+		}
+		r->least = v < r->least ? v : r->least;
+		r->largest = v > r->largest ? v : r->largest;
+		sum += v;
+		squares += v * v;
+	}
+	if (r->n > r->not_finite) {
+		r->mean = sum / (double)(r->n - r->not_finite);
+		r->rms = sqrt(squares / (double)(r->n - r->not_finite));
+	}
+}
+
+static void print_tensor(FILE *f, const struct moe_tensor *t, unsigned values)
+{
+	struct moe_values r;
+	char shape[128];
+
+	moe_tensor_values(t, &r);
+	fprintf(f, "  %-14s %-5s %-14s", t->name, moe_dtype_name(t->type), moe_shape_string(t->shape, t->rank, shape, sizeof shape));
+	if (r.numbers && r.n > r.not_finite)
+		fprintf(f, " %.6g to %.6g, mean %.4g, rms %.4g", r.least, r.largest, r.mean, r.rms);
+	if (r.not_finite)
+		fprintf(f, ", %llu not finite", (unsigned long long)r.not_finite);
+	for (uint64_t i = 0; i < r.n && i < values; i++)
+		fprintf(f, "%s%.7g", i ? " " : "\n    ", moe_tensor_value(t, i));
+	fputc('\n', f);
+}
+
+static void print_key(FILE *f, const struct moe_meta *m)
+{
+	fprintf(f, "  %-14s ", m->key);
+	for (const char *p = m->value; *p; p++)
+		if (*p == '\n' && p[1])
+			fprintf(f, "\n  %-14s ", "");
+		else if ((unsigned char)*p >= ' ' || *p == '\t')
+			fputc(*p, f);
+	fputc('\n', f);
+}
+
+static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+static json_t *tensor_json(const struct moe_tensor *t, unsigned values)
+{
+	json_t *o = json_object(), *shape = json_array(), *list;
+	struct moe_values r;
+
+	for (unsigned i = 0; i < t->rank; i++)
+		json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
+	moe_tensor_values(t, &r);
+	json_object_set_new(o, "name", json_string(t->name));
+	json_object_set_new(o, "dtype", json_string(moe_dtype_name(t->type)));
+	json_object_set_new(o, "shape", shape);
+	if (r.numbers && r.n > r.not_finite) {
+		json_object_set_new(o, "min", number(r.least));
+		json_object_set_new(o, "max", number(r.largest));
+		json_object_set_new(o, "mean", number(r.mean));
+		json_object_set_new(o, "rms", number(r.rms));
+	}
+	json_object_set_new(o, "not_finite", json_integer((json_int_t)r.not_finite));
+	if (values) {
+		list = json_array();
+		for (uint64_t i = 0; i < r.n && i < values; i++)
+			json_array_append_new(list, number(moe_tensor_value(t, i)));
+		json_object_set_new(o, "values", list);
+	}
+	return o;
+}
+
+static enum moe_err dump(FILE *f, json_t *o, struct moe_diag *d)
+{
+	bool ok = o && !json_dumpf(o, f, JSON_COMPACT | JSON_REAL_PRECISION(9)) && fputc('\n', f) != EOF;
+
+	json_decref(o);
+	return ok ? MOE_OK : moe_fail_errno(d, "cannot write");
+}
+
+enum moe_err moe_view_frame(FILE *f, const struct moe_frame *frame, uint64_t n, const struct moe_view_style *style, struct moe_diag *d)
+{
+	if (style->json) {
+		json_t *o = json_pack("{s:I, s:s, s:I, s:I}", "frame", (json_int_t)n, "kind", moe_kind_name(frame->kind), "byte", (json_int_t)frame->at, "bytes",
+				      (json_int_t)frame->nbytes);
+		json_t *meta = json_object(), *tensors = json_array();
+		for (size_t i = 0; i < frame->h.n_meta; i++)
+			json_object_set_new(meta, frame->h.meta[i].key, json_string(frame->h.meta[i].value));
+		for (size_t i = 0; i < frame->h.n_tensors; i++)
+			json_array_append_new(tensors, tensor_json(&frame->h.tensor[i], style->values));
+		json_object_set_new(o, "meta", meta);
+		json_object_set_new(o, "tensors", tensors);
+		return dump(f, o, d);
+	}
+	fprintf(f, "frame %llu: %s, %zu bytes at byte %llu\n", (unsigned long long)n, moe_kind_name(frame->kind), frame->nbytes, (unsigned long long)frame->at);
+	for (size_t i = 0; i < frame->h.n_meta; i++)
+		if (strcmp(frame->h.meta[i].key, "moe.kind") && strcmp(frame->h.meta[i].key, "moe.crc32"))
+			print_key(f, &frame->h.meta[i]);
+	for (size_t i = 0; i < frame->h.n_tensors; i++)
+		print_tensor(f, &frame->h.tensor[i], style->values);
+	return ferror(f) ? moe_fail_errno(d, "cannot write") : MOE_OK;
+}
+
+static uint64_t weight_nbytes(const struct moe_model *m)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < moe_checkpoint_count(m->weights); i++)
+		n += moe_checkpoint_get(m->weights, i)->nbytes;
+	return n;
+}
+
+enum moe_err moe_view_model(FILE *f, const struct moe_model *m, bool json, struct moe_diag *d)
+{
+	const struct moe_spec *s = m->spec;
+	uint64_t nbytes = weight_nbytes(m);
+	struct moe_sizes z;
+
+	moe_spec_sizes(s, &z);
+	if (json)
+		return dump(f, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I}", "family", s->family, "fingerprint", m->fingerprint,
+					 "layers", (json_int_t)s->n_layers, "hidden", (json_int_t)s->hidden, "vocab", (json_int_t)s->vocab, "heads",
+					 (json_int_t)s->attention.heads, "experts", (json_int_t)s->router.experts, "experts_per_token", (json_int_t)s->router.top_k,
+					 "expert_width", (json_int_t)s->expert_width, "parameters", (json_int_t)z.parameters, "active_parameters", (json_int_t)z.active,
+					 "bytes", (json_int_t)nbytes, "flops_per_token", z.flops_per_token, "cache_bytes_per_token",
+					 (json_int_t)z.cache_nbytes_per_token), d);
+	fprintf(f, "model            %s\nfamily           %s\nfingerprint      %s\n", m->directory, s->family, m->fingerprint);
+	fprintf(f, "layers           %lld, hidden %lld, vocabulary %lld\n", (long long)s->n_layers, (long long)s->hidden, (long long)s->vocab);
+	fprintf(f, "attention        %lld heads of %lld, %lld key heads\n", (long long)s->attention.heads, (long long)s->attention.head_dim,
+		(long long)s->attention.kv_heads);
+	fprintf(f, "experts          %lld of width %lld, %lld per token\n", (long long)s->router.experts, (long long)s->expert_width, (long long)s->router.top_k);
+	for (size_t i = 0; i < s->image.n_grids && s->tower.kind != MOE_TOWER_NONE; i++)
+		fprintf(f, "pictures         %lld x %lld patches of %lld x %lld pixels\n", (long long)s->image.grid[i][0], (long long)s->image.grid[i][1],
+			(long long)s->image.patch, (long long)s->image.patch);
+	fprintf(f, "parameters       %llu, active per token %llu\n", (unsigned long long)z.parameters, (unsigned long long)z.active);
+	fprintf(f, "weights          %llu bytes\n", (unsigned long long)nbytes);
+	fprintf(f, "cost per token   %.3g MFLOP in the layers, %llu bytes of cache\n", z.flops_per_token / 1e6, (unsigned long long)z.cache_nbytes_per_token);
+	return ferror(f) ? moe_fail_errno(d, "cannot write") : MOE_OK;
+}

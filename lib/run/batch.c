@@ -1,0 +1,244 @@
+#include "run/batch.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run/exec.h"
+
+enum { MAX_ENGINES = 256 };
+
+/* An answer that waits for those before it. */
+struct waiting {
+	struct waiting *next;
+	uint64_t index;
+	struct moe_answer a;
+	char *name, *error, *text;
+};
+
+struct batch {
+	struct moe_batch_run *r;
+	pthread_mutex_t lock;
+	pthread_cond_t moved;           /* an answer went out, or everything stops */
+	uint64_t begun, answered, ahead;        /* jobs given out; answers that went out; how far the former may lead */
+	bool exhausted, stopped;
+	struct waiting *waiting;        /* by index */
+	struct moe_diag diag;           /* the first failure of any engine */
+};
+
+static void free_waiting(struct waiting *w)
+{
+	free(w->name);
+	free(w->error);
+	free(w->text);
+	free(w->a.ids.id);
+	free(w);
+}
+
+static char *copy(const char *s, size_t n)
+{
+	char *p = s ? malloc(n + 1) : NULL;
+
+	if (p) {
+		memcpy(p, s, n);
+		p[n] = 0;
+	}
+	return p;
+}
+
+/* The pictures of the next sequence; a bad one makes the job an error. */
+static enum moe_err fill_job(struct batch *b, struct moe_job *job, struct moe_diag *d)
+{
+	const struct moe_batch_run *r = b->r;
+	char text[700];
+
+	job->picture = calloc(r->n_pictures + 1, sizeof *job->picture);
+	if (!job->picture)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (size_t i = 0; i < r->n_pictures; i++) {
+		struct moe_feed_item item;
+		enum moe_err err = moe_feed_next(r->feed, &item, d);
+		if (err == MOE_END && i)
+			return moe_fail(d, MOE_EINPUT, "the prompt takes %zu pictures at a time; %zu are left over", r->n_pictures, i);
+		MOE_TRY(err);
+		job->picture[job->n_pictures++] = item.picture;
+		item.picture.rgb = NULL;
+		if (!i)
+			job->name = copy(item.label, strlen(item.label));
+		if (item.failure.code && !job->error) {
+			moe_diag_string(&item.failure, text, sizeof text);
+			job->error = copy(text, strlen(text));
+		}
+		moe_feed_item_clear(&item);
+	}
+	return MOE_OK;
+}
+
+static enum moe_err next_locked(struct batch *b, struct moe_job *job, bool may_wait, struct moe_diag *d)
+{
+	const struct moe_batch_run *r = b->r;
+	enum moe_err err;
+
+	while (!b->stopped && !b->exhausted && b->begun - b->answered >= b->ahead) {
+		if (!may_wait)
+			return MOE_AGAIN;
+		pthread_cond_wait(&b->moved, &b->lock);
+	}
+	if (b->stopped || b->exhausted || (!r->feed && b->begun))
+		return MOE_END;
+	*job = (struct moe_job){.index = b->begun, .token = r->token, .n_tokens = r->n_tokens};
+	err = r->feed ? fill_job(b, job, d) : MOE_OK;
+	if (err) {
+		moe_job_free(job);
+		b->exhausted |= err == MOE_END;
+		return err;
+	}
+	b->begun++;
+	return MOE_OK;
+}
+
+static enum moe_err next(void *self, struct moe_job *job, bool may_wait, struct moe_diag *d)
+{
+	struct batch *b = self;
+	enum moe_err err;
+
+	pthread_mutex_lock(&b->lock);
+	err = next_locked(b, job, may_wait, d);
+	pthread_mutex_unlock(&b->lock);
+	return err;
+}
+
+static enum moe_err keep_answer(struct batch *b, uint64_t index, const struct moe_answer *a, struct moe_diag *d)
+{
+	struct waiting *w = calloc(1, sizeof *w), **at = &b->waiting;
+
+	if (!w)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	w->index = index;
+	w->a = *a;
+	w->a.name = w->name = copy(a->name, a->name ? strlen(a->name) : 0);
+	w->a.error = w->error = copy(a->error, a->error ? strlen(a->error) : 0);
+	w->a.text = w->text = copy(a->text, a->n_text);
+	w->a.ids.id = (int32_t *)(void *)copy((const char *)a->ids.id, a->ids.n * sizeof *a->ids.id);
+	while (*at && (*at)->index < index)
+		at = &(*at)->next;
+	w->next = *at;
+	*at = w;
+	return MOE_OK;
+}
+
+static enum moe_err give_answers(struct batch *b, struct moe_diag *d)
+{
+	while (b->waiting && b->waiting->index == b->answered) {
+		struct waiting *w = b->waiting;
+		enum moe_err err = b->r->answer(b->r->to, &w->a, d);
+		b->waiting = w->next;
+		b->answered++;
+		free_waiting(w);
+		pthread_cond_broadcast(&b->moved);
+		MOE_TRY(err);
+	}
+	return MOE_OK;
+}
+
+static enum moe_err answer(void *self, uint64_t index, const struct moe_answer *a, struct moe_diag *d)
+{
+	struct batch *b = self;
+	enum moe_err err;
+
+	pthread_mutex_lock(&b->lock);
+	err = keep_answer(b, index, a, d);
+	if (!err)
+		err = give_answers(b, d);
+	pthread_mutex_unlock(&b->lock);
+	return err;
+}
+
+static enum moe_err watch(void *self, const struct moe_pass *p, struct moe_diag *d)
+{
+	struct batch *b = self;
+
+	(void)d;
+	pthread_mutex_lock(&b->lock);
+	b->r->watch(b->r->watcher, p->layer, p);
+	pthread_mutex_unlock(&b->lock);
+	return MOE_OK;
+}
+
+static enum moe_err replace(void *self, struct moe_pass *p, enum moe_pass_step step, bool *done, struct moe_diag *d)
+{
+	const struct batch *b = self;
+
+	for (size_t i = 0; i < b->r->n_exec && !*done; i++)
+		MOE_TRY(moe_exec_step(b->r->exec[i], p, step, done, d));
+	return MOE_OK;
+}
+
+static void run_engine(struct batch *b, struct moe_pool *pool)
+{
+	const struct moe_batch_run *r = b->r;
+	struct moe_engine e = {
+		.model = r->model, .tokenizer = r->tokenizer, .pool = pool, .window = r->window, .max_new = r->max_new, .what_if = r->what_if,
+		.next = next, .answer = answer, .watch = r->watch ? watch : NULL, .replace = r->n_exec ? replace : NULL, .self = b,
+	};
+	struct moe_diag d = {0};
+
+	if (moe_engine_run(&e, &d)) {
+		pthread_mutex_lock(&b->lock);
+		if (!b->diag.code)
+			b->diag = d;
+		b->stopped = true;
+		pthread_cond_broadcast(&b->moved);
+		pthread_mutex_unlock(&b->lock);
+	}
+}
+
+static void *engine_thread(void *arg)
+{
+	run_engine(arg, NULL);
+	return NULL;
+}
+
+/* The engines: the caller is one of them. Threads that cannot be started are done without. */
+static void run_engines(struct batch *b, unsigned n)
+{
+	pthread_t thread[MAX_ENGINES];
+	unsigned started = 0;
+
+	while (started + 1 < n && started < MAX_ENGINES && !pthread_create(&thread[started], NULL, engine_thread, b))
+		started++;
+	run_engine(b, n > 1 ? NULL : b->r->pool);
+	while (started)
+		pthread_join(thread[--started], NULL);
+}
+
+enum moe_err moe_batch_run_exec(struct moe_batch_run *r, const char *text, double timeout, struct moe_diag *d)
+{
+	if (r->n_exec == MOE_MAX_EXEC)
+		return moe_fail(d, MOE_EUSAGE, "more than %d commands", MOE_MAX_EXEC);
+	MOE_TRY(moe_exec_start(&r->exec[r->n_exec], text, timeout, r->model, d));
+	r->n_exec++;
+	return MOE_OK;
+}
+
+enum moe_err moe_batch_run(struct moe_batch_run *r, struct moe_diag *d)
+{
+	bool alone = r->single || !r->feed || r->n_exec;
+	struct batch b = {.r = r, .ahead = 4 * (uint64_t)r->threads * r->window, .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
+	enum moe_err err;
+
+	run_engines(&b, alone ? 1 : r->threads);
+	while (b.waiting) {
+		struct waiting *w = b.waiting;
+		b.waiting = w->next;
+		free_waiting(w);
+	}
+	if (b.diag.code && d && !d->code)
+		*d = b.diag;
+	err = b.diag.code;
+	while (r->n_exec) {
+		enum moe_err stopped = moe_exec_stop(r->exec[--r->n_exec], err ? NULL : d);
+		err = err ? err : stopped;
+	}
+	return err;
+}

@@ -1,0 +1,38 @@
+/* Many prompts over pictures: a feed, some engines on threads of their own, and answers in order. */
+#ifndef MOE_RUN_BATCH_H
+#define MOE_RUN_BATCH_H
+
+#include "image/feed.h"
+#include "run/engine.h"
+
+enum { MOE_MAX_EXEC = 32 };
+
+struct moe_exec;
+
+struct moe_batch_run {
+	const struct moe_model *model;
+	const struct moe_tokenizer *tokenizer;
+	struct moe_pool *pool;          /* for a single sequence, whose products are then shared out */
+	unsigned threads;
+	bool single;                    /* one sequence at most: no second engine is worth it */
+	struct moe_feed *feed;          /* NULL: the prompt has no pictures, and is answered once */
+	const int32_t *token;           /* the prompt of every sequence */
+	size_t n_tokens, n_pictures, window, max_new;
+	const struct moe_what_if *what_if;
+	struct moe_exec *exec[MOE_MAX_EXEC];
+	size_t n_exec;
+
+	/* Answers in order; routing of every pass (may be NULL). Both are called by one thread at a time. */
+	enum moe_err (*answer)(void *to, const struct moe_answer *a, struct moe_diag *d);
+	void *to;
+	void (*watch)(void *watcher, size_t layer, const struct moe_pass *p);
+	void *watcher;
+};
+
+/* Adds a command in place of a stage ("STAGE:LAYERS=CMD"). */
+enum moe_err moe_batch_run_exec(struct moe_batch_run *r, const char *text, double timeout, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Answers everything. A bad picture is an answer with an error; it costs no other. Commands are stopped at the end. */
+enum moe_err moe_batch_run(struct moe_batch_run *r, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif

@@ -1,0 +1,65 @@
+/* The whole forward pass in one process, for many sequences at once: prompts join while others generate, so that every pass through the
+ * layers has a full batch. Rows never depend on the batch, so the answers are those of any pipeline of stages, bit for bit. */
+#ifndef MOE_RUN_ENGINE_H
+#define MOE_RUN_ENGINE_H
+
+#include "image/fit.h"
+#include "model/layer.h"
+#include "model/merge.h"
+#include "stage/answer.h"
+
+/* One sequence to answer. */
+struct moe_job {
+	uint64_t index;
+	char *name;                     /* owned, NULL: none */
+	char *error;                    /* owned; set: there is nothing to compute */
+	const int32_t *token;           /* the prompt */
+	size_t n_tokens;
+	struct moe_picture *picture;    /* [n_pictures], owned with their pixels */
+	size_t n_pictures;
+};
+
+void moe_job_free(struct moe_job *j);
+
+/* A sequence's part in a pass: the rows of the span with the same number. */
+struct moe_pass_sequence {
+	uint64_t index;
+	const char *name;
+	uint32_t step, next;            /* moe.step, moe.next */
+};
+
+/* One pass of a batch through the layers, as those see it who watch or replace a step. */
+struct moe_pass {
+	size_t layer;
+	struct moe_batch batch;
+	const int32_t *token, *patch;   /* [rows] */
+	const uint8_t *modality;        /* [rows] */
+	struct moe_routed routed;       /* between router and experts */
+	const struct moe_pass_sequence *sequence;       /* [batch.spans] */
+	struct moe_compute compute;
+};
+
+enum moe_pass_step { MOE_PASS_ATTEND, MOE_PASS_ROUTE, MOE_PASS_EXPERT };
+
+struct moe_engine {
+	const struct moe_model *model;
+	const struct moe_tokenizer *tokenizer;
+	struct moe_pool *pool;          /* NULL: one thread */
+	size_t window, max_new;         /* sequences at once; tokens per answer */
+	const struct moe_what_if *what_if;
+
+	/* The next sequence. MOE_END: there are no more. MOE_AGAIN: none now; only when may_wait is false. */
+	enum moe_err (*next)(void *self, struct moe_job *job, bool may_wait, struct moe_diag *d);
+	/* An answer, in any order; what it points to is valid during the call. */
+	enum moe_err (*answer)(void *self, uint64_t index, const struct moe_answer *a, struct moe_diag *d);
+	/* After the router of a layer (may be NULL). Without it and `replace`, rows of the last layer that nobody reads are not computed. */
+	enum moe_err (*watch)(void *self, const struct moe_pass *p, struct moe_diag *d);
+	/* In place of a step: *done says whether it was (may be NULL). */
+	enum moe_err (*replace)(void *self, struct moe_pass *p, enum moe_pass_step step, bool *done, struct moe_diag *d);
+	void *self;
+};
+
+/* Runs until there are no more sequences. One thread per call; several may share a model. */
+enum moe_err moe_engine_run(const struct moe_engine *e, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif

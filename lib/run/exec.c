@@ -1,0 +1,297 @@
+#include "run/exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "stage/layers.h"
+#include "stage/prompts.h"
+
+extern char **environ;
+
+struct moe_exec {
+	const struct moe_model *model;
+	enum moe_pass_step step;
+	size_t first, last;
+	char *command;
+	int timeout_ms;
+	pid_t pid;
+	int to;                         /* socket to its standard input: send() raises no SIGPIPE */
+	struct moe_reader *from;
+	struct moe_frame out, in;
+	uint8_t *bytes;                 /* frame on its way out */
+	size_t n_bytes, cap;
+};
+
+static enum moe_err parse(struct moe_exec *x, const char *text, struct moe_diag *d)
+{
+	const char *colon = strchr(text, ':'), *equals = colon ? strchr(colon, '=') : NULL;
+	size_t layers = (size_t)x->model->spec->n_layers;
+	char *end;
+	int step;
+
+	if (!equals || !equals[1])
+		return moe_fail(d, MOE_EUSAGE, "--exec %s: expected STAGE:LAYERS=COMMAND, such as route:1-2=./mine", text);
+	for (step = 0; step <= MOE_PASS_EXPERT; step++) {
+		const char *name = moe_step_name((enum moe_step)step);
+		if (strlen(name) == (size_t)(colon - text) && !strncmp(text, name, strlen(name)))
+			break;
+	}
+	if (step > MOE_PASS_EXPERT)
+		return moe_fail(d, MOE_EUSAGE, "--exec %s: a stage is attend, route or expert", text);
+	x->step = (enum moe_pass_step)step;
+	x->first = x->last = strtoul(colon + 1, &end, 10);
+	if (*end == '-')
+		x->last = end + 1 == equals ? (end++, layers - 1) : strtoul(end + 1, &end, 10);
+	if (colon[1] < '0' || colon[1] > '9' || end != equals || x->first > x->last || x->last >= layers)
+		return moe_fail(d, MOE_EUSAGE, "--exec %s: layers go from 0 to %zu", text, layers - 1);
+	x->command = moe_strdup(equals + 1);
+	return x->command ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+}
+
+static enum moe_err spawn(struct moe_exec *x, struct moe_diag *d)
+{
+	char *argv[] = {"sh", "-c", x->command, NULL};
+	posix_spawn_file_actions_t a;
+	struct moe_source *s;
+	int in[2], back[2], err;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in))
+		return moe_fail_errno(d, "cannot make a socket");
+	if (pipe2(back, O_CLOEXEC)) {
+		close(in[0]);
+		close(in[1]);
+		return moe_fail_errno(d, "cannot make a pipe");
+	}
+	posix_spawn_file_actions_init(&a);
+	posix_spawn_file_actions_adddup2(&a, in[1], STDIN_FILENO);
+	posix_spawn_file_actions_adddup2(&a, back[1], STDOUT_FILENO);
+	err = posix_spawn(&x->pid, "/bin/sh", &a, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&a);
+	close(in[1]);
+	close(back[1]);
+	x->to = in[0];
+	fcntl(x->to, F_SETFL, O_NONBLOCK);
+	if (err) {
+		x->pid = 0;
+		close(back[0]);
+		errno = err;
+		return moe_fail_errno(d, "cannot start \"%s\"", x->command);
+	}
+	MOE_TRY(moe_source_fd(&s, back[0], x->command, d));
+	MOE_TRY(moe_reader_new(&x->from, s, d));
+	moe_reader_open_end(x->from);
+	moe_reader_any_crc(x->from, true);
+	return MOE_OK;
+}
+
+/* Writes what the socket takes now. */
+static enum moe_err push(struct moe_exec *x, size_t *at, struct moe_diag *d)
+{
+	ssize_t r = send(x->to, x->bytes + *at, x->n_bytes - *at, MSG_NOSIGNAL);
+
+	if (r < 0 && errno != EAGAIN && errno != EINTR)
+		return moe_fail(d, MOE_EIO, "\"%s\" stopped reading: %s", x->command, strerror(errno));
+	*at += r > 0 ? (size_t)r : 0;
+	return MOE_OK;
+}
+
+/* Sends x->out and waits for the answer in x->in, attending to both ends, so that neither side can block the other. */
+static enum moe_err exchange(struct moe_exec *x, struct moe_diag *d)
+{
+	size_t at = 0;
+
+	x->n_bytes = 0;
+	MOE_TRY(moe_frame_format(&x->out, &x->bytes, &x->n_bytes, &x->cap, d));
+	for (;;) {
+		struct pollfd p[2] = {{.fd = moe_reader_descriptor(x->from), .events = POLLIN}, {.fd = at < x->n_bytes ? x->to : -1, .events = POLLOUT}};
+		enum moe_err err = moe_reader_next(x->from, &x->in, false, d);
+		int n;
+		if (err == MOE_END)
+			return moe_fail(d, MOE_EIO, "\"%s\" ended before it answered", x->command);
+		if (err != MOE_AGAIN)
+			return err;
+		n = poll(p, 2, x->timeout_ms);
+		if (n < 0 && errno != EINTR)
+			return moe_fail_errno(d, "cannot wait for \"%s\"", x->command);
+		if (!n)
+			return moe_fail(d, MOE_EIO, "\"%s\" was silent for %g s (--exec-timeout)", x->command, x->timeout_ms / 1000.0);
+		if (p[1].revents)
+			MOE_TRY(push(x, &at, d));
+	}
+}
+
+static enum moe_err greet(struct moe_exec *x, struct moe_diag *d)
+{
+	struct moe_identity id = {.model = x->model->fingerprint};
+	const char *crc;
+
+	MOE_TRY(moe_head_make(&x->out, &id, d));
+	MOE_TRY(exchange(x, d));
+	if (x->in.kind != MOE_KIND_HEAD)
+		return moe_fail(d, MOE_EINPUT, "\"%s\" did not answer the head frame with one", x->command);
+	MOE_TRY(moe_head_check(&x->in, &id, d));
+	crc = moe_frame_meta(&x->in, "moe.crc");
+	moe_reader_any_crc(x->from, crc && !strcmp(crc, "none"));
+	return MOE_OK;
+}
+
+enum moe_err moe_exec_start(struct moe_exec **out, const char *text, double timeout, const struct moe_model *m, struct moe_diag *d)
+{
+	struct moe_exec *x = calloc(1, sizeof *x);
+	enum moe_err err;
+
+	if (!x)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	x->model = m;
+	x->to = -1;
+	x->timeout_ms = (int)(timeout * 1000);
+	err = parse(x, text, d);
+	if (!err)
+		err = spawn(x, d);
+	if (!err)
+		err = greet(x, d);
+	if (err) {
+		if (x->pid)
+			kill(x->pid, SIGKILL);
+		(void)!moe_exec_stop(x, NULL);  /* the first failure is the one to tell */
+		return err;
+	}
+	*out = x;
+	return MOE_OK;
+}
+
+enum moe_err moe_exec_stop(struct moe_exec *x, struct moe_diag *d)
+{
+	enum moe_err err = MOE_OK;
+	int status = 0;
+
+	if (x->to >= 0)
+		close(x->to);
+	if (x->from) {
+		int fd = moe_reader_descriptor(x->from);
+		moe_reader_free(x->from);
+		close(fd);
+	}
+	while (x->pid && waitpid(x->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status))
+		err = moe_fail(d, MOE_EIO, "\"%s\" ended with status %d", x->command, WEXITSTATUS(status));
+	else if (WIFSIGNALED(status) && WTERMSIG(status) != SIGPIPE)
+		err = moe_fail(d, MOE_EIO, "\"%s\" was killed by signal %d", x->command, WTERMSIG(status));
+	moe_frame_free(&x->out);
+	moe_frame_free(&x->in);
+	free(x->bytes);
+	free(x->command);
+	free(x);
+	return err;
+}
+
+/* The rows of span i as the stage would get them. */
+static enum moe_err make_frame(struct moe_exec *x, const struct moe_pass *p, size_t i, struct moe_diag *d)
+{
+	const struct moe_span *s = &p->batch.span[i];
+	const struct moe_pass_sequence *q = &p->sequence[i];
+	size_t hidden = p->batch.hidden, axes = p->batch.axes, k = (size_t)x->model->spec->router.top_k, e = (size_t)x->model->spec->router.experts;
+	enum moe_kind kind = x->step == MOE_PASS_EXPERT ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
+	struct moe_frame *f = &x->out;
+	int32_t *position;
+	char at[40];
+
+	MOE_TRY(moe_frame_reset(f, kind, d));
+	position = moe_arena_get(&f->own, s->n * axes, sizeof *position);
+	if (!position)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (size_t a = 0; a < axes; a++)
+		memcpy(position + a * s->n, p->batch.position + a * p->batch.rows + s->first, s->n * sizeof *position);
+	moe_step_before(p->layer * MOE_N_STEPS + (size_t)x->step, at, sizeof at);
+	MOE_TRY(moe_frame_set(f, "moe.at", at, d));
+	MOE_TRY(moe_frame_set_number(f, "moe.seq", q->index, d));
+	MOE_TRY(moe_frame_set_number(f, "moe.step", q->step, d));
+	MOE_TRY(moe_frame_set_number(f, "moe.start", s->start, d));
+	MOE_TRY(moe_frame_set_number(f, "moe.next", q->next, d));
+	MOE_TRY(moe_frame_set(f, "moe.more", "1", d));
+	MOE_TRY(moe_frame_set(f, "moe.logits", "last", d));
+	if (q->name)
+		MOE_TRY(moe_frame_set(f, "moe.name", q->name, d));
+	MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, s->n, hidden, p->batch.x + s->first * hidden, d));
+	MOE_TRY(moe_frame_put(f, "token", MOE_I32, 1, s->n, 0, p->token + s->first, d));
+	MOE_TRY(moe_frame_put(f, "position", MOE_I32, 2, axes, s->n, position, d));
+	MOE_TRY(moe_frame_put(f, "modality", MOE_U8, 1, s->n, 0, p->modality + s->first, d));
+	MOE_TRY(moe_frame_put(f, "image", MOE_I32, 1, s->n, 0, p->batch.image + s->first, d));
+	MOE_TRY(moe_frame_put(f, "patch_index", MOE_I32, 1, s->n, 0, p->patch + s->first, d));
+	if (kind == MOE_KIND_HIDDEN)
+		return MOE_OK;
+	MOE_TRY(moe_frame_set(f, "moe.choice", "token", d));
+	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, hidden, p->routed.normed + s->first * hidden, d));
+	MOE_TRY(moe_frame_put(f, "expert_id", MOE_I32, 2, s->n, k, p->routed.expert_id + s->first * k, d));
+	MOE_TRY(moe_frame_put(f, "weight", MOE_F32, 2, s->n, k, p->routed.weight + s->first * k, d));
+	return p->routed.logit ? moe_frame_put(f, "router_logit", MOE_F32, 2, s->n, e, p->routed.logit + s->first * e, d) : MOE_OK;
+}
+
+/* Copies a matrix of the answer; an absent one is left alone when it is not `needed`. *given says whether it came. */
+static enum moe_err copy_back(struct moe_exec *x, const char *name, enum moe_dtype type, uint64_t rows, uint64_t width, void *to, bool needed, bool *given,
+			      struct moe_diag *d)
+{
+	const uint64_t *shape;
+	const void *from;
+
+	*given = moe_frame_find(&x->in, name) != NULL;
+	if (!*given && !needed)
+		return MOE_OK;
+	MOE_TRY(moe_frame_tensor(&x->in, name, type, 2, &from, &shape, d));
+	if (shape[0] != rows || shape[1] != width)
+		return moe_frame_fail(&x->in, d, MOE_EINPUT, "tensor \"%s\" is %llu x %llu, expected %llu x %llu", name, (unsigned long long)shape[0],
+				      (unsigned long long)shape[1], (unsigned long long)rows, (unsigned long long)width);
+	memcpy(to, from, rows * width * 4);
+	return MOE_OK;
+}
+
+static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i, bool *with_logits, struct moe_diag *d)
+{
+	const struct moe_span *s = &p->batch.span[i];
+	size_t hidden = p->batch.hidden, k = (size_t)x->model->spec->router.top_k, e = (size_t)x->model->spec->router.experts;
+	enum moe_kind want = x->step == MOE_PASS_ROUTE ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
+	const char *seq = moe_frame_meta(&x->in, "moe.seq"), *sent = moe_frame_meta(&x->out, "moe.seq");
+	bool given;
+
+	if (x->in.kind != want && !(x->in.kind == MOE_KIND_HIDDEN && want == MOE_KIND_ROUTED))
+		return moe_frame_fail(&x->in, d, MOE_EINPUT, "\"%s\" answered with such a frame, expected \"%s\"", x->command, moe_kind_name(want));
+	if (!seq || strcmp(seq, sent))
+		return moe_frame_fail(&x->in, d, MOE_EINPUT, "\"%s\" answered for another sequence than %s", x->command, sent);
+	MOE_TRY(copy_back(x, "hidden", MOE_F32, s->n, hidden, p->batch.x + s->first * hidden, x->step != MOE_PASS_ROUTE, &given, d));
+	if (x->step != MOE_PASS_ROUTE)
+		return MOE_OK;
+	MOE_TRY(copy_back(x, "expert_id", MOE_I32, s->n, k, p->routed.expert_id + s->first * k, true, &given, d));
+	MOE_TRY(copy_back(x, "weight", MOE_F32, s->n, k, p->routed.weight + s->first * k, true, &given, d));
+	MOE_TRY(copy_back(x, "router_logit", MOE_F32, s->n, e, p->routed.logit + s->first * e, false, with_logits, d));
+	MOE_TRY(copy_back(x, "normed", MOE_F32, s->n, hidden, p->routed.normed + s->first * hidden, false, &given, d));
+	return moe_router_check(p->routed.expert_id + s->first * k, p->routed.weight + s->first * k, s->n, k, e, d);
+}
+
+enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass_step step, bool *done, struct moe_diag *d)
+{
+	bool with_logits = true;
+
+	if (step != x->step || p->layer < x->first || p->layer > x->last)
+		return MOE_OK;
+	*done = true;
+	if (step == MOE_PASS_ROUTE)     /* what a foreign router need not give: the normed rows, and logits for who watches */
+		MOE_TRY(moe_layer_route(x->model, p->layer, &p->batch, NULL, &p->routed, &p->compute, d));
+	for (size_t i = 0; i < p->batch.spans; i++) {
+		MOE_TRY(make_frame(x, p, i, d));
+		MOE_TRY(exchange(x, d));
+		MOE_TRY(take_answer(x, p, i, &with_logits, d));
+	}
+	if (step == MOE_PASS_ROUTE && !with_logits)
+		p->routed.logit = NULL;
+	return MOE_OK;
+}
