@@ -1,0 +1,459 @@
+/* tests/golden/run [-e N] DIR...: compares this library with reference tensors, stage by stage.
+ *
+ * A directory with cases.json, cases/NAME.safetensors and a model (DIR/model): every case's prompt, pictures, hidden states, router logits, experts,
+ * weights, logits and greedy continuation. A directory with tokenizer.json and cases.jsonl: ids and texts.
+ * Prints how many tensors were compared and the largest relative difference of every stage. Exit 1: something differs; 2: nothing recognised. */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "golden.h"
+#include "image/feed.h"
+#include "io/map.h"
+#include "model/layer.h"
+#include "model/merge.h"
+#include "nn/sample.h"
+#include "stage/decode.h"
+#include "stage/patchify.h"
+#include "stage/prompt_text.h"
+#include "sys/cpu.h"
+
+/* Rounding: root mean square of the difference over that of the reference, and the largest difference over the same. */
+static const double rms_limit = 2e-5, largest_limit = 1e-4;
+
+enum { MAX_STAGES = 64 };
+
+/* One line of the report. */
+static struct stage {
+	char name[32];
+	unsigned long compared, bad;
+	double rms, largest;
+} stages[MAX_STAGES];
+
+static const char *families;
+
+static struct stage *stage(const char *name)
+{
+	int i = 0;
+
+	while (i < MAX_STAGES - 1 && stages[i].name[0] && strcmp(stages[i].name, name))
+		i++;
+	snprintf(stages[i].name, sizeof stages[i].name, "%s", name);
+	return &stages[i];
+}
+
+struct golden_case {
+	const char *name;
+	struct moe_header h;
+	struct moe_map *map;
+	json_t *json;
+};
+
+static const struct moe_tensor *find(const struct golden_case *c, const char *name)
+{
+	for (size_t i = 0; i < c->h.n_tensors; i++)
+		if (!strcmp(c->h.tensor[i].name, name))
+			return &c->h.tensor[i];
+	return NULL;
+}
+
+static void complain(const struct golden_case *c, const char *tensor, const char *what, double a, double b, size_t at)
+{
+	printf("FAIL %s %s: %s: %.9g, reference %.9g at element %zu\n", c->name, tensor, what, a, b, at);
+}
+
+/* Compares n floats with a reference tensor (absent: nothing to do). */
+static void compare(const struct golden_case *c, const char *label, const char *tensor, const float *have, size_t n)
+{
+	const struct moe_tensor *t = find(c, tensor);
+	struct stage *s = stage(label);
+	double squares = 0, reference = 0, largest = 0;
+	float *want;
+	size_t at = 0;
+
+	if (!t)
+		return;
+	s->compared++;
+	want = malloc((n + 1) * sizeof *want);
+	if (moe_tensor_count(t) != n || !moe_widen(want, t->data, n, t->type)) {
+		s->bad++;
+		complain(c, tensor, "elements", (double)n, (double)moe_tensor_count(t), 0);
+		free(want);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		double gap = fabs((double)have[i] - (double)want[i]);
+		squares += gap * gap;
+		reference += (double)want[i] * (double)want[i];
+		if (!(gap <= largest)) {
+			largest = gap;
+			at = i;
+		}
+	}
+	reference = sqrt(reference / (double)n) + 1e-30;
+	squares = sqrt(squares / (double)n) / reference;
+	if (!(squares <= rms_limit) || !(largest / reference <= largest_limit)) {
+		s->bad++;
+		complain(c, tensor, "differs", have[at], want[at], at);
+	}
+	s->rms = squares > s->rms ? squares : s->rms;
+	s->largest = largest / reference > s->largest ? largest / reference : s->largest;
+	free(want);
+}
+
+static void compare_ints(const struct golden_case *c, const char *label, const char *tensor, const int32_t *have, size_t n)
+{
+	const struct moe_tensor *t = find(c, tensor);
+	struct stage *s = stage(label);
+	bool bad;
+
+	if (!t)
+		return;
+	s->compared++;
+	bad = t->type != MOE_I32 || moe_tensor_count(t) != n;
+	if (bad)
+		complain(c, tensor, "elements", (double)n, (double)moe_tensor_count(t), 0);
+	for (size_t i = 0; i < n && !bad; i++) {
+		int32_t want;
+		memcpy(&want, t->data + i * 4, 4);
+		if (want != have[i]) {
+			bad = true;
+			complain(c, tensor, "differs", have[i], want, i);
+		}
+	}
+	s->bad += bad;
+}
+
+static void fatal(const struct moe_diag *d)
+{
+	char text[800];
+
+	printf("FAIL %s\n", moe_diag_string(d, text, sizeof text));
+	exit(1);
+}
+
+static void check(enum moe_err err, const struct moe_diag *d)
+{
+	if (err)
+		fatal(d);
+}
+
+/* The prompt of the case as ids, placeholders not expanded; the generated answer is part of the reference's tokens. */
+static void prompt_ids(const struct golden_case *c, const struct moe_model *m, struct moe_tokenizer *t, struct moe_ids *ids)
+{
+	const char *text = json_string_value(json_object_get(c->json, "prompt"));
+	const struct moe_tensor *token = find(c, "token");
+	struct moe_diag d = {0};
+	size_t n, expanded = 0;
+
+	check(moe_prompt_encode(t, m->spec, text, strlen(text), ids, &d), &d);
+	stage("prompt ids")->compared++;
+	n = ids->n;
+	for (size_t i = 0; token && i < moe_tensor_count(token); i++) {
+		int32_t id, before = -1;
+		memcpy(&id, token->data + 4 * i, 4);
+		if (i)
+			memcpy(&before, token->data + 4 * i - 4, 4);
+		if (m->spec->merge.placeholder >= 0 && id == m->spec->merge.placeholder && before == id)
+			continue;
+		if (expanded < n && ids->id[expanded] != id) {
+			stage("prompt ids")->bad++;
+			complain(c, "token", "the prompt's id differs", ids->id[expanded], id, i);
+			return;
+		}
+		if (expanded++ >= n) {
+			check(moe_grow(&ids->id, &ids->cap, ids->n + 1, sizeof *ids->id, &d), &d);
+			ids->id[ids->n++] = id;
+		}
+	}
+}
+
+/* One picture of the case: its pixels are compared, its features returned. */
+static float *see(const struct golden_case *c, const struct moe_model *m, const char *directory, const char *path, struct moe_patch_grid *grid,
+		  struct moe_compute *compute)
+{
+	struct moe_feed_options o = {.decode = moe_decode_from_spec(m->spec)};
+	struct moe_feed_item item;
+	struct moe_feed *feed;
+	struct moe_fit fit;
+	struct moe_diag d = {0};
+	int32_t side[2], valid[2];
+	float *pixel, *feature, *planes;
+	char *full;
+	size_t p = (size_t)m->spec->image.patch, n;
+
+	if (asprintf(&full, "%s/%s", directory, path) < 0)
+		exit(2);
+	check(moe_feed_new(&feed, &o, &d), &d);
+	check(moe_feed_add(feed, full, &d), &d);
+	check(moe_feed_next(feed, &item, &d), &d);
+	check(item.failure.code, &item.failure);
+	check(moe_fit_from_spec(&fit, m->spec, &d), &d);
+	check(moe_picture_patches(&fit, &item.picture, compute->scratch, &pixel, side, valid, &d), &d);
+	*grid = (struct moe_patch_grid){(uint32_t)side[0], (uint32_t)side[1]};
+	n = (size_t)side[0] * (size_t)side[1];
+	planes = moe_arena_get(compute->scratch, n * p * p * 3, sizeof *planes);
+	feature = moe_arena_get(compute->scratch, n * (size_t)m->spec->hidden, sizeof *feature);
+	moe_planes_from_patches(planes, pixel, &(struct moe_patching){grid->rows, grid->columns, 3, (uint32_t)p, (uint32_t)p});
+	compare(c, "pixels", "pixel_values", planes, n * p * p * 3);
+	check(moe_tower_forward(m, pixel, grid->rows, grid->columns, feature, compute, &d), &d);
+	compare(c, "tower", "stem", feature, n * (size_t)m->spec->hidden);
+	moe_feed_item_clear(&item);
+	moe_feed_free(feed);
+	free(full);
+	return feature;
+}
+
+struct session {
+	const struct moe_model *m;
+	struct moe_cache *cache;
+	struct moe_compute compute;
+	struct moe_layout layout;
+	float *x;
+	size_t slots;
+};
+
+static void embed(struct session *s, float **feature, const struct moe_patch_grid *grid)
+{
+	size_t hidden = (size_t)s->m->spec->hidden;
+	struct moe_diag d = {0};
+
+	s->x = moe_arena_get(s->compute.scratch, s->layout.rows * hidden, sizeof *s->x);
+	for (size_t r = 0; r < s->layout.rows; r++) {
+		int32_t image = s->layout.image[r];
+		if (image < 0)
+			check(moe_embed_forward(s->m, s->layout.token + r, 1, s->x + r * hidden, &d), &d);
+		else if (s->layout.patch[r] == 0)
+			moe_place_forward(s->m, feature[image], grid[image].rows, grid[image].columns, s->x + r * hidden);
+	}
+}
+
+/* All layers over the session's rows; with a case, every stage is compared. */
+static void layers(struct session *s, const struct golden_case *c)
+{
+	size_t rows = s->layout.rows, hidden = (size_t)s->m->spec->hidden, k = (size_t)s->m->spec->router.top_k, e = (size_t)s->m->spec->router.experts;
+	struct moe_span span = {0, rows, (uint32_t)s->slots, s->cache};
+	struct moe_batch b = {rows, hidden, s->layout.axes, s->x, s->layout.position, s->layout.image, &span, 1};
+	struct moe_diag d = {0};
+	char name[32];
+
+	for (size_t l = 0; l < (size_t)s->m->spec->n_layers; l++) {
+		struct moe_routed r;
+		check(moe_layer_attend(s->m, l, &b, NULL, &s->compute, &d), &d);
+		snprintf(name, sizeof name, "%zu.attend", l);
+		if (c)
+			compare(c, "attend", name, s->x, rows * hidden);
+		check(moe_layer_route(s->m, l, &b, NULL, &r, &s->compute, &d), &d);
+		snprintf(name, sizeof name, "%zu.router_logit", l);
+		if (c) {
+			compare(c, "router logits", name, r.logit, rows * e);
+			snprintf(name, sizeof name, "%zu.expert_id", l);
+			compare_ints(c, "experts", name, r.expert_id, rows * k);
+			snprintf(name, sizeof name, "%zu.weight", l);
+			compare(c, "weights", name, r.weight, rows * k);
+		}
+		check(moe_layer_expert(s->m, l, &b, &r, &s->compute, &d), &d);
+		snprintf(name, sizeof name, "%zu.expert", l);
+		if (c)
+			compare(c, "expert", name, s->x, rows * hidden);
+	}
+	s->slots += rows;
+}
+
+static void compare_head(struct session *s, const struct golden_case *c)
+{
+	size_t rows = s->layout.rows, hidden = (size_t)s->m->spec->hidden, v = (size_t)s->m->spec->vocab;
+	const struct moe_tensor *last = find(c, "logit_last"), *logprob = find(c, "logprob");
+	float *logit = moe_arena_get(s->compute.scratch, rows * v, sizeof *logit), *norm = moe_arena_get(s->compute.scratch, rows * hidden, sizeof *norm);
+	float *scratch = moe_arena_get(s->compute.scratch, v, sizeof *scratch), *lp = moe_arena_get(s->compute.scratch, rows, sizeof *lp);
+	int32_t *best = moe_arena_get(s->compute.scratch, rows, sizeof *best);
+	struct moe_diag d = {0};
+
+	moe_rms_norm(norm, hidden, s->x, hidden, s->m->final_norm, rows, hidden, (float)s->m->spec->norm_eps);
+	compare(c, "norm", "norm", norm, rows * hidden);
+	check(moe_head_forward(s->m, s->x, rows, logit, &s->compute, &d), &d);
+	compare(c, "logits", "logits", logit, rows * v);
+	if (last && last->shape[0] <= rows)
+		compare(c, "logits", "logit_last", logit + (rows - last->shape[0]) * v, last->shape[0] * v);
+	for (size_t r = 0; r < rows; r++) {
+		struct moe_choice choice;
+		check(moe_choose_greedy(logit + r * v, v, NULL, scratch, &choice, &d), &d);
+		best[r] = choice.token;
+		if (r + 1 < rows)
+			lp[r] = logit[r * v + (size_t)s->layout.token[r + 1]] - logit[r * v + (size_t)choice.token] + choice.logprob;
+	}
+	compare_ints(c, "argmax", "argmax", best, rows);
+	if (logprob)
+		compare(c, "log-probabilities", "logprob", lp, rows - 1);
+}
+
+/* Greedy continuation token by token, against the reference's. */
+static void generate(struct session *s, const struct golden_case *c, const struct moe_ids *prompt, size_t n_prompt, float **feature,
+		     const struct moe_patch_grid *grid)
+{
+	const struct moe_tensor *want = find(c, "generated");
+	size_t v = (size_t)s->m->spec->vocab, hidden = (size_t)s->m->spec->hidden, n = 0, n_want = want ? moe_tensor_count(want) : 0;
+	int32_t *out = calloc(n_want + 1, sizeof *out), next;
+	bool *suppress = moe_suppress_table(s->m->spec);
+	struct moe_diag d = {0};
+
+	check(moe_layout_make(&s->layout, s->m->spec, prompt->id, n_prompt, grid, moe_first_position(s->m->spec), s->compute.scratch, &d), &d);
+	embed(s, feature, grid);
+	for (; n < n_want; n++) {
+		float *logit = moe_arena_get(s->compute.scratch, v, sizeof *logit), *scratch = moe_arena_get(s->compute.scratch, v, sizeof *scratch);
+		struct moe_choice choice;
+		layers(s, NULL);
+		check(moe_head_forward(s->m, s->x + (s->layout.rows - 1) * hidden, 1, logit, &s->compute, &d), &d);
+		check(moe_choose_greedy(logit, v, suppress, scratch, &choice, &d), &d);
+		next = out[n] = choice.token;
+		check(moe_layout_make(&s->layout, s->m->spec, &next, 1, NULL, s->layout.next, s->compute.scratch, &d), &d);
+		embed(s, NULL, NULL);
+	}
+	compare_ints(c, "generated", "generated", out, n_want);
+	free(suppress);
+	free(out);
+}
+
+static void clear_cache(struct session *s)
+{
+	for (int64_t l = 0; l < s->m->spec->n_layers; l++)
+		moe_cache_clear(&s->cache[l], s->compute.blocks);
+	s->slots = 0;
+}
+
+static void run_case(struct golden_case *c, const struct moe_model *m, struct moe_tokenizer *t, const char *directory)
+{
+	struct moe_arena scratch = {0};
+	struct moe_cache_pool blocks = {.kv_heads = (size_t)m->spec->attention.kv_heads, .dim = (size_t)m->spec->attention.head_dim};
+	struct session s = {.m = m, .cache = calloc((size_t)m->spec->n_layers, sizeof *s.cache), .compute = {&scratch, NULL, &blocks}};
+	json_t *images = json_object_get(c->json, "images");
+	struct moe_patch_grid grid[16];
+	float *feature[16];
+	struct moe_ids ids = {0};
+	struct moe_diag d = {0};
+	const char *text = json_string_value(json_object_get(c->json, "prompt"));
+	struct moe_ids prompt = {0};
+
+	prompt_ids(c, m, t, &ids);
+	for (size_t i = 0; i < json_array_size(images) && i < 16; i++)
+		feature[i] = see(c, m, directory, json_string_value(json_array_get(images, i)), &grid[i], &s.compute);
+	check(moe_layout_make(&s.layout, m->spec, ids.id, ids.n, json_array_size(images) ? grid : NULL, moe_first_position(m->spec), &scratch, &d), &d);
+	compare_ints(c, "tokens", "token", s.layout.token, s.layout.rows);
+	embed(&s, feature, grid);
+	compare(c, "embed", "hidden.embed", s.x, s.layout.rows * (size_t)m->spec->hidden);
+	layers(&s, c);
+	compare_head(&s, c);
+	clear_cache(&s);
+	check(moe_prompt_encode(t, m->spec, text, strlen(text), &prompt, &d), &d);
+	generate(&s, c, &prompt, prompt.n, feature, json_array_size(images) ? grid : NULL);
+	for (int64_t l = 0; l < m->spec->n_layers; l++)
+		moe_cache_free(&s.cache[l], &blocks);
+	moe_cache_pool_free(&blocks);
+	free(s.cache);
+	free(ids.id);
+	free(prompt.id);
+	moe_arena_free(&scratch);
+}
+
+static struct moe_tokenizer *load_tokenizer(const char *directory)
+{
+	struct moe_diag d = {0};
+	struct moe_tokenizer *t;
+	char *json, fingerprint[33];
+	size_t n;
+
+	check(moe_model_tokenizer(directory, &json, &n, fingerprint, &d), &d);
+	check(moe_tokenizer_load(&t, json, n, &d), &d);
+	free(json);
+	return t;
+}
+
+/* A directory with a model and cases; false when it is not one. */
+static bool run_model(const char *directory)
+{
+	char path[4096], model[4096];
+	json_t *cases;
+	struct moe_model *m;
+	struct moe_tokenizer *t;
+	struct moe_diag d = {0};
+
+	snprintf(path, sizeof path, "%s/cases.json", directory);
+	snprintf(model, sizeof model, "%s/model", directory);
+	cases = json_load_file(path, 0, NULL);
+	if (!json_is_array(cases) || access(model, F_OK)) {
+		json_decref(cases);
+		return false;
+	}
+	check(moe_model_open(&m, &(struct moe_spec_options){model, families, NULL}, &d), &d);
+	t = load_tokenizer(model);
+	for (size_t i = 0; i < json_array_size(cases); i++) {
+		struct golden_case c = {.json = json_array_get(cases, i)};
+		c.name = json_string_value(json_object_get(c.json, "name"));
+		snprintf(path, sizeof path, "%s/cases/%s.safetensors", directory, c.name);
+		check(moe_map_open(&c.map, path, &d), &d);
+		check(moe_safetensors_parse(&c.h, c.map->bytes, c.map->nbytes, &d), &d);
+		run_case(&c, m, t, directory);
+		moe_header_free(&c.h);
+		moe_map_close(c.map);
+	}
+	moe_tokenizer_free(t);
+	moe_model_close(m);
+	json_decref(cases);
+	return true;
+}
+
+static bool run_tokenizer(const char *directory)
+{
+	char path[4096];
+	unsigned long compared = 0;
+	int bad;
+
+	snprintf(path, sizeof path, "%s/cases.jsonl", directory);
+	if (access(path, F_OK))
+		return false;
+	bad = golden_tokenizers(directory, &compared);
+	stage("tokenizer")->compared += compared;
+	stage("tokenizer")->bad += (unsigned long)bad;
+	return true;
+}
+
+static int report(void)
+{
+	unsigned long compared = 0, bad = 0;
+
+	for (int i = 0; i < MAX_STAGES && stages[i].name[0]; i++) {
+		printf("%-18s %6lu compared, relative rms %.2g, largest %.2g%s\n", stages[i].name, stages[i].compared, stages[i].rms, stages[i].largest,
+		       stages[i].bad ? "  FAIL" : "");
+		compared += stages[i].compared;
+		bad += stages[i].bad;
+	}
+	printf("%lu tensors compared, %lu differ\n", compared, bad);
+	return !compared ? 2 : bad ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct moe_diag d = {0};
+	int recognised = 0, c;
+
+	check(moe_feed_server_start(&d), &d);
+	families = "share/families";
+	while ((c = getopt(argc, argv, "c:f:")) != -1) {
+		if (c == 'c')           /* cpu mask, for the test of every kernel */
+			moe_cpu_mask((unsigned)atoi(optarg));
+		else if (c == 'f')
+			families = optarg;
+		else
+			return 2;
+	}
+	for (; optind < argc; optind++) {
+		bool any = run_model(argv[optind]) | run_tokenizer(argv[optind]);
+		if (!any)
+			fprintf(stderr, "%s: nothing that this program knows how to compare\n", argv[optind]);
+		recognised += any;
+	}
+	return recognised ? report() : 2;
+}
