@@ -16,7 +16,7 @@ MODE_tsan  := -O1 -DMOE_DEBUG -fsanitize=thread
 
 PKGS     := libarchive jansson libpcre2-8 libutf8proc libdeflate libxxhash zlib
 NEED     := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMOE_VERSION='"$(VERSION)"' -Ilib -Icmd \
-            -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wformat=2 -ffp-contract=off -fPIE -pthread
+            -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wformat=2 -Wno-maybe-uninitialized -ffp-contract=off -fPIE -pthread
 COMPILE   = $(CC) $(NEED) $(CPPFLAGS) $(CFLAGS) $(MODE_$(MODE)) $(PKG_CFLAGS)
 LINK      = $(CC) $(CFLAGS) $(MODE_$(MODE)) -pie -pthread -Wl,--as-needed $(LDFLAGS)
 LIBS      = $(PKG_LIBS) -lm

@@ -92,13 +92,27 @@ static enum moe_err exchange(struct moe_decoder *dec, const struct moe_decode_re
 	return err;
 }
 
+/* One try; the worker is gone afterwards if it may not have another picture. */
+static enum moe_err try(struct moe_decoder *dec, const struct moe_decode_request *q, const void *bytes, uint8_t **rgb, struct moe_diag *d)
+{
+	enum moe_err err;
+
+	MOE_TRY(hire(dec, q->head.format, d));
+	err = exchange(dec, q, bytes, rgb, d);
+	if (err && !d->code)
+		err = moe_worker_fail(&dec->worker, err, who, dec->o.timeout_ms, d);
+	if (err || q->head.format == MOE_JPEG || ++dec->used == BATCH)
+		moe_worker_end(&dec->worker, NULL);
+	return err;
+}
+
 enum moe_err moe_decoder_run(struct moe_decoder *dec, const void *bytes, size_t n, struct moe_picture *out, struct moe_diag *d)
 {
 	struct moe_picture_limits limits = {.max_pixels = dec->o.max_pixels, .max_side = dec->o.max_side};
 	struct moe_decode_request q = {.n = n, .over = dec->o.alpha == MOE_ALPHA_OVER, .fault = dec->o.test_fault};
-	struct moe_diag own = {0};
+	struct moe_diag why = {0};
+	bool turned, batch = dec->used && dec->worker.fd >= 0;
 	enum moe_err err;
-	bool turned;
 
 	*out = (struct moe_picture){0};
 	MOE_TRY(moe_picture_probe(&q.head, bytes, n, &limits, d));
@@ -106,15 +120,14 @@ enum moe_err moe_decoder_run(struct moe_decoder *dec, const void *bytes, size_t 
 		q.background[c] = dec->o.background[c];
 	if (dec->o.keep_orientation)
 		q.head.orientation = 1;
-	MOE_TRY(hire(dec, q.head.format, d));
-	err = exchange(dec, &q, bytes, &out->rgb, &own);
-	if (err && !own.code)
-		err = moe_worker_fail(&dec->worker, err, who, dec->o.timeout_ms, &own);
-	/* After a failure, or a JPEG, the worker may be anything. */
-	if (err || q.head.format == MOE_JPEG || ++dec->used == BATCH)
-		moe_worker_end(&dec->worker, NULL);
+	err = try(dec, &q, bytes, &out->rgb, &why);
+	/* An earlier picture of the batch may have spoilt the worker: what fails there is tried once more on its own. */
+	if (err && batch) {
+		moe_diag_clear(&why);
+		err = try(dec, &q, bytes, &out->rgb, &why);
+	}
 	if (err)
-		return moe_fail(d, err, "%s", own.text);
+		return moe_fail(d, err, "%s", why.text);
 	turned = q.head.orientation >= 5;
 	out->width = turned ? q.head.height : q.head.width;
 	out->height = turned ? q.head.width : q.head.height;

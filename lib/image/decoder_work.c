@@ -52,13 +52,14 @@ static uint8_t *decode(const struct moe_decode_request *q, const uint8_t *bytes,
 /* For tests: what faulty and hostile decoders do. */
 static void misbehave(unsigned fault)
 {
-	volatile char *p = NULL;
+	volatile uintptr_t nowhere = 16;        /* not 0, which compilers and sanitizers see coming */
+	void *p;
 	volatile unsigned turns = 0;
 	int fd;
 
 	switch (fault) {
 	case MOE_FAULT_CRASH:
-		*p = 1;
+		*(volatile char *)nowhere = 1;
 		break;
 	case MOE_FAULT_HANG:
 		for (;;)

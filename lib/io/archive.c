@@ -18,7 +18,7 @@ struct moe_archive {
 	struct moe_worker worker;       /* none once the archive has ended or broken */
 	struct moe_archive_counts counts;
 	char name[MOE_ARCHIVE_NAME + 1];
-	uint8_t *bytes;                 /* of the member handed out last, unless it was taken */
+	uint8_t *bytes;                 /* of the member at hand, unless they were taken */
 	uint8_t *buf;                   /* of the member being received */
 	size_t cap, n;
 };
@@ -201,7 +201,7 @@ enum moe_err moe_archive_next(struct moe_archive *a, struct moe_member *m, struc
 	enum moe_err err = MOE_OK;
 	bool done = false;
 
-	free(m->bytes == a->bytes ? a->bytes : NULL);
+	free(a->bytes);
 	a->bytes = NULL;
 	a->n = 0;
 	a->name[0] = 0;
@@ -220,4 +220,12 @@ enum moe_err moe_archive_next(struct moe_archive *a, struct moe_member *m, struc
 	a->buf = NULL;
 	a->cap = 0;
 	return MOE_OK;
+}
+
+uint8_t *moe_archive_take(struct moe_archive *a)
+{
+	uint8_t *bytes = a->bytes;
+
+	a->bytes = NULL;
+	return bytes;
 }

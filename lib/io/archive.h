@@ -1,4 +1,5 @@
-/* Members of tar, tar.gz and zip archives, read by libarchive in a confined process. Nothing is ever extracted: names are data, bytes are streamed.
+/* Members of tar, tar.gz and zip archives (zip: regular files only, it is read from its end), read by libarchive in a confined process.
+ * Nothing is ever extracted: names are data, bytes are streamed.
  * Links, devices and folders are counted, not read. No declared size is believed. */
 #ifndef MOE_IO_ARCHIVE_H
 #define MOE_IO_ARCHIVE_H
@@ -14,7 +15,7 @@
 struct moe_archive_options {
 	uint64_t max_member_nbytes;     /* a larger member fails, alone; 0: 256 MiB */
 	uint64_t max_members;           /* of any kind; 0: 16 Mi */
-	unsigned max_ratio;             /* bytes out per byte of the archive, after the first MiB; 0: 1100 (deflate reaches 1032) */
+	unsigned max_ratio;             /* bytes out per byte of the archive, after the first MiB, of a regular file; 0: 1100 (deflate reaches 1032) */
 	unsigned timeout_ms;            /* without a sign of life; 0: 10,000 */
 	bool names_only;                /* members are read and checked, but their bytes are not handed over */
 	bool no_sandbox;
@@ -23,7 +24,7 @@ struct moe_archive_options {
 
 struct moe_member {
 	const char *name;               /* as stored, "" when the failure belongs to no member */
-	uint8_t *bytes;                 /* owned by the archive until the next call, unless taken (set to NULL) and freed by the caller */
+	const uint8_t *bytes;           /* valid until the next call, like the name; NULL with names_only */
 	size_t nbytes;
 };
 
@@ -31,13 +32,16 @@ struct moe_archive_counts { uint64_t members, special, passed_over; };  /* hande
 
 struct moe_archive;
 
-/* Opens the archive at `path`. What is inside is looked at by the first moe_archive_next. */
+/* Opens the archive at `path`; it stays unread until moe_archive_next. One thread per archive. The server must run (sys/server.h). */
 enum moe_err moe_archive_open(struct moe_archive **out, const char *path, const struct moe_archive_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_archive_close(struct moe_archive *a);
 
 /* The next member; MOE_END after the last. Any other result is a failure of the member m->name, or of the archive; go on calling until MOE_END
  * (which follows at once when the archive cannot be read any further). */
 enum moe_err moe_archive_next(struct moe_archive *a, struct moe_member *m, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Makes the bytes of the member at hand the caller's (free); NULL when it has none. */
+uint8_t *moe_archive_take(struct moe_archive *a);
 
 void moe_archive_counts(const struct moe_archive *a, struct moe_archive_counts *out);
 

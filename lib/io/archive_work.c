@@ -18,7 +18,7 @@
 #include "io/source.h"
 
 #define FUNCTIONS(F) \
-	F(read_new) F(read_free) F(read_support_format_tar) F(read_support_format_zip) F(read_set_read_callback) F(read_set_skip_callback) \
+	F(read_new) F(read_free) F(read_support_format_tar) F(read_support_format_zip_seekable) F(read_set_read_callback) F(read_set_skip_callback) \
 	F(read_set_seek_callback) F(read_set_callback_data) F(read_open1) F(read_next_header) F(read_data) F(read_data_skip) F(error_string) \
 	F(entry_pathname) F(entry_pathname_utf8) F(entry_filetype) F(entry_hardlink) F(read_header_position) F(filter_bytes) F(format)
 
@@ -112,7 +112,8 @@ static la_int64_t skip(struct archive *a, void *data, la_int64_t n)
 	return lseek(r->file, n, SEEK_CUR) < 0 ? 0 : n;
 }
 
-/* A plain regular file is read by seeking, as zip wants it; what is packed or a pipe goes through a source. */
+/* A plain regular file is read by seeking; what is packed or a pipe goes through a source. Zip has its directory at the end and is read by
+ * that only: reading it front to back would take a file that was cut between two members for a whole one. */
 static bool open_input(struct reader *r, struct archive *a)
 {
 	uint8_t magic[2] = {0};
@@ -125,8 +126,12 @@ static bool open_input(struct reader *r, struct archive *a)
 	}
 	if (!plain && moe_source_fd(&r->source, r->file, "the archive", &r->diag))
 		return false;
+	if (lib.read_support_format_tar(a) != ARCHIVE_OK)
+		return false;
 	lib.read_set_read_callback(a, feed_bytes);
 	if (plain) {
+		if (lib.read_support_format_zip_seekable(a) != ARCHIVE_OK)
+			return false;
 		lib.read_set_seek_callback(a, seek);
 		lib.read_set_skip_callback(a, skip);
 	}
@@ -251,7 +256,7 @@ static void run(int socket, int file)
 		return;
 	r->socket = socket;
 	r->file = file;
-	if (lib.read_support_format_tar(a) == ARCHIVE_OK && lib.read_support_format_zip(a) == ARCHIVE_OK && open_input(r, a))
+	if (open_input(r, a))
 		read_members(r, a);
 	else
 		say_text(r, MOE_SAY_BROKEN, trouble(r, a));

@@ -43,28 +43,32 @@ static uint64_t mapped(void)
 	return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static int limit(int what, uint64_t most)
+static uint64_t less(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static int limit(int what, uint64_t soft, uint64_t hard)
 {
 	struct rlimit now, want;
 
 	if (getrlimit(what, &now))
 		return errno;
-	want.rlim_cur = want.rlim_max = now.rlim_max < most ? now.rlim_max : most;
+	want.rlim_cur = less(now.rlim_max, soft);
+	want.rlim_max = less(now.rlim_max, hard);
 	return setrlimit(what, &want) ? errno : 0;
 }
 
 int moe_sandbox_limit(const struct moe_sandbox_limits *l)
 {
-	int err = limit(RLIMIT_CORE, 0);
+	uint64_t all = mapped() + l->memory;
+	int err = limit(RLIMIT_CORE, 0, 0);
 
 	if (!err)
-		err = limit(RLIMIT_CPU, l->cpu_seconds);
+		err = limit(RLIMIT_CPU, l->cpu_seconds, l->cpu_seconds + 1ull);         /* SIGXCPU, then SIGKILL */
 	if (!err)
-		err = limit(RLIMIT_FSIZE, 0);
+		err = limit(RLIMIT_FSIZE, 0, 0);
 	if (!err && !SANITIZED)
-		err = limit(RLIMIT_AS, mapped() + l->memory);
+		err = limit(RLIMIT_AS, all, all);
 	if (!err)
-		err = limit(RLIMIT_NOFILE, 0);
+		err = limit(RLIMIT_NOFILE, 0, 0);
 	return err;
 }
 

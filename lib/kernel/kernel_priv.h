@@ -1,0 +1,31 @@
+/* The table of a variant. */
+#ifndef MOE_KERNEL_PRIV_H
+#define MOE_KERNEL_PRIV_H
+
+#include "kernel/kernel.h"
+
+/* Weight rows [n0, n1) for all m rows. */
+typedef void moe_matmul_fn(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1);
+
+struct moe_kernels {
+	const char *name;
+	moe_matmul_fn *matmul_f32, *matmul_bf16, *matmul_f16;
+	float (*dot)(const float *x, const float *y, size_t n);
+	void (*rms_norm)(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, size_t rows, size_t n, float eps);
+	void (*axpy)(float *y, float a, const float *x, size_t n);
+	void (*add)(float *y, const float *x, size_t n);
+	void (*silu)(float *y, const float *x, size_t n);
+	void (*silu_mul)(float *gate, const float *up, size_t n);
+	float (*exp_sum)(float *y, const float *x, size_t n);
+	float (*exp_one)(float x);
+	void (*sin_cos)(float angle, float *sine, float *cosine);
+	void (*rope)(float *x, size_t heads, size_t dim, size_t n_pairs, const float *cosine, const float *sine);
+	void (*attend)(const struct moe_attention *a, size_t row0, size_t row1, size_t head);
+};
+
+extern const struct moe_kernels moe_kernels_c;
+#if defined __x86_64__
+extern const struct moe_kernels moe_kernels_avx2, moe_kernels_avx512;
+#endif
+
+#endif

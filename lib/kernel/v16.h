@@ -1,0 +1,264 @@
+/* A vector of 16 floats: one __m512, two __m256, or an array. Kernels are written once over it and compiled three times (variant_*.c),
+ * so that every variant has the same order of operations by construction. FN marks every function with the variant's target. */
+#ifndef MOE_KERNEL_V16_H
+#define MOE_KERNEL_V16_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/dtype.h"
+
+enum { LANES = 16 };
+
+/* Before loops over the rows of a tile, so that their sums live in registers. */
+#define UNROLL _Pragma("GCC unroll 8")
+
+#if defined MOE_V_AVX512
+
+#include <immintrin.h>
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,f16c")))
+#define FN static inline __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,f16c"), always_inline))
+
+typedef __m512 v16;
+
+/* Lanes below n (n <= 16). */
+FN __mmask16 v_lanes(size_t n) { return (__mmask16)((1u << n) - 1); }
+FN v16 v_zero(void) { return _mm512_setzero_ps(); }
+FN v16 v_set(float x) { return _mm512_set1_ps(x); }
+FN v16 v_load(const float *p) { return _mm512_loadu_ps(p); }
+FN v16 v_load_n(const float *p, size_t n) { return _mm512_maskz_loadu_ps(v_lanes(n), p); }
+FN void v_store(float *p, v16 a) { _mm512_storeu_ps(p, a); }
+FN void v_store_n(float *p, v16 a, size_t n) { _mm512_mask_storeu_ps(p, v_lanes(n), a); }
+FN v16 v_fma(v16 a, v16 b, v16 c) { return _mm512_fmadd_ps(a, b, c); }
+FN v16 v_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
+FN v16 v_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
+FN v16 v_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
+FN v16 v_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
+FN v16 v_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
+FN v16 v_neg(v16 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+FN v16 v_round(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+/* Lanes where a < b: x, else y (y where unordered). */
+FN v16 v_if_less(v16 a, v16 b, v16 x, v16 y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x); }
+/* 2^(n/2) rounded down and 2^n over that, for whole n in -252 to 254. */
+FN void v_pow2_halves(v16 n, v16 *first, v16 *second)
+{
+	__m512i i = _mm512_cvtps_epi32(n), half = _mm512_srai_epi32(i, 1), bias = _mm512_set1_epi32(127);
+
+	*first = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(half, bias), 23));
+	*second = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(i, half), bias), 23));
+}
+/* Lanes below `first` and from `limit` on become x. */
+FN v16 v_outside(v16 a, size_t first, size_t limit, v16 x) { return _mm512_mask_blend_ps((__mmask16)(v_lanes(limit) & ~v_lanes(first)), x, a); }
+FN v16 v_load_bf16(const void *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16)); }
+FN v16 v_load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+FN __m256 v_fold(v16 a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
+
+#elif defined MOE_V_AVX2
+
+#include <immintrin.h>
+#define TARGET __attribute__((target("avx2,fma,f16c")))
+#define FN static inline __attribute__((target("avx2,fma,f16c"), always_inline))
+
+typedef struct { __m256 a, b; } v16;
+
+FN __m256i v_half_lanes(size_t n)
+{
+	return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+FN v16 v_pair(__m256 a, __m256 b) { return (v16){a, b}; }
+FN v16 v_zero(void) { return v_pair(_mm256_setzero_ps(), _mm256_setzero_ps()); }
+FN v16 v_set(float x) { return v_pair(_mm256_set1_ps(x), _mm256_set1_ps(x)); }
+FN v16 v_load(const float *p) { return v_pair(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)); }
+FN v16 v_load_n(const float *p, size_t n)
+{
+	return v_pair(_mm256_maskload_ps(p, v_half_lanes(n)), n > 8 ? _mm256_maskload_ps(p + 8, v_half_lanes(n - 8)) : _mm256_setzero_ps());
+}
+FN void v_store(float *p, v16 x)
+{
+	_mm256_storeu_ps(p, x.a);
+	_mm256_storeu_ps(p + 8, x.b);
+}
+FN void v_store_n(float *p, v16 x, size_t n)
+{
+	_mm256_maskstore_ps(p, v_half_lanes(n), x.a);
+	if (n > 8)
+		_mm256_maskstore_ps(p + 8, v_half_lanes(n - 8), x.b);
+}
+FN v16 v_fma(v16 x, v16 y, v16 z) { return v_pair(_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)); }
+FN v16 v_add(v16 x, v16 y) { return v_pair(_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)); }
+FN v16 v_sub(v16 x, v16 y) { return v_pair(_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)); }
+FN v16 v_mul(v16 x, v16 y) { return v_pair(_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)); }
+FN v16 v_div(v16 x, v16 y) { return v_pair(_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)); }
+FN v16 v_max(v16 x, v16 y) { return v_pair(_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)); }
+FN v16 v_neg(v16 x)
+{
+	__m256 s = _mm256_set1_ps(-0.0f);
+
+	return v_pair(_mm256_xor_ps(x.a, s), _mm256_xor_ps(x.b, s));
+}
+FN v16 v_round(v16 x)
+{
+	return v_pair(_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+FN v16 v_if_less(v16 a, v16 b, v16 x, v16 y)
+{
+	return v_pair(_mm256_blendv_ps(y.a, x.a, _mm256_cmp_ps(a.a, b.a, _CMP_LT_OQ)), _mm256_blendv_ps(y.b, x.b, _mm256_cmp_ps(a.b, b.b, _CMP_LT_OQ)));
+}
+FN void v_pow2_half(__m256 n, __m256 *first, __m256 *second)
+{
+	__m256i i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1), bias = _mm256_set1_epi32(127);
+
+	*first = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
+	*second = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23));
+}
+FN void v_pow2_halves(v16 n, v16 *first, v16 *second)
+{
+	v_pow2_half(n.a, &first->a, &second->a);
+	v_pow2_half(n.b, &first->b, &second->b);
+}
+FN v16 v_outside(v16 x, size_t first, size_t limit, v16 y)
+{
+	__m256i low = _mm256_andnot_si256(v_half_lanes(first), v_half_lanes(limit));
+	__m256i high = _mm256_andnot_si256(v_half_lanes(first > 8 ? first - 8 : 0), v_half_lanes(limit > 8 ? limit - 8 : 0));
+
+	return v_pair(_mm256_blendv_ps(y.a, x.a, _mm256_castsi256_ps(low)), _mm256_blendv_ps(y.b, x.b, _mm256_castsi256_ps(high)));
+}
+FN __m256 v_half_bf16(const uint16_t *p) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)), 16)); }
+FN v16 v_load_bf16(const void *p) { return v_pair(v_half_bf16(p), v_half_bf16((const uint16_t *)p + 8)); }
+FN v16 v_load_f16(const void *p)
+{
+	return v_pair(_mm256_cvtph_ps(_mm_loadu_si128(p)), _mm256_cvtph_ps(_mm_loadu_si128((const void *)((const uint16_t *)p + 8))));
+}
+FN __m256 v_fold(v16 x) { return _mm256_add_ps(x.a, x.b); }
+
+#else
+
+#define TARGET
+#define FN static inline
+
+typedef struct { float f[LANES]; } v16;
+
+#define EACH(expr) \
+	do { \
+		v16 r; \
+		for (int i = 0; i < LANES; i++) \
+			r.f[i] = (expr); \
+		return r; \
+	} while (0)
+
+FN v16 v_set(float x) { EACH(x); }
+FN v16 v_zero(void) { return v_set(0); }
+FN v16 v_load_n(const float *p, size_t n) { EACH((size_t)i < n ? p[i] : 0.0f); }
+FN v16 v_load(const float *p) { return v_load_n(p, LANES); }
+FN void v_store_n(float *p, v16 a, size_t n) { memcpy(p, a.f, n * sizeof *p); }
+FN void v_store(float *p, v16 a) { memcpy(p, a.f, sizeof a.f); }
+FN v16 v_fma(v16 a, v16 b, v16 c) { EACH(fmaf(a.f[i], b.f[i], c.f[i])); }
+FN v16 v_add(v16 a, v16 b) { EACH(a.f[i] + b.f[i]); }
+FN v16 v_sub(v16 a, v16 b) { EACH(a.f[i] - b.f[i]); }
+FN v16 v_mul(v16 a, v16 b) { EACH(a.f[i] * b.f[i]); }
+FN v16 v_div(v16 a, v16 b) { EACH(a.f[i] / b.f[i]); }
+FN v16 v_max(v16 a, v16 b) { EACH(a.f[i] > b.f[i] ? a.f[i] : b.f[i]); } /* as the instruction: the second where unordered */
+FN v16 v_neg(v16 a) { EACH(-a.f[i]); }
+FN v16 v_round(v16 a) { EACH(rintf(a.f[i])); }
+FN v16 v_if_less(v16 a, v16 b, v16 x, v16 y) { EACH(a.f[i] < b.f[i] ? x.f[i] : y.f[i]); }
+FN float v_pow2(int n)
+{
+	uint32_t u = (uint32_t)(n + 127) << 23;
+	float f;
+
+	memcpy(&f, &u, sizeof f);
+	return f;
+}
+/* What the instruction makes of a float that is no 32-bit integer. */
+FN int v_int(float x) { return x >= -2147483648.0f && x < 2147483648.0f ? (int)x : INT32_MIN; }
+FN v16 v_pow2_first(v16 n) { EACH(v_pow2(v_int(n.f[i]) >> 1)); }
+FN v16 v_pow2_second(v16 n) { EACH(v_pow2(v_int(n.f[i]) - (v_int(n.f[i]) >> 1))); }
+FN void v_pow2_halves(v16 n, v16 *first, v16 *second)
+{
+	*first = v_pow2_first(n);
+	*second = v_pow2_second(n);
+}
+FN v16 v_outside(v16 a, size_t first, size_t limit, v16 x) { EACH((size_t)i >= first && (size_t)i < limit ? a.f[i] : x.f[i]); }
+FN v16 v_load_bf16(const void *p)
+{
+	uint16_t h[LANES];
+
+	memcpy(h, p, sizeof h);
+	EACH(moe_f32_from_bf16(h[i]));
+}
+FN v16 v_load_f16(const void *p)
+{
+	uint16_t h[LANES];
+
+	memcpy(h, p, sizeof h);
+	EACH(moe_f32_from_f16(h[i]));
+}
+
+#endif
+
+/* The tree: lanes j + 8, j + 4, j + 2, j + 1 are added. */
+#if defined MOE_V_AVX512 || defined MOE_V_AVX2
+FN float v_sum(v16 a)
+{
+	__m256 h = v_fold(a);
+	__m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+
+	q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+	return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+/* Sums of four vectors at once, by the same tree. */
+FN void v_sum4(float *out, v16 a, v16 b, v16 c, v16 d)
+{
+	__m256 ha = v_fold(a), hb = v_fold(b), hc = v_fold(c), hd = v_fold(d);
+	__m128 qa = _mm_add_ps(_mm256_castps256_ps128(ha), _mm256_extractf128_ps(ha, 1)), qb = _mm_add_ps(_mm256_castps256_ps128(hb), _mm256_extractf128_ps(hb, 1));
+	__m128 qc = _mm_add_ps(_mm256_castps256_ps128(hc), _mm256_extractf128_ps(hc, 1)), qd = _mm_add_ps(_mm256_castps256_ps128(hd), _mm256_extractf128_ps(hd, 1));
+	__m128 ab = _mm_add_ps(_mm_movelh_ps(qa, qb), _mm_movehl_ps(qb, qa)), cd = _mm_add_ps(_mm_movelh_ps(qc, qd), _mm_movehl_ps(qd, qc));
+
+	_mm_storeu_ps(out, _mm_add_ps(_mm_shuffle_ps(ab, cd, 0x88), _mm_shuffle_ps(ab, cd, 0xdd)));
+}
+#else
+FN float v_sum(v16 a)
+{
+	for (int n = LANES / 2; n; n /= 2)
+		for (int i = 0; i < n; i++)
+			a.f[i] += a.f[i + n];
+	return a.f[0];
+}
+FN void v_sum4(float *out, v16 a, v16 b, v16 c, v16 d)
+{
+	out[0] = v_sum(a);
+	out[1] = v_sum(b);
+	out[2] = v_sum(c);
+	out[3] = v_sum(d);
+}
+#endif
+
+/* Largest lane; exact in any order. No lane may be NaN. */
+FN float v_largest(v16 a)
+{
+	float f[LANES], top;
+
+	v_store(f, a);
+	top = f[0];
+	for (int i = 1; i < LANES; i++)
+		top = f[i] > top ? f[i] : top;
+	return top;
+}
+
+/* n <= 16 weights of a type, widened; the rest zero. The type is a constant wherever this is inlined. */
+FN v16 v_load_weights(const void *p, enum moe_dtype type, size_t n)
+{
+	uint16_t h[LANES] = {0};
+
+	if (type == MOE_F32)
+		return n == LANES ? v_load(p) : v_load_n(p, n);
+	if (n < LANES) {
+		memcpy(h, p, n * sizeof *h);
+		p = h;
+	}
+	return type == MOE_BF16 ? v_load_bf16(p) : v_load_f16(p);
+}
+
+#endif

@@ -1,0 +1,14 @@
+/* The body of a variant: variant_*.c define MOE_V_... and VARIANT, and include this. */
+#include "kernel/kernel_priv.h"
+#include "kernel/v16.h"
+
+#include "kernel/vmath_impl.h"
+
+#include "kernel/matmul_impl.h"
+
+#include "kernel/attention_impl.h"
+
+const struct moe_kernels VARIANT = {
+	.name = VARIANT_NAME, .matmul_f32 = matmul_f32, .matmul_bf16 = matmul_bf16, .matmul_f16 = matmul_f16, .dot = dot, .rms_norm = rms_norm, .axpy = axpy,
+	.add = add, .silu = silu, .silu_mul = silu_mul, .exp_sum = exp_sum, .exp_one = exp_one, .sin_cos = sin_cos, .rope = rope, .attend = attend,
+};

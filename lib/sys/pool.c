@@ -1,0 +1,148 @@
+#include "sys/pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LEAST_WORK 4e6
+
+/* A job is published under the lock with a new number; workers that see it take chunks until none are left. */
+struct moe_pool {
+	unsigned n_threads, started;
+	bool tried, stop;
+	pthread_t *thread;
+	pthread_mutex_t lock;
+	pthread_cond_t begin, done;
+	unsigned long job;              /* number of the current job */
+	unsigned busy;                  /* workers inside it */
+	void (*fn)(void *arg, size_t chunk);
+	void *arg;
+	size_t n_chunks;
+	atomic_size_t next;
+};
+
+struct moe_pool *moe_pool_new(unsigned n_threads)
+{
+	struct moe_pool *p = calloc(1, sizeof *p);
+
+	if (!p)
+		return NULL;
+	p->n_threads = n_threads ? n_threads : 1;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->begin, NULL);
+	pthread_cond_init(&p->done, NULL);
+	return p;
+}
+
+static void take_chunks(struct moe_pool *p)
+{
+	size_t chunk;
+
+	while ((chunk = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed)) < p->n_chunks)
+		p->fn(p->arg, chunk);
+}
+
+static void *worker(void *arg)
+{
+	struct moe_pool *p = arg;
+	unsigned long seen = 0;
+
+	pthread_mutex_lock(&p->lock);
+	for (;;) {
+		while (p->job == seen && !p->stop)
+			pthread_cond_wait(&p->begin, &p->lock);
+		if (p->stop)
+			break;
+		seen = p->job;
+		p->busy++;
+		pthread_mutex_unlock(&p->lock);
+		take_chunks(p);
+		pthread_mutex_lock(&p->lock);
+		if (!--p->busy)
+			pthread_cond_signal(&p->done);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+/* Once, at the first large job. With fewer threads than wanted the work still gets done. */
+static void start(struct moe_pool *p)
+{
+	p->tried = true;
+	p->thread = calloc(p->n_threads, sizeof *p->thread);
+	while (p->thread && p->started + 1 < p->n_threads && !pthread_create(&p->thread[p->started], NULL, worker, p))
+		p->started++;
+}
+
+void moe_pool_run(struct moe_pool *p, double work, size_t n_chunks, void (*fn)(void *arg, size_t chunk), void *arg)
+{
+	if (p && p->n_threads > 1 && work >= LEAST_WORK && n_chunks > 1 && !p->tried)
+		start(p);
+	if (!p || !p->started || work < LEAST_WORK || n_chunks < 2) {
+		for (size_t i = 0; i < n_chunks; i++)
+			fn(arg, i);
+		return;
+	}
+	pthread_mutex_lock(&p->lock);
+	while (p->busy)         /* a worker that woke too late for the last job must not see this one change under it */
+		pthread_cond_wait(&p->done, &p->lock);
+	p->fn = fn;
+	p->arg = arg;
+	p->n_chunks = n_chunks;
+	atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+	p->job++;
+	pthread_cond_broadcast(&p->begin);
+	p->busy++;
+	pthread_mutex_unlock(&p->lock);
+	take_chunks(p);
+	pthread_mutex_lock(&p->lock);
+	p->busy--;
+	while (p->busy)
+		pthread_cond_wait(&p->done, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+}
+
+unsigned moe_pool_threads(const struct moe_pool *p) { return p ? p->n_threads : 1; }
+
+void moe_pool_free(struct moe_pool *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->stop = true;
+	pthread_cond_broadcast(&p->begin);
+	pthread_mutex_unlock(&p->lock);
+	while (p->started)
+		pthread_join(p->thread[--p->started], NULL);
+	pthread_cond_destroy(&p->done);
+	pthread_cond_destroy(&p->begin);
+	pthread_mutex_destroy(&p->lock);
+	free(p->thread);
+	free(p);
+}
+
+/* Whole cores of the cgroup's quota (cgroup v2), 0 when there is none. */
+static unsigned quota(void)
+{
+	FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+	unsigned long long max, period;
+	unsigned n = 0;
+
+	if (f && fscanf(f, "%llu %llu", &max, &period) == 2 && period)
+		n = (unsigned)((max + period - 1) / period);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+unsigned moe_cpu_count(void)
+{
+	cpu_set_t set;
+	unsigned n = sched_getaffinity(0, sizeof set, &set) ? 1 : (unsigned)CPU_COUNT(&set), q = quota();
+
+	n = q && q < n ? q : n;
+	return n ? n : 1;
+}

@@ -1,0 +1,460 @@
+/* Every kernel in every variant: equal bits for random and edge sizes, equal to the definition in kernel.h, no access outside the arrays, and
+ * accurate against libm. With --bench: GFLOP/s per shape. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "kernel/kernel.h"
+#include "sys/cpu.h"
+
+static const unsigned masks[] = {0, MOE_CPU_AVX2, MOE_CPU_AVX2 | MOE_CPU_AVX512};
+enum { N_MASKS = sizeof masks / sizeof *masks };
+
+static void use(int i)
+{
+	moe_cpu_mask(masks[i]);
+	moe_kernel_select();
+}
+
+static uint64_t draws;
+
+static float draw(void) { return (float)(moe_random_unit(7, 1, draws++) * 2 - 1); }
+
+/* n bytes that end (or begin) at a page without access. */
+struct guarded {
+	void *map, *p;
+	size_t nmap;
+};
+
+static struct guarded guard(size_t nbytes, int at_end)
+{
+	size_t page = 4096, body = (nbytes + page - 1) / page * page + page;
+	struct guarded g = {.nmap = body + 2 * page};
+
+	g.map = mmap(NULL, g.nmap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(g.map != MAP_FAILED);
+	mprotect(g.map, page, PROT_NONE);
+	mprotect((char *)g.map + page + body, page, PROT_NONE);
+	g.p = (char *)g.map + page + (at_end ? body - nbytes : 0);
+	return g;
+}
+
+static void unguard(struct guarded g) { munmap(g.map, g.nmap); }
+
+static struct guarded guarded_floats(size_t n, int at_end)
+{
+	struct guarded g = guard(n * sizeof(float), at_end);
+
+	for (size_t i = 0; i < n; i++)
+		((float *)g.p)[i] = draw();
+	return g;
+}
+
+/* Weights of a type with random bits that are finite and moderate. */
+static struct guarded guarded_weights(size_t n, enum moe_dtype type, int at_end)
+{
+	struct guarded g;
+
+	if (type == MOE_F32)
+		return guarded_floats(n, at_end);
+	g = guard(n * 2, at_end);
+	for (size_t i = 0; i < n; i++) {
+		float f = draw();
+		uint32_t u;
+		memcpy(&u, &f, 4);
+		((uint16_t *)g.p)[i] = type == MOE_BF16 ? (uint16_t)(u >> 16) : (uint16_t)(0x3000 | (u & 0x8fff));
+	}
+	return g;
+}
+
+/* kernel.h: 16 partial sums, lane j an fma chain over k = j, j + 16, ..., then the tree. */
+static float defined_dot(const float *x, const float *w, size_t k)
+{
+	float s[16] = {0};
+
+	for (size_t i = 0; i < (k + 15) / 16 * 16; i++)
+		s[i % 16] = fmaf(i < k ? w[i] : 0, i < k ? x[i] : 0, s[i % 16]);
+	for (int h = 8; h; h /= 2)
+		for (int j = 0; j < h; j++)
+			s[j] += s[j + h];
+	return s[0];
+}
+
+static void check_product(size_t m, size_t n, size_t k, enum moe_dtype type, size_t stride, int at_end, struct moe_pool *pool)
+{
+	struct guarded x = guarded_floats(m * k, at_end), w = guarded_weights((n - 1) * stride + k, type, at_end);
+	struct moe_mat mat = {w.p, type, n, k, stride};
+	float *want = malloc(m * n * sizeof *want), *row = malloc(k * sizeof *row);
+
+	for (size_t j = 0; j < n; j++) {
+		moe_widen(row, (char *)w.p + j * stride * (type == MOE_F32 ? 4 : 2), k, type);
+		for (size_t i = 0; i < m; i++)
+			want[i * n + j] = defined_dot((float *)x.p + i * k, row, k);
+	}
+	for (int v = 0; v < N_MASKS; v++) {
+		struct guarded y = guard(m * n * sizeof(float), at_end);
+		use(v);
+		moe_matmul(y.p, n, x.p, k, m, &mat, pool);
+		assert_memory_equal(y.p, want, m * n * sizeof(float));
+		unguard(y);
+	}
+	free(want);
+	free(row);
+	unguard(x);
+	unguard(w);
+}
+
+static void test_products(void **state)
+{
+	static const size_t edge[] = {1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 33, 75};
+	static const enum moe_dtype types[] = {MOE_F32, MOE_BF16, MOE_F16};
+
+	(void)state;
+	for (int t = 0; t < 3; t++)
+		for (size_t i = 0; i < sizeof edge / sizeof *edge; i++)
+			for (size_t j = 0; j < sizeof edge / sizeof *edge; j += 2) {
+				check_product(edge[i], edge[j], edge[(i + 5) % 12], types[t], edge[(i + 5) % 12], (int)(i & 1), NULL);
+				check_product(edge[j], edge[i], edge[(j + 3) % 12], types[t], edge[(j + 3) % 12] + 3, (int)(j & 1), NULL);
+			}
+	check_product(8, 6, 5000, MOE_BF16, 5000, 1, NULL);     /* wider than a panel */
+	check_product(130, 160, 160, MOE_BF16, 160, 1, NULL);
+}
+
+static void test_threads(void **state)
+{
+	static const unsigned counts[] = {1, 2, 3, 7};
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		struct moe_pool *pool = moe_pool_new(counts[i]);
+		check_product(200, 160, 160, MOE_BF16, 160, 1, pool);
+		check_product(2, 1500, 1000, MOE_BF16, 1000, 1, pool);
+		moe_pool_free(pool);
+	}
+}
+
+/* Runs `op` on the same input in every variant; all results must be the bits of plain C. */
+typedef void vector_op(float *y, const float *x, const float *z, size_t n);
+
+static void same_bits(vector_op *op, size_t n, float scale)
+{
+	struct guarded x = guarded_floats(n, 1), z = guarded_floats(n, 1), y;
+	float *want = calloc(n + 1, sizeof *want);
+
+	for (size_t i = 0; i < n; i++)
+		((float *)x.p)[i] *= scale;
+	memcpy(want, z.p, n * sizeof *want);
+	use(0);
+	op(want, x.p, z.p, n);
+	for (int v = 1; v < N_MASKS; v++) {
+		y = guard(n * sizeof(float), 1);
+		memcpy(y.p, z.p, n * sizeof(float));
+		use(v);
+		op(y.p, x.p, z.p, n);
+		assert_memory_equal(y.p, want, n * sizeof(float));
+		unguard(y);
+	}
+	free(want);
+	unguard(x);
+	unguard(z);
+}
+
+static void op_silu(float *y, const float *x, const float *z, size_t n) { (void)z; moe_silu(y, x, n); }
+static void op_silu_mul(float *y, const float *x, const float *z, size_t n) { (void)z; moe_silu_mul(y, x, n); }
+static void op_axpy(float *y, const float *x, const float *z, size_t n) { (void)z; moe_axpy(y, 0.37f, x, n); }
+static void op_add(float *y, const float *x, const float *z, size_t n) { (void)z; moe_add(y, x, n); }
+static void op_norm(float *y, const float *x, const float *z, size_t n) { moe_rms_norm(y, n, x, n, z, 1, n, 1e-6f); }
+static void op_exp_sum(float *y, const float *x, const float *z, size_t n) { (void)z; y[0] = moe_exp_sum(y, x, n); }
+static void op_dot(float *y, const float *x, const float *z, size_t n) { y[0] = moe_dot(x, z, n); }
+static void op_exp(float *y, const float *x, const float *z, size_t n) { (void)z; for (size_t i = 0; i < n; i++) y[i] = moe_exp(x[i]); }
+static void op_sin(float *y, const float *x, const float *z, size_t n) { float c; (void)z; for (size_t i = 0; i < n; i++) { moe_sin_cos(x[i], &y[i], &c); y[i] += c; } }
+
+static void test_vectors(void **state)
+{
+	static vector_op *const ops[] = {op_silu, op_silu_mul, op_axpy, op_add, op_norm, op_exp_sum, op_dot, op_exp, op_sin};
+
+	(void)state;
+	for (size_t o = 0; o < sizeof ops / sizeof *ops; o++)
+		for (size_t n = 1; n < 70; n++)
+			for (float scale = 0.1f; scale < 1e4f; scale *= 10)
+				same_bits(ops[o], n, scale);
+}
+
+static void test_edges_of_exp(void **state)
+{
+	(void)state;
+	for (int v = 0; v < N_MASKS; v++) {
+		float x[3] = {-INFINITY, 0, -1000}, y[3];
+		use(v);
+		assert_true(moe_exp(-INFINITY) == 0 && moe_exp(INFINITY) == INFINITY && moe_exp(0) == 1 && isnan(moe_exp(NAN)));
+		assert_true(moe_exp(-200) == 0 && moe_exp(89) == INFINITY && isfinite(moe_exp(88.7f)) && moe_exp(-87.2f) > 0);
+		assert_true(moe_exp_sum(y, x, 3) == 1 && y[0] == 0 && y[1] == 1 && y[2] == 0);
+	}
+}
+
+static void test_accuracy(void **state)
+{
+	(void)state;
+	for (int v = 0; v < N_MASKS; v++) {
+		double worst = 0, sine = 0, silu = 0;
+		use(v);
+		for (int i = 0; i < 40000; i++) {
+			float x = draw() * 87, s, c, y;
+			double e = exp((double)x);
+			worst = fmax(worst, fabs(moe_exp(x) - e) / e);
+			moe_silu(&y, &x, 1);
+			silu = fmax(silu, fabs(y - x / (1 + exp(-(double)x))) / (fabs(x / (1 + exp(-(double)x))) + 1e-30));
+			x = draw() * (i % 2 ? 1e6f : 30);
+			moe_sin_cos(x, &s, &c);
+			sine = fmax(sine, fmax(fabs(s - sin((double)x)), fabs(c - cos((double)x))));
+		}
+		assert_true(worst < 1.5e-7 && silu < 4e-7 && sine < 6.1e-8);
+	}
+	for (int i = 0; i < 20000; i++) {
+		double x = exp(draw() * 20.0), y = draw() * 2.0;
+		assert_true(fabs(moe_log(x) - log(x)) <= 2e-15 * fabs(log(x)) + 1e-300);
+		assert_true(fabs(moe_pow(x, y) / pow(x, y) - 1) < 2e-14);
+	}
+}
+
+/* kernel.h's definition of attention, slot by slot. */
+static void defined_attention(const struct moe_attention *a, float *out)
+{
+	for (size_t r = 0; r < a->rows; r++)
+		for (size_t h = 0; h < a->heads; h++) {
+			size_t kv = h / (a->heads / a->kv_heads), d = a->dim;
+			const float *q = a->q + (r * a->heads + h) * d;
+			float *o = out + (r * a->heads + h) * d, top = -INFINITY, sum = 0;
+			memset(o, 0, d * sizeof *o);
+			for (size_t b = a->first[r] / MOE_ATTN_BLOCK; b * MOE_ATTN_BLOCK < a->limit[r]; b++) {
+				float p[MOE_ATTN_BLOCK], l[16] = {0}, m = top, c;
+				for (size_t u = 0; u < MOE_ATTN_BLOCK; u++) {
+					size_t slot = b * MOE_ATTN_BLOCK + u;
+					float s = 0;
+					p[u] = -INFINITY;
+					if (slot < a->first[r] || slot >= a->limit[r])
+						continue;
+					for (size_t i = 0; i < d; i++)
+						s = fmaf(q[i], a->key[b][(kv * d + i) * MOE_ATTN_BLOCK + u], s);
+					p[u] = s * a->scale;
+					m = p[u] > m ? p[u] : m;
+				}
+				c = moe_exp(top - m);
+				for (size_t u = 0; u < MOE_ATTN_BLOCK; u++) {
+					p[u] = moe_exp(p[u] - m);
+					l[u % 16] += p[u];
+				}
+				for (int n = 8; n; n /= 2)
+					for (int j = 0; j < n; j++)
+						l[j] += l[j + n];
+				sum = fmaf(sum, c, l[0]);
+				for (size_t i = 0; i < d; i++) {
+					o[i] *= c;
+					for (size_t u = 0; u < MOE_ATTN_BLOCK; u++)
+						if (b * MOE_ATTN_BLOCK + u >= a->first[r] && b * MOE_ATTN_BLOCK + u < a->limit[r])
+							o[i] = fmaf(p[u], a->value[b][(kv * MOE_ATTN_BLOCK + u) * d + i], o[i]);
+				}
+				top = m;
+			}
+			for (size_t i = 0; i < d; i++)
+				o[i] /= sum;
+		}
+}
+
+static void check_attention(size_t rows, size_t heads, size_t kv_heads, size_t dim, size_t slots, int causal, size_t first_slot)
+{
+	size_t blocks = (slots + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK, n = rows * heads * dim;
+	struct guarded q = guarded_floats(n, 1), key[8], value[8];
+	const float *k[8], *v[8];
+	uint32_t *first = calloc(rows, sizeof *first), *limit = calloc(rows, sizeof *limit);
+	float *want = malloc(n * sizeof *want);
+	struct moe_attention a = {.q = q.p, .rows = rows, .heads = heads, .kv_heads = kv_heads, .dim = dim, .scale = 1 / sqrtf((float)dim), .first = first,
+				  .limit = limit, .key = k, .value = v};
+
+	for (size_t b = 0; b < blocks; b++) {
+		key[b] = guarded_floats(kv_heads * dim * MOE_ATTN_BLOCK, 1);
+		value[b] = guarded_floats(kv_heads * dim * MOE_ATTN_BLOCK, 1);
+		k[b] = key[b].p;
+		v[b] = value[b].p;
+	}
+	for (size_t h = 0; h < kv_heads; h++)           /* what no row may see is poison */
+		for (size_t u = slots % MOE_ATTN_BLOCK; slots % MOE_ATTN_BLOCK && u < MOE_ATTN_BLOCK; u++)
+			for (size_t i = 0; i < dim; i++) {
+				((float *)key[blocks - 1].p)[(h * dim + i) * MOE_ATTN_BLOCK + u] = NAN;
+				((float *)value[blocks - 1].p)[(h * MOE_ATTN_BLOCK + u) * dim + i] = NAN;
+			}
+	for (size_t r = 0; r < rows; r++) {
+		limit[r] = (uint32_t)(causal && slots > rows ? slots - rows + r + 1 : slots);
+		first[r] = (uint32_t)(first_slot < limit[r] ? first_slot : 0);
+	}
+	for (int m = 0; m < N_MASKS; m++) {
+		struct guarded out = guard(n * sizeof(float), 1);
+		use(m);
+		defined_attention(&a, want);
+		a.out = out.p;
+		moe_attend_rows(&a, NULL);
+		assert_memory_equal(out.p, want, n * sizeof(float));
+		unguard(out);
+	}
+	for (size_t b = 0; b < blocks; b++) {
+		unguard(key[b]);
+		unguard(value[b]);
+	}
+	unguard(q);
+	free(first);
+	free(limit);
+	free(want);
+}
+
+static void test_attention(void **state)
+{
+	(void)state;
+	check_attention(64, 5, 5, 32, 64, 0, 0);
+	check_attention(9, 5, 5, 32, 73, 1, 0);
+	check_attention(1, 5, 5, 32, 70, 1, 0);
+	check_attention(7, 4, 2, 12, 300, 1, 0);
+	check_attention(5, 2, 1, 40, 129, 1, 3);
+	check_attention(3, 2, 2, 7, 400, 1, 140);
+	check_attention(2, 1, 1, 512, 20, 0, 0);
+	check_attention(1, 2, 1, 2, 1, 1, 0);
+}
+
+static void test_rope_and_im2col(void **state)
+{
+	float cosine[20], sine[20], want[3 * 44], in[2 * 5 * 4], matrix[9 * 18];
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		moe_sin_cos(draw() * 9, &sine[i], &cosine[i]);
+	for (int v = 0; v < N_MASKS; v++) {
+		struct guarded x;
+		draws = 5000;
+		x = guarded_floats(3 * 44, 1);
+		memcpy(want, x.p, sizeof want);
+		for (int h = 0; h < 3; h++)
+			for (int i = 0; i < 20; i++) {
+				float a = want[h * 44 + i], b = want[h * 44 + 20 + i];
+				want[h * 44 + i] = fmaf(a, cosine[i], -(b * sine[i]));
+				want[h * 44 + 20 + i] = fmaf(a, sine[i], b * cosine[i]);
+			}
+		use(v);
+		moe_rope(x.p, 3, 44, 20, cosine, sine);
+		assert_memory_equal(x.p, want, sizeof want);
+		unguard(x);
+	}
+	for (int i = 0; i < 40; i++)
+		in[i] = (float)i + 1;
+	moe_im2col(matrix, 18, in, 2, 5, 4, 3, 3, 2, 1, 3, 2);
+	for (int y = 0; y < 3; y++)
+		for (int x = 0; x < 2; x++)
+			for (int k = 0; k < 18; k++) {
+				int c = k / 9, sy = 2 * y + k / 3 % 3 - 1, sx = 2 * x + k % 3 - 1;
+				float w = sy < 0 || sx < 0 || sy >= 5 || sx >= 4 ? 0 : in[(c * 5 + sy) * 4 + sx];
+				assert_true(matrix[(y * 2 + x) * 18 + k] == w);
+			}
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void bench_product(size_t m, size_t n, size_t k)
+{
+	float *x = calloc(m * k, sizeof *x), *y = calloc(m * n, sizeof *y);
+	uint16_t *w = calloc(n * k, sizeof *w);
+	struct moe_mat mat = {w, MOE_BF16, n, k, k};
+	double flops = 2.0 * (double)m * (double)n * (double)k, best = 1e9;
+	int repeat = 1 + (int)(2e8 / flops);
+
+	for (size_t i = 0; i < m * k; i++)
+		x[i] = draw();
+	for (size_t i = 0; i < n * k; i++)
+		w[i] = (uint16_t)(0x3c00 + (i * 7919 & 0x3ff));
+	for (int r = 0; r < 7; r++) {
+		double start = now();
+		for (int i = 0; i < repeat; i++)
+			moe_matmul(y, n, x, k, m, &mat, NULL);
+		best = fmin(best, (now() - start) / repeat);
+	}
+	printf("%5zu x %5zu x %5zu  %7.1f GFLOP/s\n", m, n, k, flops / best / 1e9);
+	free(x);
+	free(y);
+	free(w);
+}
+
+static void bench_attention(size_t rows, size_t slots)
+{
+	size_t heads = 5, dim = 32, n = rows * heads * dim;
+	float *q = calloc(n, sizeof *q), *out = calloc(n, sizeof *out), *k = aligned_alloc(64, heads * dim * MOE_ATTN_BLOCK * 4);
+	const float *blocks[1] = {k};
+	uint32_t *first = calloc(rows, 4), *limit = calloc(rows, 4);
+	struct moe_attention a = {q, out, rows, heads, heads, dim, 0.17f, first, limit, blocks, blocks};
+	double best = 1e9, flops = 4.0 * (double)(rows * slots * heads * dim);
+	int repeat = 1 + (int)(2e7 / flops);
+
+	for (size_t i = 0; i < heads * dim * MOE_ATTN_BLOCK; i++)
+		k[i] = draw();
+	for (size_t i = 0; i < rows; i++)
+		limit[i] = (uint32_t)slots;
+	for (int r = 0; r < 7; r++) {
+		double start = now();
+		for (int i = 0; i < repeat; i++)
+			moe_attend_rows(&a, NULL);
+		best = fmin(best, (now() - start) / repeat);
+	}
+	printf("attention %zu rows, %zu slots: %.1f us, %.1f GFLOP/s\n", rows, slots, best * 1e6, flops / best / 1e9);
+	free(q);
+	free(out);
+	free(k);
+	free(first);
+	free(limit);
+}
+
+static int bench(void)
+{
+	static const size_t m[] = {1, 4, 16, 64, 260, 1040};
+
+	for (int v = N_MASKS - 1; v >= 0; v--) {
+		use(v);
+		printf("%s\n", moe_kernel_select());
+		for (size_t i = 0; i < 6; i++) {
+			bench_product(m[i], 160, 160);
+			bench_product(m[i], 192, 160);
+			bench_product(m[i], 160, 192);
+		}
+		bench_product(1024, 32, 75);
+		bench_product(512, 64, 288);
+		bench_product(64, 160, 576);
+		bench_product(v ? 512 : 32, 1664, 2560);
+		bench_product(1, 1664, 2560);
+		bench_attention(64, 64);
+		bench_attention(1, 72);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_products), cmocka_unit_test(test_threads), cmocka_unit_test(test_vectors), cmocka_unit_test(test_edges_of_exp),
+		cmocka_unit_test(test_accuracy), cmocka_unit_test(test_attention), cmocka_unit_test(test_rope_and_im2col),
+	};
+
+	if (argc > 1 && !strcmp(argv[1], "--bench"))
+		return bench();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
