@@ -51,7 +51,10 @@ struct moe_feed_counts {
 
 struct moe_feed;
 
+/* One thread per feed (its own threads apart). */
 enum moe_err moe_feed_new(struct moe_feed **out, const struct moe_feed_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Ends the threads and the workers, at any time. It waits for what is being read or decoded, not for the next line of a list. */
 void moe_feed_free(struct moe_feed *f);
 
 /* Appends a source. Only before the first moe_feed_next. The path is copied and looked at when its turn comes. */

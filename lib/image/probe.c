@@ -103,9 +103,13 @@ static enum moe_err probe_png(struct moe_picture_head *out, const uint8_t *bytes
 
 /* ---- JPEG (ITU-T T.81, annex B) ---- */
 
-enum { SOF0 = 0xc0, DHT = 0xc4, SOF15 = 0xcf, JPG = 0xc8, DAC = 0xcc, RST0 = 0xd0, RST7 = 0xd7, SOI = 0xd8, EOI = 0xd9, SOS = 0xda, APP1 = 0xe1, TEM = 0x01 };
+enum {
+	TEM = 0x01, SOF0 = 0xc0, DHT = 0xc4, JPG = 0xc8, DAC = 0xcc, SOF15 = 0xcf, RST0 = 0xd0, RST7 = 0xd7, SOI = 0xd8, EOI = 0xd9, SOS = 0xda,
+	APP1 = 0xe1,
+};
 
-/* The next marker, after fill bytes, 0 where none stands; behind a scan everything up to it is entropy-coded data, where FF 00 and restarts are no markers. */
+/* The next marker, after fill bytes, 0 where none stands; behind a scan everything up to it is entropy-coded data, where FF 00 and
+ * restarts are no markers. */
 static unsigned next_marker(struct moe_rd *r, bool scan)
 {
 	for (;;) {

@@ -1,32 +1,64 @@
-/* The byte alphabet of GPT-2: printable Latin-1 bytes stand for themselves, the others for U+0100 onwards in their order. */
+/* UTF-8, and the byte alphabet of byte-level BPE (Radford et al. 2019): printable Latin-1 characters stand for themselves, the other 68 bytes for
+ * U+0100 and up, in order. */
 #include "text/text_priv.h"
 
-#define R4(x) (x), (x) + 1, (x) + 2, (x) + 3
-#define R16(x) R4(x), R4((x) + 4), R4((x) + 8), R4((x) + 12)
+static bool printable(unsigned b) { return (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae; }
 
-const uint16_t moe_alphabet[256] = {
-	R16(0x100), R16(0x110), 0x120, 0x21, 0x22, 0x23, R4(0x24), R4(0x28), R4(0x2c), R16(0x30), R16(0x40), R16(0x50), R16(0x60),
-	R4(0x70), R4(0x74), R4(0x78), 0x7c, 0x7d, 0x7e, 0x121,
-	R16(0x122), R16(0x132), 0x142, 0xa1, 0xa2, 0xa3, R4(0xa4), R4(0xa8), 0xac, 0x143, 0xae, 0xaf, R16(0xb0), R16(0xc0), R16(0xd0),
-	R16(0xe0), R16(0xf0),
-};
-
-int moe_alphabet_byte(uint32_t c)
+unsigned byte_to_rune(unsigned char byte)
 {
-	if (c < 0x100)
-		return moe_alphabet[c] == c ? (int)c : -1;
-	if (c <= 0x120)
-		return (int)c - 0x100;
-	if (c <= 0x142)
-		return (int)c - 0x121 + 0x7f;
-	return c == 0x143 ? 0xad : -1;
+	unsigned rune = 0x100;
+
+	if (printable(byte))
+		return byte;
+	for (unsigned b = 0; b < byte; b++)
+		rune += !printable(b);
+	return rune;
 }
 
-size_t moe_alphabet_write(char *to, const char *s, size_t n)
+int rune_to_byte(unsigned rune)
 {
-	size_t out = 0;
+	if (rune < 0x100)
+		return printable(rune) ? (int)rune : -1;
+	for (unsigned b = 0, r = 0x100; b < 256; b++)
+		if (!printable(b) && r++ == rune)
+			return (int)b;
+	return -1;
+}
 
-	for (size_t i = 0; i < n; i++)
-		out += moe_utf8_put(to + out, moe_alphabet[(unsigned char)s[i]]);
-	return out;
+size_t put_rune(char *to, unsigned u)
+{
+	if (u < 0x80) {
+		to[0] = (char)u;
+		return 1;
+	}
+	if (u < 0x800) {
+		to[0] = (char)(0xc0 | u >> 6);
+		to[1] = (char)(0x80 | (u & 0x3f));
+		return 2;
+	}
+	if (u < 0x10000) {
+		to[0] = (char)(0xe0 | u >> 12);
+		to[1] = (char)(0x80 | (u >> 6 & 0x3f));
+		to[2] = (char)(0x80 | (u & 0x3f));
+		return 3;
+	}
+	to[0] = (char)(0xf0 | u >> 18);
+	to[1] = (char)(0x80 | (u >> 12 & 0x3f));
+	to[2] = (char)(0x80 | (u >> 6 & 0x3f));
+	to[3] = (char)(0x80 | (u & 0x3f));
+	return 4;
+}
+
+unsigned get_rune(const char *s, size_t left, size_t *n)
+{
+	unsigned char c = (unsigned char)*s;
+	unsigned rune;
+
+	*n = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+	if (*n > left)
+		*n = left;
+	rune = *n == 1 ? c : c & (0xffu >> (*n + 1));
+	for (size_t i = 1; i < *n; i++)
+		rune = rune << 6 | ((unsigned char)s[i] & 0x3f);
+	return rune;
 }

@@ -236,12 +236,12 @@ static void test_shards(void **state)
 	assert_true(t.counts.failed == 2 && t.counts.items < 40);       /* the bad picture, and the cut */
 }
 
-/* The same pictures as files, through a list, a folder, a tar and a zip have the same pixels. */
+/* The same pictures out of a tar, a zip and a file have the same pixels. */
 static void test_same(void **state)
 {
 	static struct text t;
 	struct moe_feed *f = new_feed(1, false);
-	char *crc[4] = {0}, *at;
+	char *crc, *at;
 	size_t n;
 
 	(void)state;
@@ -253,10 +253,10 @@ static void test_same(void **state)
 	f = new_feed(0, false);
 	add(f, "tests/golden/crops/007.png");
 	at = strstr(t.s, "007.png");
-	crc[0] = strndup(at, strcspn(at, ";"));
+	crc = strndup(at, strcspn(at, ";"));
 	run_feed(&t, f);
-	assert_non_null(strstr(t.s, crc[0]));
-	free(crc[0]);
+	assert_non_null(strstr(t.s, crc));
+	free(crc);
 }
 
 static void write_list(const char *path, char separator)

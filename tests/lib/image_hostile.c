@@ -109,7 +109,8 @@ static void png_bomb(uint32_t w, uint32_t h, uint8_t depth, uint8_t colour, uint
 static void test_bombs(void **state)
 {
 	static const uint8_t tga[18] = {[2] = 2, [12] = 0x81, 0x5a, 0x81, 0x5a, 32};
-	static const uint8_t jpeg[] = {0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0xff, 0xdc, 0xff, 0xdc, 1, 1, 0x11, 0, 0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0xff, 0xd9};
+	static const uint8_t jpeg[] = {0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0xff, 0xdc, 0xff, 0xdc, 1, 1, 0x11, 0,
+	                               0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0xff, 0xd9};
 	uint8_t bmp[54] = {'B', 'M', [10] = 54, [14] = 40, [26] = 1, [28] = 24}, small[sizeof jpeg];
 	uint64_t begin = moe_now_ms();
 	struct rusage usage;
@@ -124,7 +125,7 @@ static void test_bombs(void **state)
 	png_bomb(5, 5, 3, 2, 0, "unknown kind");
 	png_bomb(5, 5, 8, 7, 0, "unknown kind");
 	refused(tga, sizeof tga, "not a picture that is known");
-	refused("GIF89a\xff\xff\xff\xff\x80", 64 > 11 ? 11 : 64, "GIF is not supported");
+	refused("GIF89a\xff\xff\xff\xff\x80", 11, "GIF is not supported");
 	refused(jpeg, sizeof jpeg, "the limit is");
 	memcpy(small, jpeg, sizeof jpeg);
 	small[7] = small[9] = 0x1f;     /* 8156 x 8156: within the limit, but not in 27 bytes */
@@ -187,7 +188,8 @@ static void test_formats(void **state)
 	static const struct { const char *bytes; size_t n; const char *name; } row[] = {
 #define ROW(bytes, name) {bytes, sizeof bytes - 1, name}
 		ROW("GIF87a....", "GIF"), ROW("RIFF\1\2\3\4WEBPVP8 ", "WebP is not supported; convert it first: convert IN.webp OUT.png"),
-		ROW("II*\0\1\1\1\1", "TIFF"), ROW("MM\0*\1\1\1\1", "TIFF"), ROW("\0\0\0\x1c" "ftypavif", "AVIF"), ROW("\0\0\0\x1c" "ftypheic", "HEIC"),
+		ROW("II*\0\1\1\1\1", "TIFF"), ROW("MM\0*\1\1\1\1", "TIFF"),
+		ROW("\0\0\0\x1c" "ftypavif", "AVIF"), ROW("\0\0\0\x1c" "ftypheic", "HEIC"),
 		ROW("\0\0\0\x0cjP  \r\n", "JPEG 2000"), ROW("\xff\x0a\xff", "JPEG XL"), ROW("8BPS\0\1", "PSD"), ROW("#?RADIANCE\n", "HDR"),
 		ROW("<svg xmlns=\"\"/>", "SVG"), ROW("<?xml version=\"1.0\"?>\n<svg/>", "SVG"), ROW("P3\n1 1\n255\n", "plain PPM"), ROW("P4\n1 1\n", "PBM"),
 		ROW("\x53\x80\xf6\x34", "PIC"), ROW("%PDF-1.7", "PDF"), ROW("PK\3\4....", "zip archive"), ROW("\x1f\x8b\x08", "gzip"),
@@ -250,7 +252,8 @@ static void mutate(const char *name, unsigned n_turns, uint64_t stream)
 
 static void test_mutations(void **state)
 {
-	static const char *const names[] = {"tiny.jpg", "progressive.jpg", "cmyk.jpg", "palette.png", "rgba16.png", "interlaced-pal4.png", "palette.bmp", "rgb.ppm"};
+	static const char *const names[] = {"tiny.jpg", "progressive.jpg", "cmyk.jpg", "palette.png", "rgba16.png", "interlaced-pal4.png",
+	                                    "palette.bmp", "rgb.ppm"};
 	unsigned n = moe_sandbox_real() ? 200 : 40;
 
 	(void)state;
@@ -282,7 +285,9 @@ static void test_jpeg_codes(void **state)
 
 static void test_garbage(void **state)
 {
-	static const struct { const char *magic; size_t n; } row[] = {{"\x89PNG\r\n\x1a\n", 8}, {"\xff\xd8\xff", 3}, {"BM", 2}, {"P5 ", 3}, {"P6\n9 9\n255\n", 11}};
+	static const struct { const char *magic; size_t n; } row[] = {
+		{"\x89PNG\r\n\x1a\n", 8}, {"\xff\xd8\xff", 3}, {"BM", 2}, {"P5 ", 3}, {"P6\n9 9\n255\n", 11},
+	};
 
 	(void)state;
 	for (unsigned turn = 0; turn < 500; turn++) {
@@ -402,8 +407,8 @@ static int end(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bombs), cmocka_unit_test(test_prefixes), cmocka_unit_test(test_limits), cmocka_unit_test(test_shapes), cmocka_unit_test(test_formats), cmocka_unit_test(test_mutations),
-		cmocka_unit_test(test_jpeg_codes), cmocka_unit_test(test_garbage), cmocka_unit_test(test_exif), cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_bombs), cmocka_unit_test(test_prefixes), cmocka_unit_test(test_limits), cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_formats), cmocka_unit_test(test_mutations), cmocka_unit_test(test_jpeg_codes), cmocka_unit_test(test_garbage), cmocka_unit_test(test_exif), cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_no_sandbox),
 	};
 	struct moe_diag d = {0};
