@@ -140,6 +140,14 @@ void moe_arena_reset(struct moe_arena *a)
 	a->used = 0;
 }
 
+struct moe_arena_mark moe_arena_mark(const struct moe_arena *a) { return (struct moe_arena_mark){a->now, a->used}; }
+
+void moe_arena_release(struct moe_arena *a, struct moe_arena_mark m)
+{
+	a->now = m.now;
+	a->used = m.used;
+}
+
 void moe_arena_free(struct moe_arena *a)
 {
 	struct moe_arena_block *b, *next;

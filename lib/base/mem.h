@@ -14,7 +14,8 @@ enum moe_err moe_grow(void *p, size_t *cap, size_t need, size_t size, struct moe
 
 char *moe_strdup(const char *s);
 
-/* Bump allocator. Everything that it gave is released together; a reset keeps the memory, so that a steady loop allocates nothing. */
+/* Bump allocator. Everything that it gave since a mark, or since the reset, is released together; the memory is kept, so that a steady loop
+ * allocates nothing. */
 struct moe_arena {
 	struct moe_arena_block *first, *now;
 	size_t used;    /* bytes used of `now` */
@@ -26,6 +27,14 @@ void *moe_arena_zero(struct moe_arena *a, size_t n, size_t size);
 char *moe_arena_string(struct moe_arena *a, const char *s, size_t n);
 char *moe_arena_printf(struct moe_arena *a, const char *fmt, ...) MOE_PRINTF(2, 3);
 void moe_arena_reset(struct moe_arena *a);
+
+/* Release forgets what was given since the mark. */
+struct moe_arena_mark {
+	struct moe_arena_block *now;
+	size_t used;
+};
+struct moe_arena_mark moe_arena_mark(const struct moe_arena *a);
+void moe_arena_release(struct moe_arena *a, struct moe_arena_mark m);
 void moe_arena_free(struct moe_arena *a);
 
 #endif

@@ -74,12 +74,15 @@ enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, si
 {
 	const struct moe_spec *s = m->spec;
 	size_t p = (size_t)s->image.patch, channels = (size_t)s->image.channels;
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
 	float *planes = moe_arena_get(work->scratch, rows * columns * p * p * channels, sizeof *planes);
 
 	if (!planes)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu patches", rows, columns);
 	to_planes(planes, pixel, rows, columns, channels, p);
-	return moe_stem_forward(feature, rows, columns, planes, rows * p, columns * p, s->tower.conv, m->conv, s->tower.n_conv, work, d);
+	MOE_TRY(moe_stem_forward(feature, rows, columns, planes, rows * p, columns * p, s->tower.conv, m->conv, s->tower.n_conv, work, d));
+	moe_arena_release(work->scratch, mark);
+	return MOE_OK;
 }
 
 void moe_place_forward(const struct moe_model *m, const float *feature, size_t rows, size_t columns, float *x)
@@ -99,11 +102,13 @@ void moe_place_forward(const struct moe_model *m, const float *feature, size_t r
 enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d)
 {
 	size_t hidden = (size_t)m->spec->hidden;
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
 	float *normed = moe_arena_get(work->scratch, n * hidden, sizeof *normed);
 
 	if (!normed)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the head of %zu rows", n);
 	moe_rms_norm(normed, hidden, x, hidden, m->final_norm, n, hidden, (float)m->spec->norm_eps);
 	moe_matmul(logit, (size_t)m->spec->vocab, normed, hidden, n, &m->lm_head, work->pool);
+	moe_arena_release(work->scratch, mark);
 	return MOE_OK;
 }

@@ -71,24 +71,22 @@ static void attend_span(const struct moe_span *s, const struct moe_cache *c, con
 
 /* Everything per row that the steps of attention hand on; [rows] or [rows][...]. */
 struct parts {
-	float *normed, *q, *k, *v, *cosine, *sine, *out;
+	float *normed, *q, *k, *v, *out;
 	uint32_t *limit, *zero;
 };
 
 static bool plan(struct parts *p, const struct moe_batch *b, const struct moe_attention_settings *s, struct moe_arena *scratch)
 {
-	size_t n = b->rows, q = (size_t)(s->heads * s->head_dim), kv = (size_t)(s->kv_heads * s->head_dim), pairs = (size_t)s->head_dim / 2;
+	size_t n = b->rows, q = (size_t)(s->heads * s->head_dim), kv = (size_t)(s->kv_heads * s->head_dim);
 
 	p->normed = moe_arena_get(scratch, n * b->hidden, sizeof(float));
 	p->q = moe_arena_get(scratch, n * q, sizeof(float));
 	p->out = moe_arena_get(scratch, n * q, sizeof(float));
 	p->k = moe_arena_get(scratch, n * kv, sizeof(float));
 	p->v = moe_arena_get(scratch, n * kv, sizeof(float));
-	p->cosine = moe_arena_get(scratch, n * pairs, sizeof(float));
-	p->sine = moe_arena_get(scratch, n * pairs, sizeof(float));
 	p->limit = moe_arena_get(scratch, n, sizeof(uint32_t));
 	p->zero = moe_arena_zero(scratch, n, sizeof(uint32_t));
-	return p->normed && p->q && p->out && p->k && p->v && p->cosine && p->sine && p->limit && p->zero;
+	return p->normed && p->q && p->out && p->k && p->v && p->limit && p->zero;
 }
 
 /* Keys and values of all rows into the caches. */
@@ -105,7 +103,7 @@ static enum moe_err fill_caches(const struct moe_batch *b, size_t layer, const s
 		clamp(p->v, b->rows * width, (float)s->clip);
 	}
 	for (size_t r = 0; r < b->rows; r++)
-		moe_rope(p->k + r * width, heads, dim, pairs, p->cosine + r * pairs, p->sine + r * pairs);
+		moe_rope(p->k + r * width, heads, dim, pairs, b->cosine + r * pairs, b->sine + r * pairs);
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
 		MOE_TRY(moe_cache_reserve(&span->cache[layer], work->blocks, span->start + span->n, d));
@@ -119,11 +117,26 @@ static void compact(struct moe_batch *b, struct parts *p, size_t pairs, const st
 {
 	gather(b->x, b->x, b->hidden, wanted);
 	gather(p->normed, p->normed, b->hidden, wanted);
-	gather(p->cosine, p->cosine, pairs, wanted);
-	gather(p->sine, p->sine, pairs, wanted);
+	gather(b->cosine, b->cosine, pairs, wanted);
+	gather(b->sine, b->sine, pairs, wanted);
 	for (size_t i = 0; i < wanted->n; i++)
 		p->limit[i] = p->limit[wanted->row[i]];
 	b->rows = wanted->n;
+}
+
+/* The rotation is the same in all layers. */
+static enum moe_err make_rotation(struct moe_batch *b, const struct moe_attention_settings *s, struct moe_arena *scratch, struct moe_diag *d)
+{
+	size_t pairs = (size_t)s->head_dim / 2;
+
+	if (b->cosine)
+		return MOE_OK;
+	b->cosine = moe_arena_get(scratch, b->rows * pairs, sizeof(float));
+	b->sine = moe_arena_get(scratch, b->rows * pairs, sizeof(float));
+	if (!b->cosine || !b->sine)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the positions of %zu rows", b->rows);
+	moe_rope_table(b->cosine, b->sine, b->position, b->axes, b->rows, (size_t)s->head_dim, s->rope_theta);
+	return MOE_OK;
 }
 
 enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
@@ -131,11 +144,13 @@ enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const stru
 {
 	size_t heads = (size_t)s->heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = dim / 2, done = 0, n = b->rows;
 	bool all = !wanted || !wanted->row;
+	struct moe_arena_mark mark;
 	struct parts p;
 
+	MOE_TRY(make_rotation(b, s, work->scratch, d));
+	mark = moe_arena_mark(work->scratch);
 	if (!plan(&p, b, s, work->scratch))
 		return moe_fail(d, MOE_ENOMEM, "out of memory for attention over %zu rows", n);
-	moe_rope_table(p.cosine, p.sine, b->position, b->axes, n, dim, s->rope_theta);
 	for (size_t i = 0; i < b->spans; i++)
 		MOE_TRY(set_limits(b, &b->span[i], s->mask, p.limit, d));
 	moe_rms_norm(p.normed, b->hidden, b->x, b->hidden, w->norm, n, b->hidden, eps);
@@ -147,7 +162,7 @@ enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const stru
 	if (s->clip > 0)
 		clamp(p.q, b->rows * width, (float)s->clip);
 	for (size_t r = 0; r < b->rows; r++)
-		moe_rope(p.q + r * width, heads, dim, pairs, p.cosine + r * pairs, p.sine + r * pairs);
+		moe_rope(p.q + r * width, heads, dim, pairs, b->cosine + r * pairs, b->sine + r * pairs);
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
 		size_t rows = span->n;
@@ -159,5 +174,6 @@ enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const stru
 	}
 	moe_matmul(p.normed, b->hidden, p.out, width, b->rows, &w->o, work->pool);
 	moe_add(b->x, p.normed, b->rows * b->hidden);
+	moe_arena_release(work->scratch, mark);
 	return MOE_OK;
 }

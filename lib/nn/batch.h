@@ -22,11 +22,12 @@ struct moe_batch {
 	float *x;                       /* [rows][hidden], changed in place */
 	const int32_t *position;        /* [axes][rows] */
 	const int32_t *image;           /* [rows]: number of the picture, -1 for text */
+	float *cosine, *sine;           /* [rows][head_dim / 2]: the rotation of each row, made by the first attention of a pass; NULL before */
 	struct moe_span *span;          /* [spans], in order, covering all rows */
 	size_t spans;
 };
 
-/* What a forward function needs beside its operands: memory that is forgotten afterwards, and threads (NULL: none). */
+/* What a forward function needs beside its operands: memory, of which it keeps only what it hands back, and threads (NULL: none). */
 struct moe_compute {
 	struct moe_arena *scratch;
 	struct moe_pool *pool;

@@ -68,6 +68,7 @@ enum moe_err moe_experts_forward(float *x, const float *normed, size_t rows, siz
 				 struct moe_diag *d)
 {
 	struct moe_arena *a = work->scratch;
+	struct moe_arena_mark mark = moe_arena_mark(a);
 	size_t n = rows * k, n_tiles;
 	uint32_t *start = moe_arena_get(a, n_experts + 1, sizeof *start), *pair = moe_arena_get(a, n, sizeof *pair);
 	struct tile *tile = moe_arena_get(a, n / TILE + n_experts + 1, sizeof *tile);
@@ -90,5 +91,6 @@ enum moe_err moe_experts_forward(float *x, const float *normed, size_t rows, siz
 				moe_axpy(sum, weight[i], job.out + i * hidden, hidden);
 		moe_add(x + r * hidden, sum, hidden);
 	}
+	moe_arena_release(a, mark);
 	return MOE_OK;
 }

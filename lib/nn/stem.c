@@ -20,6 +20,7 @@ static size_t map_size(size_t n, const struct moe_conv *c)
 enum moe_err moe_stem_forward(float *feature, size_t rows, size_t columns, const float *planes, size_t height, size_t width,
 			      const struct moe_conv *conv, const struct moe_mat *weight, size_t n, const struct moe_compute *work, struct moe_diag *d)
 {
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
 	const float *in = planes;
 
 	for (size_t i = 0; i < n; i++) {
@@ -44,5 +45,6 @@ enum moe_err moe_stem_forward(float *feature, size_t rows, size_t columns, const
 		height = oh;
 		width = ow;
 	}
+	moe_arena_release(work->scratch, mark);
 	return MOE_OK;
 }

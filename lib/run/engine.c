@@ -223,9 +223,15 @@ static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_d
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < s->n; i++)
 		last[i] = (uint32_t)(p->batch.span[i].first + p->batch.span[i].n - 1);
-	for (p->layer = 0; p->layer < layers; p->layer++)
-		for (int step = MOE_PASS_ATTEND; step <= MOE_PASS_EXPERT; step++)
-			MOE_TRY(run_step(e, p, (enum moe_pass_step)step, skip && p->layer + 1 == layers ? &wanted : NULL, d));
+	for (p->layer = 0; p->layer < layers; p->layer++) {
+		const struct moe_rows *rows = skip && p->layer + 1 == layers ? &wanted : NULL;
+		struct moe_arena_mark mark;
+		MOE_TRY(run_step(e, p, MOE_PASS_ATTEND, rows, d));
+		mark = moe_arena_mark(&s->scratch);
+		MOE_TRY(run_step(e, p, MOE_PASS_ROUTE, rows, d));
+		MOE_TRY(run_step(e, p, MOE_PASS_EXPERT, rows, d));
+		moe_arena_release(&s->scratch, mark);
+	}
 	for (size_t i = 0; !skip && i < s->n; i++)
 		memmove(p->batch.x + i * hidden, p->batch.x + last[i] * hidden, hidden * sizeof(float));
 	return MOE_OK;

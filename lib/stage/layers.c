@@ -51,16 +51,23 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
 	struct moe_compute work = {&l->scratch, l->pool, &l->sequences.blocks};
+	struct moe_arena_mark mark;
 	struct moe_flow flow;
 
 	moe_arena_reset(&l->scratch);
 	MOE_TRY(moe_flow_open(&flow, f, n, l->model, &l->scratch, d));
-	for (size_t step = l->first; step <= l->last; step++)
+	mark = moe_arena_mark(&l->scratch);
+	for (size_t step = l->first; step <= l->last; step++) {
+		if (step % MOE_N_STEPS == MOE_STEP_ROUTE)
+			mark = moe_arena_mark(&l->scratch);
 		if (run_step(l, &flow, step, &work, d)) {
 			if (d)
 				d->byte = (int64_t)f[0]->at;
 			return d ? d->code : MOE_EINPUT;
 		}
+		if (step % MOE_N_STEPS == MOE_STEP_EXPERT)
+			moe_arena_release(&l->scratch, mark);
+	}
 	MOE_TRY(moe_flow_close(&flow, l->model, l->last / MOE_N_STEPS, moe_step_name(l->last % MOE_N_STEPS), l->last % MOE_N_STEPS == MOE_STEP_ROUTE, out, d));
 	moe_sequences_detach(&l->sequences, &flow);
 	return MOE_OK;
