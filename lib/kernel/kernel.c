@@ -141,20 +141,33 @@ double moe_pow(double x, double y)
 	return ldexp(p, n > 2000 ? 2000 : n < -2000 ? -2000 : (int)n);
 }
 
+/* A row of the kernel's window that lies inside the picture, for the usual widths without a call. */
+static void copy_window(float *out, const float *row, size_t kw)
+{
+	switch (kw) {
+	case 3: memcpy(out, row, 3 * sizeof *out); break;
+	case 5: memcpy(out, row, 5 * sizeof *out); break;
+	default: memcpy(out, row, kw * sizeof *out);
+	}
+}
+
 static void fill_row(float *out, const float *in, size_t channels, size_t h, size_t w, size_t kh, size_t kw, ptrdiff_t top, ptrdiff_t left)
 {
+	bool inside = left >= 0 && (size_t)left + kw <= w;
+
 	for (size_t c = 0; c < channels; c++)
 		for (size_t i = 0; i < kh; i++, out += kw) {
 			ptrdiff_t y = top + (ptrdiff_t)i;
 			const float *row = in + (c * h + (size_t)(y < 0 ? 0 : y)) * w;
-			if (y < 0 || y >= (ptrdiff_t)h) {
+			if (y < 0 || y >= (ptrdiff_t)h)
 				memset(out, 0, kw * sizeof *out);
-				continue;
-			}
-			for (size_t j = 0; j < kw; j++) {
-				ptrdiff_t x = left + (ptrdiff_t)j;
-				out[j] = x < 0 || x >= (ptrdiff_t)w ? 0.0f : row[x];
-			}
+			else if (inside)
+				copy_window(out, row + left, kw);
+			else
+				for (size_t j = 0; j < kw; j++) {
+					ptrdiff_t x = left + (ptrdiff_t)j;
+					out[j] = x < 0 || x >= (ptrdiff_t)w ? 0.0f : row[x];
+				}
 		}
 }
 

@@ -15,13 +15,14 @@ enum { LANES = 16 };
 /* Before loops over the rows of a tile, so that their sums live in registers. */
 #define UNROLL _Pragma("GCC unroll 8")
 
+/* A part is what one register holds: tiles of sums are accumulated part by part where a vector needs two. */
 #if defined MOE_V_AVX512
 
 #include <immintrin.h>
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,f16c")))
 #define FN static inline __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,f16c"), always_inline))
 
-typedef __m512 v16;
+typedef __m512 v16, vpart;
 
 /* Lanes below n (n <= 16). */
 FN __mmask16 v_lanes(size_t n) { return (__mmask16)((1u << n) - 1); }
@@ -54,6 +55,12 @@ FN v16 v_outside(v16 a, size_t first, size_t limit, v16 x) { return _mm512_mask_
 FN v16 v_load_bf16(const void *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16)); }
 FN v16 v_load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 FN __m256 v_fold(v16 a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
+enum { PARTS = 1 };
+FN vpart part_load(const float *p, size_t part) { return v_load(p + part * LANES); }
+FN vpart part_load_n(const float *p, size_t n, size_t part) { return part ? v_zero() : v_load_n(p, n); }
+FN vpart part_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
+FN vpart part_zero(void) { return v_zero(); }
+FN v16 v_join(const vpart *a) { return a[0]; }
 
 #elif defined MOE_V_AVX2
 
@@ -62,6 +69,7 @@ FN __m256 v_fold(v16 a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512
 #define FN static inline __attribute__((target("avx2,fma,f16c"), always_inline))
 
 typedef struct { __m256 a, b; } v16;
+typedef __m256 vpart;
 
 FN __m256i v_half_lanes(size_t n)
 {
@@ -132,13 +140,22 @@ FN v16 v_load_f16(const void *p)
 	return v_pair(_mm256_cvtph_ps(_mm_loadu_si128(p)), _mm256_cvtph_ps(_mm_loadu_si128((const void *)((const uint16_t *)p + 8))));
 }
 FN __m256 v_fold(v16 x) { return _mm256_add_ps(x.a, x.b); }
+enum { PARTS = 2 };
+FN vpart part_load(const float *p, size_t part) { return _mm256_loadu_ps(p + 8 * part); }
+FN vpart part_load_n(const float *p, size_t n, size_t part)
+{
+	return n > 8 * part ? _mm256_maskload_ps(p + 8 * part, v_half_lanes(n - 8 * part)) : _mm256_setzero_ps();
+}
+FN vpart part_fma(vpart x, vpart y, vpart z) { return _mm256_fmadd_ps(x, y, z); }
+FN vpart part_zero(void) { return _mm256_setzero_ps(); }
+FN v16 v_join(const vpart *x) { return v_pair(x[0], x[1]); }
 
 #else
 
 #define TARGET
 #define FN static inline
 
-typedef struct { float f[LANES]; } v16;
+typedef struct { float f[LANES]; } v16, vpart;
 
 #define EACH(expr) \
 	do { \
@@ -195,6 +212,12 @@ FN v16 v_load_f16(const void *p)
 	memcpy(h, p, sizeof h);
 	EACH(moe_f32_from_f16(h[i]));
 }
+enum { PARTS = 1 };
+FN vpart part_load(const float *p, size_t part) { return v_load(p + part * LANES); }
+FN vpart part_load_n(const float *p, size_t n, size_t part) { return v_load_n(p, part ? 0 : n); }
+FN vpart part_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
+FN vpart part_zero(void) { return v_zero(); }
+FN v16 v_join(const vpart *a) { return a[0]; }
 
 #endif
 
@@ -232,6 +255,62 @@ FN void v_sum4(float *out, v16 a, v16 b, v16 c, v16 d)
 	out[1] = v_sum(b);
 	out[2] = v_sum(c);
 	out[3] = v_sum(d);
+}
+#endif
+
+#if defined MOE_V_AVX512
+/* Lanes j and j + 8, then j + 4, of four vectors; group g of four lanes of the result is vector g's. */
+FN v16 v_quarters(v16 a, v16 b, v16 c, v16 d)
+{
+	v16 ab = v_add(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+	v16 cd = v_add(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+
+	return v_add(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+}
+
+/* Lanes j + 2 of each group of a and b: a's two, then b's. */
+FN v16 v_halves(v16 a, v16 b)
+{
+	__m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+
+	return v_add(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+}
+
+/* Lanes j + 1 of each group of a and b: a's two sums, then b's. */
+FN v16 v_pairs(v16 a, v16 b) { return v_add(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd)); }
+
+/* The sums of m rows of four vectors, by the same tree: the vectors are added while they are transposed. */
+FN void v_sum_rows(float *y, size_t ldy, const v16 (*s)[4], size_t m)
+{
+	size_t i = 0;
+
+	UNROLL
+	for (; i + 4 <= m; i += 4) {
+		v16 u0 = v_quarters(s[i][0], s[i + 1][0], s[i + 2][0], s[i + 3][0]), u1 = v_quarters(s[i][1], s[i + 1][1], s[i + 2][1], s[i + 3][1]);
+		v16 u2 = v_quarters(s[i][2], s[i + 1][2], s[i + 2][2], s[i + 3][2]), u3 = v_quarters(s[i][3], s[i + 1][3], s[i + 2][3], s[i + 3][3]);
+		v16 sum = v_pairs(v_halves(u0, u1), v_halves(u2, u3));
+		_mm_storeu_ps(y + i * ldy, _mm512_castps512_ps128(sum));
+		_mm_storeu_ps(y + (i + 1) * ldy, _mm512_extractf32x4_ps(sum, 1));
+		_mm_storeu_ps(y + (i + 2) * ldy, _mm512_extractf32x4_ps(sum, 2));
+		_mm_storeu_ps(y + (i + 3) * ldy, _mm512_extractf32x4_ps(sum, 3));
+	}
+	if (i + 2 <= m) {
+		v16 u0 = v_quarters(s[i][0], s[i][2], s[i + 1][0], s[i + 1][2]), u1 = v_quarters(s[i][1], s[i][3], s[i + 1][1], s[i + 1][3]);
+		v16 h = v_halves(u0, u1), sum = v_pairs(h, h);  /* groups: sums 0 1, 2 3 of row i, 0 1, 2 3 of row i + 1 */
+		__m256 low = _mm512_castps512_ps256(sum), high = _mm512_extractf32x8_ps(sum, 1);
+		_mm_storeu_ps(y + i * ldy, _mm_movelh_ps(_mm256_castps256_ps128(low), _mm256_extractf128_ps(low, 1)));
+		_mm_storeu_ps(y + (i + 1) * ldy, _mm_movelh_ps(_mm256_castps256_ps128(high), _mm256_extractf128_ps(high, 1)));
+		i += 2;
+	}
+	if (i < m)
+		v_sum4(y + i * ldy, s[i][0], s[i][1], s[i][2], s[i][3]);
+}
+#else
+FN void v_sum_rows(float *y, size_t ldy, const v16 (*s)[4], size_t m)
+{
+	UNROLL
+	for (size_t i = 0; i < m; i++)
+		v_sum4(y + i * ldy, s[i][0], s[i][1], s[i][2], s[i][3]);
 }
 #endif
 

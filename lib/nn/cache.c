@@ -46,13 +46,16 @@ void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, siz
 {
 	size_t width = pool->kv_heads * pool->dim;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0, rows; i < n; i += rows) {
 		size_t slot = first + i, block = slot / MOE_ATTN_BLOCK, at = slot % MOE_ATTN_BLOCK;
-		float *k = c->key[block], *v = c->value[block];
+		float *k = c->key[block] + at, *v = c->value[block];
+		rows = moe_min(moe_min(n - i, MOE_ATTN_BLOCK - at), 16);        /* few enough that their lines stay near */
 		for (size_t j = 0; j < width; j++)
-			k[j * MOE_ATTN_BLOCK + at] = key[i * width + j];
-		for (size_t h = 0; h < pool->kv_heads; h++)
-			memcpy(v + (h * MOE_ATTN_BLOCK + at) * pool->dim, value + i * width + h * pool->dim, pool->dim * sizeof *v);
+			for (size_t r = 0; r < rows; r++)
+				k[j * MOE_ATTN_BLOCK + r] = key[(i + r) * width + j];
+		for (size_t r = 0; r < rows; r++)
+			for (size_t h = 0; h < pool->kv_heads; h++)
+				memcpy(v + (h * MOE_ATTN_BLOCK + at + r) * pool->dim, value + (i + r) * width + h * pool->dim, pool->dim * sizeof *v);
 	}
 	c->n_slots = first + n;
 }

@@ -5,9 +5,10 @@
 /* [positions][channels] → [channels][positions], as the next convolution reads it. */
 static void to_planes(float *to, const float *from, size_t positions, size_t channels)
 {
-	for (size_t p = 0; p < positions; p++)
+	for (size_t p0 = 0; p0 < positions; p0 += 16)
 		for (size_t c = 0; c < channels; c++)
-			to[c * positions + p] = from[p * channels + c];
+			for (size_t p = p0; p < moe_min(p0 + 16, positions); p++)
+				to[c * positions + p] = from[p * channels + c];
 }
 
 static size_t map_size(size_t n, const struct moe_conv *c)
