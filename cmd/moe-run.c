@@ -17,7 +17,7 @@ static struct {
 	long max_new, batch;
 	struct opt_list exec;
 	double exec_timeout;
-} o = {.batch = 16, .exec_timeout = 60};
+} o = {.batch = 24, .exec_timeout = 60};
 
 struct printer {
 	FILE *f;
@@ -80,7 +80,7 @@ int main(int argc, char **argv)
 		{0, "timings", OPT_FLAG, &o.timings, 0, "JSON with the seconds since the start", 0, 0, 0},
 		{'H', "with-names", OPT_FLAG, &o.with_names, 0, "NAME<TAB>TEXT lines even for one picture", 0, 0, 0},
 		{'h', "no-names", OPT_FLAG, &o.no_names, 0, "texts without names even for several pictures", 0, 0, 0},
-		{0, "batch", OPT_INT, &o.batch, "N", "sequences computed together by a thread", 1, 4096, "16"},
+		{0, "batch", OPT_INT, &o.batch, "N", "sequences computed together by a thread", 1, 4096, "24"},
 		{0, "exec", OPT_LIST, &o.exec, "STAGE:LAYERS=CMD", "a command of yours in place of attend, route or expert of some layers", 0, 0, 0},
 		{0, "exec-timeout", OPT_REAL, &o.exec_timeout, "SECONDS", "how long such a command may be silent", 0.1, 86400, "60"},
 		OPT_WHAT_IF, OPT_STATS, OPT_PICTURES, OPT_MODEL, OPT_OUTPUT, OPT_END,
@@ -115,6 +115,8 @@ int main(int argc, char **argv)
 	if (!run.n_pictures && (n || pictures_options.files_from))
 		cli_fail("the prompt has no <image>, but pictures were given");
 	run.single = n <= (int)run.n_pictures && !pictures_options.files_from;
+	for (int i = 0; i < n; i++)
+		run.single &= !moe_feed_holds_many(argv[at + i]);
 	run.threads = (unsigned)cli.threads;
 	run.window = (size_t)o.batch;
 	run.max_new = o.max_new ? (size_t)o.max_new : (size_t)m->spec->text.max_new;

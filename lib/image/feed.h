@@ -57,6 +57,9 @@ enum moe_err moe_feed_new(struct moe_feed **out, const struct moe_feed_options *
 /* Ends the threads and the workers, at any time. It waits for what is being read or decoded, not for the next line of a list. */
 void moe_feed_free(struct moe_feed *f);
 
+/* Is this path a folder or a shard, which may hold any number of pictures? */
+bool moe_feed_holds_many(const char *path);
+
 /* Appends a source. Only before the first moe_feed_next. The path is copied and looked at when its turn comes. */
 enum moe_err moe_feed_add(struct moe_feed *f, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -249,6 +249,13 @@ static bool is_archive(const char *path)
 	return ends_in(path, ".tar") || ends_in(path, ".tar.gz") || ends_in(path, ".tgz") || ends_in(path, ".zip");
 }
 
+bool moe_feed_holds_many(const char *path)
+{
+	struct stat st;
+
+	return is_archive(path) || (!stat(path, &st) && S_ISDIR(st.st_mode));
+}
+
 static enum moe_err open_archive(struct moe_walk *w, const char *path, struct moe_diag *d)
 {
 	struct moe_archive_options o = w->o->archive;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "nn/sample.h"
 #include "stage/decode.h"
 #include "stage/patchify.h"
@@ -19,6 +20,9 @@ struct sequence {
 	struct moe_layout layout;       /* of this pass */
 	float *x;                       /* its rows, of this pass */
 };
+
+/* Rows of new prompts after which a pass takes no more: enough for full tiles in every expert, few enough for the caches of the CPU. */
+enum { PROMPT_ROWS = 512 };
 
 struct state {
 	const struct moe_engine *e;
@@ -69,10 +73,21 @@ static enum moe_err give_answer(struct state *s, const struct sequence *q, struc
 	return err;
 }
 
-/* Fills the window. Failed jobs are answered at once. */
+static size_t most_patches(const struct moe_fit *f)
+{
+	size_t most = 0;
+
+	for (size_t g = 0; g < f->n_grids; g++)
+		most = moe_max(most, moe_fit_n_patches(f, g));
+	return most;
+}
+
+/* Lets new sequences into the window. Failed jobs are answered at once. */
 static enum moe_err admit(struct state *s, struct moe_diag *d)
 {
-	while (!s->exhausted && s->n < s->e->window) {
+	size_t rows = 0;
+
+	while (!s->exhausted && s->n < s->e->window && rows < PROMPT_ROWS) {
 		struct sequence *q = &s->seq[s->n];
 		enum moe_err err;
 		*q = (struct sequence){.next = moe_first_position(s->e->model->spec)};
@@ -92,6 +107,7 @@ static enum moe_err admit(struct state *s, struct moe_diag *d)
 			MOE_TRY(err);
 			continue;
 		}
+		rows += q->job.n_tokens + q->job.n_pictures * most_patches(&s->fit);
 		q->cache = calloc((size_t)s->e->model->spec->n_layers, sizeof *q->cache);
 		if (!q->cache)
 			return moe_fail(d, MOE_ENOMEM, "out of memory");
