@@ -69,6 +69,7 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	moe_layers_init(&l, m, a * MOE_N_STEPS + first, b * MOE_N_STEPS + last);
 	l.pool = pool;
 	l.any_order = cli.any_order;
+	l.only_wanted = layers_options.only_wanted;
 	l.what_if = layers_what_if(m);
 	stats_init(&stats, m, a, b);
 	if (stats.load) {

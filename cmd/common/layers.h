@@ -11,9 +11,12 @@ extern struct layers_options {
 	const char *drop, *force;
 	long top_k;
 	double temperature;
+	bool only_wanted;
 } layers_options;
 
 #define OPT_LAYER {'l', "layers", OPT_TEXT, &layers_options.layers, "LAYERS", "which layers, counted from 0: 3, 0-11 or 12-", 0, 0, 0}
+#define OPT_ONLY_WANTED \
+	{0, "only-wanted", OPT_FLAG, &layers_options.only_wanted, 0, "in the last layer, go on only with rows whose logits are wanted", 0, 0, 0}
 #define OPT_WHAT_IF \
 	{0, "top-k", OPT_INT, &layers_options.top_k, "K", "what if: choose K experts, at most the model's own number", 1, 256, "the model's"}, \
 	{0, "drop", OPT_TEXT, &layers_options.drop, "LIST", "what if: never choose these experts (3 or 0,4-7)", 0, 0, 0}, \

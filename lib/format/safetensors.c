@@ -130,23 +130,37 @@ static enum moe_err parse_meta(struct moe_header *h, struct moe_json *j, struct 
 	return j->err;
 }
 
+enum { FEW_STRINGS = 24 };
+
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+
+/* String i of those that lie `stride` bytes from each other. */
+static const char *string_at(const void *first, size_t i, size_t stride)
+{
+	const char *text;
+
+	memcpy(&text, (const char *)first + i * stride, sizeof text);
+	return text;
+}
 
 /* Finds a string that stands twice among n (at `stride` bytes from each other); NULL when all differ. */
 static enum moe_err twice(const void *first, size_t n, size_t stride, const char **found, struct moe_diag *d)
 {
-	const char **sorted, *text;
+	const char **sorted;
 
 	*found = NULL;
-	if (n < 2)
+	if (n <= FEW_STRINGS) {         /* a frame's header */
+		for (size_t i = 1; i < n; i++)
+			for (size_t j = 0; j < i; j++)
+				if (!strcmp(string_at(first, i, stride), string_at(first, j, stride)))
+					*found = string_at(first, i, stride);
 		return MOE_OK;
+	}
 	sorted = malloc(n * sizeof *sorted);
 	if (!sorted)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	for (size_t i = 0; i < n; i++) {
-		memcpy(&text, (const char *)first + i * stride, sizeof text);
-		sorted[i] = text;
-	}
+	for (size_t i = 0; i < n; i++)
+		sorted[i] = string_at(first, i, stride);
 	qsort(sorted, n, sizeof *sorted, by_text);
 	for (size_t i = 1; i < n && !*found; i++)
 		if (!strcmp(sorted[i - 1], sorted[i]))
@@ -164,13 +178,26 @@ static int by_begin(const void *a, const void *b)
 	return x->nbytes < y->nbytes ? -1 : x->nbytes > y->nbytes;
 }
 
+/* Do the tensors follow each other as they are listed? */
+static bool in_order(struct moe_header *h)
+{
+	h->payload_nbytes = 0;
+	for (size_t i = 0; i < h->n_tensors; i++)
+		if (h->tensor[i].begin != h->payload_nbytes || !moe_checked_add(h->payload_nbytes, h->tensor[i].nbytes, &h->payload_nbytes))
+			return false;
+	return true;
+}
+
 /* Tensors in the order of their bytes must follow each other from 0 on. */
 static enum moe_err check_layout(struct moe_header *h, struct moe_diag *d)
 {
 	uint64_t end = 0;
 	enum moe_err err = MOE_OK;
-	struct moe_tensor **order = malloc((h->n_tensors + 1) * sizeof *order);
+	struct moe_tensor **order;
 
+	if (in_order(h))
+		return MOE_OK;
+	order = malloc((h->n_tensors + 1) * sizeof *order);
 	if (!order)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < h->n_tensors; i++)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "nn/sample.h"
+#include "stage/flow.h"
 
 /* A sequence that has begun. Answers wait in this list until those before them are out. */
 struct moe_decode_sequence {
@@ -231,22 +232,6 @@ static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, stru
 	return send_back(dec, f, s->done ? MOE_KIND_DROP : MOE_KIND_TOKENS, &c.token, start + rows, d);
 }
 
-/* Rows of a frame whose logits are wanted. */
-static enum moe_err wanted_rows(const struct moe_frame *f, uint64_t rows, uint64_t *first, struct moe_diag *d)
-{
-	const char *logits = moe_frame_meta(f, "moe.logits");
-
-	if (!logits || !strcmp(logits, "last"))
-		*first = rows - 1;
-	else if (!strcmp(logits, "all"))
-		*first = 0;
-	else if (!strcmp(logits, "none"))
-		*first = rows;
-	else
-		return moe_frame_fail(f, d, MOE_EINPUT, "moe.logits is \"%.20s\", expected none, last or all", logits);
-	return MOE_OK;
-}
-
 static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, const float *logit, uint64_t first, uint64_t rows, struct moe_output *out,
 				struct moe_diag *d)
 {
@@ -292,7 +277,7 @@ static enum moe_err gather_rows(struct moe_decode *dec, struct moe_frame **f, si
 			return moe_frame_fail(f[i], d, MOE_EINPUT, "tensor \"hidden\" is %llu x %llu, expected rows of %zu", (unsigned long long)shape[0],
 					      (unsigned long long)shape[1], hidden);
 		j->rows[i] = shape[0];
-		MOE_TRY(wanted_rows(f[i], shape[0], &j->first[i], d));
+		MOE_TRY(moe_wanted_rows(f[i], shape[0], &j->first[i], d));
 		total += shape[0] - j->first[i];
 	}
 	j->n = total;

@@ -119,6 +119,87 @@ enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n
 	return gather(flow, part, rows, m, a, d);
 }
 
+enum moe_err moe_wanted_rows(const struct moe_frame *f, uint64_t rows, uint64_t *first, struct moe_diag *d)
+{
+	const char *logits = moe_frame_meta(f, "moe.logits");
+
+	if (!logits || !strcmp(logits, "last"))
+		*first = rows - 1;
+	else if (!strcmp(logits, "all"))
+		*first = 0;
+	else if (!strcmp(logits, "none"))
+		*first = rows;
+	else
+		return moe_frame_fail(f, d, MOE_EINPUT, "moe.logits is \"%.20s\", expected none, last or all", logits);
+	return MOE_OK;
+}
+
+enum moe_err moe_flow_wanted(const struct moe_flow *flow, struct moe_rows *wanted, struct moe_arena *a, struct moe_diag *d)
+{
+	uint32_t *row = moe_arena_get(a, flow->batch.rows, sizeof *row);
+
+	if (!row)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	*wanted = (struct moe_rows){row, 0};
+	for (size_t i = 0; i < flow->n; i++) {
+		const struct moe_span *s = &flow->span[i];
+		uint64_t first;
+		MOE_TRY(moe_wanted_rows(flow->frame[i], s->n, &first, d));
+		for (size_t r = moe_min(first, s->n - 1); r < s->n; r++)
+			row[wanted->n++] = (uint32_t)(s->first + r);
+	}
+	return MOE_OK;
+}
+
+/* The last n of the rows of a frame: of its hidden rows' companions, [rows] or [axes][rows]. */
+static enum moe_err cut_frame(struct moe_frame *f, size_t rows, size_t n, size_t axes, struct moe_arena *a, struct moe_diag *d)
+{
+	static const struct { const char *name; enum moe_dtype type; } list[] = {
+		{"token", MOE_I32}, {"image", MOE_I32}, {"patch_index", MOE_I32}, {"modality", MOE_U8},
+	};
+	size_t skipped = rows - n;
+	int32_t *position = moe_arena_get(a, axes * n, sizeof *position);
+	const int32_t *all;
+	uint64_t start;
+
+	if (!position)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
+	MOE_TRY(moe_frame_set_number(f, "moe.start", start + skipped, d));
+	MOE_TRY(matrix(f, "position", MOE_I32, axes, rows, (const void **)&all, d));
+	for (size_t x = 0; x < axes; x++)
+		memcpy(position + x * n, all + x * rows + skipped, n * sizeof *position);
+	MOE_TRY(moe_frame_put(f, "position", MOE_I32, 2, axes, n, position, d));
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+		const uint64_t *shape;
+		const char *data;
+		if (!moe_frame_find(f, list[i].name))
+			continue;
+		MOE_TRY(moe_frame_tensor(f, list[i].name, list[i].type, 1, (const void **)&data, &shape, d));
+		if (shape[0] == rows)
+			MOE_TRY(moe_frame_put(f, list[i].name, list[i].type, 1, n, 0, data + skipped * moe_dtype_nbits(list[i].type) / 8, d));
+	}
+	return MOE_OK;
+}
+
+enum moe_err moe_flow_cut(struct moe_flow *flow, const struct moe_rows *wanted, struct moe_arena *a, struct moe_diag *d)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < flow->n; i++) {
+		struct moe_span *s = &flow->span[i];
+		size_t n = 0;
+		while (at + n < wanted->n && wanted->row[at + n] < s->first + s->n)
+			n++;
+		if (n < s->n)
+			MOE_TRY(cut_frame(flow->frame[i], s->n, n, flow->batch.axes, a, d));
+		s->first = at;
+		s->n = n;
+		at += n;
+	}
+	return MOE_OK;
+}
+
 /* The tensors that only a routed frame has. */
 static enum moe_err put_routed(struct moe_flow *flow, size_t i, const struct moe_model *m, struct moe_diag *d)
 {

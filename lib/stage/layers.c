@@ -29,14 +29,25 @@ void moe_step_before(size_t n, char *at, size_t cap)
 		snprintf(at, cap, "%zu.%s", (n - 1) / MOE_N_STEPS, moe_step_name((n - 1) % MOE_N_STEPS));
 }
 
+static enum moe_err attend(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
+{
+	struct moe_rows wanted;
+
+	MOE_TRY(moe_sequences_attach(&l->sequences, flow, layer, d));
+	if (!l->only_wanted || layer + 1 < (size_t)l->model->spec->n_layers)
+		return moe_layer_attend(l->model, layer, &flow->batch, NULL, work, d);
+	MOE_TRY(moe_flow_wanted(flow, &wanted, work->scratch, d));
+	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, &wanted, work, d));
+	return moe_flow_cut(flow, &wanted, work->scratch, d);
+}
+
 static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_compute *work, struct moe_diag *d)
 {
 	size_t layer = step / MOE_N_STEPS;
 
 	switch ((enum moe_step)(step % MOE_N_STEPS)) {
 	case MOE_STEP_ATTEND:
-		MOE_TRY(moe_sequences_attach(&l->sequences, flow, layer, d));
-		return moe_layer_attend(l->model, layer, &flow->batch, NULL, work, d);
+		return attend(l, flow, layer, work, d);
 	case MOE_STEP_ROUTE:
 		MOE_TRY(moe_layer_route(l->model, layer, &flow->batch, l->what_if, &flow->routed, work, d));
 		return l->observe ? l->observe(l->observer, layer, flow, d) : MOE_OK;

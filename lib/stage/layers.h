@@ -16,6 +16,7 @@ struct moe_layers {
 	const struct moe_model *model;
 	size_t first, last;             /* steps, both included */
 	bool any_order;
+	bool only_wanted;               /* the last layer goes on only with rows whose logits are wanted */
 	const struct moe_what_if *what_if;
 	struct moe_pool *pool;
 

@@ -62,6 +62,7 @@ struct loop {
 	struct moe_account account;     /* of the input */
 	struct moe_frame frame[MOE_BATCH_FRAMES];
 	struct moe_frame *batch[MOE_BATCH_FRAMES];
+	struct moe_frame aside;
 	size_t n, nbytes;               /* frames of the batch, in the first n places */
 };
 
@@ -109,14 +110,12 @@ static enum moe_err take(struct loop *l, struct moe_diag *d)
 		l->nbytes += f->nbytes;
 		return l->n == MOE_BATCH_FRAMES || l->nbytes >= MOE_BATCH_NBYTES ? run_batch(l, d) : MOE_OK;
 	}
-	if (l->n) {     /* what came before goes first; the frame keeps its place behind the batch */
-		struct moe_frame keep = *f;
-		*f = (struct moe_frame){0};
-		enum moe_err err = run_batch(l, d);
-		if (!err)
-			err = pass(l, &keep, d);
-		moe_frame_free(&keep);
-		return err;
+	if (l->n) {     /* what came before goes first; the frame steps aside meanwhile */
+		struct moe_frame empty = l->aside;
+		l->aside = *f;
+		*f = empty;
+		MOE_TRY(run_batch(l, d));
+		return pass(l, &l->aside, d);
 	}
 	return pass(l, f, d);
 }
@@ -159,6 +158,7 @@ enum moe_err moe_stage_loop(struct moe_reader *in, struct moe_output *out, const
 	err = loop(l, d);
 	for (int i = 0; i < MOE_BATCH_FRAMES; i++)
 		moe_frame_free(&l->frame[i]);
+	moe_frame_free(&l->aside);
 	moe_account_free(&l->account);
 	free(l);
 	return err;

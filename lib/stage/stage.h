@@ -9,7 +9,7 @@
 #include "stream/reader.h"
 #include "stream/writer.h"
 
-enum { MOE_BATCH_FRAMES = 64, MOE_BATCH_NBYTES = 16 << 20 };
+enum { MOE_BATCH_FRAMES = 64, MOE_BATCH_NBYTES = 512 << 10 };
 
 /* Where a stage puts its frames: the writer and the books of what went out. A sink has no writer. */
 struct moe_output {

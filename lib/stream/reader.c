@@ -7,7 +7,7 @@
 #include "base/check.h"
 #include "base/rd.h"
 
-enum { FIRST_BUFFER = 256 << 10 };
+enum { FIRST_BUFFER = 128 << 10, AHEAD = 32 << 10 };    /* bytes read before a frame's length is known: some small frames at once */
 
 struct moe_reader {
 	struct moe_source *source;
@@ -53,10 +53,11 @@ static enum moe_err fail(struct moe_reader *r, struct moe_diag *d, uint64_t at, 
 	return moe_diag_path(d, moe_source_name(r->source));
 }
 
-/* Makes room for at least one more byte, growing with what has arrived and never with what is merely claimed. */
+/* Makes room for at least one more byte, growing with what has arrived and never with what is merely claimed. A large frame is read to its end
+ * and no further, so that it comes to lie alone in the buffer, which then changes hands. */
 static enum moe_err make_room(struct moe_reader *r, struct moe_diag *d)
 {
-	if (r->beg && r->end - r->beg < r->cap / 2) {
+	if (r->beg && r->end - r->beg < moe_max(AHEAD, r->cap / 2)) {
 		memmove(r->buf, r->buf + r->beg, r->end - r->beg);
 		r->end -= r->beg;
 		r->beg = 0;
@@ -257,7 +258,7 @@ static enum moe_err deliver(struct moe_reader *r, struct moe_frame *f, enum moe_
 enum moe_err moe_reader_next(struct moe_reader *r, struct moe_frame *f, bool wait, struct moe_diag *d)
 {
 	enum moe_kind kind = MOE_KIND_OTHER;
-	size_t got;
+	size_t got, room;
 
 	for (;;) {
 		MOE_TRY(look(r, d));
@@ -268,7 +269,8 @@ enum moe_err moe_reader_next(struct moe_reader *r, struct moe_frame *f, bool wai
 		if (!wait && !moe_source_ready(r->source))
 			return MOE_AGAIN;
 		MOE_TRY(make_room(r, d));
-		MOE_TRY(moe_source_read(r->source, r->buf + r->end, r->cap - r->end, &got, d));
+		room = moe_min(r->cap - r->end, r->total ? r->total - (r->end - r->beg) : AHEAD);
+		MOE_TRY(moe_source_read(r->source, r->buf + r->end, room, &got, d));
 		r->end += got;
 		r->at_end = !got;
 	}

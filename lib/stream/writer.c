@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "io/sink.h"
 
-enum { GATHER = 64 << 10, PIPE_SIZE = 256 << 10, UNIT = 64 };
+enum { GATHER = 64 << 10, LARGE = 16 << 10, MAX_PIECES = 30, PIPE_SIZE = 256 << 10, UNIT = 64 };
 
 struct moe_writer {
 	int fd;
@@ -123,57 +123,119 @@ static char *put_metadata(char *p, const struct moe_frame *f, char **digits)
 	return put(p, "}");
 }
 
-enum moe_err moe_frame_format(const struct moe_frame *f, uint8_t **buf, size_t *n, size_t *cap, struct moe_diag *d)
+/* Tensors in the order of a frame: by falling element size. Begin with zeros; NULL behind the last. */
+struct order {
+	size_t width, i;
+};
+
+static const struct moe_tensor *next_tensor(const struct moe_frame *f, struct order *o)
 {
 	static const unsigned widths[] = {64, 32, 16, 8, 6, 4};
-	uint64_t payload = 0, pad, at = 0, header;
-	char *start, *p, *digits;
-	uint8_t *to;
-	uint32_t crc;
 
-	for (size_t i = 0; i < f->h.n_tensors; i++)
-		payload += f->h.tensor[i].nbytes;
-	pad = moe_round_up(payload, UNIT) - payload;
-	MOE_TRY(moe_grow(buf, cap, *n + header_bound(f) + payload + 2 * UNIT, 1, d));
-	start = (char *)*buf + *n;
-	p = put_metadata(start + 8, f, &digits);
-	for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
-		for (size_t i = 0; i < f->h.n_tensors; i++) {
-			const struct moe_tensor *t = &f->h.tensor[i];
-			if (moe_dtype_nbits(t->type) != widths[w])
-				continue;
-			*p++ = ',';
-			p = put_tensor(p, t->name, moe_dtype_name(t->type), t->shape, t->rank, at, at + t->nbytes);
-			at += t->nbytes;
+	for (; o->width < sizeof widths / sizeof *widths; o->width++, o->i = 0)
+		while (o->i < f->h.n_tensors) {
+			const struct moe_tensor *t = &f->h.tensor[o->i++];
+			if (moe_dtype_nbits(t->type) == widths[o->width])
+				return t;
 		}
-	if (pad) {
+	return NULL;
+}
+
+/* A frame on its way out: the header with its length, and where the digits of the CRC go. */
+struct outline {
+	char *header, *digits;
+	size_t header_nbytes;
+	uint64_t payload, pad;
+};
+
+/* Writes the header behind the n bytes of *buf, with room for the payload behind it if that is to follow. */
+static enum moe_err put_header(struct outline *l, const struct moe_frame *f, bool payload, uint8_t **buf, size_t n, size_t *cap, struct moe_diag *d)
+{
+	const struct moe_tensor *t;
+	uint64_t at = 0;
+	char *p;
+
+	*l = (struct outline){0};
+	for (size_t i = 0; i < f->h.n_tensors; i++)
+		l->payload += f->h.tensor[i].nbytes;
+	l->pad = moe_round_up(l->payload, UNIT) - l->payload;
+	MOE_TRY(moe_grow(buf, cap, n + header_bound(f) + (payload ? l->payload : 0) + 2 * UNIT, 1, d));
+	l->header = (char *)*buf + n;
+	p = put_metadata(l->header + 8, f, &l->digits);
+	for (struct order o = {0}; (t = next_tensor(f, &o)); at += t->nbytes) {
 		*p++ = ',';
-		p = put_tensor(p, "_pad", "U8", &pad, 1, at, at + pad);
+		p = put_tensor(p, t->name, moe_dtype_name(t->type), t->shape, t->rank, at, at + t->nbytes);
+	}
+	if (l->pad) {
+		*p++ = ',';
+		p = put_tensor(p, "_pad", "U8", &l->pad, 1, at, at + l->pad);
 	}
 	*p++ = '}';
-	header = moe_round_up((size_t)(p - start), UNIT);
-	memset(p, ' ', header - (size_t)(p - start));
+	l->header_nbytes = moe_round_up((size_t)(p - l->header), UNIT);
+	memset(p, ' ', l->header_nbytes - (size_t)(p - l->header));
 	for (int i = 0; i < 8; i++)
-		start[i] = (char)((header - 8) >> 8 * i);
-	to = (uint8_t *)start + header;
-	for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
-		for (size_t i = 0; i < f->h.n_tensors; i++) {
-			const struct moe_tensor *t = &f->h.tensor[i];
-			if (moe_dtype_nbits(t->type) != widths[w] || !t->nbytes)
-				continue;
-			memcpy(to, t->data, t->nbytes);
-			to += t->nbytes;
-		}
-	memset(to, 0, pad);
-	crc = libdeflate_crc32(0, start, header + payload + pad);
-	for (int i = 0; i < 8; i++)
-		digits[i] = "0123456789abcdef"[crc >> (28 - 4 * i) & 15];
-	*n += header + payload + pad;
+		l->header[i] = (char)((l->header_nbytes - 8) >> 8 * i);
 	return MOE_OK;
+}
+
+static void sign(const struct outline *l, uint32_t crc)
+{
+	for (int i = 0; i < 8; i++)
+		l->digits[i] = "0123456789abcdef"[crc >> (28 - 4 * i) & 15];
+}
+
+enum moe_err moe_frame_format(const struct moe_frame *f, uint8_t **buf, size_t *n, size_t *cap, struct moe_diag *d)
+{
+	const struct moe_tensor *t;
+	struct outline l;
+	char *to;
+
+	MOE_TRY(put_header(&l, f, true, buf, *n, cap, d));
+	to = l.header + l.header_nbytes;
+	for (struct order o = {0}; (t = next_tensor(f, &o)); to += t->nbytes)
+		if (t->nbytes)
+			memcpy(to, t->data, t->nbytes);
+	memset(to, 0, l.pad);
+	to += l.pad;
+	sign(&l, libdeflate_crc32(0, l.header, (size_t)(to - l.header)));
+	*n += (size_t)(to - l.header);
+	return MOE_OK;
+}
+
+/* A large frame goes out from where its tensors lie, in one writev with what was gathered before it. */
+static enum moe_err put_large(struct moe_writer *w, const struct moe_frame *f, struct moe_diag *d)
+{
+	static const char zeros[UNIT];
+	struct iovec piece[MAX_PIECES + 2];
+	const struct moe_tensor *t;
+	struct outline l;
+	uint32_t crc;
+	int n = 1;
+
+	MOE_TRY(put_header(&l, f, false, &w->buf, w->n, &w->cap, d));
+	crc = libdeflate_crc32(0, l.header, l.header_nbytes);
+	for (struct order o = {0}; (t = next_tensor(f, &o));) {
+		if (!t->nbytes)
+			continue;
+		crc = libdeflate_crc32(crc, t->data, t->nbytes);
+		piece[n++] = (struct iovec){(void *)(uintptr_t)t->data, t->nbytes};
+	}
+	sign(&l, libdeflate_crc32(crc, zeros, l.pad));
+	if (l.pad)
+		piece[n++] = (struct iovec){(void *)(uintptr_t)zeros, l.pad};
+	piece[0] = (struct iovec){w->buf, w->n + l.header_nbytes};
+	w->n = 0;
+	return moe_write_all(w->fd, piece, n, d);
 }
 
 enum moe_err moe_writer_put(struct moe_writer *w, const struct moe_frame *f, struct moe_diag *d)
 {
+	size_t payload = 0;
+
+	for (size_t i = 0; i < f->h.n_tensors; i++)
+		payload += f->h.tensor[i].nbytes;
+	if (payload >= LARGE && f->h.n_tensors <= MAX_PIECES)
+		return put_large(w, f, d);
 	MOE_TRY(moe_frame_format(f, &w->buf, &w->n, &w->cap, d));
 	return w->n >= GATHER ? moe_writer_flush(w, d) : MOE_OK;
 }
