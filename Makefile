@@ -73,7 +73,7 @@ check-san: missing-deps
 
 bench: missing-deps
 	@$(MAKE) --no-print-directory all
-	@tests/bench.sh $(O)
+	@python3 tests/bench.py $(O)/bin
 
 demo: missing-deps
 	@$(MAKE) --no-print-directory all

@@ -131,6 +131,14 @@ static unsigned escape_length(const char *p, size_t left)
 	return 12;
 }
 
+/* Up to the next character of a string that needs a look: a quote, a backslash, a control character, or the start of a longer sequence. */
+static const char *skip_plain(const char *p, const char *end)
+{
+	while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x80)
+		p++;
+	return p;
+}
+
 /* A quoted string, for keys and values alike. */
 static enum moe_err scan_string(struct moe_json *j)
 {
@@ -142,16 +150,21 @@ static enum moe_err scan_string(struct moe_json *j)
 		return moe_json_fail(j, "expected a string");
 	start = j->p;
 	j->escaped = false;
-	while (j->p < j->end && *j->p != '"') {
-		unsigned char c = (unsigned char)*j->p;
-		size_t left = (size_t)(j->end - j->p);
+	for (;;) {
+		unsigned char c;
+		size_t left;
 		unsigned n = 1;
+		j->p = skip_plain(j->p, j->end);
+		if (j->p == j->end || *j->p == '"')
+			break;
+		c = (unsigned char)*j->p;
+		left = (size_t)(j->end - j->p);
 		if (c == '\\') {
 			j->escaped = true;
 			n = escape_length(j->p, left);
 		} else if (c < 0x20) {
 			return moe_json_fail(j, "control character in a string");
-		} else if (c >= 0x80) {
+		} else {
 			n = sequence((const unsigned char *)j->p, left);
 		}
 		if (!n)

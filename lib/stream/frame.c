@@ -111,7 +111,7 @@ enum moe_err moe_frame_number(const struct moe_frame *f, const char *key, uint64
 static struct moe_tensor *find(const struct moe_frame *f, const char *name)
 {
 	for (size_t i = 0; i < f->h.n_tensors; i++)
-		if (!strcmp(f->h.tensor[i].name, name))
+		if (*f->h.tensor[i].name == *name && !strcmp(f->h.tensor[i].name, name))
 			return &f->h.tensor[i];
 	return NULL;
 }

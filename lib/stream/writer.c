@@ -38,7 +38,7 @@ void moe_writer_free(struct moe_writer *w)
 }
 
 /* Appends text to a buffer that was made large enough before. */
-static char *put(char *p, const char *s)
+static inline char *put(char *p, const char *s)
 {
 	size_t n = strlen(s);
 
