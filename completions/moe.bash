@@ -1,0 +1,134 @@
+# bash completion of the moe-* programs, made by completions/make.sh from their option tables
+_moe() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
+	case ${1##*/} in
+	moe-attend)
+		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family -o --output"
+		values="-l --layers -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-block)
+		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg --top-k --drop --force --temperature --stats -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family -o --output --stats"
+		values="-l --layers --top-k --drop --force --temperature -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-decode)
+		all="-n --max-new --loop --json --logits -H --with-names -h --no-names -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--loop --family -o --output"
+		values="-n --max-new -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-diff)
+		all="--rtol --atol --tie --json -q --quiet -t --threads --cpu --help --version"
+		folders=""
+		files=""
+		values="--rtol --atol --tie -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-embed)
+		all="--chunk -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family -o --output"
+		values="--chunk -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-encode)
+		all="-m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family -o --output"
+		values="-t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-expert)
+		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family -o --output"
+		values="-l --layers -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-info)
+		all="--json --spec -m --model --family -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family"
+		values="-t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-patchify)
+		all="--source --files-from -0 --null --no-sandbox -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--files-from --family -o --output"
+		values="-t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-route)
+		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg --top-k --drop --force --temperature --stats -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family -o --output --stats"
+		values="-l --layers --top-k --drop --force --temperature -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-run)
+		all="-p --prompt -n --max-new --json --timings -H --with-names -h --no-names --batch --exec --exec-timeout --top-k --drop --force --temperature --stats --files-from -0 --null --no-sandbox -m --model --family -o --output -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--stats --files-from --family -o --output"
+		values="-p --prompt -n --max-new --batch --exec --exec-timeout --top-k --drop --force --temperature -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-tokenize)
+		all="--for-each --raw --logits --generate --loop --window --files-from -0 --null --no-sandbox -m --model --family -o --output --no-pg -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--for-each --loop --files-from --family -o --output"
+		values="--window -t --threads"
+		case $prev in
+		--logits) COMPREPLY=($(compgen -W 'none last all' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-view)
+		all="--json -n --values -f --frame --npy --check --seal --head --assume-complete -o --output -q --quiet -t --threads --cpu --help --version"
+		folders=""
+		files="--head -o --output"
+		values="-n --values -f --frame --npy -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
+	esac
+	case " $folders " in *" $prev "*) compopt -o filenames; COMPREPLY=($(compgen -d -- "$cur")); return ;; esac
+	case " $values " in *" $prev "*) return ;; esac
+	case " $files " in *" $prev "*) compopt -o filenames; COMPREPLY=($(compgen -f -- "$cur")); return ;; esac
+	if [[ $cur == -* ]]; then
+		COMPREPLY=($(compgen -W "$all" -- "$cur"))
+	else
+		compopt -o filenames
+		COMPREPLY=($(compgen -f -- "$cur"))
+	fi
+}
+complete -F _moe moe-attend moe-block moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view
