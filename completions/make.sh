@@ -69,7 +69,7 @@ END
 }
 
 zsh_option() {
-	local help=${5//\'/\'\\\'\'} name=$2 value=
+	local help=${5//\'/\'\\\'\'} letter=$1 name=$2 value=
 	help=${help//[/\\[} help=${help//]/\\]} help=${help//:/\\:}
 	case $4 in
 	none) ;;
@@ -78,9 +78,13 @@ zsh_option() {
 	word) value=":${3//:/\\:}: " ;;
 	*) value=":$3:($4)" ;;
 	esac
-	case $3 in '?'*) name+==- value=":$value" ;; esac
+	case $3 in
+	'') ;;
+	'?'*) name+==- value=":$value" ;;
+	*) name+== letter+=+ ;;
+	esac
 	if [ -n "$1" ]; then
-		printf "		'(-%s --%s)'{-%s,--%s}'[%s]%s' \\\\\n" "$1" "$2" "$1" "$name" "$help" "$value"
+		printf "		'(-%s --%s)'{-%s,--%s}'[%s]%s' \\\\\n" "$1" "$2" "$letter" "$name" "$help" "$value"
 	else
 		printf "		'--%s[%s]%s' \\\\\n" "$name" "$help" "$value"
 	fi
