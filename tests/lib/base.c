@@ -101,7 +101,7 @@ static void test_reader_sticky(void **state)
 
 /* ---- memory ---- */
 
-static void test_calloc(void **state)
+static void test_zeroed_memory(void **state)
 {
 	(void)state;
 	for (size_t n = 0; n < 200; n++) {
@@ -422,7 +422,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_checked), cmocka_unit_test(test_product), cmocka_unit_test(test_rounding), cmocka_unit_test(test_reader),
-		cmocka_unit_test(test_reader_sticky), cmocka_unit_test(test_calloc), cmocka_unit_test(test_grow), cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_reader_sticky), cmocka_unit_test(test_zeroed_memory), cmocka_unit_test(test_grow), cmocka_unit_test(test_arena),
 		cmocka_unit_test(test_arena_is_steady), cmocka_unit_test(test_arena_limits), cmocka_unit_test(test_dtypes), cmocka_unit_test(test_half),
 		cmocka_unit_test(test_bfloat), cmocka_unit_test(test_widen), cmocka_unit_test(test_philox), cmocka_unit_test(test_random),
 		cmocka_unit_test(test_first_error_wins), cmocka_unit_test(test_errno), cmocka_unit_test(test_diag_string),
