@@ -443,12 +443,13 @@ static void test_truncated(void **state)
 /* A file that is accepted encodes without a crash, or says what it lacks. */
 static void use(struct moe_tokenizer *t)
 {
+	static const char input[] = "abba 12345 <unk>\xc3\xa9 ab";
 	struct moe_ids ids = {0};
 	struct moe_diag d = {0};
 	char *text = NULL;
 	size_t n = 0, cap = 0;
 
-	if (!moe_tokenizer_encode(t, "abba 12345 <unk>\xc3\xa9 ab", 24, false, &ids, &d)) {
+	if (!moe_tokenizer_encode(t, input, sizeof input - 1, false, &ids, &d)) {
 		for (size_t i = 0; i < ids.n; i++)
 			assert_true(ids.id[i] >= 0 && (size_t)ids.id[i] < moe_tokenizer_size(t));
 		expect_ok(&d, moe_tokenizer_decode(t, ids.id, ids.n, false, &text, &n, &cap, &d));
