@@ -30,7 +30,8 @@ static void test_checked(void **state)
 
 static void test_product(void **state)
 {
-	static const uint64_t cubes[] = {(uint64_t)1 << 21, (uint64_t)1 << 21, (uint64_t)1 << 21, 2}, zero[] = {UINT64_MAX, 0}, late[] = {UINT64_MAX, 2, 0};
+	static const uint64_t cubes[] = {(uint64_t)1 << 21, (uint64_t)1 << 21, (uint64_t)1 << 21, 2}, zero[] = {UINT64_MAX, 0},
+		late[] = {UINT64_MAX, 2, 0};
 	uint64_t v;
 
 	(void)state;

@@ -1,7 +1,7 @@
 /* The pull scanner of JSON: documents, numbers, strings, depth, truncation, and jansson's opinion on 100,000 mutations.
  *
- * Where the two differ on purpose: the scanner takes any value at the top, numbers of any size, and the same key twice (its callers refuse that
- * where it matters); it nests 64 levels deep, jansson 2048; jansson refuses an escaped NUL in a key,
+ * Where the two differ on purpose: the scanner takes any value at the top, numbers of any size, and the same key twice (its callers
+ * refuse that where it matters); it nests 64 levels deep, jansson 2048; jansson refuses an escaped NUL in a key,
  * and takes a NUL byte behind a document for its end. */
 #include <jansson.h>
 
@@ -23,10 +23,14 @@ static enum moe_err scan(const char *p, size_t n, struct moe_diag *d)
 static void test_valid(void **state)
 {
 	static const char *const cases[] = {
-		"{}", "[]", " \t\r\n[ ] ", "[[]]", "{\"a\":{}}", "null", "true", "false", "0", "-0", "1", "-1", "10", "123456789012345678901234567890", "1.5",
-		"-0.0", "1e5", "1E+5", "1e-05", "0e0", "0.000e000", "1.25E-300", "1e400", "\"\"", "\"a\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\u0000\"",
-		"\"\\uD7FF\\uE000\\uffff\"", "\"\\ud800\\udc00\\uDBFF\\uDFFF\"", "\"\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\"",
-		"\"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"", "[1,2,3]", "[1 , \"a\",null , [true]]", "{\"a\":1,\"b\":[{}]}", "{\"\":\"\"}", "{\"a\":1,\"a\":2}",
+		"{}", "[]", " \t\r\n[ ] ", "[[]]", "{\"a\":{}}", "null", "true", "false", "0", "-0", "1", "-1", "10", "123456789012345678901234567890",
+		"1.5",
+		"-0.0", "1e5", "1E+5", "1e-05", "0e0", "0.000e000", "1.25E-300", "1e400", "\"\"", "\"a\"", "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+		"\"\\u0000\"",
+		"\"\\uD7FF\\uE000\\uffff\"", "\"\\ud800\\udc00\\uDBFF\\uDFFF\"",
+		"\"\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf\"",
+		"\"\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"", "[1,2,3]", "[1 , \"a\",null , [true]]", "{\"a\":1,\"b\":[{}]}", "{\"\":\"\"}",
+		"{\"a\":1,\"a\":2}",
 		"[{\"a\":[{\"b\":[]}]}]", "[null,true,false]",
 	};
 	struct moe_diag d;
@@ -40,16 +44,21 @@ static void test_valid(void **state)
 static void test_invalid(void **state)
 {
 	static const struct { const char *text; int byte; } cases[] = {
-		{"", 0}, {" ", 1}, {"{", 1}, {"[", 1}, {"}", 0}, {"]", 0}, {"{]", 1}, {"[}", 1}, {"[1", 2}, {"[1,", 3}, {"[1,]", 3}, {"[,1]", 1}, {"[,]", 1},
+		{"", 0}, {" ", 1}, {"{", 1}, {"[", 1}, {"}", 0}, {"]", 0}, {"{]", 1}, {"[}", 1}, {"[1", 2}, {"[1,", 3}, {"[1,]", 3}, {"[,1]", 1},
+		{"[,]", 1},
 		{"[1 2]", 3}, {"[1,,2]", 3}, {"{,}", 1}, {"{\"a\"}", 4}, {"{\"a\":}", 5}, {"{\"a\":1,}", 7}, {"{\"a\" 1}", 5}, {"{\"a\":1 \"b\":2}", 7},
 		{"{a:1}", 1}, {"{1:1}", 1}, {"{'a':1}", 1}, {"{null:1}", 1}, {"[]]", 2}, {"{}{}", 2}, {"1 2", 2}, {"nul", 0}, {"nulL", 0}, {"True", 0},
-		{"truefalse", 4}, {"tru", 0}, {"NaN", 0}, {"Infinity", 0}, {"-Infinity", 0}, {"+1", 0}, {"-", 0}, {"--1", 0}, {"01", 1}, {"-01", 2}, {"00", 1},
+		{"truefalse", 4}, {"tru", 0}, {"NaN", 0}, {"Infinity", 0}, {"-Infinity", 0}, {"+1", 0}, {"-", 0}, {"--1", 0}, {"01", 1}, {"-01", 2},
+		{"00", 1},
 		{"1.", 0}, {".5", 0}, {"1.e5", 0}, {"1e", 0}, {"1e+", 0}, {"1e5.5", 3}, {"0x10", 1}, {"1_000", 1}, {"1,", 1}, {"\"", 1}, {"\"a", 2},
-		{"'a'", 0}, {"\"\\", 1}, {"\"\\\"", 3}, {"\"\\a\"", 1}, {"\"\\'\"", 1}, {"\"\\0\"", 1}, {"\"\\x41\"", 1}, {"\"\\U0041\"", 1}, {"\"\\u\"", 1},
+		{"'a'", 0}, {"\"\\", 1}, {"\"\\\"", 3}, {"\"\\a\"", 1}, {"\"\\'\"", 1}, {"\"\\0\"", 1}, {"\"\\x41\"", 1}, {"\"\\U0041\"", 1},
+		{"\"\\u\"", 1},
 		{"\"\\u123\"", 1}, {"\"\\u12g4\"", 1}, {"\"\\u 123\"", 1}, {"\"\\u+123\"", 1}, {"\"\\ud800\"", 1}, {"\"\\ud800x\"", 1},
 		{"\"\\ud800\\n12345\"", 1}, {"\"\\ud800\\ud800\"", 1}, {"\"\\ud800\\ue000\"", 1}, {"\"\\udc00\"", 1}, {"\"\\udc00\\ud800\"", 1},
-		{"\"a\nb\"", 2}, {"\"\x1f\"", 1}, {"\"\t\"", 1}, {"\"\x80\"", 1}, {"\"\xbf\"", 1}, {"\"\xc0\x80\"", 1}, {"\"\xc1\xbf\"", 1}, {"\"\xc2\"", 1},
-		{"\"\xc2\x41\"", 1}, {"\"\xe0\x9f\xbf\"", 1}, {"\"\xe2\x82\"", 1}, {"\"\xed\xa0\x80\"", 1}, {"\"\xed\xbf\xbf\"", 1}, {"\"\xf0\x8f\xbf\xbf\"", 1},
+		{"\"a\nb\"", 2}, {"\"\x1f\"", 1}, {"\"\t\"", 1}, {"\"\x80\"", 1}, {"\"\xbf\"", 1}, {"\"\xc0\x80\"", 1}, {"\"\xc1\xbf\"", 1},
+		{"\"\xc2\"", 1},
+		{"\"\xc2\x41\"", 1}, {"\"\xe0\x9f\xbf\"", 1}, {"\"\xe2\x82\"", 1}, {"\"\xed\xa0\x80\"", 1}, {"\"\xed\xbf\xbf\"", 1},
+		{"\"\xf0\x8f\xbf\xbf\"", 1},
 		{"\"\xf4\x90\x80\x80\"", 1}, {"\"\xf5\x80\x80\x80\"", 1}, {"\"\xff\"", 1}, {"\"\xf0\x9f\x98\"", 1}, {"\"ok\xf0\x9f\x98\xff\"", 3},
 		{"\xef\xbb\xbf{}", 0}, {"\xff", 0}, {"[\xff]", 1}, {"/* c */ 1", 0}, {"[1]//", 3}, {"[1]\f", 3}, {"\v[1]", 0}, {"[1]\xc2\xa0", 3},
 	};
@@ -89,7 +98,8 @@ static void test_decode(void **state)
 {
 	static const struct { const char *raw; const char *text; size_t n; } cases[] = {
 		{"\"\"", "", 0}, {"\"abc\"", "abc", 3}, {"\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t", 8}, {"\"a\\u0000b\"", "a\0b", 3},
-		{"\"\\u007f\\u0080\\u07ff\\u0800\\uffff\"", "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf", 11}, {"\"\\ud83d\\ude00!\"", "\xf0\x9f\x98\x80!", 5},
+		{"\"\\u007f\\u0080\\u07ff\\u0800\\uffff\"", "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf", 11},
+		{"\"\\ud83d\\ude00!\"", "\xf0\x9f\x98\x80!", 5},
 		{"\"\\uDBFF\\uDFFF\\uD800\\uDC00\"", "\xf4\x8f\xbf\xbf\xf0\x90\x80\x80", 8}, {"\"\xc3\xa9\\u00E9\"", "\xc3\xa9\xc3\xa9", 4},
 	};
 	struct moe_json j;
@@ -148,7 +158,8 @@ static void test_u64(void **state)
 	static const struct { const char *text; uint64_t v; } good[] = {
 		{"0", 0}, {"7", 7}, {" 10", 10}, {"18446744073709551615", UINT64_MAX}, {"9223372036854775808", (uint64_t)1 << 63},
 	};
-	static const char *const bad[] = {"-0", "-1", "1.0", "1e2", "18446744073709551616", "99999999999999999999999", "\"1\"", "true", "", "[1]", "0.5", "+1"};
+	static const char *const bad[] = {"-0", "-1", "1.0", "1e2", "18446744073709551616", "99999999999999999999999", "\"1\"", "true", "", "[1]",
+		"0.5", "+1"};
 	struct moe_json j;
 	uint64_t v;
 
@@ -263,7 +274,8 @@ static void test_no_diagnostic(void **state)
 	assert_int_equal(moe_json_skip(&j), MOE_EINPUT);
 }
 
-static const char document[] = "{\"__metadata__\":{\"k\":\"v\\u00e9\\ud83d\\ude00\xc3\xa9\",\"\":\"\"},\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
+static const char document[] = "{\"__metadata__\":{\"k\":\"v\\u00e9\\ud83d\\ude00\xc3\xa9\",\"\":\"\"},"
+	"\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,24]},"
 	"\"n\":[-1.5e+3,0,10,true,false,null,[[]],{}]}";
 
 /* Every truncation is noticed, at the last byte at the latest, and no byte behind it is read. */
@@ -310,7 +322,8 @@ static void compare(const char *p, size_t n, unsigned *n_valid)
 static void test_jansson(void **state)
 {
 	static const char *const seeds[] = {
-		document, "[-0.5e-7,\"\\ud800\\udc00\\n\",{\"a\":[true,null]},1]", "\"\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9 \\u20ac\\\\\"", "{\"a\":{\"b\":[1,2.5,3e4]},\"c\":false}",
+		document, "[-0.5e-7,\"\\ud800\\udc00\\n\",{\"a\":[true,null]},1]", "\"\xf0\x9f\x98\x80\xe2\x82\xac\xc3\xa9 \\u20ac\\\\\"",
+		"{\"a\":{\"b\":[1,2.5,3e4]},\"c\":false}",
 		"-12.5e+10", "[[[[\"\"]]],[],{}]",
 	};
 	uint64_t random = 7;

@@ -81,17 +81,21 @@ static void test_refused(void **state)
 		{"{" X("a", "U8", "[4]", 0, 4) "}", 3, "truncated"}, {"{" X("a", "U8", "[4]", 0, 4) "}", 0, "truncated"},
 		{"{" X("a", "U8", "[4]", 4, 0) "}", 4, "ascending order"}, {"{" X("a", "U8", "[4]", -1, 3) "}", 4, "unsigned integer"},
 		{"{" X("a", "U8", "[4]", 0, 4.0) "}", 4, "unsigned integer"}, {"{" X("a", "U8", "[4]", 0, 4e0) "}", 4, "unsigned integer"},
-		{"{" X("a", "U8", "[4]", 0, 04) "}", 4, "JSON"}, {"{" "\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,\"4\"]}" "}", 4, "unsigned integer"},
+		{"{" X("a", "U8", "[4]", 0, 04) "}", 4, "JSON"}, {"{" "\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,\"4\"]}" "}", 4,
+		 "unsigned integer"},
 		{"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4]}}", 4, "two integers"},
 		{"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4,4]}}", 4, "two integers"},
 		{"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":{}}}", 4, "expected an array"},
 		{"{" X("a", "U8", "4", 0, 4) "}", 4, "expected an array"}, {"{" X("a", "U8", "[-4]", 0, 4) "}", 4, "unsigned integer"},
 		{"{" X("a", "U8", "[4.5]", 0, 4) "}", 4, "unsigned integer"}, {"{" X("a", "U8", "[4,]", 0, 4) "}", 4, "JSON"},
-		{"{" X("a", "U8", "[5]", 0, 4) "}", 4, "its shape needs 5 bytes, its offsets give 4"}, {"{" X("a", "F32", "[]", 0, 1) "}", 1, "its shape needs 4 bytes"},
+		{"{" X("a", "U8", "[5]", 0, 4) "}", 4, "its shape needs 5 bytes, its offsets give 4"},
+		{"{" X("a", "F32", "[]", 0, 1) "}", 1, "its shape needs 4 bytes"},
 		{"{" X("a", "U8", "[]", 0, 0) "}", 0, "its shape needs 1 bytes"}, {"{" X("a", "U8", "[0]", 0, 1) "}", 1, "its shape needs 0 bytes"},
 		{"{" X("a", "F4", "[3]", 0, 1) "}", 1, "its shape needs"}, {"{" X("a", "F4", "[3]", 0, 2) "}", 2, "its shape needs"},
-		{"{" X("a", "U8", "[4294967296,4294967296]", 0, 0) "}", 0, "overflow"}, {"{" X("a", "F64", "[1152921504606846976,2]", 0, 0) "}", 0, "overflow"},
-		{"{" X("a", "F32", "[4611686018427387904]", 0, 0) "}", 0, "overflow"}, {"{" X("a", "U8", "[18446744073709551615]", 0, 4) "}", 4, "overflow"},
+		{"{" X("a", "U8", "[4294967296,4294967296]", 0, 0) "}", 0, "overflow"},
+		{"{" X("a", "F64", "[1152921504606846976,2]", 0, 0) "}", 0, "overflow"},
+		{"{" X("a", "F32", "[4611686018427387904]", 0, 0) "}", 0, "overflow"},
+		{"{" X("a", "U8", "[18446744073709551615]", 0, 4) "}", 4, "overflow"},
 		{"{" X("a", "U8", "[4294967296,4294967296,0]", 0, 0) "}", 0, "overflow"},
 		{"{" X("a", "U8", "[18446744073709551616]", 0, 4) "}", 4, "64 bits"},
 		{"{" X("a", "U8", "[2]", 18446744073709551614, 18446744073709551616) "}", 4, "64 bits"},
@@ -104,12 +108,15 @@ static void test_refused(void **state)
 		{"{" X("a", "U8", "[1]", 0, 1) "," X("a", "U8", "[1]", 1, 2) "}", 2, "tensor \"a\" stands twice"},
 		{"{" X("a", "U8", "[0]", 0, 0) "," X("\\u0061", "U8", "[0]", 0, 0) "}", 0, "tensor \"a\" stands twice"},
 		{"{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "the same key twice"},
-		{"{\"__metadata__\":{\"k\":\"1\",\"k\":\"1\"}}", 0, "metadata key \"k\" stands twice"}, {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "twice"},
+		{"{\"__metadata__\":{\"k\":\"1\",\"k\":\"1\"}}", 0, "metadata key \"k\" stands twice"},
+		{"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "twice"},
 		{"{\"__metadata__\":{\"k\":1}}", 0, "expected a string"}, {"{\"__metadata__\":{\"k\":null}}", 0, "expected a string"},
 		{"{\"__metadata__\":{\"k\":{}}}", 0, "expected a string"}, {"{\"__metadata__\":[]}", 0, "expected an object"},
 		{"{\"__metadata__\":{\"k\\u0000\":\"\"}}", 0, "NUL"},
-		{"{\"a\xff\":1}", 0, "not UTF-8"}, {"{\"\xc3\":1}", 0, "not UTF-8"}, {"{\"\xed\xa0\x80\":1}", 0, "not UTF-8"}, {"{\"\xc0\x80\":1}", 0, "not UTF-8"},
-		{"{\"\xf4\x90\x80\x80\":1}", 0, "not UTF-8"}, {"{\"__metadata__\":{\"k\":\"\xff\"}}", 0, "not UTF-8"}, {"{\xff}", 0, "JSON"}, {"{}\xff", 0, "trailing"},
+		{"{\"a\xff\":1}", 0, "not UTF-8"}, {"{\"\xc3\":1}", 0, "not UTF-8"}, {"{\"\xed\xa0\x80\":1}", 0, "not UTF-8"},
+		{"{\"\xc0\x80\":1}", 0, "not UTF-8"},
+		{"{\"\xf4\x90\x80\x80\":1}", 0, "not UTF-8"}, {"{\"__metadata__\":{\"k\":\"\xff\"}}", 0, "not UTF-8"}, {"{\xff}", 0, "JSON"},
+		{"{}\xff", 0, "trailing"},
 		{"{\"\\ud800\":1}", 0, "escape"}, {"{\"\\x\":1}", 0, "escape"}, {"{\"a\nb\":1}", 0, "control character"},
 		{"\xef\xbb\xbf{}", 0, "expected an object"},
 	};
@@ -179,7 +186,8 @@ static void test_golden(void **state)
 	};
 	static const struct { const char *file, *part; } bad[] = {
 		{"00-empty-file", "truncated"}, {"01-seven-bytes", "truncated"}, {"02-header-cut", "truncated"}, {"03-header-100mb", "above the limit"},
-		{"04-header-2-64", "above the limit"}, {"05-header-zero", "expected an object"}, {"06-payload-cut", "truncated"}, {"07-trailing", "trailing bytes"},
+		{"04-header-2-64", "above the limit"}, {"05-header-zero", "expected an object"}, {"06-payload-cut", "truncated"},
+		{"07-trailing", "trailing bytes"},
 		{"08-overlap", "overlap"}, {"09-gap", "gap"}, {"10-shape-mismatch", "its shape needs"}, {"11-shape-overflow", "overflow"},
 		{"12-not-utf8", "not UTF-8"}, {"13-metadata-number", "expected a string"}, {"14-duplicate-name", "twice"},
 	};
@@ -342,15 +350,18 @@ static void test_bad_index(void **state)
 {
 	static const struct { const char *index; enum moe_err code; const char *part, *file; } cases[] = {
 		{MAP("\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"three.safetensors\""), MOE_EIO, "cannot open", "three.safetensors: "},
-		{MAP("\"a\":\"two.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\""), MOE_EINPUT, "\"a\" is not in two.safetensors", INDEX},
+		{MAP("\"a\":\"two.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\""), MOE_EINPUT, "\"a\" is not in two.safetensors",
+		 INDEX},
 		{MAP("\"a\":\"one.safetensors\",\"c\":\"two.safetensors\""), MOE_EINPUT, "the index lists 2 tensors, the shards hold 3", INDEX},
 		{MAP("\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\",\"x\":\"two.safetensors\""), MOE_EINPUT,
 		 "\"x\" is in no shard", INDEX},
 		{MAP("\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"../two.safetensors\""), MOE_EINPUT, "plain file name", INDEX},
 		{MAP("\"a\":\"\""), MOE_EINPUT, "plain file name", INDEX}, {MAP("\"a\":\"..\""), MOE_EINPUT, "plain file name", INDEX},
 		{MAP("\"a\":\"/etc/passwd\""), MOE_EINPUT, "plain file name", INDEX}, {MAP("\"a\":1"), MOE_EINPUT, "expected a string", INDEX},
-		{"{\"weight_map\":[]}", MOE_EINPUT, "expected an object", INDEX}, {"{}", MOE_EINPUT, "no weight_map", INDEX}, {"", MOE_EINPUT, "JSON", INDEX},
-		{"[", MOE_EINPUT, "JSON", INDEX}, {MAP("") " x", MOE_EINPUT, "trailing", INDEX}, {MAP("\"a\":\"one.safetensors\\u0000x\""), MOE_EINPUT, "", INDEX},
+		{"{\"weight_map\":[]}", MOE_EINPUT, "expected an object", INDEX}, {"{}", MOE_EINPUT, "no weight_map", INDEX},
+		{"", MOE_EINPUT, "JSON", INDEX},
+		{"[", MOE_EINPUT, "JSON", INDEX}, {MAP("") " x", MOE_EINPUT, "trailing", INDEX},
+		{MAP("\"a\":\"one.safetensors\\u0000x\""), MOE_EINPUT, "", INDEX},
 	};
 	char long_name[600];
 
@@ -457,7 +468,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accepted), cmocka_unit_test(test_refused), cmocka_unit_test(test_nul_in_names), cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_golden), cmocka_unit_test(test_escapes), cmocka_unit_test(test_mutations), cmocka_unit_test(test_truncations),
-		cmocka_unit_test(test_shards), cmocka_unit_test(test_bad_index), cmocka_unit_test(test_index_entry_twice), cmocka_unit_test(test_tensor_in_two_shards),
+		cmocka_unit_test(test_shards), cmocka_unit_test(test_bad_index), cmocka_unit_test(test_index_entry_twice),
+		cmocka_unit_test(test_tensor_in_two_shards),
 		cmocka_unit_test(test_damaged_shard), cmocka_unit_test(test_single_file), cmocka_unit_test(test_shape_string),
 	};
 

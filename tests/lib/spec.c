@@ -109,7 +109,8 @@ static void add_entry(FILE *f, const struct moe_tensor *t, const struct edit *e,
 	if (here && e->leave_out)
 		return;
 	fprintf(f, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%llu,%llu]}", *at ? "," : "", here && e->name ? e->name : t->name,
-		here && e->type ? e->type : moe_dtype_name(t->type), here && e->shape ? e->shape : moe_shape_string(t->shape, t->rank, shape, sizeof shape),
+		here && e->type ? e->type : moe_dtype_name(t->type),
+		here && e->shape ? e->shape : moe_shape_string(t->shape, t->rank, shape, sizeof shape),
 		(unsigned long long)*at, (unsigned long long)(*at + t->nbytes));
 	*at += t->nbytes;
 }
@@ -130,7 +131,8 @@ static void write_weights(const struct edit *e)
 	for (size_t i = 0; i < moe_checkpoint_count(c); i++)
 		add_entry(header, moe_checkpoint_get(c, i), e, &at);
 	if (e->added)
-		fprintf(header, ",\"%s\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[%llu,%llu]}", e->added, (unsigned long long)at, (unsigned long long)at);
+		fprintf(header, ",\"%s\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[%llu,%llu]}", e->added, (unsigned long long)at,
+			(unsigned long long)at);
 	fputc('}', header);
 	while (ftell(header) % 8)
 		fputc(' ', header);
@@ -220,16 +222,19 @@ static void test_tensors(void **state)
 	static const struct { struct edit e; const char *parts; } cases[] = {
 		{{.tensor = "model.norm.weight", .leave_out = true}, "tensor \"model.norm.weight\" is missing"},
 		{{.tensor = "lm_head.weight", .leave_out = true}, "tensor \"lm_head.weight\" is missing"},
-		{{.tensor = "model.layers.3.mlp.experts.7.down_proj.weight", .leave_out = true}, "tensor \"model.layers.3.mlp.experts.7.down_proj.weight\" is missing"},
+		{{.tensor = "model.layers.3.mlp.experts.7.down_proj.weight", .leave_out = true},
+		 "tensor \"model.layers.3.mlp.experts.7.down_proj.weight\" is missing"},
 		{{.tensor = "model.layers.0.self_attn.q_proj.weight", .name = "model.layers.0.self_attn.Q.weight"}, "q_proj.weight\" is missing"},
 		{{.tensor = "model.vision_stem.conv2.weight", .leave_out = true}, "tensor \"model.vision_stem.conv2.weight\" is missing"},
 		{{.tensor = "model.norm.weight", .shape = "[2,80]"}, "tensor \"model.norm.weight\" has the shape [2, 80], expected [160]"},
 		{{.tensor = "model.norm.weight", .shape = "[1,160]"}, "tensor \"model.norm.weight\" has the shape [1, 160], expected [160]"},
-		{{.tensor = "model.layers.1.mlp.gate.weight", .shape = "[160,8]"}, "\"model.layers.1.mlp.gate.weight\" has the shape [160, 8], expected [8, 160]"},
+		{{.tensor = "model.layers.1.mlp.gate.weight", .shape = "[160,8]"},
+		 "\"model.layers.1.mlp.gate.weight\" has the shape [160, 8], expected [8, 160]"},
 		{{.tensor = "model.layers.2.mlp.experts.0.up_proj.weight", .shape = "[160,192]"}, "has the shape [160, 192], expected [192, 160]"},
 		{{.tensor = "model.vision_stem.row_embed.weight", .shape = "[2,320]"}, "row_embed.weight\" has the shape [2, 320]"},
 		{{.tensor = "model.norm.weight", .type = "I32"}, "tensor \"model.norm.weight\" is I32, expected F32, F16 or BF16"},
-		{{.added = "model.layers.4.input_layernorm.weight"}, "tensor \"model.layers.4.input_layernorm.weight\" has no place in the family native"},
+		{{.added = "model.layers.4.input_layernorm.weight"},
+		 "tensor \"model.layers.4.input_layernorm.weight\" has no place in the family native"},
 		{{.added = "model.layers.0.self_attn.q_proj.bias"}, "tensor \"model.layers.0.self_attn.q_proj.bias\" has no place"},
 		{{.added = "_pad"}, "tensor \"_pad\" has no place"}, {{.added = "x\\n"}, "tensor \"x\\x0a\" has no place"},
 	};
@@ -292,7 +297,8 @@ static void test_config(void **state)
 		{"config.json", "image_token_id", "100", "merge.placeholder (100) is outside the vocabulary"},
 		{"config.json", "image_grid", "[4]", "setting image.grids"}, {"config.json", "image_grid", "[0,16]", "setting image.grids"},
 		{"config.json", "image_grid", "[8,16]", "row_embed.weight\" has the shape [4, 160], expected [8, 160]"},
-		{"config.json", "patch_size", "4", "expected hidden 160 and patch 4"}, {"config.json", "num_channels", "1", "setting image.channels is 1"},
+		{"config.json", "patch_size", "4", "expected hidden 160 and patch 4"},
+		{"config.json", "num_channels", "1", "setting image.channels is 1"},
 		{"config.json", "vision_stem.layers", "[]", "setting tower.layers"}, {"config.json", "vision_stem", "", "setting tower.layers"},
 		{"config.json", "vision_stem.layers.1.bias", "true", "convolution without bias"},
 		{"config.json", "vision_stem.layers.1.activation", "\"gelu\"", "an activation (silu or none)"},
@@ -301,9 +307,11 @@ static void test_config(void **state)
 		{"config.json", "vision_stem.layers.1.stride", "0", "setting tower.layers"},
 		{"config.json", "model_type", "\"llama\"", "llama"}, {"config.json", "model_type", "", "family"},
 		{"preprocessor_config.json", "image_mean", "[1,2]", "setting image.mean is [1,2], expected a list of three numbers"},
-		{"preprocessor_config.json", "image_std", "[70,0,70]", "setting image.std"}, {"preprocessor_config.json", "image_std", "", "setting image.std"},
+		{"preprocessor_config.json", "image_std", "[70,0,70]", "setting image.std"},
+		{"preprocessor_config.json", "image_std", "", "setting image.std"},
 		{"preprocessor_config.json", "pad_color", "\"blue\"", "setting image.pad is \"blue\", expected one of: border_median constant"},
-		{"generation_config.json", "eos_token_id", "\"x\"", "setting text.eos"}, {"generation_config.json", "suppress_tokens", "[-1]", "setting text.suppress"},
+		{"generation_config.json", "eos_token_id", "\"x\"", "setting text.eos"},
+		{"generation_config.json", "suppress_tokens", "[-1]", "setting text.suppress"},
 		{"generation_config.json", "max_new_tokens", "0", "setting text.max_new is 0"},
 	};
 
@@ -349,12 +357,14 @@ static void test_family_files(void **state)
 {
 	static const struct { const char *path, *value, *parts; } cases[] = {
 		{"attention.tomorrow", "1", "unknown setting attention.tomorrow; known are: attention.kind"},
-		{"tomorrow", "1", "unknown setting tomorrow"}, {"attention.rope.pairs", "\"even\"", "setting attention.rope.pairs is \"even\", expected one of: half"},
+		{"tomorrow", "1", "unknown setting tomorrow"}, {"attention.rope.pairs", "\"even\"",
+		 "setting attention.rope.pairs is \"even\", expected one of: half"},
 		{"router.score", "\"tanh\"", "setting router.score is \"tanh\", expected one of: softmax sigmoid logit"},
 		{"attention.rope.axes", "1", "merge.position axial goes with attention.rope.axes 2"},
 		{"tensors.q", "\"model.layers.{L}.self_attn.q_proj.weight:io\"", "unknown order of axes"}, {"tensors.q", "", "names no tensor for \"q\""},
 		{"tensors.q", "3", "tensors.q is not a pattern"}, {"hidden", "", "the family file has no setting hidden"},
-		{"hidden", "\"@text.hidden_size\"", "do not have \"@text.hidden_size\""}, {"hidden", "\"@hidden_size/@num_experts_per_token\"", "do not have"},
+		{"hidden", "\"@text.hidden_size\"", "do not have \"@text.hidden_size\""},
+		{"hidden", "\"@hidden_size/@num_experts_per_token\"", "do not have"},
 		{"hidden", "\"@hidden_size*@hidden_size\"", "tower.layers: 160 channels"},
 	};
 	char family[256];

@@ -352,8 +352,8 @@ static uint64_t frame_end(const struct maker *m, uint64_t at)
 	return i < m->n_frames ? m->begin[i] : m->total;
 }
 
-/* Flips every bit, of the eight bytes of each frame's length or of the others; the byte that is named must lie in the damaged frame. (It may lie
- * behind the flipped bit, up to the end of the frame: the scanner of JSON names the byte where it stopped.) */
+/* Flips every bit, of the eight bytes of each frame's length or of the others; the byte that is named must lie in the damaged frame.
+ * (It may lie behind the flipped bit, up to the end of the frame: the scanner of JSON names the byte where it stopped.) */
 static void flip_bits(bool lengths)
 {
 	struct maker m;
@@ -455,7 +455,8 @@ static void test_copy_is_equal(void **state)
 #define UNKNOWN \
 	"{\"__metadata__\":{\"moe.crc32\":\"00000000\",\"moe.kind\":\"trace\",\"moe.new\":\"1\"," \
 	"\"their key\":\"a \\\"\\\\\\n\\u0001\\u00e9\\ud83d\\ude00\"," \
-	"\"\":\"\"},\"mine\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,1,3],\"data_offsets\":[0,6]},\"none\":{\"dtype\":\"BF16\",\"shape\":[0,2],\"data_offsets\":[6,6]}," \
+	"\"\":\"\"},\"mine\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,1,3],\"data_offsets\":[0,6]}," \
+	"\"none\":{\"dtype\":\"BF16\",\"shape\":[0,2],\"data_offsets\":[6,6]}," \
 	"\"scalar\":{\"dtype\":\"I16\",\"shape\":[],\"data_offsets\":[6,8]},\"_pad\":{\"dtype\":\"U8\",\"shape\":[3],\"data_offsets\":[8,11]}}"
 
 static void test_unknown_passes(void **state)
@@ -496,7 +497,8 @@ static void test_nul_is_not_cut(void **state)
 	static const char *const headers[] = {
 		"{\"__metadata__\":{\"moe.crc32\":\"00000000\",\"moe.kind\":\"trace\",\"their\":\"a\\u0000b\"}}",
 		"{\"__metadata__\":{\"moe.crc32\":\"00000000\",\"moe.kind\":\"trace\",\"a\\u0000b\":\"c\"}}",
-		"{\"__metadata__\":{\"moe.crc32\":\"00000000\",\"moe.kind\":\"trace\"},\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+		"{\"__metadata__\":{\"moe.crc32\":\"00000000\",\"moe.kind\":\"trace\"},"
+		"\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
 	};
 	size_t at, behind;
 
@@ -656,7 +658,8 @@ static void test_bad_frames(void **state)
 static void test_foreign_writer(void **state)
 {
 	size_t at, behind;
-	struct bytes b = around_raw("{ \"z\" : {\"shape\":[1],\"dtype\":\"U8\",\"data_offsets\":[8,9]}, \"__metadata__\" :\t{\"moe.kind\":\"trace\","
+	struct bytes b = around_raw("{ \"z\" : {\"shape\":[1],\"dtype\":\"U8\",\"data_offsets\":[8,9]}, "
+				    "\"__metadata__\" :\t{\"moe.kind\":\"trace\","
 				    "\"moe.crc32\" \n:\t \"00000000\"},"
 				    "\"a\":{\"data_offsets\":[0,8],\"dtype\":\"F64\",\"shape\":[1],\"more\":{\"x\":[1e5,null]}} }", 9, &at, &behind);
 	struct moe_reader *r = reader_on(b.p, b.n);
@@ -716,8 +719,10 @@ static void test_golden(void **state)
 		{"good-12-whitespace", "does not begin with '{'"},      /* the format's text asks for it; a checkpoint may have it */
 		{"good-13-extra-field", NULL}, {"good-14-misaligned-f64", NULL}, {"bad-00-empty-file", "empty"}, {"bad-01-seven-bytes", "truncated"},
 		{"bad-02-header-cut", "truncated"}, {"bad-03-header-100mb", "header length"}, {"bad-04-header-2-64", "header length"},
-		{"bad-05-header-zero", "header length"}, {"bad-06-payload-cut", "truncated"}, {"bad-07-trailing", "byte 127"}, {"bad-08-overlap", "overlap"},
-		{"bad-09-gap", "gap"}, {"bad-10-shape-mismatch", "its shape needs"}, {"bad-11-shape-overflow", "overflow"}, {"bad-12-not-utf8", "not UTF-8"},
+		{"bad-05-header-zero", "header length"}, {"bad-06-payload-cut", "truncated"}, {"bad-07-trailing", "byte 127"},
+		{"bad-08-overlap", "overlap"},
+		{"bad-09-gap", "gap"}, {"bad-10-shape-mismatch", "its shape needs"}, {"bad-11-shape-overflow", "overflow"},
+		{"bad-12-not-utf8", "not UTF-8"},
 		{"bad-13-metadata-number", "expected a string"}, {"bad-14-duplicate-name", "twice"},
 	};
 	char path[128];
@@ -974,7 +979,8 @@ static void test_full(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_kind), cmocka_unit_test(test_truncation), cmocka_unit_test(test_bit_flips), cmocka_unit_test(test_length_flips),
+		cmocka_unit_test(test_every_kind), cmocka_unit_test(test_truncation), cmocka_unit_test(test_bit_flips),
+		cmocka_unit_test(test_length_flips),
 		cmocka_unit_test(test_bursts),
 		cmocka_unit_test(test_copy_is_equal), cmocka_unit_test(test_unknown_passes), cmocka_unit_test(test_nul_is_not_cut),
 		cmocka_unit_test(test_accounts), cmocka_unit_test(test_two_members), cmocka_unit_test(test_many_sequences),

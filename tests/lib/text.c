@@ -159,7 +159,8 @@ static void test_read_unknown(void **state)
 
 static void test_bad_utf8(void **state)
 {
-	static const char *const good[] = {"", "a", "ab", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "a\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80z", "\xe2\x82\xac\xe2\x82\xac",
+	static const char *const good[] = {"", "a", "ab", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "a\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80z",
+		"\xe2\x82\xac\xe2\x82\xac",
 					   "abc\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80xyz"};
 	static const char *const bad[] = {"\xff", "\x80", "\xc3", "\xc0\x80", "\xe2\x82", "\xed\xa0\x80", "\xf0\x9f\x98", "\xf4\x90\x80\x80"};
 	static const char *const behind[] = {"", "a", "\xc3\xa9", "\xf0\x9f\x98\x80", "\xff", "a long text of plain letters"};
@@ -296,7 +297,8 @@ static void test_long_text(void **state)
 
 /* ---- small tokenizers ---- */
 
-#define MODEL(options) "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"abb\":3,\"<unk>\":4}," options "\"merges\":[\"a b\",[\"ab\",\"b\"]]}"
+#define MODEL(options) \
+	"\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"abb\":3,\"<unk>\":4}," options "\"merges\":[\"a b\",[\"ab\",\"b\"]]}"
 #define WITH(part) "{" part "," MODEL("") "}"
 #define ADDED(options) WITH("\"added_tokens\":[{\"id\":4,\"content\":\"<unk>\",\"special\":true}," options "]")
 
@@ -327,7 +329,8 @@ static void test_merges(void **state)
 /* Leftmost, then longest. */
 static void test_added(void **state)
 {
-	struct moe_tokenizer *t = load_text(ADDED("{\"id\":9,\"content\":\"ab<\",\"special\":false},{\"id\":8,\"content\":\"ab\"},{\"id\":7,\"content\":\"<u\"}"));
+	struct moe_tokenizer *t = load_text(ADDED("{\"id\":9,\"content\":\"ab<\",\"special\":false},"
+						  "{\"id\":8,\"content\":\"ab\"},{\"id\":7,\"content\":\"<u\"}"));
 
 	(void)state;
 	expect_ids(t, "ab<", IDS(9));           /* not "ab" */
@@ -357,28 +360,39 @@ static void test_refused(void **state)
 		{WITH("\"normalizer\":{\"type\":\"NFKC\"}"), "normalizer \"NFKC\" is not supported"},
 		{WITH("\"normalizer\":{\"type\":\"Lowercase\"}"), "normalizer \"Lowercase\" is not supported"},
 		{WITH("\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"x\"}"), "normalizer \"Prepend\" is not supported"},
-		{WITH("\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Strip\"}]}"), "normalizer \"Strip\" is not supported"},
+		{WITH("\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Strip\"}]}"),
+		 "normalizer \"Strip\" is not supported"},
 		{WITH("\"normalizer\":{\"type\":\"Sequence\"}"), "a Sequence without its list"},
 		{WITH("\"pre_tokenizer\":{\"type\":\"Whitespace\"}"), "pre_tokenizer \"Whitespace\" is not supported"},
 		{WITH("\"pre_tokenizer\":{\"type\":\"Metaspace\"}"), "pre_tokenizer \"Metaspace\" is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}]}"), "pre_tokenizer \"Digits\" is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"Isolated\",\"invert\":false}"), "\"String\" is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"Removed\",\"invert\":false}"), "\"Removed\" is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}]}"),
+		 "pre_tokenizer \"Digits\" is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"Isolated\",\"invert\":false}"),
+		 "\"String\" is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"Removed\",\"invert\":false}"),
+		 "\"Removed\" is not supported"},
 		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"Isolated\",\"invert\":true}"), "not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"MergedWithNext\"}"), "\"MergedWithNext\" is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"MergedWithNext\"}"),
+		 "\"MergedWithNext\" is not supported"},
 		{WITH("\"post_processor\":{\"type\":\"BertProcessing\"}"), "post_processor \"BertProcessing\" is not supported"},
 		{WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}"), "post_processor \"TemplateProcessing\" is not supported"},
 		{WITH("\"decoder\":{\"type\":\"WordPiece\"}"), "decoder \"WordPiece\" is not supported"},
-		{WITH("\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Strip\"}]}"), "decoder \"Strip\" is not supported"},
+		{WITH("\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Strip\"}]}"),
+		 "decoder \"Strip\" is not supported"},
 		{"{}", "has no model"}, {"[]", "expected an object"}, {"", "expected an object"}, {"{\"model\":null}", "expected an object"},
-		{"{\"model\":{\"vocab\":{\"a\":0,\"a\":0}}}", "stands twice in the vocabulary"}, {"{\"model\":{\"vocab\":{\"a\":0,\"a\":1}}}", "stands twice in the vocabulary"},
+		{"{\"model\":{\"vocab\":{\"a\":0,\"a\":0}}}", "stands twice in the vocabulary"},
+		{"{\"model\":{\"vocab\":{\"a\":0,\"a\":1}}}", "stands twice in the vocabulary"},
 		{"{\"model\":{\"vocab\":{\"a\":0,\"b\":0}}}", "two tokens have the same id"}, {"{\"model\":{\"vocab\":{\"a\":-1}}}", "unsigned integer"},
 		{"{\"model\":{\"vocab\":{\"a\":16777216}}}", "id is above"}, {"{\"model\":{\"vocab\":[\"a\"]}}", "expected an object"},
 		{"{\"model\":{\"vocab\":{\"a\":0,\"aa\":1},\"merges\":[\"a a\",\"a a\"]}}", "a merge stands twice"},
-		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a\"]}}", "not in the vocabulary"}, {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", "two parts"},
-		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a  a\"]}}", "two parts"}, {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\"]]}}", "not in the vocabulary"},
-		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"a\",\"a\"]]}}", "two parts"}, {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[1]}}", "expected a string"},
-		{"{\"model\":{\"vocab\":{},\"merges\":[\"a b\"]}}", "not in the vocabulary"}, {"{\"model\":{\"merges\":[\"a b\"]}}", "not in the vocabulary"},
+		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a\"]}}", "not in the vocabulary"},
+		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", "two parts"},
+		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a  a\"]}}", "two parts"},
+		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\"]]}}", "not in the vocabulary"},
+		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"a\",\"a\"]]}}", "two parts"},
+		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[1]}}", "expected a string"},
+		{"{\"model\":{\"vocab\":{},\"merges\":[\"a b\"]}}", "not in the vocabulary"},
+		{"{\"model\":{\"merges\":[\"a b\"]}}", "not in the vocabulary"},
 	};
 
 	(void)state;
@@ -397,7 +411,8 @@ static void test_refused(void **state)
 /* A pattern that is wrong is refused with its place, one that is too hard for PCRE2 is an error of the text. */
 static void test_patterns(void **state)
 {
-	static const struct { const char *regex, *part; } cases[] = {{"(", "the pattern is wrong at 1"}, {"[b-a]", "the pattern is wrong at"}, {"(a|aa)+$", "too hard"}};
+	static const struct { const char *regex, *part; } cases[] = {{"(", "the pattern is wrong at 1"}, {"[b-a]", "the pattern is wrong at"},
+		{"(a|aa)+$", "too hard"}};
 	char json[1000], text[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
 
 	(void)state;
@@ -405,7 +420,8 @@ static void test_patterns(void **state)
 		struct moe_tokenizer *t;
 		struct moe_ids ids = {0};
 		struct moe_diag d = {0};
-		snprintf(json, sizeof json, "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"%s\"},\"behavior\":\"Isolated\"}," MODEL("") "}", cases[i].regex);
+		snprintf(json, sizeof json,
+			"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"%s\"},\"behavior\":\"Isolated\"}," MODEL("") "}", cases[i].regex);
 		enum moe_err err = moe_tokenizer_load(&t, json, strlen(json), &d);
 		if (!err) {
 			err = moe_tokenizer_encode(t, text, sizeof text - 1, false, &ids, &d);
@@ -418,10 +434,12 @@ static void test_patterns(void **state)
 
 /* ---- damage ---- */
 
-static const char whole[] = "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":4,\"content\":\"<unk>\",\"single_word\":false,\"lstrip\":false,\"special\":true}],"
+static const char whole[] = "{\"version\":\"1.0\","
+	"\"added_tokens\":[{\"id\":4,\"content\":\"<unk>\",\"single_word\":false,\"lstrip\":false,\"special\":true}],"
 	"\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}]},\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":["
 	"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{N}{1,3}\"},\"behavior\":\"Isolated\",\"invert\":false},"
-	"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}]},\"post_processor\":{\"type\":\"ByteLevel\"},\"decoder\":{\"type\":\"ByteLevel\"},"
+	"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}]},"
+	"\"post_processor\":{\"type\":\"ByteLevel\"},\"decoder\":{\"type\":\"ByteLevel\"},"
 	MODEL("\"dropout\":null,\"unk_token\":\"<unk>\",\"fuse_unk\":false,\"byte_fallback\":false,") "}";
 
 static void test_truncated(void **state)
@@ -488,7 +506,8 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_read), cmocka_unit_test(test_read_specials), cmocka_unit_test(test_read_unknown), cmocka_unit_test(test_bad_utf8),
-		cmocka_unit_test(test_bytes_round_trip), cmocka_unit_test(test_every_byte), cmocka_unit_test(test_append), cmocka_unit_test(test_long_text),
+		cmocka_unit_test(test_bytes_round_trip), cmocka_unit_test(test_every_byte), cmocka_unit_test(test_append),
+		cmocka_unit_test(test_long_text),
 		cmocka_unit_test(test_merges), cmocka_unit_test(test_added), cmocka_unit_test(test_refused), cmocka_unit_test(test_patterns),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_mutated),
 	};
