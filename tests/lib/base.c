@@ -186,6 +186,31 @@ static void test_arena_is_steady(void **state)
 	moe_arena_free(&a);
 }
 
+/* Kept blocks are used again only by what fits into them: other sizes in every turn, all pieces intact at its end. */
+static void test_arena_reuse(void **state)
+{
+	struct moe_arena a = {0};
+	uint64_t random = 9;
+	uint8_t *p[40];
+	size_t size[40];
+
+	(void)state;
+	for (unsigned turn = 0; turn < 50; turn++) {
+		moe_arena_reset(&a);
+		for (unsigned i = 0; i < 40; i++) {
+			size[i] = next_random(&random) % (next_random(&random) % 4 ? 3000 : 300000);
+			p[i] = moe_arena_get(&a, size[i], 1);
+			assert_non_null(p[i]);
+			memset(p[i], (int)(turn + i), size[i]);
+		}
+		for (unsigned i = 0; i < 40; i++)
+			for (size_t k = 0; k < size[i]; k++)
+				if (p[i][k] != (uint8_t)(turn + i))
+					fail_msg("turn %u: piece %u was written over", turn, i);
+	}
+	moe_arena_free(&a);
+}
+
 static void test_arena_limits(void **state)
 {
 	struct moe_arena a = {0};
@@ -424,7 +449,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_checked), cmocka_unit_test(test_product), cmocka_unit_test(test_rounding), cmocka_unit_test(test_reader),
 		cmocka_unit_test(test_reader_sticky), cmocka_unit_test(test_zeroed_memory), cmocka_unit_test(test_grow), cmocka_unit_test(test_arena),
-		cmocka_unit_test(test_arena_is_steady), cmocka_unit_test(test_arena_limits), cmocka_unit_test(test_dtypes), cmocka_unit_test(test_half),
+		cmocka_unit_test(test_arena_is_steady), cmocka_unit_test(test_arena_reuse), cmocka_unit_test(test_arena_limits),
+		cmocka_unit_test(test_dtypes), cmocka_unit_test(test_half),
 		cmocka_unit_test(test_bfloat), cmocka_unit_test(test_widen), cmocka_unit_test(test_philox), cmocka_unit_test(test_random),
 		cmocka_unit_test(test_first_error_wins), cmocka_unit_test(test_errno), cmocka_unit_test(test_diag_string),
 	};

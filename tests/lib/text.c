@@ -326,6 +326,23 @@ static void test_merges(void **state)
 	moe_tokenizer_free(t);
 }
 
+/* The pair of the lowest rank is joined first, wherever it stands; of equal ones the leftmost. */
+static void test_ranks(void **state)
+{
+	struct moe_tokenizer *t = load_text("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"bc\":3,\"ab\":4,\"abc\":5,\"aa\":6,\"bca\":7},"
+					    "\"merges\":[\"b c\",\"a b\",\"ab c\",\"a a\",\"bc a\"]}}");
+
+	(void)state;
+	expect_ids(t, "abc", IDS(0, 3));        /* not "abc", which no merge reaches from here */
+	expect_ids(t, "abb", IDS(4, 1));
+	expect_ids(t, "aaa", IDS(6, 0));
+	expect_ids(t, "aaaa", IDS(6, 6));
+	expect_ids(t, "bcaa", IDS(3, 6));
+	expect_ids(t, "bcab", IDS(3, 4));
+	expect_ids(t, "bca", IDS(7));
+	moe_tokenizer_free(t);
+}
+
 /* Leftmost, then longest. */
 static void test_added(void **state)
 {
@@ -508,7 +525,8 @@ int main(void)
 		cmocka_unit_test(test_read), cmocka_unit_test(test_read_specials), cmocka_unit_test(test_read_unknown), cmocka_unit_test(test_bad_utf8),
 		cmocka_unit_test(test_bytes_round_trip), cmocka_unit_test(test_every_byte), cmocka_unit_test(test_append),
 		cmocka_unit_test(test_long_text),
-		cmocka_unit_test(test_merges), cmocka_unit_test(test_added), cmocka_unit_test(test_refused), cmocka_unit_test(test_patterns),
+		cmocka_unit_test(test_merges), cmocka_unit_test(test_ranks), cmocka_unit_test(test_added), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_patterns),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_mutated),
 	};
 
