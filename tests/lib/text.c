@@ -329,7 +329,8 @@ static void test_merges(void **state)
 /* The pair of the lowest rank is joined first, wherever it stands; of equal ones the leftmost. */
 static void test_ranks(void **state)
 {
-	struct moe_tokenizer *t = load_text("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"bc\":3,\"ab\":4,\"abc\":5,\"aa\":6,\"bca\":7},"
+	struct moe_tokenizer *t = load_text("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2,"
+					    "\"bc\":3,\"ab\":4,\"abc\":5,\"aa\":6,\"bca\":7},"
 					    "\"merges\":[\"b c\",\"a b\",\"ab c\",\"a a\",\"bc a\"]}}");
 
 	(void)state;
