@@ -104,8 +104,22 @@ static enum moe_err read_map(struct moe_checkpoint *c, struct moe_json *j, const
 	return j->err;
 }
 
-/* Every entry of the index must be in the shard it names. */
-static enum moe_err check_map(struct moe_checkpoint *c, struct moe_json *j, size_t *n)
+/* Number of a tensor among those of all shards. */
+static size_t tensor_number(const struct moe_checkpoint *c, const struct moe_tensor *t)
+{
+	size_t before = 0;
+
+	for (size_t i = 0; i < c->n_shards; i++) {
+		const struct moe_header *h = &c->shard[i].header;
+		if (t >= h->tensor && t < h->tensor + h->n_tensors)
+			return before + (size_t)(t - h->tensor);
+		before += h->n_tensors;
+	}
+	return before;
+}
+
+/* Every entry of the index must be in the shard it names, and stand there once. */
+static enum moe_err check_map(struct moe_checkpoint *c, struct moe_json *j, bool *listed)
 {
 	MOE_TRY(moe_json_enter(j, '{'));
 	while (moe_json_key(j)) {
@@ -125,13 +139,15 @@ static enum moe_err check_map(struct moe_checkpoint *c, struct moe_json *j, size
 		const struct moe_header *h = &find_shard(c, file)->header;
 		if (t < h->tensor || t >= h->tensor + h->n_tensors)
 			return moe_fail(j->diag, MOE_EINPUT, "tensor \"%s\" is not in %s, where the index says", t->name, file);
-		++*n;
+		if (listed[tensor_number(c, t)])
+			return moe_fail(j->diag, MOE_EINPUT, "tensor \"%s\" stands twice in the index", t->name);
+		listed[tensor_number(c, t)] = true;
 	}
 	return j->err;
 }
 
 /* Runs `read_map` or `check_map` on the weight_map of the index. */
-static enum moe_err walk_index(struct moe_checkpoint *c, const char *json, size_t n, const char *directory, size_t *n_checked, struct moe_diag *d)
+static enum moe_err walk_index(struct moe_checkpoint *c, const char *json, size_t n, const char *directory, bool *listed, struct moe_diag *d)
 {
 	struct moe_json j;
 	bool found = false;
@@ -144,7 +160,7 @@ static enum moe_err walk_index(struct moe_checkpoint *c, const char *json, size_
 			continue;
 		}
 		found = true;
-		MOE_TRY(n_checked ? check_map(c, &j, n_checked) : read_map(c, &j, directory));
+		MOE_TRY(listed ? check_map(c, &j, listed) : read_map(c, &j, directory));
 	}
 	MOE_TRY(j.err);
 	MOE_TRY(moe_json_finish(&j));
@@ -154,19 +170,25 @@ static enum moe_err walk_index(struct moe_checkpoint *c, const char *json, size_
 static enum moe_err open_sharded(struct moe_checkpoint *c, const char *directory, const char *index, struct moe_diag *d)
 {
 	char *json;
-	size_t n, n_checked = 0;
+	bool *listed = NULL;
+	size_t n;
 	enum moe_err err;
 
 	MOE_TRY(moe_read_file(index, INDEX_LIMIT, &json, &n, d));
 	err = walk_index(c, json, n, directory, NULL, d);
 	if (!err)
 		err = index_tensors(c, d);
+	if (!err && !(listed = calloc(c->n_tensors + 1, sizeof *listed)))
+		err = moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (!err)
-		err = walk_index(c, json, n, directory, &n_checked, d);
-	if (!err && n_checked != c->n_tensors)
-		err = moe_fail(d, MOE_EINPUT, "the index lists %zu tensors, the shards hold %zu", n_checked, c->n_tensors);
+		err = walk_index(c, json, n, directory, listed, d);
+	for (size_t i = 0; i < c->n_shards && !err; i++)
+		for (size_t t = 0; t < c->shard[i].header.n_tensors && !err; t++)
+			if (!listed[tensor_number(c, &c->shard[i].header.tensor[t])])
+				err = moe_fail(d, MOE_EINPUT, "tensor \"%s\" is in a shard, but not in the index", c->shard[i].header.tensor[t].name);
 	if (err)
 		moe_diag_path(d, index);
+	free(listed);
 	free(json);
 	return err;
 }

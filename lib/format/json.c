@@ -88,15 +88,14 @@ static unsigned sequence(const unsigned char *s, size_t left)
 	return n;
 }
 
-bool moe_utf8_valid(const char *s, size_t n)
+size_t moe_utf8_prefix(const char *s, size_t n)
 {
-	for (size_t i = 0; i < n;) {
-		unsigned step = sequence((const unsigned char *)s + i, n - i);
-		if (!step)
-			return false;
+	size_t i = 0;
+	unsigned step;
+
+	while (i < n && (step = sequence((const unsigned char *)s + i, n - i)))
 		i += step;
-	}
-	return true;
+	return i;
 }
 
 static int hex4(const char *p)

@@ -125,7 +125,7 @@ static enum moe_err parse_meta(struct moe_header *h, struct moe_json *j, struct 
 		if (strlen(m->key) != n)
 			return moe_json_fail(j, "a metadata key contains NUL");
 		MOE_TRY(moe_json_string(j));
-		m->value = keep(s, j, &n);
+		m->value = keep(s, j, &m->value_nbytes);
 	}
 	return j->err;
 }
@@ -235,6 +235,8 @@ static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, stru
 		MOE_TRY(moe_grow(&h->tensor, &h->tensor_cap, h->n_tensors + 1, sizeof *h->tensor, j->diag));
 		t = &h->tensor[h->n_tensors++];
 		*t = (struct moe_tensor){.name = keep(s, j, &n)};
+		if (strlen(t->name) != n)
+			return moe_json_fail(j, "the name of a tensor contains NUL");
 		MOE_TRY(parse_tensor(j, t));
 	}
 	MOE_TRY(j->err);

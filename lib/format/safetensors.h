@@ -25,7 +25,8 @@ struct moe_tensor {
 };
 
 struct moe_meta {
-	const char *key, *value;
+	const char *key, *value;        /* each with a NUL behind it */
+	size_t value_nbytes;            /* a value may contain NULs */
 };
 
 /* What a header says. Arrays are kept from one parse to the next; names live in `strings`. */

@@ -78,7 +78,9 @@ enum moe_err moe_sink_open(struct moe_sink **out, const char *path, struct moe_d
 
 	if (!s)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	if (!strcmp(path, "-")) {
+	if (!*path) {
+		err = moe_fail(d, MOE_EUSAGE, "the name of the output is empty");
+	} else if (!strcmp(path, "-")) {
 		s->fd = STDOUT_FILENO;
 	} else if (in_place(path)) {
 		s->fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -119,8 +121,11 @@ static enum moe_err commit(struct moe_sink *s, struct moe_diag *d)
 {
 	if (!s->temporary)
 		return s->fd != STDOUT_FILENO && close(s->fd) ? moe_fail_errno(d, "cannot close") : MOE_OK;
-	if (fsync(s->fd))
-		return moe_fail_errno(d, "cannot sync");
+	if (fsync(s->fd)) {
+		moe_fail_errno(d, "cannot sync");
+		close(s->fd);
+		return MOE_EIO;
+	}
 	if (close(s->fd))
 		return moe_fail_errno(d, "cannot close");
 	if (rename(s->temporary, s->path))

@@ -84,7 +84,8 @@ static enum moe_err read_plain(struct moe_source *s, void *buf, size_t n, size_t
 
 	if (s->fd < 0) {
 		*got = moe_min(n, s->nmem);
-		memcpy(buf, s->mem, *got);
+		if (*got)
+			memcpy(buf, s->mem, *got);
 		s->mem += *got;
 		s->nmem -= *got;
 		return MOE_OK;
@@ -100,13 +101,13 @@ static enum moe_err read_plain(struct moe_source *s, void *buf, size_t n, size_t
 	return MOE_OK;
 }
 
-/* Looks at the first two bytes and sets up inflate when they are gzip's. */
+/* Looks at the first bytes and sets up inflate when they are gzip's magic. Waits for a second byte only where the first could be gzip's. */
 static enum moe_err begin(struct moe_source *s, struct moe_diag *d)
 {
 	size_t got = 1;
 
 	s->begun = true;
-	while (s->npeek < 2 && got) {
+	while (got && (!s->npeek || (s->npeek < 2 && s->peek[0] == 0x1f))) {
 		MOE_TRY(read_plain(s, s->peek + s->npeek, 2 - s->npeek, &got, d));
 		s->npeek += got;
 	}

@@ -144,9 +144,11 @@ enum moe_err moe_account_frame(struct moe_account *a, const struct moe_frame *f,
 	if (seq == UINT64_MAX)
 		return moe_frame_fail(f, d, MOE_EINPUT, "moe.seq is missing");
 	if (f->kind == MOE_KIND_DROP)
-		return set_open(a, seq, false, d);
+		return seen(a, seq) ? set_open(a, seq, false, d) : moe_frame_fail(f, d, MOE_EINPUT, "the sequence has not begun");
 	if (f->kind != MOE_KIND_FAILED)
 		return carry(a, f, seq, d);
+	if (seen(a, seq) && !is_open(a, seq))
+		return moe_frame_fail(f, d, MOE_EINPUT, "the sequence is over, it cannot fail any more");
 	a->failed++;
 	if (!seen(a, seq))
 		MOE_TRY(begin(a, seq, d));

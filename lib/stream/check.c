@@ -76,6 +76,8 @@ static enum moe_err seal(struct seal *s, struct moe_diag *d)
 		return err;
 	if (s->end)
 		return MOE_OK;
+	if (!s->head)
+		return moe_fail(d, MOE_EINPUT, "the input is empty: expected a tensor stream");
 	if (!s->o->assume_complete)
 		return moe_fail(d, MOE_EINPUT, "the end frame is missing: the program before this one failed, or does not pass it on (--assume-complete)");
 	MOE_TRY(moe_frame_reset(&s->f, MOE_KIND_END, d));

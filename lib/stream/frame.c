@@ -53,10 +53,10 @@ const char *moe_frame_meta(const struct moe_frame *f, const char *key)
 	return m ? m->value : NULL;
 }
 
-enum moe_err moe_frame_set(struct moe_frame *f, const char *key, const char *value, struct moe_diag *d)
+static enum moe_err set(struct moe_frame *f, const char *key, const char *value, size_t n, struct moe_diag *d)
 {
 	struct moe_meta *m = find_meta(f, key);
-	const char *copy = moe_arena_string(&f->own, value, strlen(value));
+	const char *copy = moe_arena_string(&f->own, value, n);
 
 	if (!copy)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -69,7 +69,13 @@ enum moe_err moe_frame_set(struct moe_frame *f, const char *key, const char *val
 		m->key = own_key;
 	}
 	m->value = copy;
+	m->value_nbytes = n;
 	return MOE_OK;
+}
+
+enum moe_err moe_frame_set(struct moe_frame *f, const char *key, const char *value, struct moe_diag *d)
+{
+	return set(f, key, value, strlen(value), d);
 }
 
 enum moe_err moe_frame_set_number(struct moe_frame *f, const char *key, uint64_t value, struct moe_diag *d)
@@ -178,7 +184,7 @@ enum moe_err moe_frame_copy(struct moe_frame *to, const struct moe_frame *from, 
 	MOE_TRY(moe_frame_reset(to, from->kind, d));
 	to->at = from->at;
 	for (size_t i = 0; i < from->h.n_meta; i++)
-		MOE_TRY(moe_frame_set(to, from->h.meta[i].key, from->h.meta[i].value, d));
+		MOE_TRY(set(to, from->h.meta[i].key, from->h.meta[i].value, from->h.meta[i].value_nbytes, d));
 	for (size_t i = 0; i < from->h.n_tensors; i++) {
 		const struct moe_tensor *t = &from->h.tensor[i];
 		void *data = moe_arena_get(&to->own, t->nbytes, 1);

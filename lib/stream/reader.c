@@ -104,8 +104,11 @@ static bool complete(const struct moe_reader *r) { return r->total && r->end - r
 /* Input has ended: fine between members, an error anywhere else. */
 static enum moe_err ended(struct moe_reader *r, struct moe_diag *d)
 {
-	if (r->end > r->beg)
-		return fail(r, d, r->end - r->beg, "truncated: the input ends inside a frame");
+	if (r->end > r->beg) {
+		moe_fail_at(d, MOE_EINPUT, r->offset, "truncated: the input ends at byte %llu, inside the frame that begins here",
+			    (unsigned long long)(r->offset + r->end - r->beg));
+		return moe_diag_path(d, moe_source_name(r->source));
+	}
 	if (r->in_member && !r->open_end)
 		return fail(r, d, 0, "truncated: the input ends without an end frame (the program before this one failed or was stopped)");
 	if (!r->offset && !r->open_end)

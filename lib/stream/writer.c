@@ -46,13 +46,13 @@ static inline char *put(char *p, const char *s)
 	return p + n;
 }
 
-static char *put_string(char *p, const char *s)
+static char *put_string(char *p, const char *s, size_t n)
 {
 	static const char hex[] = "0123456789abcdef";
 
 	*p++ = '"';
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s[i];
 		if (c == '"' || c == '\\') {
 			*p++ = '\\';
 			*p++ = (char)c;
@@ -83,7 +83,7 @@ static char *put_number(char *p, uint64_t v)
 
 static char *put_tensor(char *p, const char *name, const char *type, const uint64_t *shape, unsigned rank, uint64_t begin, uint64_t end)
 {
-	p = put_string(p, name);
+	p = put_string(p, name, strlen(name));
 	p = put(put(put(p, ":{\"dtype\":\""), type), "\",\"shape\":[");
 	for (unsigned i = 0; i < rank; i++) {
 		if (i)
@@ -101,7 +101,7 @@ static size_t header_bound(const struct moe_frame *f)
 	size_t n = 512;
 
 	for (size_t i = 0; i < f->h.n_meta; i++)
-		n += 8 + 6 * (strlen(f->h.meta[i].key) + strlen(f->h.meta[i].value));
+		n += 8 + 6 * (strlen(f->h.meta[i].key) + f->h.meta[i].value_nbytes);
 	for (size_t i = 0; i < f->h.n_tensors; i++)
 		n += 128 + 21 * MOE_MAX_RANK + 6 * strlen(f->h.tensor[i].name);
 	return n;
@@ -113,12 +113,13 @@ static char *put_metadata(char *p, const struct moe_frame *f, char **digits)
 	*digits = p;
 	p = put(p, "00000000\"");
 	for (size_t i = 0; i < f->h.n_meta; i++) {
-		if (!strcmp(f->h.meta[i].key, "moe.crc32"))
+		const struct moe_meta *m = &f->h.meta[i];
+		if (!strcmp(m->key, "moe.crc32"))
 			continue;
 		*p++ = ',';
-		p = put_string(p, f->h.meta[i].key);
+		p = put_string(p, m->key, strlen(m->key));
 		*p++ = ':';
-		p = put_string(p, f->h.meta[i].value);
+		p = put_string(p, m->value, m->value_nbytes);
 	}
 	return put(p, "}");
 }
@@ -156,8 +157,11 @@ static enum moe_err put_header(struct outline *l, const struct moe_frame *f, boo
 	char *p;
 
 	*l = (struct outline){0};
-	for (size_t i = 0; i < f->h.n_tensors; i++)
+	for (size_t i = 0; i < f->h.n_tensors; i++) {
+		if (f->h.tensor[i].name[0] == '_' && !strcmp(f->h.tensor[i].name, "_pad"))
+			return moe_frame_fail(f, d, MOE_EUSAGE, "the name _pad belongs to the writer");
 		l->payload += f->h.tensor[i].nbytes;
+	}
 	l->pad = moe_round_up(l->payload, UNIT) - l->payload;
 	MOE_TRY(moe_grow(buf, cap, n + header_bound(f) + (payload ? l->payload : 0) + 2 * UNIT, 1, d));
 	l->header = (char *)*buf + n;

@@ -4,7 +4,7 @@
 
 static bool printable(unsigned b) { return (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae; }
 
-unsigned byte_to_rune(unsigned char byte)
+unsigned moe_byte_to_rune(unsigned char byte)
 {
 	unsigned rune = 0x100;
 
@@ -15,7 +15,7 @@ unsigned byte_to_rune(unsigned char byte)
 	return rune;
 }
 
-int rune_to_byte(unsigned rune)
+int moe_rune_to_byte(unsigned rune)
 {
 	if (rune < 0x100)
 		return printable(rune) ? (int)rune : -1;
@@ -25,7 +25,7 @@ int rune_to_byte(unsigned rune)
 	return -1;
 }
 
-size_t put_rune(char *to, unsigned u)
+size_t moe_put_rune(char *to, unsigned u)
 {
 	if (u < 0x80) {
 		to[0] = (char)u;
@@ -49,7 +49,7 @@ size_t put_rune(char *to, unsigned u)
 	return 4;
 }
 
-unsigned get_rune(const char *s, size_t left, size_t *n)
+unsigned moe_get_rune(const char *s, size_t left, size_t *n)
 {
 	unsigned char c = (unsigned char)*s;
 	unsigned rune;

@@ -49,7 +49,7 @@ static struct candidate pop(struct heap *h)
 static void consider(const struct moe_tokenizer *t, struct heap *h, const struct symbol *s, int32_t left)
 {
 	int32_t right = left == NONE ? NONE : s[left].next;
-	const struct merge *m = right == NONE ? NULL : merges_find(&t->merges, s[left].id, s[right].id);
+	const struct merge *m = right == NONE ? NULL : moe_merges_find(&t->merges, s[left].id, s[right].id);
 
 	if (m)
 		push(h, (struct candidate){m->rank, left, m->left, m->right, m->id});
@@ -82,8 +82,8 @@ static enum moe_err symbols(const struct moe_tokenizer *t, const char *text, siz
 	*count = 0;
 	for (size_t i = 0; i < n; i += step) {
 		int32_t id;
-		get_rune(text + i, n - i, &step);
-		id = vocab_find(&t->vocab, text + i, step);
+		moe_get_rune(text + i, n - i, &step);
+		id = moe_vocab_find(&t->vocab, text + i, step);
 		if (id == NONE)
 			id = t->unknown;
 		if (id == NONE)
@@ -95,7 +95,7 @@ static enum moe_err symbols(const struct moe_tokenizer *t, const char *text, siz
 	return MOE_OK;
 }
 
-enum moe_err bpe_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d)
+enum moe_err moe_bpe_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d)
 {
 	struct symbol *s;
 	struct heap h = {0};
@@ -107,9 +107,9 @@ enum moe_err bpe_encode(struct moe_tokenizer *t, const char *text, size_t n, str
 		return MOE_OK;
 	if (n > INT32_MAX / 2)
 		return moe_fail(d, MOE_ENOMEM, "a piece of text of %zu bytes is too long", n);
-	whole = t->ignore_merges ? vocab_find(&t->vocab, text, n) : NONE;
+	whole = t->ignore_merges ? moe_vocab_find(&t->vocab, text, n) : NONE;
 	if (whole != NONE)
-		return ids_add(ids, whole, d);
+		return moe_ids_add(ids, whole, d);
 	s = malloc(n * sizeof *s);
 	h.c = malloc(3 * n * sizeof *h.c);      /* n - 1 at first, and at most two more for each of at most n - 1 joins */
 	if (!s || !h.c) {
@@ -122,7 +122,7 @@ enum moe_err bpe_encode(struct moe_tokenizer *t, const char *text, size_t n, str
 		join(t, s, &h, count);
 		for (size_t i = 0; i < count && !err; i++)
 			if (s[i].id != NONE)
-				err = ids_add(ids, s[i].id, d);
+				err = moe_ids_add(ids, s[i].id, d);
 	}
 	free(s);
 	free(h.c);

@@ -31,12 +31,12 @@ static enum moe_err encode_piece(struct moe_tokenizer *t, const char *text, size
 	enum moe_err err;
 
 	if (!t->byte_level)
-		return bpe_encode(t, text, n, ids, d);
+		return moe_bpe_encode(t, text, n, ids, d);
 	if (n > sizeof small / 2 && !(mapped = malloc(2 * n)))
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++)
-		m += put_rune(mapped + m, byte_to_rune((unsigned char)text[i]));
-	err = bpe_encode(t, mapped, m, ids, d);
+		m += moe_put_rune(mapped + m, moe_byte_to_rune((unsigned char)text[i]));
+	err = moe_bpe_encode(t, mapped, m, ids, d);
 	if (mapped != small)
 		free(mapped);
 	return err;
@@ -61,7 +61,7 @@ static enum moe_err split_from(struct moe_tokenizer *t, size_t level, const char
 		if (r < 0)
 			return moe_fail(d, MOE_EINPUT, "the text is too hard for the pre-tokenizer's pattern (PCRE2 error %d at byte %zu)", r, at);
 		if (v[1] == v[0]) {
-			get_rune(text + v[0], n - v[0], &step);
+			moe_get_rune(text + v[0], n - v[0], &step);
 			at = v[0] < n ? v[0] + step : n;
 			continue;
 		}
@@ -72,7 +72,7 @@ static enum moe_err split_from(struct moe_tokenizer *t, size_t level, const char
 	return split_from(t, level + 1, text + done, n - done, ids, d);
 }
 
-enum moe_err pieces_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d)
+enum moe_err moe_pieces_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d)
 {
 	char *spaced;
 	enum moe_err err;

@@ -17,10 +17,10 @@ struct vocab {
 	size_t n_slots, used;
 };
 
-enum moe_err vocab_reserve(struct vocab *v, size_t n, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_vocab_reserve(struct vocab *v, size_t n, struct moe_diag *d) MOE_CHECK_RESULT;
 /* Adds a text; false when it is there already. There must be room. */
-bool vocab_add(struct vocab *v, const char *text, size_t n, int32_t id);
-int32_t vocab_find(const struct vocab *v, const char *text, size_t n);
+bool moe_vocab_add(struct vocab *v, const char *text, size_t n, int32_t id);
+int32_t moe_vocab_find(const struct vocab *v, const char *text, size_t n);
 
 /* Merges: a pair of ids to its rank and the id of the joined token. */
 struct merge {
@@ -32,9 +32,9 @@ struct merges {
 	size_t n_slots, used;
 };
 
-enum moe_err merges_reserve(struct merges *m, size_t n, struct moe_diag *d) MOE_CHECK_RESULT;
-bool merges_add(struct merges *m, struct merge one);
-const struct merge *merges_find(const struct merges *m, int32_t left, int32_t right);
+enum moe_err moe_merges_reserve(struct merges *m, size_t n, struct moe_diag *d) MOE_CHECK_RESULT;
+bool moe_merges_add(struct merges *m, struct merge one);
+const struct merge *moe_merges_find(const struct merges *m, int32_t left, int32_t right);
 
 struct added {
 	const char *text;
@@ -72,18 +72,18 @@ struct moe_tokenizer {
 };
 
 /* The byte alphabet of GPT-2: every byte has a printable character. */
-unsigned byte_to_rune(unsigned char byte);
-int rune_to_byte(unsigned rune);        /* -1: outside the alphabet */
-size_t put_rune(char *to, unsigned rune);
+unsigned moe_byte_to_rune(unsigned char byte);
+int moe_rune_to_byte(unsigned rune);        /* -1: outside the alphabet */
+size_t moe_put_rune(char *to, unsigned rune);
 /* Reads a character of valid UTF-8; *n gets its length. */
-unsigned get_rune(const char *s, size_t left, size_t *n);
+unsigned moe_get_rune(const char *s, size_t left, size_t *n);
 
 /* Appends the ids of a piece by byte-pair merging, O(n log n). `text` is in the tokenizer's alphabet. */
-enum moe_err bpe_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_bpe_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Cuts n bytes into pieces and encodes each. */
-enum moe_err pieces_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_pieces_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d) MOE_CHECK_RESULT;
 
-enum moe_err ids_add(struct moe_ids *ids, int32_t id, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_ids_add(struct moe_ids *ids, int32_t id, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -30,7 +30,7 @@ int32_t moe_tokenizer_find(const struct moe_tokenizer *t, const char *token, siz
 	for (size_t i = 0; i < t->n_added; i++)
 		if (t->added[i].n == n && !memcmp(t->added[i].text, token, n))
 			return t->added[i].id;
-	return vocab_find(&t->vocab, token, n);
+	return moe_vocab_find(&t->vocab, token, n);
 }
 
 const char *moe_tokenizer_token(const struct moe_tokenizer *t, int32_t id, size_t *n)
@@ -43,7 +43,7 @@ const char *moe_tokenizer_token(const struct moe_tokenizer *t, int32_t id, size_
 
 bool moe_tokenizer_special(const struct moe_tokenizer *t, int32_t id) { return id >= 0 && (size_t)id < t->n_tokens && t->token[id].special; }
 
-enum moe_err ids_add(struct moe_ids *ids, int32_t id, struct moe_diag *d)
+enum moe_err moe_ids_add(struct moe_ids *ids, int32_t id, struct moe_diag *d)
 {
 	MOE_TRY(moe_grow(&ids->id, &ids->cap, ids->n + 1, sizeof *ids->id, d));
 	ids->id[ids->n++] = id;
@@ -70,39 +70,22 @@ static enum moe_err encode_rest(struct moe_tokenizer *t, const char *text, size_
 	enum moe_err err;
 
 	if (!t->nfc || !n)
-		return pieces_encode(t, text, n, ids, d);
+		return moe_pieces_encode(t, text, n, ids, d);
 	m = utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &normal, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
 	if (m < 0)
 		return moe_fail(d, MOE_ENOMEM, "cannot normalise the text: %s", utf8proc_errmsg(m));
-	err = pieces_encode(t, (const char *)normal, (size_t)m, ids, d);
+	err = moe_pieces_encode(t, (const char *)normal, (size_t)m, ids, d);
 	free(normal);
 	return err;
 }
 
-/* Length of the valid UTF-8 that n bytes begin with. */
-static size_t valid_prefix(const char *text, size_t n)
-{
-	size_t good = 0, bad = n;
-
-	while (good < bad) {    /* halving, on character borders as moe_utf8_valid sees them */
-		size_t mid = good + (bad - good + 1) / 2;
-		while (mid < n && mid > good && ((unsigned char)text[mid] & 0xc0) == 0x80)
-			mid--;
-		if (mid == good || !moe_utf8_valid(text + good, mid - good))
-			bad = mid == good ? good : mid - 1;
-		else
-			good = mid;
-	}
-	return good;
-}
-
 enum moe_err moe_tokenizer_encode(struct moe_tokenizer *t, const char *text, size_t n, bool add_special, struct moe_ids *ids, struct moe_diag *d)
 {
-	size_t done = 0, at = 0;
+	size_t done = 0, at = 0, good = moe_utf8_prefix(text, n);
 
 	(void)add_special;      /* no post-processor of the supported kinds adds tokens */
-	if (!moe_utf8_valid(text, n))
-		return moe_fail_at(d, MOE_EINPUT, valid_prefix(text, n), "the text is not UTF-8");
+	if (good < n)
+		return moe_fail_at(d, MOE_EINPUT, good, "the text is not UTF-8");
 	while (at < n) {
 		const struct added *a = added_at(t, text + at, n - at);
 		if (!a) {
@@ -110,7 +93,7 @@ enum moe_err moe_tokenizer_encode(struct moe_tokenizer *t, const char *text, siz
 			continue;
 		}
 		MOE_TRY(encode_rest(t, text + done, at - done, ids, d));
-		MOE_TRY(ids_add(ids, a->id, d));
+		MOE_TRY(moe_ids_add(ids, a->id, d));
 		done = at += a->n;
 	}
 	return encode_rest(t, text + done, n - done, ids, d);
@@ -126,7 +109,7 @@ static size_t token_bytes(const struct moe_tokenizer *t, const struct token *k, 
 		return k->n;
 	}
 	for (size_t i = 0; i < k->n; i += step) {
-		int byte = rune_to_byte(get_rune(k->text + i, k->n - i, &step));
+		int byte = moe_rune_to_byte(moe_get_rune(k->text + i, k->n - i, &step));
 		if (byte < 0) {
 			memcpy(to, k->text, k->n);
 			return k->n;

@@ -14,7 +14,7 @@ static size_t power_of_two(size_t n)
 	return p;
 }
 
-enum moe_err vocab_reserve(struct vocab *v, size_t n, struct moe_diag *d)
+enum moe_err moe_vocab_reserve(struct vocab *v, size_t n, struct moe_diag *d)
 {
 	struct vocab old = *v;
 
@@ -28,7 +28,7 @@ enum moe_err vocab_reserve(struct vocab *v, size_t n, struct moe_diag *d)
 	}
 	for (size_t i = 0; i < old.n_slots; i++)
 		if (old.slot[i].text)
-			vocab_add(v, old.slot[i].text, old.slot[i].n, old.slot[i].id);
+			moe_vocab_add(v, old.slot[i].text, old.slot[i].n, old.slot[i].id);
 	free(old.slot);
 	return MOE_OK;
 }
@@ -42,7 +42,7 @@ static struct vocab_entry *vocab_slot(const struct vocab *v, const char *text, s
 	return &v->slot[i];
 }
 
-bool vocab_add(struct vocab *v, const char *text, size_t n, int32_t id)
+bool moe_vocab_add(struct vocab *v, const char *text, size_t n, int32_t id)
 {
 	struct vocab_entry *e = vocab_slot(v, text, n);
 
@@ -53,7 +53,7 @@ bool vocab_add(struct vocab *v, const char *text, size_t n, int32_t id)
 	return true;
 }
 
-int32_t vocab_find(const struct vocab *v, const char *text, size_t n)
+int32_t moe_vocab_find(const struct vocab *v, const char *text, size_t n)
 {
 	const struct vocab_entry *e;
 
@@ -79,7 +79,7 @@ static struct merge *merge_slot(const struct merges *m, int32_t left, int32_t ri
 	return &m->slot[i];
 }
 
-enum moe_err merges_reserve(struct merges *m, size_t n, struct moe_diag *d)
+enum moe_err moe_merges_reserve(struct merges *m, size_t n, struct moe_diag *d)
 {
 	struct merges old = *m;
 
@@ -95,12 +95,12 @@ enum moe_err merges_reserve(struct merges *m, size_t n, struct moe_diag *d)
 		m->slot[i].rank = NONE;
 	for (size_t i = 0; i < old.n_slots; i++)
 		if (old.slot[i].rank != NONE)
-			merges_add(m, old.slot[i]);
+			moe_merges_add(m, old.slot[i]);
 	free(old.slot);
 	return MOE_OK;
 }
 
-bool merges_add(struct merges *m, struct merge one)
+bool moe_merges_add(struct merges *m, struct merge one)
 {
 	struct merge *s = merge_slot(m, one.left, one.right);
 
@@ -111,7 +111,7 @@ bool merges_add(struct merges *m, struct merge one)
 	return true;
 }
 
-const struct merge *merges_find(const struct merges *m, int32_t left, int32_t right)
+const struct merge *moe_merges_find(const struct merges *m, int32_t left, int32_t right)
 {
 	const struct merge *s;
 

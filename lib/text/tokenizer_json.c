@@ -55,9 +55,9 @@ static enum moe_err read_vocab(struct loader *l)
 		if (!text)
 			return moe_fail(l->d, MOE_ENOMEM, "out of memory");
 		MOE_TRY(moe_json_u64(&l->j, &id));
-		MOE_TRY(vocab_reserve(&l->t->vocab, l->t->vocab.used + 1, l->d));
+		MOE_TRY(moe_vocab_reserve(&l->t->vocab, l->t->vocab.used + 1, l->d));
 		MOE_TRY(set_token(l, id, text, n, false, false));
-		if (!vocab_add(&l->t->vocab, text, n, (int32_t)id))
+		if (!moe_vocab_add(&l->t->vocab, text, n, (int32_t)id))
 			return moe_json_fail(&l->j, "a token stands twice in the vocabulary");
 	}
 	return l->j.err;
@@ -93,13 +93,13 @@ static enum moe_err read_merge(struct loader *l, int32_t rank, char **buf, size_
 		n[1] = all - n[0] - 1;
 		memmove(*buf + n[0], space + 1, n[1]);
 	}
-	m.left = vocab_find(&l->t->vocab, *buf, n[0]);
-	m.right = vocab_find(&l->t->vocab, *buf + n[0], n[1]);
-	m.id = vocab_find(&l->t->vocab, *buf, n[0] + n[1]);
+	m.left = moe_vocab_find(&l->t->vocab, *buf, n[0]);
+	m.right = moe_vocab_find(&l->t->vocab, *buf + n[0], n[1]);
+	m.id = moe_vocab_find(&l->t->vocab, *buf, n[0] + n[1]);
 	if (m.left == NONE || m.right == NONE || m.id == NONE)
 		return moe_json_fail(j, "a merge's parts or their join are not in the vocabulary");
-	MOE_TRY(merges_reserve(&l->t->merges, l->t->merges.used + 1, l->d));
-	return merges_add(&l->t->merges, m) ? MOE_OK : moe_json_fail(j, "a merge stands twice");
+	MOE_TRY(moe_merges_reserve(&l->t->merges, l->t->merges.used + 1, l->d));
+	return moe_merges_add(&l->t->merges, m) ? MOE_OK : moe_json_fail(j, "a merge stands twice");
 }
 
 static enum moe_err read_merges(struct loader *l)
@@ -182,7 +182,7 @@ static enum moe_err read_model(struct loader *l)
 		MOE_TRY(read_merges(l));
 		*j = here;
 	}
-	l->t->unknown = unknown ? vocab_find(&l->t->vocab, unknown, n_unknown) : NONE;
+	l->t->unknown = unknown ? moe_vocab_find(&l->t->vocab, unknown, n_unknown) : NONE;
 	return unknown && l->t->unknown == NONE ? moe_json_fail(j, "unk_token is not in the vocabulary") : MOE_OK;
 }
 
