@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "common/cli.h"
+#include "common/progress.h"
 #include "common/tokenizer.h"
 #include "report/answers.h"
 #include "stage/decode.h"
@@ -15,19 +16,23 @@ static struct {
 struct printer {
 	FILE *f;
 	struct moe_answer_style style;
-	size_t failed;
+	uint64_t answers, failed;
 };
 
 static enum moe_err print_answer(void *self, const struct moe_answer *a, struct moe_diag *d)
 {
 	struct printer *p = self;
+	struct moe_answer named = *a;
 
 	if (a->error) {
 		p->failed++;
 		cli_say("%s: %s", a->name ? a->name : "the sequence", a->error);
 	}
-	p->style.lines = a->name != NULL;
-	return moe_answer_print(p->f, a, &p->style, d);
+	if (!named.name && o.with_names)
+		named.name = "-";
+	progress_show(++p->answers, "answers");
+	p->style.lines = named.name != NULL;
+	return moe_answer_print(p->f, &named, &p->style, d);
 }
 
 int main(int argc, char **argv)
@@ -37,7 +42,7 @@ int main(int argc, char **argv)
 		{0, "loop", OPT_TEXT, &o.loop, "FIFO", "send tokens back through it to moe-tokenize", 0, 0, 0},
 		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per answer", 0, 0, 0},
 		{0, "logits", OPT_FLAG, &o.logits, 0, "write frames of logits instead of text", 0, 0, 0},
-		{'H', "with-names", OPT_FLAG, &o.with_names, 0, "NAME<TAB>TEXT lines (the default when sequences have names)", 0, 0, 0},
+		{'H', "with-names", OPT_FLAG, &o.with_names, 0, "NAME<TAB>TEXT lines (the default when sequences have names; - for those without)", 0, 0, 0},
 		{'h', "no-names", OPT_FLAG, &o.no_names, 0, "texts without names", 0, 0, 0},
 		OPT_MODEL, OPT_OUTPUT, OPT_STREAM, OPT_END,
 	};

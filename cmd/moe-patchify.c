@@ -56,6 +56,7 @@ int main(int argc, char **argv)
 	cli_check(moe_patchify_init(&p, m->spec, feed, &d), &d);
 	stage = moe_patchify_stage(&p);
 	status = source ? run_source(&p, m) : cli_filter(&stage, m);
+	pictures_report(feed);
 	moe_patchify_free(&p);
 	moe_feed_free(feed);
 	moe_model_close(m);

@@ -4,6 +4,7 @@
 
 #include "common/layers.h"
 #include "common/pictures.h"
+#include "common/progress.h"
 #include "common/tokenizer.h"
 #include "io/source.h"
 #include "report/answers.h"
@@ -38,7 +39,7 @@ static enum moe_err print_answer(void *self, const struct moe_answer *a, struct 
 {
 	struct printer *p = self;
 
-	p->answers++;
+	progress_show(++p->answers, "answers");
 	if (a->error) {
 		p->failed++;
 		cli_say("%s", a->error);
@@ -146,6 +147,8 @@ int main(int argc, char **argv)
 		err = moe_sink_commit(sink, &d);
 	cli_check(err, &d);
 	stats_print(&stats);
+	if (run.feed)
+		pictures_report(run.feed);
 	moe_feed_free(run.feed);
 	moe_tokenizer_free(t);
 	moe_model_close(m);

@@ -1,14 +1,17 @@
 #include "common/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include "common/progress.h"
 #include "io/map.h"
 #include "kernel/kernel.h"
 #include "sys/cpu.h"
@@ -21,7 +24,9 @@ struct cli cli;
 static void on_bus_error(int sig, siginfo_t *info, void *context)
 {
 	static const char text[] = ": the file changed while it was in use\n";
-	const char *path = moe_map_name(info->si_addr);
+	const char *path = moe_map_name(info->si_addr), *name = cli.tool ? cli.tool->name : "moe";
+	struct iovec line[] = {{(void *)(uintptr_t)name, strlen(name)}, {(void *)(uintptr_t)": ", 2}, {(void *)(uintptr_t)path, path ? strlen(path) : 0},
+			       {(void *)(uintptr_t)text, sizeof text - 1}};
 
 	(void)context;
 	if (!path) {
@@ -29,9 +34,16 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
 		raise(sig);
 		return;
 	}
-	if (write(STDERR_FILENO, path, strlen(path)) < 0 || write(STDERR_FILENO, text, sizeof text - 1) < 0)
+	if (writev(STDERR_FILENO, line, 4) < 0)
 		_exit(EXIT_CANNOT);
 	_exit(EXIT_CANNOT);
+}
+
+void cli_open_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			_exit(EXIT_CANNOT);
 }
 
 void cli_start(int argc, char **argv)
@@ -39,6 +51,7 @@ void cli_start(int argc, char **argv)
 	struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
 	size_t n = 1;
 
+	cli_open_standard();
 	signal(SIGPIPE, SIG_DFL);       /* some parents ignore it; filters must end when nobody reads */
 	signal(SIGXFSZ, SIG_IGN);       /* a file limit is then an error of write */
 	sigaction(SIGBUS, &bus, NULL);
@@ -69,6 +82,7 @@ static void say(const char *fmt, va_list ap)
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
 			line[i] = '?';
 	line[len] = '\n';
+	progress_clear();
 	fflush(stdout);
 	if (write(STDERR_FILENO, line, len + 1) < 0)
 		return;
@@ -108,6 +122,7 @@ void cli_check(enum moe_err err, const struct moe_diag *d)
 
 int cli_close_stdout(void)
 {
+	progress_clear();
 	if (fflush(stdout) || ferror(stdout) || (fclose(stdout) && errno != EBADF)) {
 		cli_say("standard output: cannot write: %s", strerror(errno));
 		return EXIT_CANNOT;

@@ -35,6 +35,9 @@ extern struct cli {
 	{0, "any-order", OPT_FLAG, &cli.any_order, 0, "accept frames whose last stage is not the one before", 0, 0, 0}, \
 	{0, "no-pg", OPT_FLAG, &cli.no_pg, 0, "leave this program out of the stream's provenance", 0, 0, 0}
 
+/* Opens standard input, output and error where the parent left them closed, so that no other file gets their numbers; using them still fails. */
+void cli_open_standard(void);
+
 /* First thing in main. */
 void cli_start(int argc, char **argv);
 

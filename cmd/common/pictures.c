@@ -6,7 +6,20 @@ void pictures_start(void)
 {
 	struct moe_diag d = {0};
 
+	cli_open_standard();
 	cli_check(moe_feed_server_start(&d), &d);
+}
+
+void pictures_report(struct moe_feed *feed)
+{
+	struct moe_feed_counts c;
+
+	moe_feed_counts(feed, &c);
+	if (!cli.quiet && c.passed_over)
+		cli_say("%llu file%s passed over: no picture by name", (unsigned long long)c.passed_over, c.passed_over == 1 ? "" : "s");
+	if (!cli.quiet && c.special)
+		cli_say("%llu link%s, device%s or folder%s passed over", (unsigned long long)c.special, c.special == 1 ? "" : "s", c.special == 1 ? "" : "s",
+			c.special == 1 ? "" : "s");
 }
 
 struct moe_feed *pictures_feed(char **operands, int n, struct moe_feed_options *o)

@@ -15,8 +15,11 @@ extern struct pictures_options {
 	{'0', "null", OPT_FLAG, &pictures_options.null, 0, "names in LIST end with NUL instead of a newline", 0, 0, 0}, \
 	{0, "no-sandbox", OPT_FLAG, &pictures_options.no_sandbox, 0, "decode even where the kernel cannot confine the decoder", 0, 0, 0}
 
-/* First thing in main, before anything else: forks the server that decodes. */
+/* First thing in main, even before cli_start: forks the server that decodes. */
 void pictures_start(void);
+
+/* Says how many files were passed over, unless that is none or --quiet. */
+void pictures_report(struct moe_feed *feed);
 
 /* A feed over n operands and --files-from. */
 struct moe_feed *pictures_feed(char **operands, int n, struct moe_feed_options *o);

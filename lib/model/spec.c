@@ -356,6 +356,9 @@ static enum moe_err check_relations(const struct moe_spec *s, struct moe_diag *d
 				(long long)s->attention.rope_axes);
 	if (s->router.top_k > s->router.experts)
 		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than router.experts (%lld)", (long long)s->router.top_k, (long long)s->router.experts);
+	for (size_t i = 0; i < s->text.eos.n; i++)
+		if (s->text.eos.v[i] >= s->vocab)
+			return moe_fail(d, MOE_EINPUT, "text.eos (%lld) is outside the vocabulary (%lld)", (long long)s->text.eos.v[i], (long long)s->vocab);
 	if (s->merge.placeholder >= s->vocab)
 		return moe_fail(d, MOE_EINPUT, "merge.placeholder (%lld) is outside the vocabulary (%lld)", (long long)s->merge.placeholder, (long long)s->vocab);
 	if ((s->merge.position == MOE_POSITION_AXIAL) != (s->attention.rope_axes == 2))

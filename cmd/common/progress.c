@@ -1,0 +1,51 @@
+#include "common/progress.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/cli.h"
+
+static struct {
+	bool asked, wanted, shown;
+	double start, last;
+} p;
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void put(const char *line, int n)
+{
+	if (n > 0 && write(STDERR_FILENO, line, (size_t)n) < 0)
+		p.wanted = false;
+}
+
+void progress_show(uint64_t done, const char *things)
+{
+	char line[96];
+	double t;
+
+	if (!p.asked) {         /* where the answers themselves are seen, they are progress enough */
+		p.asked = true;
+		p.wanted = !cli.quiet && isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
+		p.start = p.wanted ? now() : 0;
+	}
+	if (!p.wanted || (t = now()) - p.start < 1 || t - p.last < 0.2)
+		return;
+	p.last = t;
+	p.shown = true;
+	put(line, snprintf(line, sizeof line, "\r%llu %s, %.0f a second\033[K", (unsigned long long)done, things, (double)done / (t - p.start)));
+}
+
+void progress_clear(void)
+{
+	if (p.shown)
+		put("\r\033[K", 4);
+	p.shown = false;
+}

@@ -1,0 +1,13 @@
+/* Progress of long work: one line on standard error that is written over, only on a terminal, only after a second, never with --quiet. */
+#ifndef MOE_CMD_PROGRESS_H
+#define MOE_CMD_PROGRESS_H
+
+#include <stdint.h>
+
+/* `done` things of this kind (such as "pictures") are done. Cheap enough to call for each. */
+void progress_show(uint64_t done, const char *things);
+
+/* Takes the line away, before anything else is printed on standard error and at the end. */
+void progress_clear(void);
+
+#endif
