@@ -291,7 +291,7 @@ static void test_config(void **state)
 		{"config.json", "num_experts_per_tok", "0", "setting router.top_k is 0"},
 		{"config.json", "moe_intermediate_size", "191", "gate_proj.weight\" has the shape [192, 160], expected [191, 160]"},
 		{"config.json", "vocab_size", "101", "embed_tokens.weight\" has the shape [100, 160], expected [101, 160]"},
-		{"config.json", "vocab_size", "2", "merge.placeholder (2) is outside the vocabulary (2)"},
+		{"config.json", "vocab_size", "2", "text.eos (4) is outside the vocabulary (2)"},
 		{"config.json", "rms_norm_eps", "-1", "setting norm.eps is -1"}, {"config.json", "rms_norm_eps", "true", "setting norm.eps is true"},
 		{"config.json", "norm_topk_prob", "1", "setting router.renormalise is 1, expected true or false"},
 		{"config.json", "image_token_id", "100", "merge.placeholder (100) is outside the vocabulary"},
