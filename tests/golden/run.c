@@ -21,8 +21,8 @@
 #include "stage/prompt_text.h"
 #include "sys/cpu.h"
 
-/* Rounding: root mean square of the difference over that of the reference, and the largest difference over the same. */
-static const double rms_limit = 2e-5, largest_limit = 1e-4;
+/* Rounding: root mean square of the difference, and the largest single difference, both over the root mean square of the reference. */
+static const double rms_limit = 2e-5, largest_limit = 2e-5;
 
 enum { MAX_STAGES = 64 };
 

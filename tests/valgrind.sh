@@ -1,0 +1,57 @@
+#!/bin/bash
+# valgrind.sh BIN: one run of each program under valgrind, which must find nothing. (It knows no AVX-512, and its own system calls do not fit into
+# the decoder's sandbox, so both are left out.)
+set -u
+cd "$(dirname "$0")/.." || exit 2
+bin=$PWD/$1 picture=$PWD/share/demo/price.png
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 2
+passed=0 failed=0
+
+# check PROGRAM ARGUMENTS...: input from the file in, output to the file out.
+check() {
+	local program=$1
+	shift
+	if valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --trace-children=no --log-file=log.%p \
+		"$bin/$program" "$@" <in >out 2>err && ! cat log.* | grep -q '^==.*\(uninitialised\|Invalid\|lost\)'; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAIL $program $*"
+		cat err log.* | head -n 40
+	fi
+	rm -f log.*
+}
+
+: >in
+check moe-info --json
+check moe-run --cpu avx2 --no-sandbox "$picture"
+grep -q '12\.90' out || { echo "moe-run did not read the picture"; failed=$((failed + 1)); }
+check moe-tokenize --cpu avx2
+mv out in
+check moe-patchify --cpu avx2 --no-sandbox "$picture"
+mv out in
+check moe-encode --cpu avx2
+mv out in
+check moe-embed --cpu avx2
+mv out in
+check moe-block --cpu avx2 -l 0-2
+mv out in
+check moe-attend --cpu avx2 -l 3
+mv out in
+check moe-route --cpu avx2 -l 3 --stats=json:stats
+mv out in
+cp in routed
+check moe-expert --cpu avx2 -l 3
+mv out in
+cp in hidden
+check moe-decode --cpu avx2 --json
+check moe-decode --cpu avx2 --logits
+check moe-view --json routed
+check moe-view --check routed
+cp routed in
+check moe-view --seal
+check moe-diff hidden hidden
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
