@@ -218,7 +218,7 @@ static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, stru
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
 	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
-	MOE_TRY(moe_choose_greedy(logit, (size_t)spec->vocab, dec->suppress, scratch, &c, d));
+	MOE_TRY(moe_frame_blame(f, moe_choose_greedy(logit, (size_t)spec->vocab, dec->suppress, scratch, &c, d), d));
 	MOE_TRY(moe_grow(&s->ids.id, &s->ids.cap, s->ids.n + 1, sizeof *s->ids.id, d));
 	if (!s->ids.n)
 		s->n_prompt = start + rows;

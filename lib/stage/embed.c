@@ -69,7 +69,12 @@ static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const i
 	MOE_TRY(moe_frame_number(f, "moe.next", moe_first_position(s), &next, d));
 	if (next > INT32_MAX)
 		return moe_frame_fail(f, d, MOE_EINPUT, "moe.next is too large");
+	for (size_t i = 0; i < n; i++)
+		if (token[i] < 0 || token[i] >= s->vocab)
+			return moe_frame_fail(f, d, MOE_EINPUT, "token %zu is %d, outside the vocabulary of %lld", i, token[i], (long long)s->vocab);
 	MOE_TRY(moe_layout_make(&l, s, token, n, e->grid, (uint32_t)next, &e->memory, d));
+	if (l.next > INT32_MAX)
+		return moe_frame_fail(f, d, MOE_EINPUT, "moe.next is too large for %zu more rows", l.rows);
 	x = moe_arena_get(&e->memory, l.rows * (size_t)s->hidden, sizeof *x);
 	if (!x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", l.rows);
@@ -101,7 +106,7 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 	MOE_TRY(moe_frame_tensor(f, "token", MOE_I32, 1, (const void **)&token, &shape, d));
 	MOE_TRY(moe_frame_number(f, "moe.step", 0, &step, d));
 	if (!step)
-		MOE_TRY(moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d));
+		MOE_TRY(moe_frame_blame(f, moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d), d));
 	if (!e->wanted)
 		return embed_rows(e, f, token, shape[0], out, d);
 	e->grid = moe_arena_get(&e->memory, e->wanted, sizeof *e->grid);
@@ -124,7 +129,7 @@ static enum moe_err take_features(struct moe_embed *e, struct moe_frame *f, stru
 	if (!e->waiting || !seq || !want || strcmp(seq, want))
 		return moe_frame_fail(f, d, MOE_EINPUT, "features of a sequence that does not wait for any");
 	g = &e->grid[e->have];
-	MOE_TRY(moe_frame_grid(f, &g->rows, &g->columns, d));
+	MOE_TRY(moe_frame_grid(f, e->model->spec, &g->rows, &g->columns, d));
 	MOE_TRY(moe_frame_tensor(f, "feature", MOE_F32, 2, (const void **)&feature, &shape, d));
 	if (shape[0] != (uint64_t)g->rows * g->columns || shape[1] != hidden)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"feature\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],

@@ -1,18 +1,20 @@
 #include "stage/encode.h"
 
-enum { MAX_SIDE = 4096 };
-
-enum moe_err moe_frame_grid(struct moe_frame *f, uint32_t *rows, uint32_t *columns, struct moe_diag *d)
+enum moe_err moe_frame_grid(struct moe_frame *f, const struct moe_spec *s, uint32_t *rows, uint32_t *columns, struct moe_diag *d)
 {
 	const int32_t *grid;
 	const uint64_t *shape;
 
 	MOE_TRY(moe_frame_tensor(f, "grid", MOE_I32, 1, (const void **)&grid, &shape, d));
-	if (shape[0] != 2 || grid[0] < 1 || grid[1] < 1 || grid[0] > MAX_SIDE || grid[1] > MAX_SIDE)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is not two sides from 1 to %d", MAX_SIDE);
-	*rows = (uint32_t)grid[0];
-	*columns = (uint32_t)grid[1];
-	return MOE_OK;
+	if (shape[0] != 2)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" has %llu values, expected rows and columns", (unsigned long long)shape[0]);
+	for (size_t i = 0; i < s->image.n_grids; i++)
+		if (grid[0] == s->image.grid[i][0] && grid[1] == s->image.grid[i][1]) {
+			*rows = (uint32_t)grid[0];
+			*columns = (uint32_t)grid[1];
+			return MOE_OK;
+		}
+	return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is %d x %d, which is none of the model's grids", grid[0], grid[1]);
 }
 
 static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
@@ -26,7 +28,7 @@ static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, stru
 	float *feature;
 
 	moe_arena_reset(&e->scratch);
-	MOE_TRY(moe_frame_grid(f, &rows, &columns, d));
+	MOE_TRY(moe_frame_grid(f, s, &rows, &columns, d));
 	MOE_TRY(moe_frame_tensor(f, "pixel", MOE_F32, 2, (const void **)&pixel, &shape, d));
 	if (shape[0] != (uint64_t)rows * columns || shape[1] != width)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"pixel\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],
