@@ -47,11 +47,20 @@ static int check_stream(const char *path)
 /* A model: binding it checks names, shapes and sizes; then every value is looked at. */
 static int check_model(const char *path)
 {
+	char *families = cli_share("families");
+	struct moe_spec_options options = {path, families, NULL};
+	struct moe_diag d = {0};
 	struct moe_model *m;
 	size_t bad = 0;
+	enum moe_err err = moe_model_open(&m, &options, &d);
 
-	cli.model = path;
-	m = cli_model();
+	free(families);
+	if (err == MOE_EINPUT || err == MOE_EMATCH) {
+		char text[800];
+		cli_say("%s", moe_diag_string(&d, text, sizeof text));
+		return EXIT_NO;
+	}
+	cli_check(err, &d);
 	for (size_t i = 0; i < moe_checkpoint_count(m->weights); i++) {
 		const struct moe_tensor *t = moe_checkpoint_get(m->weights, i);
 		struct moe_values v;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "stage/layers.h"
@@ -61,6 +62,7 @@ static enum moe_err spawn(struct moe_exec *x, struct moe_diag *d)
 {
 	char *argv[] = {"sh", "-c", x->command, NULL};
 	posix_spawn_file_actions_t a;
+	posix_spawnattr_t group;        /* a process group of its own, so that it can be killed with all that the shell started */
 	struct moe_source *s;
 	int in[2], back[2], err;
 
@@ -74,7 +76,10 @@ static enum moe_err spawn(struct moe_exec *x, struct moe_diag *d)
 	posix_spawn_file_actions_init(&a);
 	posix_spawn_file_actions_adddup2(&a, in[1], STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&a, back[1], STDOUT_FILENO);
-	err = posix_spawn(&x->pid, "/bin/sh", &a, NULL, argv, environ);
+	posix_spawnattr_init(&group);
+	posix_spawnattr_setflags(&group, POSIX_SPAWN_SETPGROUP);
+	err = posix_spawn(&x->pid, "/bin/sh", &a, &group, argv, environ);
+	posix_spawnattr_destroy(&group);
 	posix_spawn_file_actions_destroy(&a);
 	close(in[1]);
 	close(back[1]);
@@ -160,19 +165,39 @@ enum moe_err moe_exec_start(struct moe_exec **out, const char *text, double time
 	if (!err)
 		err = greet(x, d);
 	if (err) {
-		if (x->pid)
-			kill(x->pid, SIGKILL);
-		(void)!moe_exec_stop(x, NULL);  /* the first failure is the one to tell */
+		(void)!moe_exec_stop(x, true, NULL);    /* the first failure is the one to tell */
 		return err;
 	}
 	*out = x;
 	return MOE_OK;
 }
 
-enum moe_err moe_exec_stop(struct moe_exec *x, struct moe_diag *d)
+/* Waits for the command, the timeout long; false: it had to be killed. */
+static bool await_end(struct moe_exec *x, bool broken, int *status)
+{
+	struct timespec nap = {.tv_nsec = 100000};
+	int64_t left_us = (int64_t)x->timeout_ms * 1000;
+
+	while (!broken && left_us > 0) {
+		pid_t r = waitpid(x->pid, status, WNOHANG);
+		if (r == x->pid || (r < 0 && errno != EINTR))
+			return true;
+		nanosleep(&nap, NULL);
+		left_us -= nap.tv_nsec / 1000;
+		if (nap.tv_nsec < 10000000)
+			nap.tv_nsec *= 2;
+	}
+	kill(-x->pid, SIGKILL);
+	while (waitpid(x->pid, status, 0) < 0 && errno == EINTR)
+		;
+	return broken;
+}
+
+enum moe_err moe_exec_stop(struct moe_exec *x, bool broken, struct moe_diag *d)
 {
 	enum moe_err err = MOE_OK;
 	int status = 0;
+	bool ended = true;
 
 	if (x->to >= 0)
 		close(x->to);
@@ -181,9 +206,11 @@ enum moe_err moe_exec_stop(struct moe_exec *x, struct moe_diag *d)
 		moe_reader_free(x->from);
 		close(fd);
 	}
-	while (x->pid && waitpid(x->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFEXITED(status) && WEXITSTATUS(status))
+	if (x->pid)
+		ended = await_end(x, broken, &status);
+	if (!ended)
+		err = moe_fail(d, MOE_EIO, "\"%s\" did not end within %g s of the end of its input (--exec-timeout)", x->command, x->timeout_ms / 1000.0);
+	else if (WIFEXITED(status) && WEXITSTATUS(status))
 		err = moe_fail(d, MOE_EIO, "\"%s\" ended with status %d", x->command, WEXITSTATUS(status));
 	else if (WIFSIGNALED(status) && WTERMSIG(status) != SIGPIPE)
 		err = moe_fail(d, MOE_EIO, "\"%s\" was killed by signal %d", x->command, WTERMSIG(status));
@@ -292,7 +319,8 @@ enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass
 	for (size_t i = 0; i < p->batch.spans; i++) {
 		MOE_TRY(make_frame(x, p, i, d));
 		MOE_TRY(exchange(x, d));
-		MOE_TRY(take_answer(x, p, i, &with_logits, d));
+		if (take_answer(x, p, i, &with_logits, d))
+			return moe_diag_path(d, x->command);
 	}
 	if (step == MOE_PASS_ROUTE && !with_logits)
 		p->routed.logit = NULL;
