@@ -241,10 +241,11 @@ static enum moe_err set_convs(const struct moe_setting *s, json_t *v, struct moe
 	for (size_t i = 0; i < n; i++) {
 		json_t *layer = json_array_get(v, i);
 		struct moe_conv *c = &spec->tower.conv[i];
+		json_t *bias = json_object_get(layer, "bias");
 		const char *name = json_string_value(json_object_get(layer, "name")), *act = json_string_value(json_object_get(layer, "activation"));
 		if (!name || strlen(name) >= sizeof c->name || !act || (strcmp(act, "silu") && strcmp(act, "none")))
 			return wrong(d, s, layer, "a name and an activation (silu or none)");
-		if (json_object_get(layer, "bias") && !json_is_false(json_object_get(layer, "bias")))
+		if (bias && !json_is_null(bias) && !json_is_false(bias))
 			return wrong(d, s, layer, "a convolution without bias");
 		snprintf(c->name, sizeof c->name, "%s", name);
 		c->silu = !strcmp(act, "silu");
