@@ -154,5 +154,5 @@ int main(int argc, char **argv)
 	moe_model_close(m);
 	moe_pool_free(run.pool);
 	status = cli_close_stdout();
-	return status ? status : printer.failed ? EXIT_NO : EXIT_DONE;
+	return status ? status : !printer.failed ? EXIT_DONE : run.single ? EXIT_CANNOT : EXIT_NO;
 }

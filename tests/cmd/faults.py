@@ -5,10 +5,10 @@ faults.py stream IN OUT CODE          reads a stream, runs CODE on it, writes it
 faults.py damage IN DIR N SEED        N copies of IN in DIR, each cut off (cut-*) or with one bit flipped (flip-*)
 faults.py model IN OUT CODE           copies a model directory, with CODE run on its files
 faults.py fields IN DIR               copies of a model, each with one wrong value in config.json
-faults.py picture OUT CODE            writes the bytes that the expression CODE gives
+faults.py picture OUT CODE...         writes the bytes that the expression CODE gives; pairs of OUT and CODE
 
 CODE sees the functions below. A frame is {"meta": {key: value}, "tensors": {name: [dtype, shape, bytes]}}; frame("routed") finds one."""
-import json, os, random, struct, sys, textwrap, zlib
+import gzip, io, json, os, random, struct, sys, tarfile, textwrap, zipfile, zlib
 
 FORMS = {"F32": "f", "I32": "i", "U8": "B", "I64": "q"}
 
@@ -226,6 +226,46 @@ def huffman(counts, symbols, slot=0):
     data = bytes([slot]) + bytes(counts) + bytes(symbols)
     return b"\xff\xc4" + struct.pack(">H", len(data) + 2) + data
 
+# ---- archives ----
+
+def tar(*members, form="w"):
+    """A tar of (name, bytes), or of TarInfo for what is no file."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=form, format=tarfile.GNU_FORMAT) as t:
+        for m in members:
+            if isinstance(m, tarfile.TarInfo):
+                t.addfile(m)
+            else:
+                info = tarfile.TarInfo(m[0])
+                info.size = len(m[1])
+                t.addfile(info, io.BytesIO(m[1]))
+    return out.getvalue()
+
+def special(name, kind, link=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
+
+def zipped(*members, store=False):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED if store else zipfile.ZIP_DEFLATED) as z:
+        for name, data in members:
+            z.writestr(zipfile.ZipInfo(name), data, compress_type=z.compression)
+    return out.getvalue()
+
+def encrypted(data):
+    """The same zip with the flag of encryption in all its headers."""
+    data, at = bytearray(data), 0
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = data.find(mark)
+        while at >= 0:
+            data[at + offset] |= 1
+            at = data.find(mark, at + 4)
+    return bytes(data)
+
+def file(path):
+    return open(path, "rb").read()
+
 def main():
     command, args = sys.argv[1], sys.argv[2:]
     if command == "stream":
@@ -237,8 +277,9 @@ def main():
     elif command == "fields":
         run_fields(*args)
     elif command == "picture":
-        with open(args[0], "wb") as out:
-            out.write(eval(args[1], globals()))
+        for path, code in zip(args[::2], args[1::2]):
+            with open(path, "wb") as out:
+                out.write(eval(code, globals()))
     else:
         sys.exit("faults.py: no such command: " + command)
 
