@@ -318,9 +318,12 @@ enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass
 		MOE_TRY(moe_layer_route(x->model, p->layer, &p->batch, NULL, &p->routed, &p->compute, d));
 	for (size_t i = 0; i < p->batch.spans; i++) {
 		MOE_TRY(make_frame(x, p, i, d));
-		MOE_TRY(exchange(x, d));
-		if (take_answer(x, p, i, &with_logits, d))
-			return moe_diag_path(d, x->command);
+		enum moe_err err = exchange(x, d);
+		if (!err)
+			err = take_answer(x, p, i, &with_logits, d);
+		if (err && d && d->byte >= 0)   /* a byte of what the command wrote */
+			moe_diag_path(d, x->command);
+		MOE_TRY(err);
 	}
 	if (step == MOE_PASS_ROUTE && !with_logits)
 		p->routed.logit = NULL;
