@@ -1,7 +1,10 @@
 #include "stream/writer.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <libdeflate.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +35,21 @@ enum moe_err moe_writer_new(struct moe_writer **out, int fd, struct moe_diag *d)
 }
 
 void moe_writer_name(struct moe_writer *w, const char *name) { w->name = name; }
+
+enum moe_err moe_writer_await(const struct moe_writer *w, int input, struct moe_diag *d)
+{
+	struct pollfd p[2] = {{.fd = input, .events = POLLIN}, {.fd = w->fd}};
+
+	while (poll(p, 2, -1) < 0)
+		if (errno != EINTR)
+			return moe_fail_errno(d, "cannot wait for input");
+	if (p[0].revents || !(p[1].revents & POLLERR))
+		return MOE_OK;
+	raise(SIGPIPE);
+	moe_fail(d, MOE_EIO, "cannot write: %s", strerror(EPIPE));
+	moe_diag_path(d, w->name);
+	return MOE_EIO;
+}
 
 void moe_writer_free(struct moe_writer *w)
 {

@@ -13,6 +13,10 @@ void moe_writer_free(struct moe_writer *w);
 /* Where the bytes go, for messages (borrowed); "standard output" until it is said. */
 void moe_writer_name(struct moe_writer *w, const char *name);
 
+/* Waits until `input` has something to read. When meanwhile the reader of this writer's pipe goes away, it ends the program by SIGPIPE, as writing
+ * would: else a pipeline whose last program has died would wait as long as its first. Fails where SIGPIPE is ignored. */
+enum moe_err moe_writer_await(const struct moe_writer *w, int input, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* Appends the frame; its tensors are read before this returns. */
 enum moe_err moe_writer_put(struct moe_writer *w, const struct moe_frame *f, struct moe_diag *d) MOE_CHECK_RESULT;
 
