@@ -584,7 +584,7 @@ static void test_two_members(void **state)
 	(void)state;
 	memcpy(two.p, b.p, b.n);
 	memcpy(two.p + b.n, b.p, b.n);
-	expect_stream(&two, 24);
+	expect_stream(&two, 26);
 	expect_refused(two.p, two.n - 1, MOE_EINPUT, "truncated");
 	two.p[b.n + 200] ^= 1;
 	expect_refused(two.p, two.n, MOE_EINPUT, "byte ");
