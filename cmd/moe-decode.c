@@ -58,6 +58,7 @@ int main(int argc, char **argv)
 	struct moe_output out = {0};
 	struct printer printer = {0};
 	struct moe_reader *in;
+	struct moe_tokenizer *tokens = NULL;
 	struct moe_model *m;
 	char tokenizer[33] = "";
 	enum moe_err err;
@@ -80,7 +81,7 @@ int main(int argc, char **argv)
 		out.writer = cli_writer(&sink);
 		dec.answer = NULL;
 	} else {
-		dec.tokenizer = tokenizer_load(tokenizer);
+		dec.tokenizer = tokens = tokenizer_load(tokenizer);
 		cli_check(moe_sink_open(&sink, cli.output ? cli.output : "-", &d), &d);
 		printer.f = cli.output ? fdopen(moe_sink_descriptor(sink), "w") : stdout;
 	}
@@ -95,6 +96,7 @@ int main(int argc, char **argv)
 		err = moe_sink_commit(sink, &d);
 	cli_check(err, &d);
 	moe_decode_free(&dec);
+	moe_tokenizer_free(tokens);
 	moe_reader_free(in);
 	moe_writer_free(out.writer);
 	moe_account_free(&out.account);

@@ -1,4 +1,5 @@
 /* moe-run: the whole pass in one process. */
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -149,6 +150,7 @@ int main(int argc, char **argv)
 	stats_print(&stats);
 	if (run.feed)
 		pictures_report(run.feed);
+	free(ids.id);
 	moe_feed_free(run.feed);
 	moe_tokenizer_free(t);
 	moe_model_close(m);

@@ -93,6 +93,9 @@ static int seal_stream(const char *path)
 	else
 		err = moe_sink_commit(sink, &d);
 	cli_check(err, &d);
+	moe_reader_free(s.head);
+	moe_reader_free(r);
+	moe_writer_free(w);
 	return EXIT_DONE;
 }
 
