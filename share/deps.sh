@@ -2,7 +2,7 @@
 # deps.sh install | missing: Debian packages that building, testing and the demo need. `missing` installs only what is not there.
 set -eu
 packages='gcc make pkg-config zlib1g-dev libarchive-dev libstb-dev libjansson-dev libpcre2-dev libutf8proc-dev libdeflate-dev libxxhash-dev
-libcmocka-dev bats jq python3-numpy mandoc zip'
+libcmocka-dev bats jq python3-numpy mandoc zip valgrind'
 want=
 for p in $packages; do
 	dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed$' || want="$want $p"
