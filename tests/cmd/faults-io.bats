@@ -292,8 +292,9 @@ every_output() {
 			[ -s status.$s ] || { kill -9 "$(cat pid.$s)"; complain "$s hangs after $victim was killed"; }
 			case $s:$(cat status.$s) in
 			$victim:137) ;;
-			*:2) [ "$(wc -l <err.$s)" = 1 ] && grep -q "^moe-$s: ." err.$s ;;
-			*:141) [ $s != decode ] && [ ! -s err.$s ] ;;
+			*:2) [ "$(grep -c "^moe-$s: ." err.$s) $(wc -l <err.$s)" = '1 1' ] ;;
+			decode:141) complain "decode ended by SIGPIPE" ;;
+			*:141) [ ! -s err.$s ] ;;
 			*) complain "$victim killed: $s ended with $(cat status.$s): $(cat err.$s)" ;;
 			esac
 		done
@@ -320,6 +321,28 @@ every_output() {
 	timeout "$LIMIT" bash -c 'moe-tokenize --generate --loop loop Once 2>err1 | moe-embed | moe-block -l 0-1 2>/dev/null | moe-decode --loop loop 2>err; echo "${PIPESTATUS[0]} ${PIPESTATUS[3]}" >status'
 	grep -q 'behind stage "1.expert"' err
 	[[ $(cat status) =~ ^(2|141)\ 2$ ]]
+}
+
+# moe-decode has opened the loop; then its reader goes.
+@test "a loop that nobody reads any more is said, not SIGPIPE" {
+	rm -f loop more
+	mkfifo loop more
+	faults stream final generating 'number(frame("hidden"), "moe.more", 1)'
+	head=$(moe-view generating | sed -n 's/^frame 1: .* at byte //p')
+	exec 8<>loop
+	moe-decode --loop loop <more >out 2>err 8>&- &
+	pid=$!
+	exec 9>more
+	head -c "$head" generating >&9
+	for ((i = 0; i < 20 * LIMIT; i++)); do find /proc/$pid/fd -lname "$PWD/loop" | grep -q . && break; sleep 0.05; done
+	exec 8>&-
+	tail -c +$((head + 1)) generating | head -c -128 >&9    # without its end
+	for ((i = 0; i < 20 * LIMIT; i++)); do kill -0 $pid 2>/dev/null || break; sleep 0.05; done
+	exec 9>&-
+	status=0
+	wait $pid || status=$?
+	[ $status = 2 ]
+	grep -qx 'moe-decode: nobody reads the loop loop any more: moe-tokenize failed or was stopped' err
 }
 
 @test "garbage in the loop is noticed" {

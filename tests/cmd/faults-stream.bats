@@ -143,6 +143,8 @@ damaged_before() {      # STREAM SEED STAGE...
 
 @test "NaN and infinity among the hidden rows end at the next router, or at the head" {
 	wrong attended 'put(frame("hidden", 1), "hidden", 3 * 160, nan)' 'sequence 2: row 3: router logit of expert 0 is NaN \(layer 2\)' moe-route -l 2
+	# Both sequences in one batch: the row is that of the frame.
+	wrong attended 'drop("failed"); count(); put(frame("hidden", 1), "hidden", 3 * 160, nan)' 'byte 44[0-9]+: .*sequence 2: row 3: router logit of expert 0 is NaN' moe-route -l 2
 	wrong attended 'put(frame("hidden"), "hidden", 64 * 160, inf)' 'sequence 0: row 64: router logit' moe-route -l 2
 	wrong attended 'put(frame("hidden"), "hidden", 64 * 160, -inf)' 'sequence 0: row 64: router logit' moe-route -l 2
 	wrong hidden 'put(frame("hidden"), "hidden", 5, nan)' 'sequence 0: row [0-9]+: router logit of expert 0 is NaN \(layer 2\)' moe-block -l 2-
@@ -270,6 +272,8 @@ damaged_before() {      # STREAM SEED STAGE...
 		wrong features "put(frame('features'), 'grid', 0, ($grid)[0]); put(frame('features'), 'grid', 1, ($grid)[1])" 'none of the model.s grids' moe-embed
 		wrong patches "put(frame('patches'), 'grid', 0, ($grid)[0]); put(frame('patches'), 'grid', 1, ($grid)[1])" 'none of the model.s grids' moe-encode
 	done
+	wrong features 'f = frame("features")["tensors"]; put(frame("features"), "grid", 0, 8); f["feature"] = fill("F32", [128, 160])' 'grid.* is 8 x 16, which is none' moe-embed
+	wrong patches 'f = frame("patches")["tensors"]; put(frame("patches"), "grid", 0, 8); f["pixel"] = fill("F32", [128, 192])' 'grid.* is 8 x 16, which is none' moe-encode
 	wrong features 'frame("features")["tensors"]["grid"] = fill("I32", [3], 4)' 'grid.* has 3 values' moe-embed
 	for t in 100 -1 2147483647 -2147483648; do
 		wrong features "put(frame('tokens'), 'token', 1, $t)" "sequence 0: token 1 is $t, outside the vocabulary of 100" moe-embed
