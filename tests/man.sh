@@ -205,7 +205,7 @@ for p in "$bin"/moe-*; do
 done
 python_with_numpy
 export PATH=$work/path:$bin:$PATH LC_ALL=C.UTF-8
-unset MOE_MODEL MOE_THREADS MOE_TRACE
+unset MOE_MODEL MOE_THREADS
 for p in "${pages[@]}"; do
 	case $p in
 	*/moe-stream.5) python_stage ;;
