@@ -1,11 +1,12 @@
 #!/bin/bash
-# man.sh BIN [PAGE...]: the manual pages (all of man/ by default) are clean, know exactly the options that the programs have, and their examples
-# give what they show.
+# man.sh BIN [PAGE...]: the manual pages (all of man/ by default) are clean, know exactly the options that the programs have, and
+# their examples give what they show.
 #
-# Examples are literal displays (.Bd -literal) with lines that begin with "$ ". A display is one session of bash in the page's folder, where the
-# pictures of share/demo and the text model olmoe lie; displays of a page follow each other there. A command goes on in the next line behind "|",
-# "\" or "&&", and up to END behind <<'END'. The lines behind it, up to the next command or an empty line, are exactly what it prints on standard
-# output and error; a line "..." stands for any lines. It must end with status 0, the display within 20 seconds.
+# Examples are literal displays (.Bd -literal) with lines that begin with "$ ". A display is one session of bash in the page's folder,
+# where the pictures of share/demo and the text model olmoe lie; the displays of a page follow each other there. A command goes on in
+# the next line behind "|", "\", "&&" or "; do", and up to END behind <<'END'. The lines behind it, up to the next command or an empty
+# line, are exactly what it prints on standard output and error; a line "..." stands for any lines. It must end with status 0, the
+# display within 20 seconds.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 bin=$(cd "${1:?the folder of the programs}" && pwd) || exit 2
@@ -61,13 +62,14 @@ page_options() {
 check_value() {
 	local number
 	if [[ $4 =~ \(([0-9]+)\ to\ ([0-9]+)\) ]]; then
-		for number in "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"; do
-			[[ $3 =~ (^|[^0-9])$number([^0-9]|$) ]] || fail "man/$1.1: --$2: the page does not say its range, ${BASH_REMATCH[0]}: $number is missing"
+		for number in "${BASH_REMATCH[@]:1:2}"; do
+			[[ $3 =~ (^|[^0-9])$number([^0-9]|$) ]] || fail "man/$1.1: --$2: the page does not say the end of its range, $number"
 		done
 	fi
 	if [[ $4 =~ \(default:\ ([a-z]+|[0-9.e-]+)\) ]]; then
 		number=${BASH_REMATCH[1]}
-		[[ $3 =~ default && " $3 " == *[\ \(]"$number"[\ .,\;:\)]* ]] || fail "man/$1.1: --$2: the page does not say its default, $number"
+		[[ $3 =~ default && " $3 " == *[\ \(]"$number"[\ .,\;:\)]* ]] ||
+			fail "man/$1.1: --$2: the page does not say its default, $number"
 	fi
 }
 
