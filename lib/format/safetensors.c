@@ -1,5 +1,6 @@
 #include "format/safetensors.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,8 +111,6 @@ static enum moe_err parse_tensor(struct moe_json *j, struct moe_tensor *t)
 
 static enum moe_err parse_meta(struct moe_header *h, struct moe_json *j, struct strings *s)
 {
-	size_t n;
-
 	if (moe_json_null(j))
 		return MOE_OK;
 	MOE_TRY(moe_json_enter(j, '{'));
@@ -121,8 +120,8 @@ static enum moe_err parse_meta(struct moe_header *h, struct moe_json *j, struct 
 			return moe_json_fail(j, "too many metadata keys");
 		MOE_TRY(moe_grow(&h->meta, &h->meta_cap, h->n_meta + 1, sizeof *h->meta, j->diag));
 		m = &h->meta[h->n_meta++];
-		m->key = keep(s, j, &n);
-		if (strlen(m->key) != n)
+		m->key = keep(s, j, &m->key_nbytes);
+		if (j->escaped && strlen(m->key) != m->key_nbytes)
 			return moe_json_fail(j, "a metadata key contains NUL");
 		MOE_TRY(moe_json_string(j));
 		m->value = keep(s, j, &m->value_nbytes);
@@ -132,28 +131,43 @@ static enum moe_err parse_meta(struct moe_header *h, struct moe_json *j, struct 
 
 enum { FEW_STRINGS = 24 };
 
-static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+/* A name or a key, as tensors and metadata begin with it. */
+struct string {
+	const char *text;
+	size_t n;
+};
+
+static_assert(offsetof(struct moe_tensor, name_nbytes) == offsetof(struct string, n) && offsetof(struct moe_meta, key_nbytes) == offsetof(struct string, n),
+	      "a tensor begins with its name, metadata with their key");
+
+static int by_text(const void *a, const void *b) { return strcmp(((const struct string *)a)->text, ((const struct string *)b)->text); }
 
 /* String i of those that lie `stride` bytes from each other. */
-static const char *string_at(const void *first, size_t i, size_t stride)
+static struct string string_at(const void *first, size_t i, size_t stride)
 {
-	const char *text;
+	struct string s;
 
-	memcpy(&text, (const char *)first + i * stride, sizeof text);
-	return text;
+	memcpy(&s, (const char *)first + i * stride, sizeof s);
+	return s;
+}
+
+/* Names of one length mostly differ in their last letter. */
+static bool same_string(struct string a, struct string b)
+{
+	return a.n == b.n && (!a.n || a.text[a.n - 1] == b.text[a.n - 1]) && !memcmp(a.text, b.text, a.n);
 }
 
 /* Finds a string that stands twice among n (at `stride` bytes from each other); NULL when all differ. */
 static enum moe_err twice(const void *first, size_t n, size_t stride, const char **found, struct moe_diag *d)
 {
-	const char **sorted;
+	struct string *sorted;
 
 	*found = NULL;
 	if (n <= FEW_STRINGS) {         /* a frame's header */
 		for (size_t i = 1; i < n; i++)
 			for (size_t j = 0; j < i; j++)
-				if (!strcmp(string_at(first, i, stride), string_at(first, j, stride)))
-					*found = string_at(first, i, stride);
+				if (same_string(string_at(first, i, stride), string_at(first, j, stride)))
+					*found = string_at(first, i, stride).text;
 		return MOE_OK;
 	}
 	sorted = malloc(n * sizeof *sorted);
@@ -163,8 +177,8 @@ static enum moe_err twice(const void *first, size_t n, size_t stride, const char
 		sorted[i] = string_at(first, i, stride);
 	qsort(sorted, n, sizeof *sorted, by_text);
 	for (size_t i = 1; i < n && !*found; i++)
-		if (!strcmp(sorted[i - 1], sorted[i]))
-			*found = sorted[i];
+		if (same_string(sorted[i - 1], sorted[i]))
+			*found = sorted[i].text;
 	free(sorted);
 	return MOE_OK;
 }
@@ -218,7 +232,6 @@ static enum moe_err check_layout(struct moe_header *h, struct moe_diag *d)
 static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, struct strings *s)
 {
 	bool meta_seen = false;
-	size_t n;
 
 	MOE_TRY(moe_json_enter(j, '{'));
 	while (moe_json_key(j)) {
@@ -234,8 +247,9 @@ static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, stru
 			return moe_json_fail(j, "more than 1000000 tensors");
 		MOE_TRY(moe_grow(&h->tensor, &h->tensor_cap, h->n_tensors + 1, sizeof *h->tensor, j->diag));
 		t = &h->tensor[h->n_tensors++];
-		*t = (struct moe_tensor){.name = keep(s, j, &n)};
-		if (strlen(t->name) != n)
+		*t = (struct moe_tensor){0};
+		t->name = keep(s, j, &t->name_nbytes);
+		if (j->escaped && strlen(t->name) != t->name_nbytes)
 			return moe_json_fail(j, "the name of a tensor contains NUL");
 		MOE_TRY(parse_tensor(j, t));
 	}
@@ -256,10 +270,10 @@ enum moe_err moe_header_parse(struct moe_header *h, const char *json, size_t n, 
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a header of %zu bytes", n);
 	moe_json_init(&j, json, n, d);
 	MOE_TRY(parse_members(h, &j, &s));
-	MOE_TRY(twice(h->tensor ? &h->tensor->name : NULL, h->n_tensors, sizeof *h->tensor, &same, d));
+	MOE_TRY(twice(h->tensor, h->n_tensors, sizeof *h->tensor, &same, d));
 	if (same)
 		return moe_fail(d, MOE_EINPUT, "tensor \"%s\" stands twice in the header", same);
-	MOE_TRY(twice(h->meta ? &h->meta->key : NULL, h->n_meta, sizeof *h->meta, &same, d));
+	MOE_TRY(twice(h->meta, h->n_meta, sizeof *h->meta, &same, d));
 	if (same)
 		return moe_fail(d, MOE_EINPUT, "metadata key \"%s\" stands twice in the header", same);
 	return check_layout(h, d);

@@ -16,7 +16,8 @@ enum { MOE_MAX_RANK = 8, MOE_FILE_HEADER_LIMIT = 100000000, MOE_TENSOR_LIMIT = 1
 
 /* A named view; it owns nothing. */
 struct moe_tensor {
-	const char *name;
+	const char *name;               /* with a NUL behind it */
+	size_t name_nbytes;
 	enum moe_dtype type;
 	unsigned rank;
 	uint64_t shape[MOE_MAX_RANK];
@@ -25,8 +26,10 @@ struct moe_tensor {
 };
 
 struct moe_meta {
-	const char *key, *value;        /* each with a NUL behind it */
-	size_t value_nbytes;            /* a value may contain NULs */
+	const char *key;                /* with a NUL behind it */
+	size_t key_nbytes;
+	const char *value;              /* with a NUL behind it, and perhaps NULs inside */
+	size_t value_nbytes;
 };
 
 /* What a header says. Arrays are kept from one parse to the next; names live in `strings`. */
