@@ -229,7 +229,69 @@ static enum moe_err check_layout(struct moe_header *h, struct moe_diag *d)
 	return err;
 }
 
-static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, struct strings *s)
+/* Where the text of the tensors begins, and where their names do; NULL when metadata does not come first. */
+struct place {
+	const char *text, *names;
+};
+
+/* From p to the last byte that is not padding. */
+static size_t tail_nbytes(const char *p, const char *end)
+{
+	while (end > p && end[-1] == ' ')
+		end--;
+	return (size_t)(end - p);
+}
+
+/* Sets the tensors of *h to those of the last header if the text that is left is the same. */
+static enum moe_err recall(struct moe_header *h, const struct moe_header_tail *t, const struct moe_json *j, struct strings *s, bool *same)
+{
+	size_t n = tail_nbytes(j->p, j->end);
+
+	*same = n && n == t->text_nbytes && !memcmp(j->p, t->text, n);
+	if (!*same)
+		return MOE_OK;
+	MOE_TRY(moe_grow(&h->tensor, &h->tensor_cap, t->n_tensors, sizeof *h->tensor, j->diag));
+	memcpy(s->p, t->names, t->names_nbytes);        /* fits: the names are part of the text */
+	memcpy(h->tensor, t->tensor, t->n_tensors * sizeof *h->tensor);
+	for (size_t i = 0; i < t->n_tensors; i++)
+		h->tensor[i].name = s->p + (t->tensor[i].name - t->names);
+	h->n_tensors = t->n_tensors;
+	h->payload_nbytes = t->payload_nbytes;
+	return MOE_OK;
+}
+
+/* Keeps what the text at `at` said. */
+static enum moe_err remember(struct moe_header_tail *t, const struct moe_header *h, struct place at, const struct moe_json *j, const struct strings *s)
+{
+	size_t n = tail_nbytes(at.text, j->end), names = (size_t)(s->p - at.names);
+
+	t->text_nbytes = 0;
+	if (!h->n_tensors)
+		return MOE_OK;
+	MOE_TRY(moe_grow(&t->text, &t->text_cap, n, 1, j->diag));
+	MOE_TRY(moe_grow(&t->names, &t->names_cap, names, 1, j->diag));
+	MOE_TRY(moe_grow(&t->tensor, &t->tensor_cap, h->n_tensors, sizeof *t->tensor, j->diag));
+	memcpy(t->text, at.text, n);
+	memcpy(t->names, at.names, names);
+	memcpy(t->tensor, h->tensor, h->n_tensors * sizeof *t->tensor);
+	for (size_t i = 0; i < h->n_tensors; i++)
+		t->tensor[i].name = t->names + (h->tensor[i].name - at.names);
+	t->n_tensors = h->n_tensors;
+	t->names_nbytes = names;
+	t->payload_nbytes = h->payload_nbytes;
+	t->text_nbytes = n;
+	return MOE_OK;
+}
+
+void moe_header_tail_free(struct moe_header_tail *t)
+{
+	free(t->text);
+	free(t->names);
+	free(t->tensor);
+	*t = (struct moe_header_tail){0};
+}
+
+static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, struct strings *s, const struct moe_header_tail *tail, struct place *at, bool *same)
 {
 	bool meta_seen = false;
 
@@ -241,6 +303,12 @@ static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, stru
 				return moe_json_fail(j, "__metadata__ stands twice");
 			meta_seen = true;
 			MOE_TRY(parse_meta(h, j, s));
+			if (!h->n_tensors && tail) {
+				*at = (struct place){j->p, s->p};
+				MOE_TRY(recall(h, tail, j, s, same));
+				if (*same)
+					return MOE_OK;
+			}
 			continue;
 		}
 		if (h->n_tensors == MOE_TENSOR_LIMIT)
@@ -257,11 +325,13 @@ static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, stru
 	return moe_json_finish(j);
 }
 
-enum moe_err moe_header_parse(struct moe_header *h, const char *json, size_t n, struct moe_diag *d)
+enum moe_err moe_header_parse(struct moe_header *h, const char *json, size_t n, struct moe_header_tail *tail, struct moe_diag *d)
 {
 	struct moe_json j;
 	struct strings s;
+	struct place at = {0};
 	const char *same;
+	bool known = false;
 
 	h->n_tensors = h->n_meta = 0;
 	moe_arena_reset(&h->strings);
@@ -269,14 +339,17 @@ enum moe_err moe_header_parse(struct moe_header *h, const char *json, size_t n, 
 	if (!s.p)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a header of %zu bytes", n);
 	moe_json_init(&j, json, n, d);
-	MOE_TRY(parse_members(h, &j, &s));
-	MOE_TRY(twice(h->tensor, h->n_tensors, sizeof *h->tensor, &same, d));
-	if (same)
-		return moe_fail(d, MOE_EINPUT, "tensor \"%s\" stands twice in the header", same);
+	MOE_TRY(parse_members(h, &j, &s, tail, &at, &known));
 	MOE_TRY(twice(h->meta, h->n_meta, sizeof *h->meta, &same, d));
 	if (same)
 		return moe_fail(d, MOE_EINPUT, "metadata key \"%s\" stands twice in the header", same);
-	return check_layout(h, d);
+	if (known)
+		return MOE_OK;
+	MOE_TRY(twice(h->tensor, h->n_tensors, sizeof *h->tensor, &same, d));
+	if (same)
+		return moe_fail(d, MOE_EINPUT, "tensor \"%s\" stands twice in the header", same);
+	MOE_TRY(check_layout(h, d));
+	return at.text ? remember(tail, h, at, &j, &s) : MOE_OK;
 }
 
 void moe_header_free(struct moe_header *h)
@@ -302,7 +375,7 @@ enum moe_err moe_safetensors_parse(struct moe_header *h, const uint8_t *bytes, s
 	if (length > moe_rd_left(&r))
 		return moe_fail_at(d, MOE_EINPUT, 0, "truncated: the header has %llu bytes, the file holds %zu behind its length",
 				   (unsigned long long)length, moe_rd_left(&r));
-	if (moe_header_parse(h, (const char *)r.p, length, d)) {
+	if (moe_header_parse(h, (const char *)r.p, length, NULL, d)) {
 		if (d && d->byte >= 0)
 			d->byte += 8;
 		return d ? d->code : MOE_EINPUT;
