@@ -7,15 +7,15 @@
 
 /* What the router hands to the experts. */
 struct moe_routed {
-	float *normed;                  /* [rows][hidden]: what the experts read */
+	float **normed;                 /* [rows] → [hidden]: what the experts read; the rows of a span lie together */
 	float *logit;                   /* [rows][experts]; NULL when a foreign router gave none */
 	int32_t *expert_id;             /* [rows][top_k] */
 	float *weight;                  /* [rows][top_k] */
 };
 
-/* x + attention; keys and values go to the caches of the spans. `wanted`: see moe_attention_forward. */
-enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_rows *wanted,
-			      const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+/* x + attention; keys and values go to the caches of the spans. */
+enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_compute *work,
+			      struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Norm, router logits, choice. The arrays of *out come from work->scratch. */
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
