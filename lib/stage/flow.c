@@ -34,8 +34,10 @@ static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struc
 	uint64_t k = (uint64_t)m->spec->router.top_k, e = (uint64_t)m->spec->router.experts;
 	const void *normed;
 
-	MOE_TRY(matrix(f, "normed", MOE_F32, p->rows, (uint64_t)m->spec->hidden, &normed, d));
-	p->normed = (float *)(uintptr_t)normed;
+	if (moe_frame_find(f, "normed")) {
+		MOE_TRY(matrix(f, "normed", MOE_F32, p->rows, (uint64_t)m->spec->hidden, &normed, d));
+		p->normed = (float *)(uintptr_t)normed;
+	}
 	MOE_TRY(matrix(f, "expert_id", MOE_I32, p->rows, k, (const void **)&p->expert_id, d));
 	MOE_TRY(matrix(f, "weight", MOE_F32, p->rows, k, (const void **)&p->weight, d));
 	if (moe_frame_find(f, "router_logit"))
@@ -92,7 +94,7 @@ static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_
 			memcpy(position + x * rows + at, p->position + x * p->rows, p->rows * sizeof *position);
 		if (routed) {
 			for (size_t r = 0; r < p->rows; r++)
-				flow->routed.normed[at + r] = p->normed + r * h;
+				flow->routed.normed[at + r] = p->normed ? p->normed + r * h : NULL;
 			memcpy(flow->routed.expert_id + at * k, p->expert_id, p->rows * k * sizeof(int32_t));
 			memcpy(flow->routed.weight + at * k, p->weight, p->rows * k * sizeof(float));
 		}
