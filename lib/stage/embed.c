@@ -99,6 +99,8 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 	e->wanted = e->have = 0;
 	e->grid = NULL;
 	MOE_TRY(moe_frame_tensor(f, "token", MOE_I32, 1, (const void **)&token, &shape, d));
+	if (!shape[0])
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"token\" is empty");
 	MOE_TRY(moe_frame_number(f, "moe.step", 0, &step, d));
 	if (!step)
 		MOE_TRY(moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d));

@@ -202,7 +202,7 @@ enum moe_err moe_frame_copy(struct moe_frame *to, const struct moe_frame *from, 
 
 enum moe_err moe_frame_fail(const struct moe_frame *f, struct moe_diag *d, enum moe_err code, const char *fmt, ...)
 {
-	const char *seq = moe_frame_meta(f, "moe.seq");
+	const char *seq = moe_frame_meta(f, "moe.seq"), *kind = f->kind == MOE_KIND_OTHER ? moe_frame_meta(f, "moe.kind") : moe_kind_name(f->kind);
 	char text[400];
 	va_list ap;
 
@@ -210,6 +210,6 @@ enum moe_err moe_frame_fail(const struct moe_frame *f, struct moe_diag *d, enum 
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	if (seq)
-		return moe_fail_at(d, code, f->at, "frame \"%s\" of sequence %.20s: %s", moe_kind_name(f->kind), seq, text);
-	return moe_fail_at(d, code, f->at, "frame \"%s\": %s", moe_kind_name(f->kind), text);
+		return moe_fail_at(d, code, f->at, "frame \"%.40s\" of sequence %.20s: %s", kind ? kind : "", seq, text);
+	return moe_fail_at(d, code, f->at, "frame \"%.40s\": %s", kind ? kind : "", text);
 }
