@@ -266,19 +266,3 @@ int cli_filter(const struct moe_stage *s, const struct moe_model *m)
 	cli_check(err, &d);
 	return EXIT_DONE;
 }
-
-void cli_layers(const char *text, size_t n, size_t *first, size_t *last)
-{
-	char *end;
-	unsigned long a, b;
-
-	if (!text)
-		cli_fail("-l is missing: which layers? 0 to %zu", n - 1);
-	a = b = strtoul(text, &end, 10);
-	if (*end == '-')
-		b = end[1] ? strtoul(end + 1, &end, 10) : (end++, n - 1);
-	if (text[0] < '0' || text[0] > '9' || *end || a > b || b >= n)
-		cli_fail("-l %s: expected a layer or a range of 0 to %zu, such as 3, 0-1 or 2-", text, n - 1);
-	*first = a;
-	*last = b;
-}

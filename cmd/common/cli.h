@@ -80,7 +80,4 @@ struct moe_writer *cli_writer(struct moe_sink **sink);
 /* Runs a filter from standard input to the output and returns the exit status. */
 int cli_filter(const struct moe_stage *s, const struct moe_model *m);
 
-/* "3", "0-11", "12-": layers of a model with n; dies on a mistake. */
-void cli_layers(const char *text, size_t n, size_t *first, size_t *last);
-
 #endif

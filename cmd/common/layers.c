@@ -1,6 +1,7 @@
 #include "common/layers.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct layers_options layers_options;
 
@@ -48,6 +49,14 @@ const struct moe_what_if *layers_what_if(const struct moe_model *m)
 	return &w;
 }
 
+static void parse_layers(const char *text, size_t n, size_t *first, size_t *last)
+{
+	if (!text)
+		cli_fail("-l is missing: which layers? 0 to %zu", n - 1);
+	if (!moe_layers_parse(text, strlen(text), n, first, last))
+		cli_fail("-l %s: expected a layer or a range of 0 to %zu, such as 3, 0-1 or 2-", text, n - 1);
+}
+
 int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first, enum moe_step last, bool range)
 {
 	struct moe_layers l;
@@ -63,7 +72,7 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 		opt_usage(t);
 	pool = cli_pool();
 	m = cli_model();
-	cli_layers(layers_options.layers, (size_t)m->spec->n_layers, &a, &b);
+	parse_layers(layers_options.layers, (size_t)m->spec->n_layers, &a, &b);
 	if (a != b && !range)
 		cli_fail("-l %s: this program works on one layer (moe-block takes a range)", layers_options.layers);
 	moe_layers_init(&l, m, a * MOE_N_STEPS + first, b * MOE_N_STEPS + last);
