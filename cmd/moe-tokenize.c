@@ -123,11 +123,7 @@ int main(int argc, char **argv)
 	p.window = (size_t)o.window;
 	out.writer = cli_writer(&sink);
 	err = moe_prompts_run(&p, &out, &d);
-	if (err)
-		moe_sink_abandon(sink);
-	else
-		err = moe_sink_commit(sink, &d);
-	cli_check(err, &d);
+	cli_finish(sink, err, &d);
 	moe_feed_item_clear(&prompts.item);
 	moe_feed_free(prompts.feed);
 	free(prompts.ids.id);

@@ -79,11 +79,7 @@ static int seal_stream(const char *path)
 	if (o.head)
 		s.head = cli_reader(o.head);
 	err = moe_stream_seal(r, w, &s, &d);
-	if (err)
-		moe_sink_abandon(sink);
-	else
-		err = moe_sink_commit(sink, &d);
-	cli_check(err, &d);
+	cli_finish(sink, err, &d);
 	return EXIT_DONE;
 }
 

@@ -45,7 +45,7 @@ static json_t *json_text(const char *s, size_t n)
 	return j;
 }
 
-static enum moe_err print_json(FILE *f, const struct moe_answer *a, const struct moe_answer_style *style, struct moe_diag *d)
+static bool print_json(FILE *f, const struct moe_answer *a, const struct moe_answer_style *style)
 {
 	json_t *o = json_object(), *ids = json_array();
 	bool ok;
@@ -68,15 +68,11 @@ static enum moe_err print_json(FILE *f, const struct moe_answer *a, const struct
 	}
 	ok = o && !json_dumpf(o, f, JSON_COMPACT | JSON_REAL_PRECISION(9)) && fputc('\n', f) != EOF;
 	json_decref(o);
-	return ok ? MOE_OK : moe_fail_errno(d, "cannot write the answer");
+	return ok;
 }
 
-enum moe_err moe_answer_print(FILE *f, const struct moe_answer *a, const struct moe_answer_style *style, struct moe_diag *d)
+static void print_text(FILE *f, const struct moe_answer *a, const struct moe_answer_style *style)
 {
-	if (style->json)
-		return print_json(f, a, style, d);
-	if (a->error)
-		return MOE_OK;          /* the caller reports it on standard error */
 	if (style->names && a->name) {
 		print_escaped(f, a->name, strlen(a->name));
 		fputc('\t', f);
@@ -86,5 +82,15 @@ enum moe_err moe_answer_print(FILE *f, const struct moe_answer *a, const struct 
 	else
 		fwrite(a->text, 1, a->n_text, f);
 	fputc('\n', f);
-	return fflush(f) || ferror(f) ? moe_fail_errno(d, "standard output: cannot write") : MOE_OK;
+}
+
+enum moe_err moe_answer_print(FILE *f, const struct moe_answer *a, const struct moe_answer_style *style, struct moe_diag *d)
+{
+	bool ok = true;
+
+	if (style->json)
+		ok = print_json(f, a, style);
+	else if (!a->error)             /* that the caller reports on standard error */
+		print_text(f, a, style);
+	return ok && !fflush(f) && !ferror(f) ? MOE_OK : moe_fail_errno(d, "cannot write the answer");
 }
