@@ -1,12 +1,12 @@
 #include "report/load.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "report/escape.h"
 
 enum { BAR = 10 };
 
@@ -234,9 +234,7 @@ static enum moe_err print_json(FILE *f, const struct moe_load *l, size_t layer, 
 				 "mean_margin", s->mean_margin, "least_margin", s->least_margin);
 		json_object_set_new(o, c[i].name, part);
 	}
-	bool written = o && !json_dumpf(o, f, JSON_COMPACT | JSON_REAL_PRECISION(9)) && fputc('\n', f) != EOF;
-	json_decref(o);
-	return written ? MOE_OK : moe_fail(d, MOE_EIO, "cannot write the statistics");
+	return moe_print_json(f, o) ? MOE_OK : moe_fail(d, MOE_EIO, "cannot write the statistics");
 }
 
 static void print_tsv(FILE *f, const struct moe_load *l, size_t layer, const struct column *c, size_t n, bool header)
