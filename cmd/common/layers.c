@@ -36,6 +36,7 @@ const struct moe_what_if *layers_what_if(const struct moe_model *m)
 	static struct moe_what_if w;
 	const struct layers_options *o = &layers_options;
 	size_t n = (size_t)m->spec->router.experts;
+	int64_t forced = 0;
 
 	if (o->top_k > m->spec->router.top_k)
 		cli_fail("--top-k %ld: the model chooses %lld experts; more have no place in its tables", o->top_k, (long long)m->spec->router.top_k);
@@ -43,9 +44,14 @@ const struct moe_what_if *layers_what_if(const struct moe_model *m)
 	w.temperature = (float)o->temperature;
 	w.drop = parse_list("drop", o->drop, n);
 	w.force = parse_list("force", o->force, n);
-	for (size_t e = 0; w.drop && w.force && e < n; e++)
-		if (w.drop[e] && w.force[e])
+	for (size_t e = 0; w.force && e < n; e++) {
+		forced += w.force[e];
+		if (w.drop && w.drop[e])
 			cli_fail("expert %zu is in --drop and in --force", e);
+	}
+	if (forced > (w.top_k ? w.top_k : m->spec->router.top_k))
+		cli_fail("--force %s: %lld experts, but only %lld are chosen for a token", o->force, (long long)forced,
+			 (long long)(w.top_k ? w.top_k : m->spec->router.top_k));
 	return &w;
 }
 

@@ -9,6 +9,13 @@ enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct mo
 	return moe_attention_forward(b, layer, &m->layer[layer].attention, &m->spec->attention, (float)m->spec->norm_eps, wanted, work, d);
 }
 
+void moe_layer_norm(const struct moe_model *m, size_t layer, const float *x, size_t rows, float *normed)
+{
+	size_t hidden = (size_t)m->spec->hidden;
+
+	moe_rms_norm(normed, hidden, x, hidden, m->layer[layer].ffn.norm, rows, hidden, (float)m->spec->norm_eps);
+}
+
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d)
 {
@@ -22,7 +29,7 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 	out->weight = moe_arena_get(a, b->rows * (size_t)s->top_k, sizeof(float));
 	if (!out->normed || !out->logit || !out->expert_id || !out->weight)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the router of %zu rows", b->rows);
-	moe_rms_norm(out->normed, b->hidden, b->x, b->hidden, ffn->norm, b->rows, b->hidden, (float)m->spec->norm_eps);
+	moe_layer_norm(m, layer, b->x, b->rows, out->normed);
 	moe_matmul(out->logit, (size_t)s->experts, out->normed, b->hidden, b->rows, &ffn->router, work->pool);
 	if (moe_router_choose(out->logit, b->rows, s, w, a, out->expert_id, out->weight, d)) {
 		size_t n = d ? strlen(d->text) : 0;

@@ -17,6 +17,9 @@ struct moe_routed {
 enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_rows *wanted,
 			      const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* normed [rows][hidden]: what the router and the experts of a layer read of rows x [rows][hidden]. */
+void moe_layer_norm(const struct moe_model *m, size_t layer, const float *x, size_t rows, float *normed);
+
 /* Norm, router logits, choice. The arrays of *out come from work->scratch. */
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -12,9 +12,9 @@ enum { BAR = 10 };
 
 const char *moe_modality_name(unsigned modality)
 {
-	static const char *const names[MOE_N_MODALITIES] = {"text", "image", "audio", "video"};
+	static const char *const names[MOE_N_MODALITIES] = {"text", "image", "audio", "video", "other"};
 
-	return modality < MOE_N_MODALITIES ? names[modality] : "other";
+	return names[modality < MOE_N_MODALITIES ? modality : MOE_N_MODALITIES - 1];
 }
 
 static bool part_init(struct moe_load_part *p, size_t experts)
@@ -81,7 +81,7 @@ static double margin_of(const float *z, size_t n, const int32_t *id, size_t k)
 void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight)
 {
 	for (size_t r = 0; r < rows; r++) {
-		struct moe_load_part *p = &l->part[modality && modality[r] < MOE_N_MODALITIES ? modality[r] : 0];
+		struct moe_load_part *p = &l->part[modality[r] < MOE_N_MODALITIES ? modality[r] : MOE_N_MODALITIES - 1];
 		p->tokens++;
 		for (size_t i = r * l->k; i < (r + 1) * l->k; i++)
 			if (expert_id[i] >= 0) {
@@ -240,12 +240,14 @@ static enum moe_err print_json(FILE *f, const struct moe_load *l, size_t layer, 
 static void print_tsv(FILE *f, const struct moe_load *l, size_t layer, const struct column *c, size_t n, bool header)
 {
 	if (header)
-		fputs("layer\tmodality\texpert\ttokens\tchoices\tshare\tmean_weight\n", f);
+		fputs("layer\tmodality\texpert\ttokens\tchoices\tshare\tmean_weight\t"
+		      "load_entropy\trouter_entropy\tbusiest_share\tunused\tmean_margin\tleast_margin\n", f);
 	for (size_t i = 0; i < n; i++)
 		for (size_t e = 0; e < l->experts; e++)
-			fprintf(f, "%zu\t%s\t%zu\t%llu\t%llu\t%.6f\t%.6f\n", layer, c[i].name, e, (unsigned long long)c[i].s.tokens,
-				(unsigned long long)c[i].sum.count[e], share(&c[i], e),
-				c[i].sum.count[e] ? c[i].sum.weight[e] / (double)c[i].sum.count[e] : 0.0);
+			fprintf(f, "%zu\t%s\t%zu\t%llu\t%llu\t%.6f\t%.6f\t%.6f\t%.6f\t%.6f\t%zu\t%.6f\t%.6f\n", layer, c[i].name, e,
+				(unsigned long long)c[i].s.tokens, (unsigned long long)c[i].sum.count[e], share(&c[i], e),
+				c[i].sum.count[e] ? c[i].sum.weight[e] / (double)c[i].sum.count[e] : 0.0, c[i].s.load_entropy, c[i].s.router_entropy,
+				c[i].s.busiest, c[i].s.unused, c[i].s.mean_margin, c[i].s.least_margin);
 }
 
 enum moe_err moe_load_print(FILE *f, const struct moe_load *l, size_t layer, enum moe_load_format format, bool bars, bool header, struct moe_diag *d)

@@ -32,7 +32,8 @@ static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struc
 {
 	uint64_t k = (uint64_t)m->spec->router.top_k, e = (uint64_t)m->spec->router.experts;
 
-	MOE_TRY(matrix(f, "normed", MOE_F32, p->rows, (uint64_t)m->spec->hidden, (const void **)&p->normed, d));
+	if (moe_frame_find(f, "normed"))
+		MOE_TRY(matrix(f, "normed", MOE_F32, p->rows, (uint64_t)m->spec->hidden, (const void **)&p->normed, d));
 	MOE_TRY(matrix(f, "expert_id", MOE_I32, p->rows, k, (const void **)&p->expert_id, d));
 	MOE_TRY(matrix(f, "weight", MOE_F32, p->rows, k, (const void **)&p->weight, d));
 	if (moe_frame_find(f, "router_logit"))
@@ -88,7 +89,9 @@ static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_
 		for (size_t x = 0; x < axes; x++)
 			memcpy(position + x * rows + at, p->position + x * p->rows, p->rows * sizeof *position);
 		if (routed) {
-			memcpy(flow->routed.normed + at * h, p->normed, p->rows * h * sizeof(float));
+			flow->unnormed[i] = !p->normed;
+			if (p->normed)
+				memcpy(flow->routed.normed + at * h, p->normed, p->rows * h * sizeof(float));
 			memcpy(flow->routed.expert_id + at * k, p->expert_id, p->rows * k * sizeof(int32_t));
 			memcpy(flow->routed.weight + at * k, p->weight, p->rows * k * sizeof(float));
 		}
@@ -105,7 +108,8 @@ enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n
 	flow->frame = f;
 	flow->n = n;
 	flow->span = moe_arena_zero(a, n, sizeof *flow->span);
-	if (!part || !flow->span)
+	flow->unnormed = moe_arena_zero(a, n, sizeof *flow->unnormed);
+	if (!part || !flow->span || !flow->unnormed)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++) {
 		uint64_t start;
@@ -304,23 +308,15 @@ void moe_sequences_drop(struct moe_sequences *s, uint64_t seq)
 	}
 }
 
-static enum moe_err sequence_number(const struct moe_frame *f, uint64_t *seq, struct moe_diag *d)
-{
-	return moe_frame_number(f, "moe.seq", UINT64_MAX, seq, d);
-}
-
 enum moe_err moe_sequences_attach(struct moe_sequences *s, struct moe_flow *flow, size_t layer, struct moe_diag *d)
 {
 	for (size_t i = 0; i < flow->n; i++) {
 		struct moe_span *span = &flow->span[i];
 		size_t have;
 		uint64_t seq;
-		MOE_TRY(sequence_number(flow->frame[i], &seq, d));
+		MOE_TRY(moe_frame_number(flow->frame[i], "moe.seq", UINT64_MAX, &seq, d));
 		MOE_TRY(moe_sequences_get(s, seq, &span->cache, d));
 		have = span->cache[layer].n_slots;
-		for (size_t j = 0; j < i; j++)          /* an earlier frame of this batch may be the same sequence */
-			if (flow->span[j].cache == span->cache)
-				have = flow->span[j].start + flow->span[j].n;
 		if (span->start != have)
 			return moe_frame_fail(flow->frame[i], d, MOE_EMATCH, "moe.start is %u, but the cache of layer %zu holds %zu rows of this sequence", span->start,
 					      layer, have);
@@ -332,7 +328,8 @@ void moe_sequences_detach(struct moe_sequences *s, const struct moe_flow *flow)
 {
 	for (size_t i = 0; i < flow->n; i++) {
 		uint64_t seq, more;
-		if (!moe_frame_number(flow->frame[i], "moe.more", 0, &more, NULL) && !more && !sequence_number(flow->frame[i], &seq, NULL))
+		if (!moe_frame_number(flow->frame[i], "moe.more", 0, &more, NULL) && !more && 
+		    !moe_frame_number(flow->frame[i], "moe.seq", UINT64_MAX, &seq, NULL))
 			moe_sequences_drop(s, seq);
 	}
 }

@@ -67,6 +67,17 @@ static enum moe_err attend(struct moe_layers *l, struct moe_flow *flow, size_t l
 	return moe_flow_cut(flow, &wanted, work->scratch, d);
 }
 
+/* Rows of routed frames that came without what the experts read. */
+static void norm_rest(const struct moe_layers *l, struct moe_flow *flow, size_t layer)
+{
+	size_t hidden = flow->batch.hidden;
+
+	for (size_t i = 0; i < flow->n; i++)
+		if (flow->unnormed[i])
+			moe_layer_norm(l->model, layer, flow->batch.x + flow->span[i].first * hidden, flow->span[i].n,
+				       flow->routed.normed + flow->span[i].first * hidden);
+}
+
 static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_compute *work, struct moe_diag *d)
 {
 	size_t layer = step / MOE_N_STEPS;
@@ -78,6 +89,7 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 		MOE_TRY(moe_layer_route(l->model, layer, &flow->batch, l->what_if, &flow->routed, work, d));
 		return l->observe ? l->observe(l->observer, layer, flow, d) : MOE_OK;
 	case MOE_STEP_EXPERT:
+		norm_rest(l, flow, layer);
 		return moe_layer_expert(l->model, layer, &flow->batch, &flow->routed, work, d);
 	default:
 		return MOE_EUSAGE;
