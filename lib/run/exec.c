@@ -59,12 +59,17 @@ static enum moe_err parse(struct moe_exec *x, const char *text, struct moe_diag 
 /* Starts /bin/sh with these two descriptors as standard input and output. Signals that this process may ignore have their defaults there. */
 static int start_shell(struct moe_exec *x, int in, int out)
 {
-	char *argv[] = {"sh", "-c", x->command, NULL};
+	/* A plain command takes the shell's place, as in make: it is then the process that is waited for, and killed. */
+	bool plain = !strpbrk(x->command, "\n#$&'()*;<=>?[\\]`{|}~\"!");
+	char *script, *argv[] = {"sh", "-c", NULL, NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
 	sigset_t normal;
 	int err;
 
+	if (asprintf(&script, "%s%s", plain ? "exec " : "", x->command) < 0)
+		return ENOMEM;
+	argv[2] = script;
 	sigemptyset(&normal);
 	sigaddset(&normal, SIGPIPE);
 	sigaddset(&normal, SIGXFSZ);
@@ -77,6 +82,7 @@ static int start_shell(struct moe_exec *x, int in, int out)
 	err = posix_spawn(&x->pid, "/bin/sh", &files, &attributes, argv, environ);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attributes);
+	free(script);
 	return err;
 }
 

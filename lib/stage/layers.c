@@ -39,9 +39,9 @@ bool moe_layers_parse(const char *text, size_t n, size_t n_layers, size_t *first
 	if (!parse_number(&p, end, first))
 		return false;
 	*last = *first;
-	if (p < end && *p++ == '-') {
+	if (p < end && *p == '-') {
 		*last = n_layers - 1;
-		if (p < end && !parse_number(&p, end, last))
+		if (++p < end && !parse_number(&p, end, last))
 			return false;
 	}
 	return p == end && *first <= *last && *last < n_layers;
