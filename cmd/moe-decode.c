@@ -83,13 +83,10 @@ int main(int argc, char **argv)
 	struct moe_identity id = cli_identity(m, *tokenizer ? tokenizer : NULL);
 	cli_check(moe_decode_init(&dec, &d), &d);
 	err = moe_stage_loop(in, &out, &stage, &id, &d);
-	if (!err && printer.f && fflush(printer.f))
-		err = moe_fail_errno(&d, "cannot write the answers");
-	if (err)
-		moe_sink_abandon(sink);
+	if (printer.f)
+		cli_finish_text(printer.f, sink, err, &d);
 	else
-		err = moe_sink_commit(sink, &d);
-	cli_check(err, &d);
+		cli_finish(sink, err, &d);
 	moe_decode_free(&dec);
 	moe_reader_free(in);
 	moe_writer_free(out.writer);
