@@ -101,6 +101,9 @@ static void store(const struct opt *o, const char *text)
 	case OPT_FLAG:
 		*(bool *)o->to = true;
 		break;
+	case OPT_LETTER:
+		*(char *)o->to = o->letter;
+		break;
 	case OPT_TEXT:
 		*(const char **)o->to = text;
 		break;
@@ -134,7 +137,7 @@ static const struct opt *row_of(const struct opt *const *rows, size_t n, int cod
 
 static int has_arg(const struct opt *o)
 {
-	return o->kind == OPT_FLAG ? no_argument : o->kind == OPT_OPTIONAL ? optional_argument : required_argument;
+	return o->kind == OPT_FLAG || o->kind == OPT_LETTER ? no_argument : o->kind == OPT_OPTIONAL ? optional_argument : required_argument;
 }
 
 int opt_parse(const struct tool *t, int argc, char **argv)

@@ -7,6 +7,7 @@
 
 enum opt_kind {
 	OPT_FLAG,       /* bool *: set to true */
+	OPT_LETTER,     /* char *: set to the row's letter, so that the last of several rows wins */
 	OPT_TEXT,       /* const char ** */
 	OPT_INT,        /* long *, from lo to hi */
 	OPT_REAL,       /* double *, from lo to hi */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,28 @@ enum moe_err moe_write_all(int fd, struct iovec *iov, int n, struct moe_diag *d)
 	return MOE_OK;
 }
 
+/* The descriptor that /dev/stdout and the like stand for, -1 for other paths. They must never be replaced, whatever file is behind them; and
+ * opening them anew would write over what that file holds already. */
+static int named_descriptor(const char *path)
+{
+	static const char *const folders[] = {"/dev/fd/", "/proc/self/fd/"};
+	char *end;
+
+	if (!strcmp(path, "/dev/stdout"))
+		return STDOUT_FILENO;
+	if (!strcmp(path, "/dev/stderr"))
+		return STDERR_FILENO;
+	for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+		size_t n = strlen(folders[i]);
+		if (strncmp(path, folders[i], n) || path[n] < '0' || path[n] > '9')
+			continue;
+		unsigned long fd = strtoul(path + n, &end, 10);
+		if (!*end && fd <= INT_MAX)
+			return (int)fd;
+	}
+	return -1;
+}
+
 /* Devices and FIFOs cannot be replaced: they are written in place. */
 static bool in_place(const char *path)
 {
@@ -48,11 +71,13 @@ static bool in_place(const char *path)
 	return !stat(path, &st) && !S_ISREG(st.st_mode);
 }
 
+/* A symbolic link stays: what it points to is replaced. */
 static enum moe_err open_temporary(struct moe_sink *s, const char *path, struct moe_diag *d)
 {
-	char *directory = moe_strdup(path);
+	char *target = realpath(path, NULL), *directory = moe_strdup(target ? target : path);
 
-	if (!directory || !(s->path = moe_strdup(path)) || asprintf(&s->temporary, "%s/.moe-XXXXXX", dirname(directory)) < 0) {
+	s->path = target ? target : moe_strdup(path);
+	if (!directory || !s->path || asprintf(&s->temporary, "%s/.moe-XXXXXX", dirname(directory)) < 0) {
 		free(directory);
 		s->temporary = NULL;
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -82,8 +107,9 @@ enum moe_err moe_sink_open(struct moe_sink **out, const char *path, struct moe_d
 		err = moe_fail(d, MOE_EUSAGE, "the name of the output is empty");
 	} else if (!strcmp(path, "-")) {
 		s->fd = STDOUT_FILENO;
-	} else if (in_place(path)) {
-		s->fd = open(path, O_WRONLY | O_CLOEXEC);
+	} else if (named_descriptor(path) >= 0 || in_place(path)) {
+		int fd = named_descriptor(path);
+		s->fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : open(path, O_WRONLY | O_CLOEXEC);
 		if (s->fd < 0) {
 			moe_fail_errno(d, "cannot open for writing");
 			err = moe_diag_path(d, path);

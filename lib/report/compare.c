@@ -5,6 +5,18 @@
 
 #include "report/view.h"
 
+/* Types without numbers, and values that are the same as doubles though not as integers: bytes decide. */
+static void compare_bytes(const struct moe_tensor *a, const struct moe_tensor *b, struct moe_difference *out)
+{
+	for (uint64_t i = 0; i < a->nbytes; i++)
+		if (a->data[i] != b->data[i] && !out->differing++) {
+			out->at = i * 8 / moe_dtype_nbits(a->type);
+			out->a = a->data[i];
+			out->b = b->data[i];
+			out->largest = out->relative = INFINITY;
+		}
+}
+
 bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, const struct moe_tolerance *t, struct moe_difference *out)
 {
 	double squares = 0, reference = 0;
@@ -13,7 +25,9 @@ bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, 
 	if (a->type != b->type || a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof *a->shape))
 		return false;
 	out->compared = moe_tensor_count(a);
-	for (uint64_t i = 0; i < out->compared; i++) {
+	if (!memcmp(a->data, b->data, a->nbytes))
+		return true;
+	for (uint64_t i = 0; i < out->compared && moe_tensor_has_numbers(a); i++) {
 		double x = moe_tensor_value(a, i), y = moe_tensor_value(b, i), gap = fabs(x - y);
 		if (x == y || (isnan(x) && isnan(y)))
 			gap = 0;
@@ -31,36 +45,19 @@ bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, 
 		reference += isfinite(y) ? y * y : 0;
 	}
 	out->relative = squares > 0 ? sqrt(squares / (reference > 0 ? reference : 1)) : 0;
+	if (!moe_tensor_has_numbers(a) || (squares == 0 && (a->type == MOE_I64 || a->type == MOE_U64)))
+		compare_bytes(a, b, out);
 	return true;
 }
 
-static bool has(const struct moe_tensor *ids, uint64_t row, uint64_t k, double id)
+/* Widens [*lo, *hi] by the logit of an expert; one that there is none of is never within a tie. */
+static void widen(const struct moe_tensor *logit, uint64_t row, double id, double *lo, double *hi)
 {
-	for (uint64_t i = 0; i < k; i++)
-		if (moe_tensor_value(ids, row * k + i) == id)
-			return true;
-	return false;
-}
+	double z = id < 0 || id >= (double)logit->shape[1] ? NAN : moe_tensor_value(logit, row * logit->shape[1] + (uint64_t)id);
 
-/* Widens [*lo, *hi] by the logits of the experts that `a` has in this row and `b` has not. */
-static bool span_of(const struct moe_tensor *a, const struct moe_tensor *b, const struct moe_tensor *logit, uint64_t row, uint64_t k, double *lo, double *hi)
-{
-	bool any = false;
-
-	for (uint64_t i = 0; i < k; i++) {
-		double id = moe_tensor_value(a, row * k + i);
-		if (has(b, row, k, id))
-			continue;
-		any = true;
-		if (id < 0 || id >= (double)logit->shape[1]) {
-			*hi = INFINITY;
-			continue;
-		}
-		double z = moe_tensor_value(logit, row * logit->shape[1] + (uint64_t)id);
-		*lo = z < *lo ? z : *lo;
-		*hi = z > *hi ? z : *hi;
-	}
-	return any;
+	z = isnan(z) ? INFINITY : z;
+	*lo = z < *lo ? z : *lo;
+	*hi = z > *hi ? z : *hi;
 }
 
 bool moe_routing_compare(const struct moe_frame *a, const struct moe_frame *b, double tie, uint64_t *rows, uint64_t *differing, uint64_t *ties)
@@ -74,11 +71,15 @@ bool moe_routing_compare(const struct moe_frame *a, const struct moe_frame *b, d
 	*rows = ia->shape[0];
 	for (uint64_t r = 0; r < *rows; r++) {
 		double lo = INFINITY, hi = -INFINITY;
-		bool one = span_of(ia, ib, logit, r, ia->shape[1], &lo, &hi), other = span_of(ib, ia, logit, r, ia->shape[1], &lo, &hi);
-		if (one || other) {
-			++*differing;
-			*ties += hi - lo <= tie;
+		for (uint64_t i = r * ia->shape[1]; i < (r + 1) * ia->shape[1]; i++) {
+			double x = moe_tensor_value(ia, i), y = moe_tensor_value(ib, i);
+			if (x == y)
+				continue;
+			widen(logit, r, x, &lo, &hi);
+			widen(logit, r, y, &lo, &hi);
 		}
+		*differing += hi >= lo;
+		*ties += hi >= lo && hi - lo <= tie;    /* infinity less infinity is no number, and no tie */
 	}
 	return true;
 }

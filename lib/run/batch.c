@@ -237,7 +237,7 @@ enum moe_err moe_batch_run(struct moe_batch_run *r, struct moe_diag *d)
 		*d = b.diag;
 	err = b.diag.code;
 	while (r->n_exec) {
-		enum moe_err stopped = moe_exec_stop(r->exec[--r->n_exec], err ? NULL : d);
+		enum moe_err stopped = moe_exec_stop(r->exec[--r->n_exec], err != MOE_OK, err ? NULL : d);
 		err = err ? err : stopped;
 	}
 	return err;

@@ -103,6 +103,8 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 	e->wanted = e->have = 0;
 	e->grid = NULL;
 	MOE_TRY(moe_frame_tensor(f, "token", MOE_I32, 1, (const void **)&token, &shape, d));
+	if (!shape[0])
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"token\" is empty");
 	MOE_TRY(moe_frame_number(f, "moe.step", 0, &step, d));
 	if (!step)
 		MOE_TRY(moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d));
@@ -128,7 +130,7 @@ static enum moe_err take_features(struct moe_embed *e, struct moe_frame *f, stru
 	if (!e->waiting || !seq || !want || strcmp(seq, want))
 		return moe_frame_fail(f, d, MOE_EINPUT, "features of a sequence that does not wait for any");
 	g = &e->grid[e->have];
-	MOE_TRY(moe_frame_grid(f, &g->rows, &g->columns, d));
+	MOE_TRY(moe_frame_grid(f, e->model->spec, &g->rows, &g->columns, d));
 	MOE_TRY(moe_frame_tensor(f, "feature", MOE_F32, 2, (const void **)&feature, &shape, d));
 	if (shape[0] != (uint64_t)g->rows * g->columns || shape[1] != hidden)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"feature\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],

@@ -2,7 +2,15 @@
 
 enum { MAX_SIDE = 4096 };
 
-enum moe_err moe_frame_grid(struct moe_frame *f, uint32_t *rows, uint32_t *columns, struct moe_diag *d)
+static bool has_grid(const struct moe_spec *s, const int32_t *grid)
+{
+	for (size_t i = 0; i < s->image.n_grids; i++)
+		if (s->image.grid[i][0] == grid[0] && s->image.grid[i][1] == grid[1])
+			return true;
+	return !s->image.n_grids;
+}
+
+enum moe_err moe_frame_grid(struct moe_frame *f, const struct moe_spec *s, uint32_t *rows, uint32_t *columns, struct moe_diag *d)
 {
 	const int32_t *grid;
 	const uint64_t *shape;
@@ -10,6 +18,8 @@ enum moe_err moe_frame_grid(struct moe_frame *f, uint32_t *rows, uint32_t *colum
 	MOE_TRY(moe_frame_tensor(f, "grid", MOE_I32, 1, (const void **)&grid, &shape, d));
 	if (shape[0] != 2 || grid[0] < 1 || grid[1] < 1 || grid[0] > MAX_SIDE || grid[1] > MAX_SIDE)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is not two sides from 1 to %d", MAX_SIDE);
+	if (!has_grid(s, grid))         /* the tables of row and column embeddings end where the largest grid does */
+		return moe_frame_fail(f, d, MOE_EMATCH, "a grid of %d x %d patches is not one of the model's", grid[0], grid[1]);
 	*rows = (uint32_t)grid[0];
 	*columns = (uint32_t)grid[1];
 	return MOE_OK;
@@ -26,7 +36,7 @@ static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, stru
 	float *feature;
 
 	moe_arena_reset(&e->scratch);
-	MOE_TRY(moe_frame_grid(f, &rows, &columns, d));
+	MOE_TRY(moe_frame_grid(f, s, &rows, &columns, d));
 	MOE_TRY(moe_frame_tensor(f, "pixel", MOE_F32, 2, (const void **)&pixel, &shape, d));
 	if (shape[0] != (uint64_t)rows * columns || shape[1] != width)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"pixel\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],

@@ -297,23 +297,15 @@ void moe_sequences_drop(struct moe_sequences *s, uint64_t seq)
 	}
 }
 
-static enum moe_err sequence_number(const struct moe_frame *f, uint64_t *seq, struct moe_diag *d)
-{
-	return moe_frame_number(f, "moe.seq", UINT64_MAX, seq, d);
-}
-
 enum moe_err moe_sequences_attach(struct moe_sequences *s, struct moe_flow *flow, size_t layer, struct moe_diag *d)
 {
 	for (size_t i = 0; i < flow->n; i++) {
 		struct moe_span *span = &flow->span[i];
 		size_t have;
 		uint64_t seq;
-		MOE_TRY(sequence_number(flow->frame[i], &seq, d));
+		MOE_TRY(moe_frame_number(flow->frame[i], "moe.seq", UINT64_MAX, &seq, d));
 		MOE_TRY(moe_sequences_get(s, seq, &span->cache, d));
 		have = span->cache[layer].n_slots;
-		for (size_t j = 0; j < i; j++)          /* an earlier frame of this batch may be the same sequence */
-			if (flow->span[j].cache == span->cache)
-				have = flow->span[j].start + flow->span[j].n;
 		if (span->start != have)
 			return moe_frame_fail(flow->frame[i], d, MOE_EMATCH, "moe.start is %u, but the cache of layer %zu holds %zu rows of this sequence", span->start,
 					      layer, have);
@@ -325,7 +317,8 @@ void moe_sequences_detach(struct moe_sequences *s, const struct moe_flow *flow)
 {
 	for (size_t i = 0; i < flow->n; i++) {
 		uint64_t seq, more;
-		if (!moe_frame_number(flow->frame[i], "moe.more", 0, &more, NULL) && !more && !sequence_number(flow->frame[i], &seq, NULL))
+		if (!moe_frame_number(flow->frame[i], "moe.more", 0, &more, NULL) && !more &&
+		    !moe_frame_number(flow->frame[i], "moe.seq", UINT64_MAX, &seq, NULL))
 			moe_sequences_drop(s, seq);
 	}
 }

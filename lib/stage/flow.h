@@ -46,7 +46,7 @@ void moe_sequences_free(struct moe_sequences *s);
 enum moe_err moe_sequences_get(struct moe_sequences *s, uint64_t seq, struct moe_cache **cache, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_sequences_drop(struct moe_sequences *s, uint64_t seq);
 
-/* Points the spans of a flow to their caches; refuses a frame whose moe.start is not what the cache of `layer` holds. */
+/* Points the spans of a flow, each of another sequence, to their caches; refuses a frame whose moe.start is not what the cache of `layer` holds. */
 enum moe_err moe_sequences_attach(struct moe_sequences *s, struct moe_flow *flow, size_t layer, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* After the last use of a flow: forgets the caches of sequences that need no more steps. */

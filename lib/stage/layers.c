@@ -21,6 +21,32 @@ void moe_layers_free(struct moe_layers *l)
 	moe_arena_free(&l->scratch);
 }
 
+/* Digits at *p, at least one. */
+static bool parse_number(const char **p, const char *end, size_t *out)
+{
+	const char *from = *p;
+
+	for (*out = 0; *p < end && **p >= '0' && **p <= '9'; ++*p)
+		if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, (size_t)(**p - '0'), out))
+			return false;
+	return *p > from;
+}
+
+bool moe_layers_parse(const char *text, size_t n, size_t n_layers, size_t *first, size_t *last)
+{
+	const char *p = text, *end = text + n;
+
+	if (!parse_number(&p, end, first))
+		return false;
+	*last = *first;
+	if (p < end && *p == '-') {
+		*last = n_layers - 1;
+		if (++p < end && !parse_number(&p, end, last))
+			return false;
+	}
+	return p == end && *first <= *last && *last < n_layers;
+}
+
 void moe_step_before(size_t n, char *at, size_t cap)
 {
 	if (!n)

@@ -61,6 +61,13 @@ const char *moe_frame_meta(const struct moe_frame *f, const char *key)
 	return m ? m->value : NULL;
 }
 
+const char *moe_frame_kind(const struct moe_frame *f)
+{
+	const char *own = f->kind == MOE_KIND_OTHER ? moe_frame_meta(f, "moe.kind") : NULL;
+
+	return own ? own : moe_kind_name(f->kind);
+}
+
 static enum moe_err set(struct moe_frame *f, const char *key, const char *value, size_t n, struct moe_diag *d)
 {
 	struct moe_meta *m = find_meta(f, key);
@@ -213,7 +220,7 @@ enum moe_err moe_frame_copy(struct moe_frame *to, const struct moe_frame *from, 
 
 enum moe_err moe_frame_fail(const struct moe_frame *f, struct moe_diag *d, enum moe_err code, const char *fmt, ...)
 {
-	const char *seq = moe_frame_meta(f, "moe.seq");
+	const char *seq = moe_frame_meta(f, "moe.seq"), *kind = moe_frame_kind(f);
 	char text[400];
 	va_list ap;
 
@@ -221,6 +228,6 @@ enum moe_err moe_frame_fail(const struct moe_frame *f, struct moe_diag *d, enum 
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	if (seq)
-		return moe_fail_at(d, code, f->at, "frame \"%s\" of sequence %.20s: %s", moe_kind_name(f->kind), seq, text);
-	return moe_fail_at(d, code, f->at, "frame \"%s\": %s", moe_kind_name(f->kind), text);
+		return moe_fail_at(d, code, f->at, "frame \"%.40s\" of sequence %.20s: %s", kind, seq, text);
+	return moe_fail_at(d, code, f->at, "frame \"%.40s\": %s", kind, text);
 }

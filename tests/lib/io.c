@@ -407,6 +407,41 @@ static void test_commit_fails(void **state)
 	assert_int_equal(count_files(), 1);
 }
 
+/* /dev/stdout must not be replaced, nor what stands in a file behind it be written over; a symbolic link must not become a file. */
+static void test_sink_in_place(void **state)
+{
+	struct iovec iov = {(void *)(uintptr_t)"more", 4};
+	struct moe_diag d = {0};
+	char path[300], name[40];
+	struct moe_sink *s;
+	uint8_t *bytes;
+	size_t n;
+	int fd;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s", scratch("out/d"));
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	assert_int_equal(write(fd, "some", 4), 4);
+	for (int i = 0; i < 2; i++) {
+		snprintf(name, sizeof name, i ? "/proc/self/fd/%d" : "/dev/fd/%d", fd);
+		iov = (struct iovec){(void *)(uintptr_t)"more", 4};
+		expect_ok(&d, moe_sink_open(&s, name, &d));
+		expect_ok(&d, moe_write_all(moe_sink_descriptor(s), &iov, 1, &d));
+		expect_ok(&d, moe_sink_commit(s, &d));
+	}
+	close(fd);
+	bytes = read_bytes(path, &n);
+	assert_int_equal(n, 12);
+	assert_memory_equal(bytes, "somemoremore", 12);
+	free(bytes);
+	assert_int_equal(symlink("d", scratch("out/link")), 0);
+	expect_ok(&d, moe_sink_commit(write_sink("out/link", "new"), &d));
+	assert_true(readlink(scratch("out/link"), name, sizeof name) == 1);
+	bytes = read_bytes(path, &n);
+	assert_true(n >= 3 && !memcmp(bytes, "new", 3));
+	free(bytes);
+}
+
 static void test_sink_open_fails(void **state)
 {
 	struct moe_diag d = {0};
@@ -569,6 +604,7 @@ int main(void)
 		cmocka_unit_test(test_gzip_damaged), cmocka_unit_test(test_open_fails), cmocka_unit_test(test_read_fails),
 		cmocka_unit_test(test_does_not_wait),
 		cmocka_unit_test(test_read_file), cmocka_unit_test(test_replace), cmocka_unit_test(test_commit_fails),
+		cmocka_unit_test(test_sink_in_place),
 		cmocka_unit_test(test_sink_open_fails),
 		cmocka_unit_test(test_full), cmocka_unit_test(test_write_all), cmocka_unit_test(test_broken_pipe), cmocka_unit_test(test_map),
 		cmocka_unit_test(test_shrinking_file),
