@@ -78,11 +78,12 @@ static void join(const struct moe_tokenizer *t, struct symbol *s, struct heap *h
 static enum moe_err symbols(const struct moe_tokenizer *t, const char *text, size_t n, struct symbol *s, size_t *count, struct moe_diag *d)
 {
 	size_t step;
+	bool good;
 
 	*count = 0;
 	for (size_t i = 0; i < n; i += step) {
 		int32_t id;
-		moe_get_rune(text + i, n - i, &step);
+		step = moe_utf8_step(text + i, n - i, &good);
 		id = moe_vocab_find(&t->vocab, text + i, step);
 		if (id == NONE)
 			id = t->unknown;

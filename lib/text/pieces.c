@@ -35,7 +35,7 @@ static enum moe_err encode_piece(struct moe_tokenizer *t, const char *text, size
 	if (n > sizeof small / 2 && !(mapped = malloc(2 * n)))
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++)
-		m += moe_put_rune(mapped + m, moe_byte_to_rune((unsigned char)text[i]));
+		m += moe_utf8_put(mapped + m, moe_byte_to_rune((unsigned char)text[i]));
 	err = moe_bpe_encode(t, mapped, m, ids, d);
 	if (mapped != small)
 		free(mapped);
@@ -55,14 +55,13 @@ static enum moe_err split_from(struct moe_tokenizer *t, size_t level, const char
 	while (at < n) {
 		int r = pcre2_match(s->code, (PCRE2_SPTR)text, n, at, PCRE2_NO_UTF_CHECK, s->match, NULL);
 		const PCRE2_SIZE *v = pcre2_get_ovector_pointer(s->match);
-		size_t step;
+		bool good;
 		if (r == PCRE2_ERROR_NOMATCH)
 			break;
 		if (r < 0)
 			return moe_fail(d, MOE_EINPUT, "the text is too hard for the pre-tokenizer's pattern (PCRE2 error %d at byte %zu)", r, at);
 		if (v[1] == v[0]) {
-			moe_get_rune(text + v[0], n - v[0], &step);
-			at = v[0] < n ? v[0] + step : n;
+			at = v[0] < n ? v[0] + moe_utf8_step(text + v[0], n - v[0], &good) : n;
 			continue;
 		}
 		MOE_TRY(split_from(t, level + 1, text + done, v[0] - done, ids, d));

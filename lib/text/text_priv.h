@@ -6,6 +6,7 @@
 #include <pcre2.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "format/json.h"
 #include "text/tokenizer.h"
 
@@ -74,9 +75,6 @@ struct moe_tokenizer {
 /* The byte alphabet of GPT-2: every byte has a printable character. */
 unsigned moe_byte_to_rune(unsigned char byte);
 int moe_rune_to_byte(unsigned rune);        /* -1: outside the alphabet */
-size_t moe_put_rune(char *to, unsigned rune);
-/* Reads a character of valid UTF-8; *n gets its length. */
-unsigned moe_get_rune(const char *s, size_t left, size_t *n);
 
 /* Appends the ids of a piece by byte-pair merging, O(n log n). `text` is in the tokenizer's alphabet. */
 enum moe_err moe_bpe_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d) MOE_CHECK_RESULT;

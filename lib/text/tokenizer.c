@@ -103,13 +103,16 @@ enum moe_err moe_tokenizer_encode(struct moe_tokenizer *t, const char *text, siz
 static size_t token_bytes(const struct moe_tokenizer *t, const struct token *k, char *to)
 {
 	size_t n = 0, step;
+	bool good;
 
 	if (!t->decode_bytes) {
 		memcpy(to, k->text, k->n);
 		return k->n;
 	}
 	for (size_t i = 0; i < k->n; i += step) {
-		int byte = moe_rune_to_byte(moe_get_rune(k->text + i, k->n - i, &step));
+		int byte;
+		step = moe_utf8_step(k->text + i, k->n - i, &good);     /* JSON's strings are */
+		byte = moe_rune_to_byte(moe_utf8_get(k->text + i, step));
 		if (byte < 0) {
 			memcpy(to, k->text, k->n);
 			return k->n;
@@ -122,25 +125,14 @@ static size_t token_bytes(const struct moe_tokenizer *t, const struct token *k, 
 /* Appends bytes with every maximal broken part of UTF-8 as one U+FFFD (Unicode 15, section 3.9, best practice), as Rust's from_utf8_lossy. */
 static enum moe_err append_lossy(char **text, size_t *n, size_t *cap, const char *from, size_t nfrom, struct moe_diag *d)
 {
+	size_t step;
+	bool good;
+
 	MOE_TRY(moe_grow(text, cap, *n + 3 * nfrom + 1, 1, d));
-	for (size_t i = 0; i < nfrom;) {
-		unsigned char c = (unsigned char)from[i];
-		size_t want = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0, have = 1;
-		while (want && have < want && i + have < nfrom) {
-			unsigned char b = (unsigned char)from[i + have];
-			unsigned lo = have > 1 ? 0x80 : c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80, hi = have > 1 ? 0xbf : c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-			if (b < lo || b > hi)
-				break;
-			have++;
-		}
-		if (want && have == want) {
-			memcpy(*text + *n, from + i, want);
-			*n += want;
-		} else {
-			memcpy(*text + *n, "\xef\xbf\xbd", 3);
-			*n += 3;
-		}
-		i += have;
+	for (size_t i = 0; i < nfrom; i += step) {
+		step = moe_utf8_step(from + i, nfrom - i, &good);
+		memcpy(*text + *n, good ? from + i : "\xef\xbf\xbd", good ? step : 3);
+		*n += good ? step : 3;
 	}
 	(*text)[*n] = 0;
 	return MOE_OK;
