@@ -5,7 +5,7 @@
  *   moe_fit_canvas(&f, g, &p, canvas, d);              u8 [H][W][3], H = rows × patch_height, W = columns × patch_width
  *   moe_fit_patches(&f, g, canvas, pixel);             f32 [P, 3·ph·pw]
  *
- * Source of the formulas: first-model SPEC.md section 2. All functions are pure; any thread. */
+ * Source of the formulas: share/models/read/SPEC.md, section 2. All functions are pure; any thread. */
 #ifndef MOE_IMAGE_FIT_H
 #define MOE_IMAGE_FIT_H
 

@@ -1,5 +1,5 @@
 /* Pictures that are damaged, huge, of another kind, or meant to break the decoder; and decoders that misbehave. After each of them a
- * good picture must decode as before. Cases: reliability.md 1.5 and IA1 to IA5. */
+ * good picture must decode as before. */
 #include "image_data.h"
 
 #include <sys/resource.h>
