@@ -8,7 +8,7 @@
 
 #include "base/utf8.h"
 
-static bool record(struct moe_diag *d, enum moe_err code, int64_t byte, const char *fmt, va_list ap)
+static MOE_PRINTF(4, 0) bool record(struct moe_diag *d, enum moe_err code, int64_t byte, const char *fmt, va_list ap)
 {
 	if (!d || d->code)
 		return false;

@@ -266,7 +266,7 @@ static int read_what_is_there(size_t n)
 	if (write(fd[1], "abcdefgh", n) != (ssize_t)n || !moe_source_ready(s))
 		return 1;
 	for (size_t all = 0; all < n; all += got)
-		if (moe_source_read(s, buf, 8, &got, &d) || !got || memcmp(buf, "abcdefgh" + all, got))
+		if (moe_source_read(s, buf, 8, &got, &d) || !got || memcmp(buf, &"abcdefgh"[all], got))
 			return 1;
 	return moe_source_ready(s);
 }
