@@ -1,5 +1,6 @@
 /* moe-decode: final norm, head, the next token, text. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/cli.h"
 #include "common/progress.h"
@@ -26,7 +27,10 @@ static enum moe_err print_answer(void *self, const struct moe_answer *a, struct 
 
 	if (a->error) {
 		p->failed++;
-		cli_say("%s: %s", a->name ? a->name : "the sequence", a->error);
+		if (a->name && strstr(a->error, a->name))       /* moe-patchify's messages name the file */
+			cli_say("%s", a->error);
+		else
+			cli_say("%s: %s", a->name ? a->name : "the sequence", a->error);
 	}
 	if (!named.name && o.with_names)
 		named.name = "-";

@@ -1,5 +1,7 @@
 /* moe-diff: compares two streams, tensor files or models. */
+#include <jansson.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,12 +20,36 @@ struct verdict {
 	double largest_relative;
 };
 
+static void print_json(json_t *line)
+{
+	if (!line || json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)))
+		cli_fail("cannot write");
+	putchar('\n');
+	json_decref(line);
+}
+
+/* A difference that is not one of values. `tensor` may be NULL. */
+static void MOE_PRINTF(4, 5) note(struct verdict *v, const char *where, const char *tensor, const char *fmt, ...)
+{
+	char text[600];
+	va_list ap;
+
+	v->differing++;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (o.json)
+		print_json(json_pack("{s:s, s:s*, s:s}", "frame", where, "tensor", tensor, "problem", text));
+	else
+		printf("%s: %s%s%s\n", where, tensor ? tensor : "", tensor ? ": " : "", text);
+}
+
 static void print_difference(const char *where, const char *name, const struct moe_difference *diff)
 {
 	if (o.json)
-		printf("{\"frame\":\"%s\",\"tensor\":\"%s\",\"compared\":%llu,\"differing\":%llu,\"relative_rms\":%.9g,\"largest\":%.9g,\"at\":%llu}\n", where, name,
-		       (unsigned long long)diff->compared, (unsigned long long)diff->differing, diff->relative, isfinite(diff->largest) ? diff->largest : 1e308,
-		       (unsigned long long)diff->at);
+		print_json(json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:I}", "frame", where, "tensor", name, "compared", (json_int_t)diff->compared, "differing",
+				     (json_int_t)diff->differing, "relative_rms", isfinite(diff->relative) ? diff->relative : 1e308, "largest",
+				     isfinite(diff->largest) ? diff->largest : 1e308, "at", (json_int_t)diff->at));
 	else
 		printf("%s: %s: %llu of %llu values differ, relative rms %.3g; most at element %llu: %.9g and %.9g\n", where, name,
 		       (unsigned long long)diff->differing, (unsigned long long)diff->compared, diff->relative, (unsigned long long)diff->at, diff->a, diff->b);
@@ -37,9 +63,8 @@ static void compare_tensors(const char *where, const struct moe_tensor *a, const
 
 	v->tensors++;
 	if (!moe_tensor_compare(a, b, &t, &diff)) {
-		v->differing++;
-		printf("%s: %s: %s %s against %s %s\n", where, a->name, moe_dtype_name(a->type), moe_shape_string(a->shape, a->rank, x, sizeof x),
-		       moe_dtype_name(b->type), moe_shape_string(b->shape, b->rank, y, sizeof y));
+		note(v, where, a->name, "%s %s against %s %s", moe_dtype_name(a->type), moe_shape_string(a->shape, a->rank, x, sizeof x), moe_dtype_name(b->type),
+		     moe_shape_string(b->shape, b->rank, y, sizeof y));
 		return;
 	}
 	if (diff.relative > v->largest_relative)
@@ -72,8 +97,7 @@ static void compare_frames(const struct moe_frame *a, const struct moe_frame *b,
 	snprintf(where, sizeof where, "frame %llu (%s%s%.20s%s%.20s)", (unsigned long long)n, moe_kind_name(a->kind), seq ? ", sequence " : "", seq ? seq : "",
 		 at ? ", " : "", at ? at : "");
 	if (a->kind != b->kind) {
-		v->differing++;
-		printf("%s: the other is of kind %s\n", where, moe_kind_name(b->kind));
+		note(v, where, NULL, "the other is of kind %s", moe_kind_name(b->kind));
 		return;
 	}
 	ties = only_ties(where, a, b);
@@ -81,18 +105,14 @@ static void compare_frames(const struct moe_frame *a, const struct moe_frame *b,
 		const struct moe_tensor *x = &a->h.tensor[i], *y = moe_frame_find(b, x->name);
 		if (ties && (!strcmp(x->name, "expert_id") || !strcmp(x->name, "weight")))
 			continue;
-		if (y) {
+		if (y)
 			compare_tensors(where, x, y, v);
-		} else {
-			v->differing++;
-			printf("%s: %s: only in the first\n", where, x->name);
-		}
+		else
+			note(v, where, x->name, "only in the first");
 	}
 	for (size_t i = 0; i < b->h.n_tensors; i++)
-		if (!moe_frame_find(a, b->h.tensor[i].name)) {
-			v->differing++;
-			printf("%s: %s: only in the second\n", where, b->h.tensor[i].name);
-		}
+		if (!moe_frame_find(a, b->h.tensor[i].name))
+			note(v, where, b->h.tensor[i].name, "only in the second");
 }
 
 static void compare_streams(const char *a, const char *b, struct verdict *v)
@@ -109,10 +129,10 @@ static void compare_streams(const char *a, const char *b, struct verdict *v)
 		if (eb && eb != MOE_END)
 			cli_die(&d);
 		if (ea || eb) {
-			if (ea != eb) {
-				v->differing++;
-				printf("only %s has a frame %llu\n", ea ? b : a, (unsigned long long)n);
-			}
+			char where[40];
+			snprintf(where, sizeof where, "frame %llu", (unsigned long long)n);
+			if (ea != eb)
+				note(v, where, NULL, "only in the %s", ea ? "second" : "first");
 			break;
 		}
 		compare_frames(&x, &y, n, v);
@@ -132,18 +152,14 @@ static void compare_models(const char *a, const char *b, struct verdict *v)
 	cli_check(moe_checkpoint_open(&y, b, &d), &d);
 	for (size_t i = 0; i < moe_checkpoint_count(x); i++) {
 		const struct moe_tensor *t = moe_checkpoint_get(x, i), *u = moe_checkpoint_find(y, t->name, NULL);
-		if (u) {
+		if (u)
 			compare_tensors("model", t, u, v);
-		} else {
-			v->differing++;
-			printf("%s: only in %s\n", t->name, a);
-		}
+		else
+			note(v, "model", t->name, "only in the first");
 	}
 	for (size_t i = 0; i < moe_checkpoint_count(y); i++)
-		if (!moe_checkpoint_find(x, moe_checkpoint_get(y, i)->name, NULL)) {
-			v->differing++;
-			printf("%s: only in %s\n", moe_checkpoint_get(y, i)->name, b);
-		}
+		if (!moe_checkpoint_find(x, moe_checkpoint_get(y, i)->name, NULL))
+			note(v, "model", moe_checkpoint_get(y, i)->name, "only in the second");
 	moe_checkpoint_close(x);
 	moe_checkpoint_close(y);
 }

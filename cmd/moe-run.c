@@ -133,7 +133,9 @@ int main(int argc, char **argv)
 	}
 	cli_check(moe_sink_open(&sink, cli.output ? cli.output : "-", &d), &d);
 	printer.f = cli.output ? fdopen(moe_sink_descriptor(sink), "w") : stdout;
-	printer.style = (struct moe_answer_style){.json = o.json || o.timings, .names = o.with_names || (!run.single && !o.no_names), .lines = !run.single};
+	printer.style = (struct moe_answer_style){
+		.json = o.json || o.timings, .names = o.with_names || (!run.single && !o.no_names), .lines = o.with_names || !run.single,
+	};
 	run.answer = print_answer;
 	run.to = &printer;
 	for (size_t i = 0; i < o.exec.n; i++)

@@ -107,6 +107,8 @@ int main(int argc, char **argv)
 		cli_fail("--logits %s: expected none, last or all", o.logits);
 	if (o.generate != (o.loop != NULL))
 		cli_fail("--generate and --loop go together: tokens come back through the FIFO");
+	if (o.generate && !strcmp(o.logits, "none"))
+		cli_fail("--logits none leaves nothing to generate from");
 	m = cli_model();
 	t = tokenizer_load(fingerprint);
 	text = prompt_text(argc, argv, at, m->spec, &n);

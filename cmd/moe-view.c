@@ -23,6 +23,35 @@ static bool is_model(const char *path)
 	return path && !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
+/* Where everything but a sealed stream goes: -o or standard output. */
+static struct moe_sink *sink;
+static FILE *out;
+
+static void open_output(void)
+{
+	struct moe_diag d = {0};
+
+	if (o.npy && !cli.output && isatty(STDOUT_FILENO))
+		cli_fail("an .npy file is not written to a terminal: redirect it, or use -o FILE");
+	cli_check(moe_sink_open(&sink, cli.output ? cli.output : "-", &d), &d);
+	out = cli.output ? fdopen(moe_sink_descriptor(sink), "w") : stdout;
+	if (!out)
+		cli_fail("out of memory");
+}
+
+/* What failed leaves no file behind. */
+static int close_output(enum moe_err err, struct moe_diag *d)
+{
+	if (!err && out != stdout && fflush(out))
+		err = moe_fail_errno(d, "cannot write");
+	if (err)
+		moe_sink_abandon(sink);
+	else
+		err = moe_sink_commit(sink, d);
+	cli_check(err, d);
+	return cli_close_stdout();
+}
+
 /* --check: 0 all is well, 1 damage (with the byte), 2 it could not be read. */
 static int check_stream(const char *path)
 {
@@ -70,7 +99,6 @@ static int check_model(const char *path)
 static int seal_stream(const char *path)
 {
 	struct moe_diag d = {0};
-	struct moe_sink *sink;
 	struct moe_reader *r = cli_reader(path);
 	struct moe_writer *w = cli_writer(&sink);
 	struct moe_seal s = {.assume_complete = o.assume_complete};
@@ -99,13 +127,13 @@ static enum moe_err view_tensors(const struct moe_tensor *const *t, size_t n, bo
 			continue;
 		*found = true;
 		if (o.npy)
-			return moe_npy_write(STDOUT_FILENO, t[i], d);
+			return moe_npy_write(moe_sink_descriptor(sink), t[i], d);
 		err = moe_grow(&f.h.tensor, &f.h.tensor_cap, f.h.n_tensors + 1, sizeof *f.h.tensor, d);
 		if (!err)
 			f.h.tensor[f.h.n_tensors++] = *t[i];
 	}
 	if (!err && !o.npy)
-		err = moe_view_frame(stdout, &f, 0, &style, d);
+		err = moe_view_frame(out, &f, 0, &style, d);
 	moe_header_free(&f.h);
 	return err;
 }
@@ -116,6 +144,7 @@ static int view_model(const char *path)
 	struct moe_checkpoint *c;
 	const struct moe_tensor **t;
 	bool found = false;
+	enum moe_err err;
 	size_t n;
 
 	cli_check(moe_checkpoint_open(&c, path, &d), &d);
@@ -125,41 +154,54 @@ static int view_model(const char *path)
 		cli_fail("out of memory");
 	for (size_t i = 0; i < n; i++)
 		t[i] = moe_checkpoint_get(c, i);
-	cli_check(view_tensors(t, n, &found, &d), &d);
+	open_output();
+	err = view_tensors(t, n, &found, &d);
+	if (!err && o.npy && !found)
+		err = moe_fail(&d, MOE_EUSAGE, "%s: no tensor \"%s\"", path, o.npy);
 	free(t);
 	moe_checkpoint_close(c);
-	if (o.npy && !found)
-		cli_fail("%s: no tensor \"%s\"", path, o.npy);
-	return cli_close_stdout();
+	return close_output(err, &d);
 }
 
-static int view_stream(const char *path)
+static enum moe_err view_frames(struct moe_reader *r, struct moe_frame *f, struct moe_diag *d)
 {
 	struct moe_view_style style = {o.json, (unsigned)o.values};
-	struct moe_diag d = {0};
-	struct moe_frame f = {0};
-	struct moe_reader *r = cli_reader(path);
 	bool found = false;
 	enum moe_err err;
+	uint64_t i;
 
-	for (uint64_t i = 0; !(err = moe_reader_next(r, &f, true, &d)); i++) {
-		const struct moe_tensor *t = o.npy ? moe_frame_find(&f, o.npy) : NULL;
+	for (i = 0; !(err = moe_reader_next(r, f, true, d)); i++) {
+		const struct moe_tensor *t = o.npy ? moe_frame_find(f, o.npy) : NULL;
 		if (o.frame >= 0 && (uint64_t)o.frame != i)
 			continue;
 		if (!o.npy) {
-			cli_check(moe_view_frame(stdout, &f, i, &style, &d), &d);
+			MOE_TRY(moe_view_frame(out, f, i, &style, d));
 		} else if (t && !found) {       /* the first that has it */
-			cli_check(moe_npy_write(STDOUT_FILENO, t, &d), &d);
+			MOE_TRY(moe_npy_write(moe_sink_descriptor(sink), t, d));
 			found = true;
 		}
 	}
 	if (err != MOE_END)
-		cli_die(&d);
+		return err;
+	if (o.frame >= 0 && (uint64_t)o.frame >= i)
+		return moe_fail(d, MOE_EUSAGE, "no frame %ld: the stream has %llu", o.frame, (unsigned long long)i);
 	if (o.npy && !found)
-		cli_fail("no tensor \"%s\"%s", o.npy, o.frame >= 0 ? " in that frame" : "");
+		return moe_fail(d, MOE_EUSAGE, "no tensor \"%s\"%s", o.npy, o.frame >= 0 ? " in that frame" : "");
+	return MOE_OK;
+}
+
+static int view_stream(const char *path)
+{
+	struct moe_diag d = {0};
+	struct moe_frame f = {0};
+	struct moe_reader *r = cli_reader(path);
+	enum moe_err err;
+
+	open_output();
+	err = view_frames(r, &f, &d);
 	moe_frame_free(&f);
 	moe_reader_free(r);
-	return cli_close_stdout();
+	return close_output(err, &d);
 }
 
 int main(int argc, char **argv)
@@ -181,11 +223,9 @@ int main(int argc, char **argv)
 
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
-	if (at + 1 < argc || o.check + o.seal + (o.npy != NULL) > 1 || ((o.head || o.assume_complete) && !o.seal))
+	if (at + 1 < argc || o.check + o.seal + (o.npy != NULL) > 1 || ((o.head || o.assume_complete) && !o.seal) || (o.check && cli.output))
 		opt_usage(&tool);
 	path = at < argc ? argv[at] : NULL;
-	if (o.npy && isatty(STDOUT_FILENO))
-		cli_fail("an .npy file is not written to a terminal: redirect it");
 	if (is_model(path))
 		return o.check ? check_model(path) : view_model(path);
 	return o.check ? check_stream(path) : o.seal ? seal_stream(path) : view_stream(path);

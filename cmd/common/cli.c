@@ -130,7 +130,7 @@ int cli_close_stdout(void)
 	return EXIT_DONE;
 }
 
-static void apply_cpu(void)
+void cli_cpu(void)
 {
 	if (!cli.cpu)
 		return;
@@ -147,7 +147,6 @@ struct moe_pool *cli_pool(void)
 	const char *env = getenv("MOE_THREADS");
 	struct moe_pool *pool;
 
-	apply_cpu();
 	if (!cli.threads && env) {
 		char *end;
 		long n = strtol(env, &end, 10);

@@ -56,7 +56,10 @@ void cli_check(enum moe_err err, const struct moe_diag *d);
 /* Flushes and checks standard output; the exit status to return: `status`, or 2 when it could not be written. */
 int cli_close_stdout(void);
 
-/* Threads to use, after --threads and $MOE_THREADS; applies --cpu. */
+/* Applies --cpu; dies on an unknown level. */
+void cli_cpu(void);
+
+/* Threads to use, after --threads and $MOE_THREADS. */
 struct moe_pool *cli_pool(void);
 
 /* The directory of -m, $MOE_MODEL or the default model; dies with a hint when there is none. */

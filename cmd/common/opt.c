@@ -60,7 +60,7 @@ static void print_row(const struct opt *o)
 
 static void print_help(const struct tool *t, const struct opt *const *rows, size_t n)
 {
-	printf("usage: %s [options] %s\n%s\n\n", t->name, t->operands, t->summary);
+	printf("usage: %s [options]%s%s\n%s\n\n", t->name, *t->operands ? " " : "", t->operands, t->summary);
 	for (size_t i = 0; i < n; i++)
 		if (rows[i]->help)
 			print_row(rows[i]);
@@ -78,7 +78,7 @@ static void print_list(const struct opt *const *rows, size_t n)
 
 _Noreturn void opt_usage(const struct tool *t)
 {
-	cli_fail("usage: %s [options] %s (try --help)", t->name, t->operands);
+	cli_fail("usage: %s [options]%s%s (try --help)", t->name, *t->operands ? " " : "", t->operands);
 }
 
 static double number(const struct opt *o, const char *text)
@@ -175,5 +175,6 @@ int opt_parse(const struct tool *t, int argc, char **argv)
 			printf("%s %s\n", t->name, MOE_VERSION);
 		exit(cli_close_stdout());
 	}
+	cli_cpu();
 	return optind;
 }

@@ -5,10 +5,17 @@
 
 #include "image/fit.h"
 
-enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_rows *wanted,
-			      const struct moe_compute *work, struct moe_diag *d)
+enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_compute *work, struct moe_diag *d)
 {
-	return moe_attention_forward(b, layer, &m->layer[layer].attention, &m->spec->attention, (float)m->spec->norm_eps, wanted, work, d);
+	return moe_attention_forward(b, layer, &m->layer[layer].attention, &m->spec->attention, (float)m->spec->norm_eps, work, d);
+}
+
+/* The norm of a span's rows before router and experts, into to [n][hidden]. */
+static void norm_span(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_span *s, float *to, float **normed)
+{
+	moe_rms_norm(to, b->hidden, s->x, b->hidden, m->layer[layer].ffn.norm, s->n, b->hidden, (float)m->spec->norm_eps);
+	for (size_t r = 0; r < s->n; r++)
+		normed[s->first + r] = to + r * b->hidden;
 }
 
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
@@ -17,15 +24,17 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 	const struct moe_ffn_weights *ffn = &m->layer[layer].ffn;
 	const struct moe_router_settings *s = &m->spec->router;
 	struct moe_arena *a = work->scratch;
+	float *normed = moe_arena_get(a, b->rows * b->hidden, sizeof *normed);
 
-	out->normed = moe_arena_get(a, b->rows * b->hidden, sizeof(float));
+	out->normed = moe_arena_get(a, b->rows, sizeof *out->normed);
 	out->logit = moe_arena_get(a, b->rows * (size_t)s->experts, sizeof(float));
 	out->expert_id = moe_arena_get(a, b->rows * (size_t)s->top_k, sizeof(int32_t));
 	out->weight = moe_arena_get(a, b->rows * (size_t)s->top_k, sizeof(float));
-	if (!out->normed || !out->logit || !out->expert_id || !out->weight)
+	if (!normed || !out->normed || !out->logit || !out->expert_id || !out->weight)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the router of %zu rows", b->rows);
-	moe_rms_norm(out->normed, b->hidden, b->x, b->hidden, ffn->norm, b->rows, b->hidden, (float)m->spec->norm_eps);
-	moe_matmul(out->logit, (size_t)s->experts, out->normed, b->hidden, b->rows, &ffn->router, work->pool);
+	for (size_t i = 0; i < b->spans; i++)
+		norm_span(m, layer, b, &b->span[i], normed + b->span[i].first * b->hidden, out->normed);
+	moe_matmul(out->logit, (size_t)s->experts, normed, b->hidden, b->rows, &ffn->router, work->pool);
 	if (moe_router_choose(out->logit, b->rows, s, w, a, out->expert_id, out->weight, d)) {
 		size_t n = d ? strlen(d->text) : 0;
 		if (d && n + 24 < sizeof d->text)
@@ -35,14 +44,24 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 	return MOE_OK;
 }
 
-enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_compute *work,
+enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
 
 	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, (size_t)s->router.top_k, (size_t)s->router.experts, d));
-	return moe_experts_forward(b->x, r->normed, b->rows, b->hidden, r->expert_id, r->weight, (size_t)s->router.top_k, m->layer[layer].ffn.expert,
-				   (size_t)s->router.experts, (size_t)s->expert_width, work, d);
+	for (size_t i = 0; i < b->spans; i++) {
+		const struct moe_span *span = &b->span[i];
+		float *normed;
+		if (r->normed[span->first])
+			continue;
+		normed = moe_arena_get(work->scratch, span->n * b->hidden, sizeof *normed);
+		if (!normed)
+			return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", span->n);
+		norm_span(m, layer, b, span, normed, r->normed);
+	}
+	return moe_experts_forward(b, r->normed, r->expert_id, r->weight, (size_t)s->router.top_k, m->layer[layer].ffn.expert, (size_t)s->router.experts,
+				   (size_t)s->expert_width, work, d);
 }
 
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d)

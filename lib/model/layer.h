@@ -7,22 +7,22 @@
 
 /* What the router hands to the experts. */
 struct moe_routed {
-	float *normed;                  /* [rows][hidden]: what the experts read */
+	float **normed;                 /* [rows] → [hidden]: what the experts read; the rows of a span lie together. NULL where a foreign router gave none */
 	float *logit;                   /* [rows][experts]; NULL when a foreign router gave none */
 	int32_t *expert_id;             /* [rows][top_k] */
 	float *weight;                  /* [rows][top_k] */
 };
 
-/* x + attention; keys and values go to the caches of the spans. `wanted`: see moe_attention_forward. */
-enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_rows *wanted,
-			      const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+/* x + attention; keys and values go to the caches of the spans. */
+enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_compute *work,
+			      struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Norm, router logits, choice. The arrays of *out come from work->scratch. */
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* x + the chosen experts. Checks the choices first. */
-enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_compute *work,
+/* x + the chosen experts. Checks the choices first, and makes the normed rows that are not there. */
+enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Embeddings of n tokens into x [n][hidden]; ids outside the vocabulary fail. Placeholders (rows of pictures) are left alone. */

@@ -222,7 +222,7 @@ static enum moe_err make_frame(struct moe_exec *x, const struct moe_pass *p, siz
 	MOE_TRY(moe_frame_set(f, "moe.logits", "last", d));
 	if (q->name)
 		MOE_TRY(moe_frame_set(f, "moe.name", q->name, d));
-	MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, s->n, hidden, p->batch.x + s->first * hidden, d));
+	MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, s->n, hidden, s->x, d));
 	MOE_TRY(moe_frame_put(f, "token", MOE_I32, 1, s->n, 0, p->token + s->first, d));
 	MOE_TRY(moe_frame_put(f, "position", MOE_I32, 2, axes, s->n, position, d));
 	MOE_TRY(moe_frame_put(f, "modality", MOE_U8, 1, s->n, 0, p->modality + s->first, d));
@@ -231,7 +231,7 @@ static enum moe_err make_frame(struct moe_exec *x, const struct moe_pass *p, siz
 	if (kind == MOE_KIND_HIDDEN)
 		return MOE_OK;
 	MOE_TRY(moe_frame_set(f, "moe.choice", "token", d));
-	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, hidden, p->routed.normed + s->first * hidden, d));
+	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, hidden, p->routed.normed[s->first], d));
 	MOE_TRY(moe_frame_put(f, "expert_id", MOE_I32, 2, s->n, k, p->routed.expert_id + s->first * k, d));
 	MOE_TRY(moe_frame_put(f, "weight", MOE_F32, 2, s->n, k, p->routed.weight + s->first * k, d));
 	return p->routed.logit ? moe_frame_put(f, "router_logit", MOE_F32, 2, s->n, e, p->routed.logit + s->first * e, d) : MOE_OK;
@@ -267,13 +267,13 @@ static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i
 		return moe_frame_fail(&x->in, d, MOE_EINPUT, "\"%s\" answered with such a frame, expected \"%s\"", x->command, moe_kind_name(want));
 	if (!seq || strcmp(seq, sent))
 		return moe_frame_fail(&x->in, d, MOE_EINPUT, "\"%s\" answered for another sequence than %s", x->command, sent);
-	MOE_TRY(copy_back(x, "hidden", MOE_F32, s->n, hidden, p->batch.x + s->first * hidden, x->step != MOE_PASS_ROUTE, &given, d));
+	MOE_TRY(copy_back(x, "hidden", MOE_F32, s->n, hidden, s->x, x->step != MOE_PASS_ROUTE, &given, d));
 	if (x->step != MOE_PASS_ROUTE)
 		return MOE_OK;
 	MOE_TRY(copy_back(x, "expert_id", MOE_I32, s->n, k, p->routed.expert_id + s->first * k, true, &given, d));
 	MOE_TRY(copy_back(x, "weight", MOE_F32, s->n, k, p->routed.weight + s->first * k, true, &given, d));
 	MOE_TRY(copy_back(x, "router_logit", MOE_F32, s->n, e, p->routed.logit + s->first * e, false, with_logits, d));
-	MOE_TRY(copy_back(x, "normed", MOE_F32, s->n, hidden, p->routed.normed + s->first * hidden, false, &given, d));
+	MOE_TRY(copy_back(x, "normed", MOE_F32, s->n, hidden, p->routed.normed[s->first], false, &given, d));
 	return moe_router_check(p->routed.expert_id + s->first * k, p->routed.weight + s->first * k, s->n, k, e, d);
 }
 

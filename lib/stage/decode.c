@@ -232,8 +232,9 @@ static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, stru
 	return send_back(dec, f, s->done ? MOE_KIND_DROP : MOE_KIND_TOKENS, &c.token, start + rows, d);
 }
 
-static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, const float *logit, uint64_t first, uint64_t rows, struct moe_output *out,
-				struct moe_diag *d)
+/* `last`: no more logits of the sequence follow. */
+static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, const float *logit, uint64_t first, uint64_t rows, bool last,
+				struct moe_output *out, struct moe_diag *d)
 {
 	static const char *const done[] = {"hidden", "token", "position", "image", "patch_index", "modality"};
 	uint64_t n = rows - first, start;
@@ -246,6 +247,8 @@ static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, con
 		row[i] = (int32_t)(start + first + i);
 	f->kind = MOE_KIND_LOGITS;
 	MOE_TRY(moe_frame_set(f, "moe.kind", "logits", d));
+	if (last)       /* the ring's drop frame, which says so elsewhere, does not get here */
+		MOE_TRY(moe_frame_set(f, "moe.more", "0", d));
 	moe_frame_unset(f, "moe.at");
 	for (size_t i = 0; i < sizeof done / sizeof *done; i++)
 		moe_frame_remove(f, done[i]);
@@ -310,12 +313,14 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 	for (size_t i = 0; i < n; i++) {
 		size_t rows = j.rows[i] - j.first[i];
 		struct moe_decode_sequence *s;
+		uint64_t rest;
 		at += rows;
 		MOE_TRY(find_sequence(dec, f[i], &s, d));
-		if (rows)
+		MOE_TRY(moe_frame_number(f[i], "moe.rest", 0, &rest, d));
+		if (rows && !rest)
 			MOE_TRY(next_token(dec, f[i], s, j.logit + (at - 1) * vocab, j.rows[i], d));
 		if (dec->logits && rows)
-			MOE_TRY(emit_logits(dec, f[i], j.logit + (at - rows) * vocab, j.first[i], j.rows[i], out, d));
+			MOE_TRY(emit_logits(dec, f[i], j.logit + (at - rows) * vocab, j.first[i], j.rows[i], s->done, out, d));
 	}
 	if (dec->n_queue)
 		MOE_TRY(push_queue(dec, d));

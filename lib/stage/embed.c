@@ -52,6 +52,10 @@ static enum moe_err emit_hidden(struct moe_embed *e, struct moe_frame *f, const 
 	for (size_t from = 0, to; from < l->rows; from = to) {
 		to = chunk_end(e, l, from);
 		MOE_TRY(moe_frame_set(f, "moe.more", to < l->rows ? "1" : last_more, d));
+		if (to < l->rows)       /* its logits, even if wanted, are not those that the next token comes from */
+			MOE_TRY(moe_frame_set_number(f, "moe.rest", l->rows - to, d));
+		else
+			moe_frame_unset(f, "moe.rest");
 		MOE_TRY(moe_frame_set(f, "moe.logits", to < l->rows && !strcmp(last_logits, "last") ? "none" : last_logits, d));
 		MOE_TRY(emit_rows(e, f, l, x, from, to, start, out, d));
 	}

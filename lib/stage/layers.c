@@ -31,14 +31,12 @@ void moe_step_before(size_t n, char *at, size_t cap)
 
 static enum moe_err attend(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
 {
-	struct moe_rows wanted;
-
 	MOE_TRY(moe_sequences_attach(&l->sequences, flow, layer, d));
 	if (!l->only_wanted || layer + 1 < (size_t)l->model->spec->n_layers)
-		return moe_layer_attend(l->model, layer, &flow->batch, NULL, work, d);
-	MOE_TRY(moe_flow_wanted(flow, &wanted, work->scratch, d));
-	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, &wanted, work, d));
-	return moe_flow_cut(flow, &wanted, work->scratch, d);
+		return moe_layer_attend(l->model, layer, &flow->batch, work, d);
+	MOE_TRY(moe_flow_keep(flow, d));
+	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, work, d));
+	return moe_flow_cut(flow, work->scratch, d);
 }
 
 static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_compute *work, struct moe_diag *d)

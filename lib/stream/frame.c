@@ -38,10 +38,18 @@ void moe_frame_free(struct moe_frame *f)
 	*f = (struct moe_frame){0};
 }
 
+/* Keys and names of one length mostly differ in their last letter. */
+static inline bool same(const char *a, size_t n_a, const char *b, size_t n_b)
+{
+	return n_a == n_b && (!n_a || a[n_a - 1] == b[n_a - 1]) && !memcmp(a, b, n_a);
+}
+
 static struct moe_meta *find_meta(const struct moe_frame *f, const char *key)
 {
+	size_t n = strlen(key);
+
 	for (size_t i = 0; i < f->h.n_meta; i++)
-		if (!strcmp(f->h.meta[i].key, key))
+		if (same(f->h.meta[i].key, f->h.meta[i].key_nbytes, key, n))
 			return &f->h.meta[i];
 	return NULL;
 }
@@ -67,6 +75,7 @@ static enum moe_err set(struct moe_frame *f, const char *key, const char *value,
 		MOE_TRY(moe_grow(&f->h.meta, &f->h.meta_cap, f->h.n_meta + 1, sizeof *f->h.meta, d));
 		m = &f->h.meta[f->h.n_meta++];
 		m->key = own_key;
+		m->key_nbytes = strlen(key);
 	}
 	m->value = copy;
 	m->value_nbytes = n;
@@ -82,8 +91,7 @@ enum moe_err moe_frame_set_number(struct moe_frame *f, const char *key, uint64_t
 {
 	char text[24];
 
-	snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-	return moe_frame_set(f, key, text, d);
+	return set(f, key, text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)value), d);
 }
 
 void moe_frame_unset(struct moe_frame *f, const char *key)
@@ -116,8 +124,10 @@ enum moe_err moe_frame_number(const struct moe_frame *f, const char *key, uint64
 
 static struct moe_tensor *find(const struct moe_frame *f, const char *name)
 {
+	size_t n = strlen(name);
+
 	for (size_t i = 0; i < f->h.n_tensors; i++)
-		if (*f->h.tensor[i].name == *name && !strcmp(f->h.tensor[i].name, name))
+		if (same(f->h.tensor[i].name, f->h.tensor[i].name_nbytes, name, n))
 			return &f->h.tensor[i];
 	return NULL;
 }
@@ -159,6 +169,7 @@ enum moe_err moe_frame_put(struct moe_frame *f, const char *name, enum moe_dtype
 		MOE_TRY(moe_grow(&f->h.tensor, &f->h.tensor_cap, f->h.n_tensors + 1, sizeof *f->h.tensor, d));
 		t = &f->h.tensor[f->h.n_tensors++];
 		t->name = own_name;
+		t->name_nbytes = strlen(name);
 	}
 	t->type = type;
 	t->rank = rank;

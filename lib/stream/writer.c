@@ -81,18 +81,18 @@ static char *put_number(char *p, uint64_t v)
 	return p;
 }
 
-static char *put_tensor(char *p, const char *name, const char *type, const uint64_t *shape, unsigned rank, uint64_t begin, uint64_t end)
+static char *put_tensor(char *p, const struct moe_tensor *t, uint64_t at)
 {
-	p = put_string(p, name, strlen(name));
-	p = put(put(put(p, ":{\"dtype\":\""), type), "\",\"shape\":[");
-	for (unsigned i = 0; i < rank; i++) {
+	p = put_string(p, t->name, t->name_nbytes);
+	p = put(put(put(p, ":{\"dtype\":\""), moe_dtype_name(t->type)), "\",\"shape\":[");
+	for (unsigned i = 0; i < t->rank; i++) {
 		if (i)
 			*p++ = ',';
-		p = put_number(p, shape[i]);
+		p = put_number(p, t->shape[i]);
 	}
-	p = put_number(put(p, "],\"data_offsets\":["), begin);
+	p = put_number(put(p, "],\"data_offsets\":["), at);
 	*p++ = ',';
-	return put(put_number(p, end), "]}");
+	return put(put_number(p, at + t->nbytes), "]}");
 }
 
 /* Upper bound of the header's length: every byte of a string may become six. */
@@ -101,9 +101,9 @@ static size_t header_bound(const struct moe_frame *f)
 	size_t n = 512;
 
 	for (size_t i = 0; i < f->h.n_meta; i++)
-		n += 8 + 6 * (strlen(f->h.meta[i].key) + f->h.meta[i].value_nbytes);
+		n += 8 + 6 * (f->h.meta[i].key_nbytes + f->h.meta[i].value_nbytes);
 	for (size_t i = 0; i < f->h.n_tensors; i++)
-		n += 128 + 21 * MOE_MAX_RANK + 6 * strlen(f->h.tensor[i].name);
+		n += 128 + 21 * MOE_MAX_RANK + 6 * f->h.tensor[i].name_nbytes;
 	return n;
 }
 
@@ -117,7 +117,7 @@ static char *put_metadata(char *p, const struct moe_frame *f, char **digits)
 		if (!strcmp(m->key, "moe.crc32"))
 			continue;
 		*p++ = ',';
-		p = put_string(p, m->key, strlen(m->key));
+		p = put_string(p, m->key, m->key_nbytes);
 		*p++ = ':';
 		p = put_string(p, m->value, m->value_nbytes);
 	}
@@ -168,11 +168,11 @@ static enum moe_err put_header(struct outline *l, const struct moe_frame *f, boo
 	p = put_metadata(l->header + 8, f, &l->digits);
 	for (struct order o = {0}; (t = next_tensor(f, &o)); at += t->nbytes) {
 		*p++ = ',';
-		p = put_tensor(p, t->name, moe_dtype_name(t->type), t->shape, t->rank, at, at + t->nbytes);
+		p = put_tensor(p, t, at);
 	}
 	if (l->pad) {
 		*p++ = ',';
-		p = put_tensor(p, "_pad", "U8", &l->pad, 1, at, at + l->pad);
+		p = put_tensor(p, &(struct moe_tensor){"_pad", 4, MOE_U8, 1, {l->pad}, 0, l->pad, NULL}, at);
 	}
 	*p++ = '}';
 	l->header_nbytes = moe_round_up((size_t)(p - l->header), UNIT);
