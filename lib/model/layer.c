@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "image/fit.h"
+
 enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_compute *work, struct moe_diag *d)
 {
 	return moe_attention_forward(b, layer, &m->layer[layer].attention, &m->spec->attention, (float)m->spec->norm_eps, work, d);
@@ -74,31 +76,20 @@ enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, 
 	return MOE_OK;
 }
 
-/* Patches [rows · columns][c][p][p] → planes [c][rows · p][columns · p]. */
-static void to_planes(float *planes, const float *pixel, size_t rows, size_t columns, size_t channels, size_t p)
-{
-	size_t width = columns * p, height = rows * p;
-
-	for (size_t r = 0; r < rows; r++)
-		for (size_t q = 0; q < columns; q++)
-			for (size_t c = 0; c < channels; c++)
-				for (size_t y = 0; y < p; y++) {
-					memcpy(planes + (c * height + r * p + y) * width + q * p, pixel, p * sizeof *pixel);
-					pixel += p;
-				}
-}
-
 enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
 			       struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
 	size_t p = (size_t)s->image.patch, channels = (size_t)s->image.channels;
+	struct moe_patching cut = {(uint32_t)rows, (uint32_t)columns, (uint32_t)channels, (uint32_t)p, (uint32_t)p};
 	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
-	float *planes = moe_arena_get(work->scratch, rows * columns * p * p * channels, sizeof *planes);
+	float *planes;
 
+	MOE_TRY(moe_spec_check_grid(s, rows, columns, d));
+	planes = moe_arena_get(work->scratch, rows * columns * p * p * channels, sizeof *planes);
 	if (!planes)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu patches", rows, columns);
-	to_planes(planes, pixel, rows, columns, channels, p);
+	moe_planes_from_patches(planes, pixel, &cut);
 	MOE_TRY(moe_stem_forward(feature, rows, columns, planes, rows * p, columns * p, s->tower.conv, m->conv, s->tower.n_conv, work, d));
 	moe_arena_release(work->scratch, mark);
 	return MOE_OK;

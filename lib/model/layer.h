@@ -28,11 +28,13 @@ enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct mo
 /* Embeddings of n tokens into x [n][hidden]; ids outside the vocabulary fail. Placeholders (rows of pictures) are left alone. */
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* One picture's patches, pixel [rows · columns][channels · patch · patch], to feature [rows · columns][hidden]. */
+/* One picture's patches, pixel [rows · columns][channels · patch · patch], to feature [rows · columns][hidden]. A grid that
+ * the model does not have fails with MOE_EINPUT. */
 enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
 			       struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* x[i] = feature[i] + (row_embed[i / columns] + col_embed[i % columns]): the rows of a picture in the hidden states. */
+/* x[i] = feature[i] + (row_embed[i / columns] + col_embed[i % columns]): the rows of a picture in the hidden states.
+ * The grid has been checked (moe_layout_make does it). */
 void moe_place_forward(const struct moe_model *m, const float *feature, size_t rows, size_t columns, float *x);
 
 /* logit [n][vocab] of hidden rows x [n][hidden]: final norm and head. */

@@ -451,7 +451,7 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	for (; optind < argc; optind++) {
-		bool any = run_model(argv[optind]) | run_tokenizer(argv[optind]);
+		bool model = run_model(argv[optind]), any = run_tokenizer(argv[optind]) || model;
 		if (!any)
 			fprintf(stderr, "%s: nothing that this program knows how to compare\n", argv[optind]);
 		recognised += any;
