@@ -28,7 +28,7 @@ static enum moe_err print_answer(void *self, const struct moe_answer *a, struct 
 
 	if (a->error) {
 		p->failed++;
-		if (a->name && strstr(a->error, a->name))       /* moe-patchify's messages name the file */
+		if (a->name && strstr(a->error, a->name))       /* most say the name themselves, with the folder or shard */
 			cli_say("%s", a->error);
 		else
 			cli_say("%s: %s", a->name ? a->name : "the sequence", a->error);

@@ -37,7 +37,7 @@ int main(int argc, char **argv)
 	struct moe_feed *feed;
 	int at, status;
 
-	pictures_start();
+	pictures_start(&tool);
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
 	if (at == argc && !pictures_options.files_from)

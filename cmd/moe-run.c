@@ -101,7 +101,7 @@ int main(int argc, char **argv)
 	enum moe_err err;
 	int at, n, status;
 
-	pictures_start();
+	pictures_start(&tool);
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
 	n = argc - at;

@@ -98,7 +98,7 @@ int main(int argc, char **argv)
 	size_t n;
 	int at;
 
-	pictures_start();
+	pictures_start(&tool);
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
 	if (at + 1 < argc)

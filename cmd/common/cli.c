@@ -291,6 +291,8 @@ struct moe_writer *cli_writer(struct moe_sink **sink)
 		cli_fail("a tensor stream is not written to a terminal: pipe it into the next program, into moe-view, or use -o FILE");
 	*sink = open_sink(cli.output ? cli.output : "-");
 	cli_check(moe_writer_new(&w, moe_sink_descriptor(*sink), &d), &d);
+	if (cli.output)
+		moe_writer_name(w, cli.output);
 	return w;
 }
 

@@ -14,6 +14,7 @@ static MOE_PRINTF(4, 0) bool record(struct moe_diag *d, enum moe_err code, int64
 		return false;
 	d->code = code;
 	d->byte = byte;
+	d->row = 0;
 	d->path[0] = 0;
 	vsnprintf(d->text, sizeof d->text, fmt, ap);
 	return true;
@@ -35,6 +36,17 @@ enum moe_err moe_fail_at(struct moe_diag *d, enum moe_err code, uint64_t byte, c
 
 	va_start(ap, fmt);
 	record(d, code, (int64_t)byte, fmt, ap);
+	va_end(ap);
+	return code;
+}
+
+enum moe_err moe_fail_row(struct moe_diag *d, enum moe_err code, uint64_t row, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (record(d, code, -1, fmt, ap))
+		d->row = (int64_t)row + 1;
 	va_end(ap);
 	return code;
 }
@@ -97,6 +109,7 @@ static unsigned put_escaped(char *buf, unsigned cap, unsigned n, const char *s)
 const char *moe_diag_string(const struct moe_diag *d, char *buf, unsigned cap)
 {
 	unsigned n = 0;
+	char at[40];
 
 	buf[0] = 0;
 	if (d->path[0]) {
@@ -104,8 +117,11 @@ const char *moe_diag_string(const struct moe_diag *d, char *buf, unsigned cap)
 		n = put_escaped(buf, cap, n, ": ");
 	}
 	if (d->byte >= 0) {
-		char at[40];
 		snprintf(at, sizeof at, "byte %lld: ", (long long)d->byte);
+		n = put_escaped(buf, cap, n, at);
+	}
+	if (d->row > 0) {
+		snprintf(at, sizeof at, "row %lld: ", (long long)d->row - 1);
 		n = put_escaped(buf, cap, n, at);
 	}
 	put_escaped(buf, cap, n, d->text);
@@ -116,5 +132,6 @@ void moe_diag_clear(struct moe_diag *d)
 {
 	d->code = MOE_OK;
 	d->byte = -1;
+	d->row = 0;
 	d->path[0] = d->text[0] = 0;
 }

@@ -242,10 +242,11 @@ static enum moe_err set_convs(const struct moe_setting *s, json_t *v, struct moe
 	for (size_t i = 0; i < n; i++) {
 		json_t *layer = json_array_get(v, i);
 		struct moe_conv *c = &spec->tower.conv[i];
+		json_t *bias = json_object_get(layer, "bias");
 		const char *name = json_string_value(json_object_get(layer, "name")), *act = json_string_value(json_object_get(layer, "activation"));
 		if (!name || strlen(name) >= sizeof c->name || !act || (strcmp(act, "silu") && strcmp(act, "none")))
 			return wrong(d, s, layer, "a name and an activation (silu or none)");
-		if (json_is_true(json_object_get(layer, "bias")))
+		if (bias && !json_is_null(bias) && !json_is_false(bias))
 			return wrong(d, s, layer, "a convolution without bias");
 		snprintf(c->name, sizeof c->name, "%s", name);
 		c->silu = !strcmp(act, "silu");
@@ -316,7 +317,7 @@ static enum moe_err set_one(struct moe_spec *spec, const struct moe_setting *s, 
 /* Refuses what the table does not know. Sections that are not settings are skipped at the top level. */
 static enum moe_err check_known(json_t *node, const char *path, struct moe_diag *d)
 {
-	static const char *const not_settings[] = {"family", "match", "tensors", "ignore", "prefixes"};
+	static const char *const not_settings[] = {"family", "match", "require", "tensors", "ignore", "prefixes"};
 	const char *key;
 	json_t *value;
 
@@ -465,6 +466,28 @@ static enum moe_err find_family(json_t **out, const struct docs *docs, const cha
 	return moe_diag_path(d, docs->directory);
 }
 
+/* `require`: keys of the model's files that the family's settings do not follow, each with the one value that they are right for. A key that is
+ * absent or null has it. */
+static enum moe_err check_required(const struct moe_spec *s, const struct docs *docs, struct moe_diag *d)
+{
+	const char *key;
+	json_t *want;
+
+	json_object_foreach(json_object_get(s->doc, "require"), key, want) {
+		json_t *have = look_up(docs, key, strlen(key));
+		char *is, *must;
+		if (!have || json_equal(have, want))
+			continue;
+		is = json_dumps(have, JSON_COMPACT | JSON_ENCODE_ANY);
+		must = json_dumps(want, JSON_COMPACT | JSON_ENCODE_ANY);
+		moe_fail(d, MOE_EINPUT, "%s is %.60s, but the family is defined for %.60s only", key, is ? is : "?", must ? must : "?");
+		free(is);
+		free(must);
+		return MOE_EINPUT;
+	}
+	return MOE_OK;
+}
+
 static enum moe_err build(struct moe_spec *s, const struct docs *docs, const struct moe_spec_options *o, struct moe_diag *d)
 {
 	const char *name;
@@ -476,6 +499,8 @@ static enum moe_err build(struct moe_spec *s, const struct docs *docs, const str
 		return moe_fail(d, MOE_EINPUT, "the family file has no name (\"family\")");
 	strcpy(s->family, name);
 	err = check_known(s->doc, "", d);
+	if (!err)
+		err = check_required(s, docs, d);
 	for (size_t i = 0; i < moe_n_settings && !err; i++)
 		err = set_one(s, &moe_settings[i], docs, d);
 	if (!err)

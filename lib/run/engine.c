@@ -225,6 +225,21 @@ static enum moe_err run_step(const struct moe_engine *e, struct moe_pass *p, enu
 	return step == MOE_PASS_ROUTE && e->watch ? e->watch(e->self, p, d) : MOE_OK;
 }
 
+/* Names the sequence that a step's failure is about. */
+static enum moe_err blame(const struct moe_pass *p, enum moe_err err, struct moe_diag *d)
+{
+	for (size_t i = 0; err && d && d->row && i < p->batch.spans; i++) {
+		const struct moe_span *s = &p->batch.span[i];
+		size_t row = (size_t)d->row - 1;
+		if (row >= s->first && row - s->first < s->n) {
+			d->row -= (int64_t)s->first;
+			moe_diag_path(d, p->sequence[i].name);
+			break;
+		}
+	}
+	return err;
+}
+
 /* All layers. In the last one, rows whose result nobody reads stop behind their keys and values. */
 static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_diag *d)
 {
@@ -237,7 +252,7 @@ static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_d
 			p->batch.span[i].keep = p->layer + 1 == layers && !e->watch && !e->replace;
 		MOE_TRY(run_step(e, p, MOE_PASS_ATTEND, d));
 		mark = moe_arena_mark(&s->scratch);
-		MOE_TRY(run_step(e, p, MOE_PASS_ROUTE, d));
+		MOE_TRY(blame(p, run_step(e, p, MOE_PASS_ROUTE, d), d));
 		MOE_TRY(run_step(e, p, MOE_PASS_EXPERT, d));
 		moe_arena_release(&s->scratch, mark);
 	}

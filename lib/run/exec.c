@@ -75,7 +75,7 @@ static int start_shell(struct moe_exec *x, int in, int out)
 	sigaddset(&normal, SIGXFSZ);
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setsigdefault(&attributes, &normal);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 	posix_spawn_file_actions_init(&files);
 	posix_spawn_file_actions_adddup2(&files, in, STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
@@ -247,7 +247,7 @@ enum moe_err moe_exec_stop(struct moe_exec *x, bool failed, struct moe_diag *d)
 	}
 	if (x->pid && !ended_within(x->pid, failed ? GRACE_MS : x->timeout_ms)) {
 		late = true;
-		kill(x->pid, SIGKILL);
+		kill(-x->pid, SIGKILL);         /* and all that it started */
 	}
 	while (x->pid && waitpid(x->pid, &status, 0) < 0 && errno == EINTR)
 		;
@@ -344,7 +344,10 @@ static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i
 	MOE_TRY(copy_back(x, "weight", MOE_F32, s->n, k, p->routed.weight + s->first * k, true, &given, d));
 	MOE_TRY(copy_back(x, "router_logit", MOE_F32, s->n, e, p->routed.logit + s->first * e, false, with_logits, d));
 	MOE_TRY(copy_back(x, "normed", MOE_F32, s->n, hidden, p->routed.normed[s->first], false, &given, d));
-	return moe_router_check(p->routed.expert_id + s->first * k, p->routed.weight + s->first * k, s->n, k, e, d);
+	MOE_TRY(moe_frame_blame(&x->in, moe_router_check(p->routed.expert_id + s->first * k, p->routed.weight + s->first * k, s->n, k, e, d), d));
+	if (!*with_logits)
+		return MOE_OK;
+	return moe_frame_blame(&x->in, moe_router_check_logits(p->routed.logit + s->first * e, p->routed.expert_id + s->first * k, s->n, k, e, d), d);
 }
 
 enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass_step step, bool *done, struct moe_diag *d)
@@ -358,8 +361,12 @@ enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass
 		MOE_TRY(moe_layer_route(x->model, p->layer, &p->batch, NULL, &p->routed, &p->compute, d));
 	for (size_t i = 0; i < p->batch.spans; i++) {
 		MOE_TRY(make_frame(x, p, i, d));
-		MOE_TRY(exchange(x, d));
-		MOE_TRY(take_answer(x, p, i, &with_logits, d));
+		enum moe_err err = exchange(x, d);
+		if (!err)
+			err = take_answer(x, p, i, &with_logits, d);
+		if (err && d && d->byte >= 0)   /* a byte of what the command wrote */
+			moe_diag_path(d, x->command);
+		MOE_TRY(err);
 	}
 	if (step == MOE_PASS_ROUTE && !with_logits)
 		p->routed.logit = NULL;

@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "nn/sample.h"
@@ -128,17 +131,43 @@ static enum moe_err give_answers(struct moe_decode *dec, struct moe_diag *d)
 	return MOE_OK;
 }
 
+/* write() without SIGPIPE: a ring whose source has gone is a failure to be told, not a reader who has seen enough. */
+static ssize_t write_quietly(int fd, const void *bytes, size_t n)
+{
+	static const struct timespec now;
+	sigset_t pipe, old, pending;
+	ssize_t r;
+	bool waiting;
+	int saved;
+
+	sigemptyset(&pipe);
+	sigaddset(&pipe, SIGPIPE);
+	sigpending(&pending);
+	waiting = sigismember(&pending, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe, &old);
+	r = write(fd, bytes, n);
+	saved = errno;
+	if (r < 0 && saved == EPIPE && !waiting)
+		while (sigtimedwait(&pipe, NULL, &now) < 0 && errno == EINTR)
+			;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = saved;
+	return r;
+}
+
 /* Writes as much of the queue as the FIFO takes without blocking. */
 static enum moe_err push_queue(struct moe_decode *dec, struct moe_diag *d)
 {
 	size_t at = 0;
 
 	while (at < dec->n_queue) {
-		ssize_t r = write(dec->fd, dec->queue + at, dec->n_queue - at);
+		ssize_t r = write_quietly(dec->fd, dec->queue + at, dec->n_queue - at);
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r < 0 && errno == EAGAIN)
 			break;
+		if (r < 0 && errno == EPIPE)
+			return moe_fail(d, MOE_EIO, "nobody reads the loop %s any more: moe-tokenize failed or was stopped", dec->loop);
 		if (r < 0)
 			return moe_fail_errno(d, "cannot write to the loop %s", dec->loop);
 		at += (size_t)r;
@@ -230,7 +259,7 @@ static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, stru
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
 	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
-	MOE_TRY(moe_choose_greedy(logit, (size_t)spec->vocab, dec->suppress, scratch, &c, d));
+	MOE_TRY(moe_frame_blame(f, moe_choose_greedy(logit, (size_t)spec->vocab, dec->suppress, scratch, &c, d), d));
 	MOE_TRY(moe_grow(&s->ids.id, &s->ids.cap, s->ids.n + 1, sizeof *s->ids.id, d));
 	if (!s->ids.n)
 		s->n_prompt = start + rows;

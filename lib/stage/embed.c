@@ -73,7 +73,12 @@ static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const i
 	MOE_TRY(moe_frame_number(f, "moe.next", moe_first_position(s), &next, d));
 	if (next > INT32_MAX)
 		return moe_frame_fail(f, d, MOE_EINPUT, "moe.next is too large");
+	for (size_t i = 0; i < n; i++)
+		if (token[i] < 0 || token[i] >= s->vocab)
+			return moe_frame_fail(f, d, MOE_EINPUT, "token %zu is %d, outside the vocabulary of %lld", i, token[i], (long long)s->vocab);
 	MOE_TRY(moe_layout_make(&l, s, token, n, e->grid, (uint32_t)next, &e->memory, d));
+	if (l.next > INT32_MAX)
+		return moe_frame_fail(f, d, MOE_EINPUT, "moe.next is too large for %zu more rows", l.rows);
 	x = moe_arena_get(&e->memory, l.rows * (size_t)s->hidden, sizeof *x);
 	if (!x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", l.rows);
@@ -107,7 +112,7 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"token\" is empty");
 	MOE_TRY(moe_frame_number(f, "moe.step", 0, &step, d));
 	if (!step)
-		MOE_TRY(moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d));
+		MOE_TRY(moe_frame_blame(f, moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d), d));
 	if (!e->wanted)
 		return embed_rows(e, f, token, shape[0], out, d);
 	e->grid = moe_arena_get(&e->memory, e->wanted, sizeof *e->grid);

@@ -1,28 +1,16 @@
 #include "stage/encode.h"
 
-enum { MAX_SIDE = 4096 };
-
-static bool has_grid(const struct moe_spec *s, const int32_t *grid)
-{
-	for (size_t i = 0; i < s->image.n_grids; i++)
-		if (s->image.grid[i][0] == grid[0] && s->image.grid[i][1] == grid[1])
-			return true;
-	return !s->image.n_grids;
-}
-
 enum moe_err moe_frame_grid(struct moe_frame *f, const struct moe_spec *s, uint32_t *rows, uint32_t *columns, struct moe_diag *d)
 {
 	const int32_t *grid;
 	const uint64_t *shape;
 
 	MOE_TRY(moe_frame_tensor(f, "grid", MOE_I32, 1, (const void **)&grid, &shape, d));
-	if (shape[0] != 2 || grid[0] < 1 || grid[1] < 1 || grid[0] > MAX_SIDE || grid[1] > MAX_SIDE)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is not two sides from 1 to %d", MAX_SIDE);
-	if (!has_grid(s, grid))         /* the tables of row and column embeddings end where the largest grid does */
-		return moe_frame_fail(f, d, MOE_EMATCH, "a grid of %d x %d patches is not one of the model's", grid[0], grid[1]);
+	if (shape[0] != 2 || grid[0] < 1 || grid[1] < 1)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is not the two sides of a picture in patches");
 	*rows = (uint32_t)grid[0];
 	*columns = (uint32_t)grid[1];
-	return MOE_OK;
+	return moe_frame_blame(f, moe_spec_check_grid(s, *rows, *columns, d), d);
 }
 
 static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)

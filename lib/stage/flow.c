@@ -40,9 +40,11 @@ static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struc
 	}
 	MOE_TRY(matrix(f, "expert_id", MOE_I32, p->rows, k, (const void **)&p->expert_id, d));
 	MOE_TRY(matrix(f, "weight", MOE_F32, p->rows, k, (const void **)&p->weight, d));
-	if (moe_frame_find(f, "router_logit"))
-		MOE_TRY(matrix(f, "router_logit", MOE_F32, p->rows, e, (const void **)&p->logit, d));
-	return MOE_OK;
+	MOE_TRY(moe_frame_blame(f, moe_router_check(p->expert_id, p->weight, p->rows, k, e, d), d));
+	if (!moe_frame_find(f, "router_logit"))
+		return MOE_OK;
+	MOE_TRY(matrix(f, "router_logit", MOE_F32, p->rows, e, (const void **)&p->logit, d));
+	return moe_frame_blame(f, moe_router_check_logits(p->logit, p->expert_id, p->rows, k, e, d), d);
 }
 
 static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)

@@ -82,6 +82,20 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 	}
 }
 
+/* Names the frame that a step's failure is about, where it is about values. */
+static enum moe_err blame(const struct moe_flow *flow, enum moe_err err, struct moe_diag *d)
+{
+	for (size_t i = 0; d && d->row && i < flow->n; i++) {
+		const struct moe_span *s = &flow->span[i];
+		size_t row = (size_t)d->row - 1;
+		if (row >= s->first && row - s->first < s->n) {
+			d->row -= (int64_t)s->first;
+			return moe_frame_blame(flow->frame[i], err, d);
+		}
+	}
+	return err;
+}
+
 /* Frames [from, from + n) with each sequence at most once go through all steps together. */
 static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
@@ -95,11 +109,7 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	for (size_t step = l->first; step <= l->last; step++) {
 		if (step % MOE_N_STEPS == MOE_STEP_ROUTE)
 			mark = moe_arena_mark(&l->scratch);
-		if (run_step(l, &flow, step, &work, d)) {
-			if (d)
-				d->byte = (int64_t)f[0]->at;
-			return d ? d->code : MOE_EINPUT;
-		}
+		MOE_TRY(blame(&flow, run_step(l, &flow, step, &work, d), d));
 		if (step % MOE_N_STEPS == MOE_STEP_EXPERT)
 			moe_arena_release(&l->scratch, mark);
 	}

@@ -157,6 +157,8 @@ enum moe_err moe_stage_loop(struct moe_reader *in, struct moe_output *out, const
 	l->s = s;
 	l->id = id;
 	err = loop(l, d);
+	if (err && d && d->byte >= 0)   /* a byte of the input */
+		moe_diag_path(d, moe_reader_name(in));
 	for (int i = 0; i < MOE_BATCH_FRAMES; i++)
 		moe_frame_free(&l->frame[i]);
 	moe_frame_free(&l->aside);

@@ -231,3 +231,16 @@ enum moe_err moe_frame_fail(const struct moe_frame *f, struct moe_diag *d, enum 
 		return moe_fail_at(d, code, f->at, "frame \"%.40s\" of sequence %.20s: %s", kind, seq, text);
 	return moe_fail_at(d, code, f->at, "frame \"%.40s\": %s", kind, text);
 }
+
+enum moe_err moe_frame_blame(const struct moe_frame *f, enum moe_err err, struct moe_diag *d)
+{
+	struct moe_diag was;
+
+	if ((err != MOE_EINPUT && err != MOE_EMATCH) || !d || d->code != err || d->byte >= 0 || d->path[0])
+		return err;
+	was = *d;
+	moe_diag_clear(d);
+	if (was.row)
+		return moe_frame_fail(f, d, err, "row %lld: %s", (long long)was.row - 1, was.text);
+	return moe_frame_fail(f, d, err, "%s", was.text);
+}

@@ -46,6 +46,7 @@ void moe_reader_free(struct moe_reader *r)
 
 void moe_reader_any_crc(struct moe_reader *r, bool any) { r->any_crc = any; }
 void moe_reader_open_end(struct moe_reader *r) { r->open_end = true; }
+const char *moe_reader_name(const struct moe_reader *r) { return moe_source_name(r->source); }
 int moe_reader_descriptor(const struct moe_reader *r) { return moe_source_descriptor(r->source); }
 uint64_t moe_reader_offset(const struct moe_reader *r) { return r->offset; }
 

@@ -13,6 +13,7 @@ enum { GATHER = 64 << 10, LARGE = 16 << 10, MAX_PIECES = 30, PIPE_SIZE = 256 << 
 
 struct moe_writer {
 	int fd;
+	const char *name;
 	uint8_t *buf;
 	size_t n, cap;
 };
@@ -24,10 +25,13 @@ enum moe_err moe_writer_new(struct moe_writer **out, int fd, struct moe_diag *d)
 	if (!w)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	w->fd = fd;
+	w->name = "standard output";
 	fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);     /* best effort: not a pipe, or the user's share is used up */
 	*out = w;
 	return MOE_OK;
 }
+
+void moe_writer_name(struct moe_writer *w, const char *name) { w->name = name; }
 
 void moe_writer_free(struct moe_writer *w)
 {
@@ -35,6 +39,15 @@ void moe_writer_free(struct moe_writer *w)
 		free(w->buf);
 		free(w);
 	}
+}
+
+static enum moe_err write_out(struct moe_writer *w, struct iovec *iov, int n, struct moe_diag *d)
+{
+	enum moe_err err = moe_write_all(w->fd, iov, n, d);
+
+	if (err)
+		moe_diag_path(d, w->name);
+	return err;
 }
 
 /* Appends text to a buffer that was made large enough before. */
@@ -229,7 +242,7 @@ static enum moe_err put_large(struct moe_writer *w, const struct moe_frame *f, s
 		piece[n++] = (struct iovec){(void *)(uintptr_t)zeros, l.pad};
 	piece[0] = (struct iovec){w->buf, w->n + l.header_nbytes};
 	w->n = 0;
-	return moe_write_all(w->fd, piece, n, d);
+	return write_out(w, piece, n, d);
 }
 
 enum moe_err moe_writer_put(struct moe_writer *w, const struct moe_frame *f, struct moe_diag *d)
@@ -251,5 +264,5 @@ enum moe_err moe_writer_flush(struct moe_writer *w, struct moe_diag *d)
 	if (!w->n)
 		return MOE_OK;
 	w->n = 0;
-	return moe_write_all(w->fd, &iov, 1, d);
+	return write_out(w, &iov, 1, d);
 }

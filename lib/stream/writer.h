@@ -10,6 +10,9 @@ struct moe_writer;
 enum moe_err moe_writer_new(struct moe_writer **out, int fd, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_writer_free(struct moe_writer *w);
 
+/* Where the bytes go, for messages (borrowed); "standard output" until it is said. */
+void moe_writer_name(struct moe_writer *w, const char *name);
+
 /* Appends the frame; its tensors are read before this returns. */
 enum moe_err moe_writer_put(struct moe_writer *w, const struct moe_frame *f, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -184,6 +184,8 @@ static enum moe_err read_model(struct loader *l)
 		}
 	}
 	MOE_TRY(j->err);
+	if (!l->t->vocab.used)
+		return moe_fail(l->d, MOE_EINPUT, "the model has no vocabulary");
 	if (have_merges) {
 		struct moe_json here = *j;
 		*j = merges;
