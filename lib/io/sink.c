@@ -14,9 +14,11 @@
 
 enum { MAX_IOV = 512 };
 
+/* `path` is NULL for standard output, devices and pipes. `temporary` is NULL while the file has no name: then it goes with the process, however
+ * that ends, and gets a name only to be renamed. */
 struct moe_sink {
 	int fd;
-	char *path, *temporary;         /* both NULL for standard output, devices and pipes */
+	char *path, *temporary;
 };
 
 enum moe_err moe_write_all(int fd, struct iovec *iov, int n, struct moe_diag *d)
@@ -48,16 +50,42 @@ static bool in_place(const char *path)
 	return !stat(path, &st) && !S_ISREG(st.st_mode);
 }
 
+/* DIRECTORY/.moe-SUFFIX, the directory being that of the path; NULL: no memory. */
+static char *beside(const char *path, const char *suffix)
+{
+	char *copy = moe_strdup(path), *name = NULL;
+
+	if (copy && asprintf(&name, "%s/.moe-%s", dirname(copy), suffix) < 0)
+		name = NULL;
+	free(copy);
+	return name;
+}
+
+/* A file without a name in the path's directory; -1 where the file system has no such thing, or no /proc lets it be named later. */
+static int open_unnamed(const char *path)
+{
+	char *copy = moe_strdup(path);
+	int fd = -1;
+
+	if (copy && !access("/proc/self/fd", X_OK))
+		fd = open(dirname(copy), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+	free(copy);
+	return fd;
+}
+
 static enum moe_err open_temporary(struct moe_sink *s, const char *path, struct moe_diag *d)
 {
-	char *directory = moe_strdup(path);
+	mode_t mask;
 
-	if (!directory || !(s->path = moe_strdup(path)) || asprintf(&s->temporary, "%s/.moe-XXXXXX", dirname(directory)) < 0) {
-		free(directory);
-		s->temporary = NULL;
+	s->path = moe_strdup(path);
+	if (!s->path)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	}
-	free(directory);
+	s->fd = open_unnamed(path);
+	if (s->fd >= 0)
+		return MOE_OK;
+	s->temporary = beside(path, "XXXXXX");
+	if (!s->temporary)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	s->fd = mkostemp(s->temporary, O_CLOEXEC);
 	if (s->fd < 0) {
 		moe_fail_errno(d, "cannot create a temporary file beside it");
@@ -65,10 +93,31 @@ static enum moe_err open_temporary(struct moe_sink *s, const char *path, struct 
 		s->temporary = NULL;
 		return moe_diag_path(d, path);
 	}
-	mode_t mask = umask(0);
+	mask = umask(0);
 	umask(mask);
 	fchmod(s->fd, 0666 & ~mask);
 	return MOE_OK;
+}
+
+/* Gives the nameless file a temporary name. */
+static enum moe_err name_temporary(struct moe_sink *s, struct moe_diag *d)
+{
+	char from[40], suffix[40];
+
+	snprintf(from, sizeof from, "/proc/self/fd/%d", s->fd);
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(suffix, sizeof suffix, "%ld-%u", (long)getpid(), i);
+		s->temporary = beside(s->path, suffix);
+		if (!s->temporary)
+			return moe_fail(d, MOE_ENOMEM, "out of memory");
+		if (!linkat(AT_FDCWD, from, AT_FDCWD, s->temporary, AT_SYMLINK_FOLLOW))
+			return MOE_OK;
+		free(s->temporary);
+		s->temporary = NULL;
+		if (errno != EEXIST)
+			break;
+	}
+	return moe_fail_errno(d, "cannot create a temporary file beside it");
 }
 
 enum moe_err moe_sink_open(struct moe_sink **out, const char *path, struct moe_diag *d)
@@ -119,15 +168,18 @@ static enum moe_err sync_directory(const char *path, struct moe_diag *d)
 
 static enum moe_err commit(struct moe_sink *s, struct moe_diag *d)
 {
-	if (!s->temporary)
+	enum moe_err err = MOE_OK;
+
+	if (!s->path)
 		return s->fd != STDOUT_FILENO && close(s->fd) ? moe_fail_errno(d, "cannot close") : MOE_OK;
-	if (fsync(s->fd)) {
-		moe_fail_errno(d, "cannot sync");
-		close(s->fd);
-		return MOE_EIO;
-	}
-	if (close(s->fd))
-		return moe_fail_errno(d, "cannot close");
+	if (fsync(s->fd))
+		err = moe_fail_errno(d, "cannot sync");
+	if (!err && !s->temporary)
+		err = name_temporary(s, d);
+	if (close(s->fd) && !err)
+		err = moe_fail_errno(d, "cannot close");
+	if (err)
+		return err;
 	if (rename(s->temporary, s->path))
 		return moe_fail_errno(d, "cannot rename the temporary file to it");
 	free(s->temporary);

@@ -10,7 +10,8 @@
 /* Writes all of iov (which it changes); retries short writes and EINTR. */
 enum moe_err moe_write_all(int fd, struct iovec *iov, int n, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* A file being replaced: a temporary beside it, then fsync and rename. */
+/* A file being replaced: a temporary in its directory, without a name where the file system can do that (then even a program that is killed leaves
+ * nothing behind), then fsync and rename. */
 struct moe_sink;
 
 /* Opens the temporary. "-" is standard output, written straight. */
