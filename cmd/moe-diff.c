@@ -55,14 +55,15 @@ static void print_difference(const char *where, const char *name, const struct m
 		       (unsigned long long)diff->differing, (unsigned long long)diff->compared, diff->relative, (unsigned long long)diff->at, diff->a, diff->b);
 }
 
-static void compare_tensors(const char *where, const struct moe_tensor *a, const struct moe_tensor *b, struct verdict *v)
+/* `skip`: rows to leave out, or NULL. */
+static void compare_tensors(const char *where, const struct moe_tensor *a, const struct moe_tensor *b, const bool *skip, struct verdict *v)
 {
 	struct moe_tolerance t = {o.rtol, o.atol, o.tie};
 	struct moe_difference diff;
 	char x[128], y[128];
 
 	v->tensors++;
-	if (!moe_tensor_compare(a, b, &t, &diff)) {
+	if (!moe_tensor_compare(a, b, &t, skip, &diff)) {
 		note(v, where, a->name, "%s %s against %s %s", moe_dtype_name(a->type), moe_shape_string(a->shape, a->rank, x, sizeof x), moe_dtype_name(b->type),
 		     moe_shape_string(b->shape, b->rank, y, sizeof y));
 		return;
@@ -75,24 +76,31 @@ static void compare_tensors(const char *where, const struct moe_tensor *a, const
 	}
 }
 
-/* In routed frames, rows whose choices differ only by a tie are told, and are no difference; their weights follow the choice. */
-static bool only_ties(const char *where, const struct moe_frame *a, const struct moe_frame *b)
+/* In routed frames, rows whose choices differ only by a tie are told, and are no difference; their weights follow the choice. A table of these
+ * rows, to be freed; NULL when there are none. */
+static bool *find_ties(const char *where, const struct moe_frame *a, const struct moe_frame *b)
 {
-	uint64_t rows, differing, ties;
+	const struct moe_tensor *id = moe_frame_find(a, "expert_id");
+	uint64_t rows = id && id->rank ? id->shape[0] : 0, differing, ties;
+	bool *is_tie = rows ? calloc(rows, sizeof *is_tie) : NULL;
 
-	if (!moe_routing_compare(a, b, o.tie, &rows, &differing, &ties) || !differing)
-		return false;
+	if (rows && !is_tie)
+		cli_fail("out of memory");
+	if (!is_tie || !moe_routing_compare(a, b, o.tie, is_tie, &differing, &ties) || !differing) {
+		free(is_tie);
+		return NULL;
+	}
 	if (!o.json)
 		printf("%s: experts differ in %llu of %llu rows, %llu of them ties (router logits within %g)\n", where, (unsigned long long)differing,
 		       (unsigned long long)rows, (unsigned long long)ties, o.tie);
-	return ties == differing;
+	return is_tie;
 }
 
 static void compare_frames(const struct moe_frame *a, const struct moe_frame *b, uint64_t n, struct verdict *v)
 {
 	const char *seq = moe_frame_meta(a, "moe.seq"), *at = moe_frame_meta(a, "moe.at");
 	char where[160];
-	bool ties;
+	bool *ties;
 
 	snprintf(where, sizeof where, "frame %llu (%s%s%.20s%s%.20s)", (unsigned long long)n, moe_kind_name(a->kind), seq ? ", sequence " : "", seq ? seq : "",
 		 at ? ", " : "", at ? at : "");
@@ -100,19 +108,20 @@ static void compare_frames(const struct moe_frame *a, const struct moe_frame *b,
 		note(v, where, NULL, "the other is of kind %s", moe_kind_name(b->kind));
 		return;
 	}
-	ties = only_ties(where, a, b);
+	ties = find_ties(where, a, b);
 	for (size_t i = 0; i < a->h.n_tensors; i++) {
 		const struct moe_tensor *x = &a->h.tensor[i], *y = moe_frame_find(b, x->name);
-		if (ties && (!strcmp(x->name, "expert_id") || !strcmp(x->name, "weight")))
-			continue;
+		bool follows = ties && (!strcmp(x->name, "expert_id") || !strcmp(x->name, "weight")) && x->rank &&
+			       x->shape[0] == moe_frame_find(a, "expert_id")->shape[0];
 		if (y)
-			compare_tensors(where, x, y, v);
+			compare_tensors(where, x, y, follows ? ties : NULL, v);
 		else
 			note(v, where, x->name, "only in the first");
 	}
 	for (size_t i = 0; i < b->h.n_tensors; i++)
 		if (!moe_frame_find(a, b->h.tensor[i].name))
 			note(v, where, b->h.tensor[i].name, "only in the second");
+	free(ties);
 }
 
 static void compare_streams(const char *a, const char *b, struct verdict *v)
@@ -153,7 +162,7 @@ static void compare_models(const char *a, const char *b, struct verdict *v)
 	for (size_t i = 0; i < moe_checkpoint_count(x); i++) {
 		const struct moe_tensor *t = moe_checkpoint_get(x, i), *u = moe_checkpoint_find(y, t->name, NULL);
 		if (u)
-			compare_tensors("model", t, u, v);
+			compare_tensors("model", t, u, NULL, v);
 		else
 			note(v, "model", t->name, "only in the first");
 	}

@@ -10,10 +10,14 @@
 double moe_tensor_value(const struct moe_tensor *t, uint64_t i)
 {
 	const uint8_t *p = t->data + i * (moe_dtype_nbits(t->type) / 8);
-	union { int8_t i8; int16_t i16; uint16_t u16; int32_t i32; uint32_t u32; int64_t i64; uint64_t u64; float f32; } v = {0};
+	union { int8_t i8; int16_t i16; uint16_t u16; int32_t i32; uint32_t u32; int64_t i64; uint64_t u64; double f64; } v = {0};
 	float widened;
 
-	if (moe_widen(&widened, p, 0, t->type)) {       /* a float type */
+	if (t->type == MOE_F64) {
+		memcpy(&v, p, 8);
+		return v.f64;
+	}
+	if (moe_widen(&widened, p, 0, t->type)) {       /* another float type */
 		moe_widen(&widened, p, 1, t->type);
 		return (double)widened;
 	}
