@@ -1,6 +1,7 @@
 #include "common/layers.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 struct layers_options layers_options;
 
@@ -59,7 +60,7 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	int status;
 
 	cli_start(argc, argv);
-	if (opt_parse(t, argc, argv) < argc)
+	if (opt_parse(t, argc, argv) < argc || (argc == 1 && isatty(STDIN_FILENO)))
 		opt_usage(t);
 	pool = cli_pool();
 	m = cli_model();
