@@ -226,6 +226,8 @@ int main(int argc, char **argv)
 	if (at + 1 < argc || o.check + o.seal + (o.npy != NULL) > 1 || ((o.head || o.assume_complete) && !o.seal) || (o.check && cli.output))
 		opt_usage(&tool);
 	path = at < argc ? argv[at] : NULL;
+	if (is_model(path) && (o.seal || o.frame >= 0))
+		cli_fail("%s is a model: --seal and --frame are for streams", path);
 	if (is_model(path))
 		return o.check ? check_model(path) : view_model(path);
 	return o.check ? check_stream(path) : o.seal ? seal_stream(path) : view_stream(path);
