@@ -4,6 +4,7 @@
     frames.py strip <A >B           what a foreign program leaves: no CRCs, no padding, no counts
     frames.py drop-end <A >B        the stream without its end frame
     frames.py count NAME <A         sum of the sizes of that tensor's first axis
+    frames.py data NAME <A          the bytes of that tensor of all frames, one after the other
 """
 import json
 import struct
@@ -99,6 +100,9 @@ def main(what, *args):
         for raw in split(data):
             if parse(raw)[0]["moe.kind"] != "end":
                 out.write(raw)
+    elif what == "data":
+        for raw in split(data):
+            out.write(parse(raw)[1].get(args[0], ("", [], b""))[2])
     elif what == "count":
         print(sum(t[1][0] for raw in split(data) for name, t in parse(raw)[1].items() if name == args[0]))
 

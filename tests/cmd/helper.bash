@@ -18,10 +18,15 @@ setup() { cd "$BATS_TEST_TMPDIR" || return; }
 
 # Debian's Python, which has NumPy, even where another one comes first in PATH.
 numpy() {
-	local p
-	for p in python3 /usr/bin/python3; do
-		"$p" -c 'import numpy' 2>/dev/null && break
-	done
+	local p known=$BATS_RUN_TMPDIR/python
+	if [ -s "$known" ]; then
+		p=$(<"$known")
+	else
+		for p in python3 /usr/bin/python3; do
+			"$p" -c 'import numpy' 2>/dev/null && break
+		done
+		echo "$p" >"$known"
+	fi
 	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$root/tests/cmd "$p" "$@"
 }
 
