@@ -167,16 +167,6 @@ needs_open_output() {
 	grep -q "^$1: .*cannot write" err
 }
 
-# same_in_german PROGRAM ARGS...: another locale, with a decimal comma and other letters, changes nothing.
-same_in_german() {
-	local there
-	cat >input
-	mkdir -p locale
-	localedef -i de_DE -f UTF-8 "$PWD/locale/de_DE.UTF-8" 2>/dev/null || true      # where its sources are installed
-	there=$(LOCPATH=$PWD/locale LC_ALL=de_DE.UTF-8 LANGUAGE=de "$@" <input | sha256sum)
-	same "$there" "$(LC_ALL=C "$@" <input | sha256sum)"
-}
-
 # agrees STREAM TENSOR CASE NAME [LIMIT]: the first frame's TENSOR is within 2e-5 (root mean square, relative) of the rows of tensor NAME in the
 # reference file CASE that it covers; whole numbers are equal.
 agrees() {

@@ -9,12 +9,11 @@ load helper
 	refuses 2 '0 to 3' moe-block -l 1- -l , </dev/null
 }
 
-@test "terminals, closed and empty input, full output, another locale" {
+@test "terminals, closed and empty input, full output" {
 	stream hidden
 	refuses_terminals "moe-block -l 0-" hidden.sts
 	never_hangs moe-block -l 0-
 	needs_open_output moe-block -l 0- <hidden.sts
-	same_in_german moe-block -l 0- <hidden.sts
 }
 
 @test "-o replaces a file only when all is done" {

@@ -10,7 +10,7 @@ last() { moe-tokenize "${@:2}" | moe-patchify "$reader/pics/$1.png" | moe-encode
 	refuses 2 'max-new.*from 1' moe-decode -n 0 </dev/null
 }
 
-@test "terminals, closed and empty input, full output, another locale" {
+@test "terminals, closed and empty input, full output" {
 	last terminal
 	refuses_terminals moe-decode terminal.sts text
 	same "$(on_terminal 'moe-decode <terminal.sts')" v
@@ -20,7 +20,6 @@ last() { moe-tokenize "${@:2}" | moe-patchify "$reader/pics/$1.png" | moe-encode
 	never_hangs moe-decode
 	needs_open_output moe-decode <terminal.sts
 	needs_open_output moe-decode --logits <terminal.sts
-	same_in_german moe-decode --json <terminal.sts
 }
 
 @test "-o replaces a file only when all is done" {

@@ -7,12 +7,11 @@ load helper
 	refuses 2 'chunk.*from 1' moe-embed --chunk 0 </dev/null
 }
 
-@test "terminals, closed and empty input, full output, another locale" {
+@test "terminals, closed and empty input, full output" {
 	stream features
 	refuses_terminals moe-embed features.sts
 	never_hangs moe-embed
 	needs_open_output moe-embed <features.sts
-	same_in_german moe-embed <features.sts
 }
 
 @test "-o replaces a file only when all is done" {

@@ -7,12 +7,11 @@ load helper
 	refuses 2 'takes no pictures' moe-encode -m "$olmoe/model" </dev/null
 }
 
-@test "terminals, closed and empty input, full output, another locale" {
+@test "terminals, closed and empty input, full output" {
 	stream patches
 	refuses_terminals moe-encode patches.sts
 	never_hangs moe-encode
 	needs_open_output moe-encode <patches.sts
-	same_in_german moe-encode <patches.sts
 }
 
 @test "-o replaces a file only when all is done" {

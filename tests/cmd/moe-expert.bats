@@ -7,12 +7,11 @@ load helper
 	refuses 2 'one layer.*moe-block' moe-expert -l 0- </dev/null
 }
 
-@test "terminals, closed and empty input, full output, another locale" {
+@test "terminals, closed and empty input, full output" {
 	stream routed
 	refuses_terminals "moe-expert -l 0" routed.sts
 	never_hangs moe-expert -l 0
 	needs_open_output moe-expert -l 0 <routed.sts
-	same_in_german moe-expert -l 0 <routed.sts
 }
 
 @test "-o replaces a file only when all is done" {

@@ -7,14 +7,13 @@ load helper
 	refuses 2 'takes no pictures' moe-patchify -m "$olmoe/model" "$word" </dev/null
 }
 
-@test "terminals, closed and empty input, full output, another locale" {
+@test "terminals, closed and empty input, full output" {
 	stream tokens
 	refuses_terminals "moe-patchify $word" tokens.sts
 	never_hangs moe-patchify "$word"
 	never_hangs moe-patchify --source "$word"
 	never_hangs moe-patchify -
 	needs_open_output moe-patchify "$word" <tokens.sts
-	same_in_german moe-patchify "$word" <tokens.sts
 }
 
 @test "-o replaces a file only when all is done" {

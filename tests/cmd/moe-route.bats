@@ -13,12 +13,11 @@ load helper
 	refuses 2 'temperature' moe-route -l 0 --temperature nan </dev/null
 }
 
-@test "terminals, closed and empty input, full output, another locale" {
+@test "terminals, closed and empty input, full output" {
 	stream attended
 	refuses_terminals "moe-route -l 0" attended.sts
 	never_hangs moe-route -l 0
 	needs_open_output moe-route -l 0 <attended.sts
-	same_in_german moe-route -l 0 --temperature 0.5 <attended.sts
 }
 
 @test "-o replaces a file only when all is done" {

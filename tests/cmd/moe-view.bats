@@ -10,7 +10,7 @@ load helper
 	refuses 2 'nowhere.*No such file' moe-view nowhere
 }
 
-@test "terminals, closed and empty input, full output, another locale" {
+@test "terminals, closed and empty input, full output" {
 	stream routed
 	refuses_terminals moe-view routed.sts text
 	for how in --seal '--npy hidden'; do
@@ -24,7 +24,6 @@ load helper
 	never_hangs moe-view --check
 	needs_open_output moe-view <routed.sts
 	needs_open_output moe-view --npy hidden <routed.sts
-	same_in_german moe-view --json -n 5 <routed.sts
 }
 
 @test "-o replaces a file only when all is done, in every form" {

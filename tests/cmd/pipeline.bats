@@ -14,6 +14,9 @@ cuts() {
 	done
 }
 
+# singly OPTIONS: the first of these: every stage of four layers is a program.
+singly() { sed 1q <<<"$(cuts 4 "$1")"; }
+
 # hidden LIST: the embedded prompts for the pictures of a list, hidden.sts.
 hidden() {
 	moe-tokenize --no-pg --logits "${2:-last}" --files-from "$1" | moe-patchify --no-pg --files-from "$1" | moe-encode --no-pg | moe-embed --no-pg >hidden.sts
@@ -108,7 +111,7 @@ socket: 8080"
 	hidden list
 	moe-block -l 0- <hidden.sts | moe-decode --logits | numpy "$frames_py" data logit >want
 	same "$(wc -c <want)" $((100 * 100 * 4))
-	eval "$(cuts 4 '' | head -n 1)" <hidden.sts | moe-decode --logits | numpy "$frames_py" data logit | cmp - want
+	eval "$(singly '')" <hidden.sts | moe-decode --logits | numpy "$frames_py" data logit | cmp - want
 	sed -n '7p;50p;100p' list | while read -r f; do
 		moe-tokenize | moe-patchify "$f" | moe-encode | moe-embed | moe-block -l 0- | moe-decode --logits | numpy "$frames_py" data logit
 	done >some
@@ -123,7 +126,7 @@ socket: 8080"
 	for n in $(seq 61); do
 		moe-embed --chunk "$n" <tokens.sts | moe-block -l 0- | moe-decode --logits | numpy "$frames_py" data logit | cmp - want
 	done
-	moe-embed --chunk 7 <tokens.sts | eval "$(cuts 4 '' | head -n 1)" | moe-decode --logits | numpy "$frames_py" data logit | cmp - want
+	moe-embed --chunk 7 <tokens.sts | eval "$(singly '')" | moe-decode --logits | numpy "$frames_py" data logit | cmp - want
 }
 
 @test "chunked prompts generate the same, through the ring" {
@@ -141,18 +144,18 @@ socket: 8080"
 	hidden list
 	moe-block --no-pg -l 0- <hidden.sts | moe-decode --no-pg --logits >want.sts
 	for options in '-t 1' '-t 2' '-t 7' '--cpu avx2' '--cpu avx512'; do
-		eval "$(cuts 4 "--no-pg $options" | head -n 1)" <hidden.sts | eval "moe-decode --logits --no-pg $options" | cmp - want.sts
+		eval "$(singly "--no-pg $options")" <hidden.sts | eval "moe-decode --logits --no-pg $options" | cmp - want.sts
 	done
 	MOE_THREADS=1 moe-block --no-pg -l 0- <hidden.sts | moe-decode --no-pg --logits | cmp - want.sts
 	head -n 1 list >one
 	hidden one
 	moe-block --no-pg -l 0- <hidden.sts | moe-decode --no-pg --logits >want.sts
-	eval "$(cuts 4 '--no-pg --cpu c' | head -n 1)" <hidden.sts | moe-decode --logits --no-pg --cpu c | cmp - want.sts
+	eval "$(singly '--no-pg --cpu c')" <hidden.sts | moe-decode --logits --no-pg --cpu c | cmp - want.sts
 	export MOE_MODEL=$olmoe/model
 	case_of olmoe one prompt | head -c -1 | moe-tokenize --no-pg --logits all - | moe-embed --no-pg >hidden.sts
 	moe-block --no-pg -l 0- <hidden.sts | moe-decode --no-pg --logits >want.sts
 	for options in '-t 1' '-t 2' '--cpu c' '--cpu avx2' '--cpu avx512'; do
-		eval "$(cuts 4 "--no-pg $options" | head -n 1)" <hidden.sts | eval "moe-decode --logits --no-pg $options" | cmp - want.sts
+		eval "$(singly "--no-pg $options")" <hidden.sts | eval "moe-decode --logits --no-pg $options" | cmp - want.sts
 	done
 }
 
