@@ -70,14 +70,15 @@ static void tell_missing(const char *where, const char *tensor, const char *pres
 	tell(where, tensor, json_pack("{s:s}", "only_in", present_in), "only in the %s", present_in);
 }
 
-static void compare_tensors(const char *where, const struct moe_tensor *a, const struct moe_tensor *b, struct verdict *v)
+/* `skip`: rows to leave out, or NULL. */
+static void compare_tensors(const char *where, const struct moe_tensor *a, const struct moe_tensor *b, const bool *skip, struct verdict *v)
 {
 	struct moe_tolerance t = {o.rtol, o.atol, o.tie};
 	struct moe_difference diff;
 	char x[160], y[160];
 
 	v->tensors++;
-	if (!moe_tensor_compare(a, b, &t, &diff)) {
+	if (!moe_tensor_compare(a, b, &t, skip, &diff)) {
 		char shape[128];
 		v->differing++;
 		snprintf(x, sizeof x, "%s %s", moe_dtype_name(a->type), moe_shape_string(a->shape, a->rank, shape, sizeof shape));
@@ -95,17 +96,24 @@ static void compare_tensors(const char *where, const struct moe_tensor *a, const
 	}
 }
 
-/* In routed frames, rows whose choices differ only by a tie are told, and are no difference; their weights follow the choice. */
-static bool only_ties(const char *where, const struct moe_frame *a, const struct moe_frame *b)
+/* In routed frames, rows whose choices differ only by a tie are told, and are no difference; their weights follow the choice. A table of these
+ * rows, to be freed; NULL when there are none. */
+static bool *find_ties(const char *where, const struct moe_frame *a, const struct moe_frame *b)
 {
-	uint64_t rows, differing, ties;
+	const struct moe_tensor *id = moe_frame_find(a, "expert_id");
+	uint64_t rows = id && id->rank ? id->shape[0] : 0, differing, ties;
+	bool *is_tie = rows ? calloc(rows, sizeof *is_tie) : NULL;
 
-	if (!moe_routing_compare(a, b, o.tie, &rows, &differing, &ties) || !differing)
-		return false;
+	if (rows && !is_tie)
+		cli_fail("out of memory");
+	if (!is_tie || !moe_routing_compare(a, b, o.tie, is_tie, &differing, &ties) || !differing) {
+		free(is_tie);
+		return NULL;
+	}
 	tell(where, NULL, json_pack("{s:I, s:I, s:I}", "routing_rows", (json_int_t)rows, "routing_differ", (json_int_t)differing, "routing_ties", (json_int_t)ties),
 	     "experts differ in %llu of %llu rows, %llu of them ties (router logits within %g)", (unsigned long long)differing, (unsigned long long)rows,
 	     (unsigned long long)ties, o.tie);
-	return ties == differing;
+	return is_tie;
 }
 
 /* Are these the same frame of the same sequence? */
@@ -130,7 +138,7 @@ static void compare_frames(const struct moe_frame *a, const struct moe_frame *b,
 {
 	const char *seq = moe_frame_meta(a, "moe.seq"), *at = moe_frame_meta(a, "moe.at");
 	char where[160];
-	bool ties;
+	bool *ties;
 
 	snprintf(where, sizeof where, "frame %llu (%.40s%s%.20s%s%.20s)", (unsigned long long)n, moe_frame_kind(a), seq ? ", sequence " : "", seq ? seq : "",
 		 at ? ", " : "", at ? at : "");
@@ -138,13 +146,13 @@ static void compare_frames(const struct moe_frame *a, const struct moe_frame *b,
 		v->differing++;
 		return;
 	}
-	ties = only_ties(where, a, b);
+	ties = find_ties(where, a, b);
 	for (size_t i = 0; i < a->h.n_tensors; i++) {
 		const struct moe_tensor *x = &a->h.tensor[i], *y = moe_frame_find(b, x->name);
-		if (ties && (!strcmp(x->name, "expert_id") || !strcmp(x->name, "weight")))
-			continue;
+		bool follows = ties && (!strcmp(x->name, "expert_id") || !strcmp(x->name, "weight")) && x->rank &&
+			       x->shape[0] == moe_frame_find(a, "expert_id")->shape[0];
 		if (y) {
-			compare_tensors(where, x, y, v);
+			compare_tensors(where, x, y, follows ? ties : NULL, v);
 		} else {
 			v->differing++;
 			tell_missing(where, x->name, "first");
@@ -155,6 +163,7 @@ static void compare_frames(const struct moe_frame *a, const struct moe_frame *b,
 			v->differing++;
 			tell_missing(where, b->h.tensor[i].name, "second");
 		}
+	free(ties);
 }
 
 static void compare_streams(const char *a, const char *b, struct verdict *v)
@@ -195,7 +204,7 @@ static void compare_models(const char *a, const char *b, struct verdict *v)
 	for (size_t i = 0; i < moe_checkpoint_count(x); i++) {
 		const struct moe_tensor *t = moe_checkpoint_get(x, i), *u = moe_checkpoint_find(y, t->name, NULL);
 		if (u) {
-			compare_tensors("model", t, u, v);
+			compare_tensors("model", t, u, NULL, v);
 		} else {
 			v->differing++;
 			tell_missing("model", t->name, "first");

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct layers_options layers_options;
 
@@ -74,7 +75,7 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	int status;
 
 	cli_start(argc, argv);
-	if (opt_parse(t, argc, argv) < argc)
+	if (opt_parse(t, argc, argv) < argc || (argc == 1 && isatty(STDIN_FILENO)))
 		opt_usage(t);
 	pool = cli_pool();
 	m = cli_model();

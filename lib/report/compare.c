@@ -5,37 +5,43 @@
 
 #include "report/view.h"
 
-/* Types without numbers, and values that are the same as doubles though not as integers: bytes decide. */
-static void compare_bytes(const struct moe_tensor *a, const struct moe_tensor *b, struct moe_difference *out)
+/* |x - y| of element i; a type without numbers, and what doubles cannot tell apart, is compared by its bytes. */
+static double gap_of(const struct moe_tensor *a, const struct moe_tensor *b, uint64_t i, double *x, double *y)
 {
-	for (uint64_t i = 0; i < a->nbytes; i++)
-		if (a->data[i] != b->data[i] && !out->differing++) {
-			out->at = i * 8 / moe_dtype_nbits(a->type);
-			out->a = a->data[i];
-			out->b = b->data[i];
-			out->largest = out->relative = INFINITY;
-		}
+	uint64_t size = moe_dtype_nbits(a->type) / 8, at = i * moe_dtype_nbits(a->type) / 8;
+	bool same = !memcmp(a->data + at, b->data + at, size ? size : 1);
+	bool is_float = a->type == MOE_F16 || a->type == MOE_BF16 || a->type == MOE_F32 || a->type == MOE_F64;
+	double gap;
+
+	*x = moe_tensor_value(a, i);
+	*y = moe_tensor_value(b, i);
+	gap = fabs(*x - *y);
+	if (same || (is_float && (*x == *y || (isnan(*x) && isnan(*y)))))
+		return 0;
+	return !isfinite(gap) ? INFINITY : gap > 0 ? gap : 1;
 }
 
-bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, const struct moe_tolerance *t, struct moe_difference *out)
+bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, const struct moe_tolerance *t, const bool *skip, struct moe_difference *out)
 {
 	double squares = 0, reference = 0;
+	uint64_t count = moe_tensor_count(a), width = a->rank && a->shape[0] ? count / a->shape[0] : 1;
 
 	*out = (struct moe_difference){0};
 	if (a->type != b->type || a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof *a->shape))
 		return false;
-	out->compared = moe_tensor_count(a);
-	if (!memcmp(a->data, b->data, a->nbytes))
+	if (!skip && !memcmp(a->data, b->data, a->nbytes)) {
+		out->compared = count;
 		return true;
-	for (uint64_t i = 0; i < out->compared && moe_tensor_has_numbers(a); i++) {
-		double x = moe_tensor_value(a, i), y = moe_tensor_value(b, i), gap = fabs(x - y);
-		if (x == y || (isnan(x) && isnan(y)))
-			gap = 0;
-		else if (!isfinite(gap))
-			gap = INFINITY;
-		if (gap > t->atol + t->rtol * fabs(y))
+	}
+	for (uint64_t i = 0; i < count; i++) {
+		double x, y, gap;
+		if (skip && skip[i / width])
+			continue;
+		gap = gap_of(a, b, i, &x, &y);
+		out->compared++;
+		if (isinf(gap) || gap > t->atol + t->rtol * fabs(y))
 			out->differing++;
-		if (gap > out->largest || !i) {
+		if (gap > out->largest || out->compared == 1) {
 			out->largest = gap;
 			out->at = i;
 			out->a = x;
@@ -45,41 +51,39 @@ bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, 
 		reference += isfinite(y) ? y * y : 0;
 	}
 	out->relative = squares > 0 ? sqrt(squares / (reference > 0 ? reference : 1)) : 0;
-	if (!moe_tensor_has_numbers(a) || (squares == 0 && (a->type == MOE_I64 || a->type == MOE_U64)))
-		compare_bytes(a, b, out);
 	return true;
 }
 
-/* Widens [*lo, *hi] by the logit of an expert; one that there is none of is never within a tie. */
-static void widen(const struct moe_tensor *logit, uint64_t row, double id, double *lo, double *hi)
+/* Is what stands in a slot of both rows the same up to a tie? */
+static bool tied(const struct moe_tensor *logit, uint64_t row, double one, double other, double tie)
 {
-	double z = id < 0 || id >= (double)logit->shape[1] ? NAN : moe_tensor_value(logit, row * logit->shape[1] + (uint64_t)id);
+	uint64_t n = logit->shape[1];
 
-	z = isnan(z) ? INFINITY : z;
-	*lo = z < *lo ? z : *lo;
-	*hi = z > *hi ? z : *hi;
+	if (one < 0 || other < 0 || one >= (double)n || other >= (double)n)
+		return false;
+	return fabs(moe_tensor_value(logit, row * n + (uint64_t)one) - moe_tensor_value(logit, row * n + (uint64_t)other)) <= tie;
 }
 
-bool moe_routing_compare(const struct moe_frame *a, const struct moe_frame *b, double tie, uint64_t *rows, uint64_t *differing, uint64_t *ties)
+bool moe_routing_compare(const struct moe_frame *a, const struct moe_frame *b, double tie, bool *is_tie, uint64_t *differing, uint64_t *ties)
 {
 	const struct moe_tensor *ia = moe_frame_find(a, "expert_id"), *ib = moe_frame_find(b, "expert_id"), *logit = moe_frame_find(b, "router_logit");
 
-	*rows = *differing = *ties = 0;
+	*differing = *ties = 0;
 	if (!ia || !ib || !logit || ia->rank != 2 || ib->rank != 2 || logit->rank != 2 || memcmp(ia->shape, ib->shape, 2 * sizeof *ia->shape) ||
 	    logit->shape[0] != ia->shape[0])
 		return false;
-	*rows = ia->shape[0];
-	for (uint64_t r = 0; r < *rows; r++) {
-		double lo = INFINITY, hi = -INFINITY;
-		for (uint64_t i = r * ia->shape[1]; i < (r + 1) * ia->shape[1]; i++) {
-			double x = moe_tensor_value(ia, i), y = moe_tensor_value(ib, i);
-			if (x == y)
+	for (uint64_t r = 0, k = ia->shape[1]; r < ia->shape[0]; r++) {
+		bool differs = false, all = true;
+		for (uint64_t i = r * k; i < (r + 1) * k; i++) {
+			double one = moe_tensor_value(ia, i), other = moe_tensor_value(ib, i);
+			if (one == other)
 				continue;
-			widen(logit, r, x, &lo, &hi);
-			widen(logit, r, y, &lo, &hi);
+			differs = true;
+			all &= tied(logit, r, one, other, tie);
 		}
-		*differing += hi >= lo;
-		*ties += hi >= lo && hi - lo <= tie;    /* infinity less infinity is no number, and no tie */
+		*differing += differs;
+		is_tie[r] = differs && all;
+		*ties += is_tie[r];
 	}
 	return true;
 }
