@@ -1,5 +1,6 @@
 /* moe-decode: final norm, head, the next token, text. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/cli.h"
 #include "common/progress.h"
@@ -27,7 +28,8 @@ static enum moe_err print_answer(void *self, const struct moe_answer *a, struct 
 
 	if (a->error) {
 		p->failed++;
-		cli_say("%s: %s", a->name ? a->name : "the sequence", a->error);
+		bool named_already = !a->name || !strncmp(a->error, a->name, strlen(a->name));
+		cli_say("%s%s%s", named_already ? "" : a->name, named_already ? "" : ": ", a->error);
 	}
 	if (!named.name && o.names == 'H')
 		named.name = "-";

@@ -134,6 +134,8 @@ static enum moe_err loop(struct loop *l, struct moe_diag *d)
 				MOE_TRY(moe_writer_flush(l->out->writer, d));
 			if (l->s->idle)
 				MOE_TRY(l->s->idle(l->s->self, moe_reader_descriptor(l->in), d));
+			if (l->out->writer)
+				MOE_TRY(moe_writer_wait(l->out->writer, moe_reader_descriptor(l->in), d));
 			err = moe_reader_next(l->in, &l->frame[l->n], true, d);
 		}
 		if (err == MOE_END)
