@@ -327,12 +327,8 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 		struct moe_decode_sequence *s;
 		at += rows;
 		MOE_TRY(find_sequence(dec, f[i], &s, d));
-		if (!rows) {
-			MOE_TRY(no_rows(dec, f[i], s, d));
-			continue;
-		}
-		MOE_TRY(next_token(dec, f[i], s, j.logit + (at - 1) * vocab, j.rows[i], d));
-		if (dec->logits)
+		MOE_TRY(rows ? next_token(dec, f[i], s, j.logit + (at - 1) * vocab, j.rows[i], d) : no_rows(dec, f[i], s, d));
+		if (dec->logits && (rows || s->done))   /* a sequence of which none are wanted is answered with none */
 			MOE_TRY(emit_logits(dec, f[i], j.logit + (at - rows) * vocab, j.first[i], j.rows[i], s->done, out, d));
 	}
 	if (dec->n_queue)

@@ -95,6 +95,9 @@ static enum moe_err pass(struct loop *l, struct moe_frame *f, struct moe_diag *d
 		return MOE_OK;
 	if (f->kind == MOE_KIND_HEAD)
 		MOE_TRY(moe_head_mark(f, l->id, d));
+	if (f->kind == MOE_KIND_END && l->out->account.sequences != l->account.sequences)
+		return moe_frame_fail(f, d, MOE_EINPUT, "%llu sequences came, but %llu went on", (unsigned long long)l->account.sequences,
+				      (unsigned long long)l->out->account.sequences);
 	if (f->kind == MOE_KIND_END)
 		MOE_TRY(moe_account_sign(&l->out->account, f, d));
 	return moe_emit(l->out, f, d);

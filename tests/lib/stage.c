@@ -2,6 +2,7 @@
  * a stage may end. */
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -347,6 +348,44 @@ static void test_no_logits_wanted(void **state)
 	moe_decode_free(&dec);
 }
 
+static enum moe_err swallow(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
+{
+	(void)self, (void)f, (void)n, (void)out, (void)d;
+	return MOE_OK;
+}
+
+/* A stage that loses a sequence does not end its stream. */
+static void test_lost_sequence(void **state)
+{
+	const struct moe_stage stage = {.kinds = 1u << MOE_KIND_HIDDEN, .run = swallow};
+
+	(void)state;
+	must_fail(stage, embedded("0", "last"), MOE_EINPUT, "1 sequences came, but 0 went on");
+}
+
+/* Waiting for input ends when nobody reads the output. */
+static void test_wait(void **state)
+{
+	struct moe_writer *w;
+	struct moe_diag d = {0};
+	int in[2], out[2];
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pipe(in) + pipe(out), 0);
+	expect_ok(&d, moe_writer_new(&w, out[1], &d));
+	close(out[0]);
+	expect_fail(&d, moe_writer_wait(w, in[0], &d), MOE_EIO, "nobody reads the output");
+	moe_diag_clear(&d);
+	assert_int_equal(write(in[1], "", 1), 1);       /* what has come is worked on first */
+	expect_ok(&d, moe_writer_wait(w, in[0], &d));
+	moe_writer_free(w);
+	close(in[0]);
+	close(in[1]);
+	close(out[1]);
+	signal(SIGPIPE, SIG_DFL);
+}
+
 static double seconds(void)
 {
 	struct timespec t;
@@ -452,6 +491,8 @@ int main(void)
 		cmocka_unit_test(test_foreign_router),
 		cmocka_unit_test(test_logits_in_ring),
 		cmocka_unit_test(test_no_logits_wanted),
+		cmocka_unit_test(test_lost_sequence),
+		cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_exec),
 		cmocka_unit_test(test_compare_types),
 		cmocka_unit_test(test_compare_routing),
