@@ -64,8 +64,10 @@ static enum moe_err fill_job(struct batch *b, struct moe_job *job, struct moe_di
 		job->picture[job->n_pictures++] = item.picture;
 		item.picture.rgb = NULL;
 		bool ok = i || copy(&job->name, item.label, strlen(item.label));
-		if (item.failure.code && !job->error)
-			ok &= copy(&job->error, moe_diag_string(&item.failure, text, sizeof text), strlen(text));
+		if (item.failure.code && !job->error) {
+			moe_diag_string(&item.failure, text, sizeof text);
+			ok &= copy(&job->error, text, strlen(text));
+		}
 		moe_feed_item_clear(&item);
 		if (!ok)
 			return moe_fail(d, MOE_ENOMEM, "out of memory");
