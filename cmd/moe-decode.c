@@ -63,8 +63,7 @@ int main(int argc, char **argv)
 	enum moe_err err;
 
 	cli_start(argc, argv);
-	if (opt_parse(&tool, argc, argv) < argc)
-		opt_usage(&tool);
+	opt_parse_filter(&tool, argc, argv);
 	dec.pool = cli_pool();
 	m = cli_model();
 	dec.model = m;

@@ -17,8 +17,7 @@ int main(int argc, char **argv)
 	int status;
 
 	cli_start(argc, argv);
-	if (opt_parse(&tool, argc, argv) < argc)
-		opt_usage(&tool);
+	opt_parse_filter(&tool, argc, argv);
 	m = cli_model();
 	e.model = m;
 	e.chunk = (size_t)chunk;

@@ -14,8 +14,7 @@ int main(int argc, char **argv)
 	int status;
 
 	cli_start(argc, argv);
-	if (opt_parse(&tool, argc, argv) < argc)
-		opt_usage(&tool);
+	opt_parse_filter(&tool, argc, argv);
 	e.pool = cli_pool();
 	m = cli_model();
 	e.model = m;

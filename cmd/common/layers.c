@@ -74,8 +74,7 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	int status;
 
 	cli_start(argc, argv);
-	if (opt_parse(t, argc, argv) < argc)
-		opt_usage(t);
+	opt_parse_filter(t, argc, argv);
 	pool = cli_pool();
 	m = cli_model();
 	parse_layers(layers_options.layers, (size_t)m->spec->n_layers, &a, &b);

@@ -180,3 +180,11 @@ int opt_parse(const struct tool *t, int argc, char **argv)
 	}
 	return optind;
 }
+
+void opt_parse_filter(const struct tool *t, int argc, char **argv)
+{
+	int at = opt_parse(t, argc, argv);
+
+	if (at < argc)
+		cli_fail("%s: no operand is expected here; the stream comes from standard input (try --help)", argv[at]);
+}

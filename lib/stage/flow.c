@@ -1,5 +1,6 @@
 #include "stage/flow.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 
 /* The rows of one frame, checked. */
 struct part {
-	const float *x, *normed, *weight, *logit;
+	const float *x, *normed, *weight;
 	const int32_t *position, *image, *expert_id;
 	uint64_t rows;
 };
@@ -28,17 +29,28 @@ static enum moe_err matrix(struct moe_frame *f, const char *name, enum moe_dtype
 	return shape[0] == rows && shape[1] == width ? MOE_OK : shape_error(f, d, name, shape, rows, width);
 }
 
+enum moe_err moe_logits_check(const struct moe_frame *f, const float *logit, uint64_t rows, uint64_t experts, struct moe_diag *d)
+{
+	for (uint64_t i = 0; i < rows * experts; i++)
+		if (isnan(logit[i]) || logit[i] == INFINITY)
+			return moe_frame_fail(f, d, MOE_EINPUT, "router_logit of row %llu, expert %llu is %s", (unsigned long long)(i / experts),
+					      (unsigned long long)(i % experts), isnan(logit[i]) ? "NaN" : "+inf");
+	return MOE_OK;
+}
+
 static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)
 {
 	uint64_t k = (uint64_t)m->spec->router.top_k, e = (uint64_t)m->spec->router.experts;
+	const float *logit;
 
 	if (moe_frame_find(f, "normed"))
 		MOE_TRY(matrix(f, "normed", MOE_F32, p->rows, (uint64_t)m->spec->hidden, (const void **)&p->normed, d));
 	MOE_TRY(matrix(f, "expert_id", MOE_I32, p->rows, k, (const void **)&p->expert_id, d));
 	MOE_TRY(matrix(f, "weight", MOE_F32, p->rows, k, (const void **)&p->weight, d));
-	if (moe_frame_find(f, "router_logit"))
-		MOE_TRY(matrix(f, "router_logit", MOE_F32, p->rows, e, (const void **)&p->logit, d));
-	return MOE_OK;
+	if (!moe_frame_find(f, "router_logit"))
+		return MOE_OK;
+	MOE_TRY(matrix(f, "router_logit", MOE_F32, p->rows, e, (const void **)&logit, d));
+	return moe_logits_check(f, logit, p->rows, e, d);
 }
 
 static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)

@@ -18,6 +18,9 @@ struct moe_flow {
 /* Gathers the frames' rows. Shapes are checked against the model; all memory comes from `a`. */
 enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n, const struct moe_model *m, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Checks a frame's router logits [rows][experts]: NaN and +inf fail, -inf is an expert that is not eligible. */
+enum moe_err moe_logits_check(const struct moe_frame *f, const float *logit, uint64_t rows, uint64_t experts, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* Rows [*first, rows) of a frame are those whose logits are wanted (moe.logits). */
 enum moe_err moe_wanted_rows(const struct moe_frame *f, uint64_t rows, uint64_t *first, struct moe_diag *d) MOE_CHECK_RESULT;
 

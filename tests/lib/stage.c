@@ -298,6 +298,37 @@ static void test_foreign_router(void **state)
 	free(foreign.p);
 }
 
+/* Logits that no router may give, whoever made them. */
+static void test_bad_logits(void **state)
+{
+	static const float bad[] = {NAN, INFINITY};
+	const char *const none[] = {NULL};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct bytes in = edited(through(embedded("0", "last"), 0, 1), none);
+		struct moe_reader *r = reader_on(&in);
+		struct maker m = {0};
+		struct moe_layers l;
+		float *logit;
+		const uint64_t *shape;
+		enum moe_err err;
+		while (!(err = moe_reader_next(r, &m.f, true, &m.d)) && m.f.kind != MOE_KIND_END) {
+			if (m.f.kind == MOE_KIND_ROUTED) {
+				expect_ok(&m.d, moe_frame_tensor(&m.f, "router_logit", MOE_F32, 2, (const void **)&logit, &shape, &m.d));
+				logit[1] = bad[i];
+			}
+			add(&m);
+		}
+		expect_ok(&m.d, err);
+		moe_reader_free(r);
+		free(in.p);
+		moe_layers_init(&l, model, 2, 2);
+		must_fail(moe_layers_stage(&l), finish(&m), MOE_EINPUT, i ? "row 0, expert 1 is +inf" : "row 0, expert 1 is NaN");
+		moe_layers_free(&l);
+	}
+}
+
 static struct moe_decode decoder(const char *loop)
 {
 	struct moe_decode dec = {.model = model, .max_new = 1, .logits = true, .loop = loop};
@@ -489,6 +520,7 @@ int main(void)
 		cmocka_unit_test(test_foreign_grid),
 		cmocka_unit_test(test_no_tokens),
 		cmocka_unit_test(test_foreign_router),
+		cmocka_unit_test(test_bad_logits),
 		cmocka_unit_test(test_logits_in_ring),
 		cmocka_unit_test(test_no_logits_wanted),
 		cmocka_unit_test(test_lost_sequence),
