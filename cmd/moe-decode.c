@@ -60,12 +60,12 @@ int main(int argc, char **argv)
 	struct printer printer = {0};
 	struct moe_reader *in;
 	struct moe_model *m;
-	char tokenizer[33] = "";
+	struct moe_tokenizer *tokenizer = NULL;
+	char fingerprint[33] = "";
 	enum moe_err err;
 
 	cli_start(argc, argv);
-	if (opt_parse(&tool, argc, argv) < argc)
-		opt_usage(&tool);
+	opt_parse_filter(&tool, argc, argv);
 	dec.pool = cli_pool();
 	m = cli_model();
 	dec.model = m;
@@ -81,10 +81,11 @@ int main(int argc, char **argv)
 		out.writer = cli_writer(&sink);
 		dec.answer = NULL;
 	} else {
-		dec.tokenizer = tokenizer_load(tokenizer);
+		tokenizer = tokenizer_load(fingerprint);
+		dec.tokenizer = tokenizer;
 		printer.f = cli_text(cli.output, &sink);
 	}
-	struct moe_identity id = cli_identity(m, *tokenizer ? tokenizer : NULL);
+	struct moe_identity id = cli_identity(m, *fingerprint ? fingerprint : NULL);
 	cli_check(moe_decode_init(&dec, &d), &d);
 	err = moe_stage_loop(in, &out, &stage, &id, &d);
 	if (printer.f)
@@ -92,6 +93,7 @@ int main(int argc, char **argv)
 	else
 		cli_finish(sink, err, &d);
 	moe_decode_free(&dec);
+	moe_tokenizer_free(tokenizer);
 	moe_reader_free(in);
 	moe_writer_free(out.writer);
 	moe_account_free(&out.account);

@@ -91,6 +91,9 @@ static int seal_stream(const char *path)
 		s.head = cli_reader(o.head);
 	err = moe_stream_seal(r, w, &s, &d);
 	cli_finish(sink, err, &d);
+	moe_reader_free(r);
+	moe_reader_free(s.head);
+	moe_writer_free(w);
 	return EXIT_DONE;
 }
 

@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct layers_options layers_options;
 
@@ -75,8 +74,7 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	int status;
 
 	cli_start(argc, argv);
-	if (opt_parse(t, argc, argv) < argc || (argc == 1 && isatty(STDIN_FILENO)))
-		opt_usage(t);
+	opt_parse_filter(t, argc, argv);
 	pool = cli_pool();
 	m = cli_model();
 	parse_layers(layers_options.layers, (size_t)m->spec->n_layers, &a, &b);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cli.h"
 
@@ -180,4 +181,14 @@ int opt_parse(const struct tool *t, int argc, char **argv)
 	}
 	cli_cpu();
 	return optind;
+}
+
+void opt_parse_filter(const struct tool *t, int argc, char **argv)
+{
+	int at = opt_parse(t, argc, argv);
+
+	if (argc == 1 && isatty(STDIN_FILENO))
+		opt_usage(t);
+	if (at < argc)
+		cli_fail("%s: no operand is expected here; the stream comes from standard input (try --help)", argv[at]);
 }

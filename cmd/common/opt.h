@@ -42,6 +42,9 @@ struct tool {
  * --list-options itself. Returns the index of the first operand; a mistake ends the program with status 2. */
 int opt_parse(const struct tool *t, int argc, char **argv);
 
+/* The same for a filter, which takes its stream from standard input and no operands; at a terminal without arguments it prints its usage. */
+void opt_parse_filter(const struct tool *t, int argc, char **argv);
+
 /* Prints the first lines of --help and how to get the rest, for a call without arguments; ends the program with status 2. */
 _Noreturn void opt_usage(const struct tool *t);
 

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "nn/sample.h"
 #include "stage/decode.h"
+#include "stage/embed.h"
 #include "stage/patchify.h"
 
 /* A sequence on its way. */
@@ -146,16 +147,7 @@ static enum moe_err prompt_rows(struct state *s, struct sequence *q, struct moe_
 	q->x = moe_arena_get(&s->scratch, q->layout.rows * hidden, sizeof *q->x);
 	if (!q->x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", q->layout.rows);
-	for (size_t r = 0; r < q->layout.rows;) {
-		int32_t image = q->layout.image[r];
-		if (image >= 0) {
-			moe_place_forward(m, feature[image], grid[image].rows, grid[image].columns, q->x + r * hidden);
-			r += (size_t)grid[image].rows * grid[image].columns;
-		} else {
-			MOE_TRY(moe_embed_forward(m, q->layout.token + r, 1, q->x + r * hidden, d));
-			r++;
-		}
-	}
+	MOE_TRY(moe_rows_forward(m, &q->layout, grid, feature, q->x, d));
 	for (size_t i = 0; i < n; i++) {
 		free(q->job.picture[i].rgb);
 		q->job.picture[i].rgb = NULL;

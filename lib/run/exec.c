@@ -325,6 +325,7 @@ static enum moe_err copy_back(struct moe_exec *x, const char *name, enum moe_dty
 	return MOE_OK;
 }
 
+/* Clears *with_logits when a router gave none. */
 static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i, bool *with_logits, struct moe_diag *d)
 {
 	const struct moe_span *s = &p->batch.span[i];
@@ -342,12 +343,12 @@ static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i
 		return MOE_OK;
 	MOE_TRY(copy_back(x, "expert_id", MOE_I32, s->n, k, p->routed.expert_id + s->first * k, true, &given, d));
 	MOE_TRY(copy_back(x, "weight", MOE_F32, s->n, k, p->routed.weight + s->first * k, true, &given, d));
-	MOE_TRY(copy_back(x, "router_logit", MOE_F32, s->n, e, p->routed.logit + s->first * e, false, with_logits, d));
-	MOE_TRY(copy_back(x, "normed", MOE_F32, s->n, hidden, p->routed.normed[s->first], false, &given, d));
+	MOE_TRY(copy_back(x, "router_logit", MOE_F32, s->n, e, p->routed.logit + s->first * e, false, &given, d));
+	*with_logits &= given;
 	MOE_TRY(moe_frame_blame(&x->in, moe_router_check(p->routed.expert_id + s->first * k, p->routed.weight + s->first * k, s->n, k, e, d), d));
-	if (!*with_logits)
-		return MOE_OK;
-	return moe_frame_blame(&x->in, moe_router_check_logits(p->routed.logit + s->first * e, p->routed.expert_id + s->first * k, s->n, k, e, d), d);
+	if (given)
+		MOE_TRY(moe_frame_blame(&x->in, moe_router_check_logits(p->routed.logit + s->first * e, p->routed.expert_id + s->first * k, s->n, k, e, d), d));
+	return copy_back(x, "normed", MOE_F32, s->n, hidden, p->routed.normed[s->first], false, &given, d);
 }
 
 enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass_step step, bool *done, struct moe_diag *d)

@@ -357,14 +357,12 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 		uint64_t rest;
 		at += rows;
 		MOE_TRY(find_sequence(dec, f[i], &s, d));
-		if (!rows) {
-			MOE_TRY(no_rows(dec, f[i], s, d));
-			continue;
-		}
 		MOE_TRY(moe_frame_number(f[i], "moe.rest", 0, &rest, d));
-		if (!rest)
+		if (!rows)
+			MOE_TRY(no_rows(dec, f[i], s, d));
+		else if (!rest)
 			MOE_TRY(next_token(dec, f[i], s, j.logit + (at - 1) * vocab, j.rows[i], d));
-		if (dec->logits)
+		if (dec->logits && (rows || s->done))   /* a sequence of which none are wanted is answered with none */
 			MOE_TRY(emit_logits(dec, f[i], j.logit + (at - rows) * vocab, j.first[i], j.rows[i], s->done, out, d));
 	}
 	if (dec->n_queue)

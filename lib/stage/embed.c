@@ -62,6 +62,24 @@ static enum moe_err emit_hidden(struct moe_embed *e, struct moe_frame *f, const 
 	return MOE_OK;
 }
 
+enum moe_err moe_rows_forward(const struct moe_model *m, const struct moe_layout *l, const struct moe_patch_grid *grid, float *const *feature, float *x,
+			      struct moe_diag *d)
+{
+	size_t hidden = (size_t)m->spec->hidden;
+
+	for (size_t r = 0; r < l->rows;) {
+		int32_t image = l->image[r];
+		if (image < 0) {
+			MOE_TRY(moe_embed_forward(m, l->token + r, 1, x + r * hidden, d));
+			r++;
+		} else {
+			moe_place_forward(m, feature[image], grid[image].rows, grid[image].columns, x + r * hidden);
+			r += (size_t)grid[image].rows * grid[image].columns;
+		}
+	}
+	return MOE_OK;
+}
+
 /* Rows of a sequence whose pictures are all there. */
 static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const int32_t *token, size_t n, struct moe_output *out, struct moe_diag *d)
 {
@@ -82,16 +100,7 @@ static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const i
 	x = moe_arena_get(&e->memory, l.rows * (size_t)s->hidden, sizeof *x);
 	if (!x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", l.rows);
-	for (size_t r = 0; r < l.rows;) {
-		if (l.image[r] >= 0) {
-			const struct moe_patch_grid *g = &e->grid[l.image[r]];
-			moe_place_forward(e->model, e->feature[l.image[r]], g->rows, g->columns, x + r * (size_t)s->hidden);
-			r += (size_t)g->rows * g->columns;
-		} else {
-			MOE_TRY(moe_embed_forward(e->model, l.token + r, 1, x + r * (size_t)s->hidden, d));
-			r++;
-		}
-	}
+	MOE_TRY(moe_rows_forward(e->model, &l, e->grid, e->feature, x, d));
 	return emit_hidden(e, f, &l, x, out, d);
 }
 

@@ -52,3 +52,5 @@ struct moe_stage moe_encode_stage(struct moe_encode *e)
 {
 	return (struct moe_stage){.self = e, .kinds = 1u << MOE_KIND_PATCHES, .run = run};
 }
+
+void moe_encode_free(struct moe_encode *e) { moe_arena_free(&e->scratch); }

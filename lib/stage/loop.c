@@ -95,6 +95,9 @@ static enum moe_err pass(struct loop *l, struct moe_frame *f, struct moe_diag *d
 		return MOE_OK;
 	if (f->kind == MOE_KIND_HEAD)
 		MOE_TRY(moe_head_mark(f, l->id, d));
+	if (f->kind == MOE_KIND_END && l->out->account.sequences != l->account.sequences)
+		return moe_frame_fail(f, d, MOE_EINPUT, "%llu sequences came, but %llu went on", (unsigned long long)l->account.sequences,
+				      (unsigned long long)l->out->account.sequences);
 	if (f->kind == MOE_KIND_END)
 		MOE_TRY(moe_account_sign(&l->out->account, f, d));
 	return moe_emit(l->out, f, d);
@@ -134,6 +137,8 @@ static enum moe_err loop(struct loop *l, struct moe_diag *d)
 				MOE_TRY(moe_writer_flush(l->out->writer, d));
 			if (l->s->idle)
 				MOE_TRY(l->s->idle(l->s->self, moe_reader_descriptor(l->in), d));
+			if (l->out->writer)
+				MOE_TRY(moe_writer_wait(l->out->writer, moe_reader_descriptor(l->in), d));
 			err = moe_reader_next(l->in, &l->frame[l->n], true, d);
 		}
 		if (err == MOE_END)

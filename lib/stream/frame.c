@@ -113,16 +113,17 @@ void moe_frame_unset(struct moe_frame *f, const char *key)
 
 enum moe_err moe_frame_number(const struct moe_frame *f, const char *key, uint64_t absent, uint64_t *out, struct moe_diag *d)
 {
-	const char *s = moe_frame_meta(f, key);
+	const struct moe_meta *m = find_meta(f, key);
+	const char *s = m ? m->value : NULL;
 	uint64_t v = 0;
 
-	if (!s) {
+	if (!m) {
 		*out = absent;
 		return MOE_OK;
 	}
-	if (!*s)
+	if (!m->value_nbytes)
 		return moe_frame_fail(f, d, MOE_EINPUT, "%s is empty, expected a number", key);
-	for (const char *p = s; *p; p++)
+	for (const char *p = s; p < s + m->value_nbytes; p++)   /* a NUL is no digit */
 		if (*p < '0' || *p > '9' || __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
 			return moe_frame_fail(f, d, MOE_EINPUT, "%s is \"%.40s\", expected a number", key, s);
 	*out = v;

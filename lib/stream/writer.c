@@ -1,7 +1,10 @@
 #include "stream/writer.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <libdeflate.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -265,4 +268,17 @@ enum moe_err moe_writer_flush(struct moe_writer *w, struct moe_diag *d)
 		return MOE_OK;
 	w->n = 0;
 	return write_out(w, &iov, 1, d);
+}
+
+enum moe_err moe_writer_wait(const struct moe_writer *w, int input, struct moe_diag *d)
+{
+	struct pollfd p[2] = {{.fd = input, .events = POLLIN}, {.fd = w->fd}};
+
+	while (poll(p, 2, -1) < 0)
+		if (errno != EINTR)
+			return moe_fail_errno(d, "cannot wait for the input");
+	if (p[0].revents || !(p[1].revents & POLLERR))
+		return MOE_OK;
+	raise(SIGPIPE);
+	return moe_fail(d, MOE_EIO, "nobody reads the output any more");
 }

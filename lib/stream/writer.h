@@ -19,6 +19,10 @@ enum moe_err moe_writer_put(struct moe_writer *w, const struct moe_frame *f, str
 /* Hands everything to the operating system. */
 enum moe_err moe_writer_flush(struct moe_writer *w, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Waits until `input` can be read. When nobody reads the output any more, this ends as a write would: by SIGPIPE, or, where that is ignored,
+ * with MOE_EIO. So the end of a program travels up a pipeline whose programs all wait. */
+enum moe_err moe_writer_wait(const struct moe_writer *w, int input, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* For a writer on a descriptor that must not block: formats the frame behind what is waiting in *buf (n bytes of cap, to be freed). */
 enum moe_err moe_frame_format(const struct moe_frame *f, uint8_t **buf, size_t *n, size_t *cap, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -2,6 +2,7 @@
  * a stage may end. */
 #include <fcntl.h>
 #include <math.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -297,6 +298,37 @@ static void test_foreign_router(void **state)
 	free(foreign.p);
 }
 
+/* Logits that no router may give, whoever made them. */
+static void test_bad_logits(void **state)
+{
+	static const float bad[] = {NAN, INFINITY};
+	const char *const none[] = {NULL};
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct bytes in = edited(through(embedded("0", "last"), 0, 1), none);
+		struct moe_reader *r = reader_on(&in);
+		struct maker m = {0};
+		struct moe_layers l;
+		float *logit;
+		const uint64_t *shape;
+		enum moe_err err;
+		while (!(err = moe_reader_next(r, &m.f, true, &m.d)) && m.f.kind != MOE_KIND_END) {
+			if (m.f.kind == MOE_KIND_ROUTED) {
+				expect_ok(&m.d, moe_frame_tensor(&m.f, "router_logit", MOE_F32, 2, (const void **)&logit, &shape, &m.d));
+				logit[1] = bad[i];
+			}
+			add(&m);
+		}
+		expect_ok(&m.d, err);
+		moe_reader_free(r);
+		free(in.p);
+		moe_layers_init(&l, model, 2, 2);
+		must_fail(moe_layers_stage(&l), finish(&m), MOE_EINPUT, i ? "row 0, expert 1 is +inf" : "row 0, expert 1 is NaN");
+		moe_layers_free(&l);
+	}
+}
+
 static struct moe_decode decoder(const char *loop)
 {
 	struct moe_decode dec = {.model = model, .max_new = 1, .logits = true, .loop = loop};
@@ -345,6 +377,44 @@ static void test_no_logits_wanted(void **state)
 	dec.logits = false;
 	must_fail(moe_decode_stage(&dec), all_layers(embedded("0", "none")), MOE_EINPUT, "moe.logits = none");
 	moe_decode_free(&dec);
+}
+
+static enum moe_err swallow(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
+{
+	(void)self, (void)f, (void)n, (void)out, (void)d;
+	return MOE_OK;
+}
+
+/* A stage that loses a sequence does not end its stream. */
+static void test_lost_sequence(void **state)
+{
+	const struct moe_stage stage = {.kinds = 1u << MOE_KIND_HIDDEN, .run = swallow};
+
+	(void)state;
+	must_fail(stage, embedded("0", "last"), MOE_EINPUT, "1 sequences came, but 0 went on");
+}
+
+/* Waiting for input ends when nobody reads the output. */
+static void test_wait(void **state)
+{
+	struct moe_writer *w;
+	struct moe_diag d = {0};
+	int in[2], out[2];
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pipe(in) + pipe(out), 0);
+	expect_ok(&d, moe_writer_new(&w, out[1], &d));
+	close(out[0]);
+	expect_fail(&d, moe_writer_wait(w, in[0], &d), MOE_EIO, "nobody reads the output");
+	moe_diag_clear(&d);
+	assert_int_equal(write(in[1], "", 1), 1);       /* what has come is worked on first */
+	expect_ok(&d, moe_writer_wait(w, in[0], &d));
+	moe_writer_free(w);
+	close(in[0]);
+	close(in[1]);
+	close(out[1]);
+	signal(SIGPIPE, SIG_DFL);
 }
 
 static double seconds(void)
@@ -451,8 +521,11 @@ int main(void)
 		cmocka_unit_test(test_foreign_grid),
 		cmocka_unit_test(test_no_tokens),
 		cmocka_unit_test(test_foreign_router),
+		cmocka_unit_test(test_bad_logits),
 		cmocka_unit_test(test_logits_in_ring),
 		cmocka_unit_test(test_no_logits_wanted),
+		cmocka_unit_test(test_lost_sequence),
+		cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_exec),
 		cmocka_unit_test(test_compare_types),
 		cmocka_unit_test(test_compare_routing),
