@@ -46,7 +46,7 @@ const struct moe_what_if *layers_what_if(const struct moe_model *m)
 	w.force = parse_list("force", o->force, n);
 	for (size_t e = 0; w.force && e < n; e++) {
 		forced += w.force[e];
-		if (w.drop && w.drop[e])
+		if (w.force[e] && w.drop && w.drop[e])
 			cli_fail("expert %zu is in --drop and in --force", e);
 	}
 	if (forced > (w.top_k ? w.top_k : m->spec->router.top_k))
