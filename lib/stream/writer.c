@@ -280,5 +280,6 @@ enum moe_err moe_writer_wait(const struct moe_writer *w, int input, struct moe_d
 	if (p[0].revents || !(p[1].revents & POLLERR))
 		return MOE_OK;
 	raise(SIGPIPE);
-	return moe_fail(d, MOE_EIO, "nobody reads the output any more");
+	moe_fail(d, MOE_EIO, "nobody reads the output any more");
+	return moe_diag_path(d, w->name);
 }

@@ -324,7 +324,7 @@ static void test_bad_logits(void **state)
 		moe_reader_free(r);
 		free(in.p);
 		moe_layers_init(&l, model, 2, 2);
-		must_fail(moe_layers_stage(&l), finish(&m), MOE_EINPUT, i ? "row 0, expert 1 is +inf" : "row 0, expert 1 is NaN");
+		must_fail(moe_layers_stage(&l), finish(&m), MOE_EINPUT, i ? "row 0: router logit of expert 1 is +inf" : "row 0: router logit of expert 1 is NaN");
 		moe_layers_free(&l);
 	}
 }
