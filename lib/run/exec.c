@@ -56,20 +56,16 @@ static enum moe_err parse(struct moe_exec *x, const char *text, struct moe_diag 
 	return x->command ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
 }
 
-/* Starts /bin/sh with these two descriptors as standard input and output. Signals that this process may ignore have their defaults there. */
+/* Starts /bin/sh with these two descriptors as standard input and output, in a process group of its own, so that all that it starts can be killed.
+ * Signals that this process may ignore have their defaults there. */
 static int start_shell(struct moe_exec *x, int in, int out)
 {
-	/* A plain command takes the shell's place, as in make: it is then the process that is waited for, and killed. */
-	bool plain = !strpbrk(x->command, "\n#$&'()*;<=>?[\\]`{|}~\"!");
-	char *script, *argv[] = {"sh", "-c", NULL, NULL};
+	char *argv[] = {"sh", "-c", x->command, NULL};
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
 	sigset_t normal;
 	int err;
 
-	if (asprintf(&script, "%s%s", plain ? "exec " : "", x->command) < 0)
-		return ENOMEM;
-	argv[2] = script;
 	sigemptyset(&normal);
 	sigaddset(&normal, SIGPIPE);
 	sigaddset(&normal, SIGXFSZ);
@@ -82,7 +78,6 @@ static int start_shell(struct moe_exec *x, int in, int out)
 	err = posix_spawn(&x->pid, "/bin/sh", &files, &attributes, argv, environ);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&attributes);
-	free(script);
 	return err;
 }
 
@@ -186,6 +181,7 @@ static enum moe_err greet(struct moe_exec *x, struct moe_diag *d)
 	const char *crc;
 
 	MOE_TRY(moe_head_make(&x->out, &id, d));
+	MOE_TRY(moe_frame_set(&x->out, "moe.end", "none", d));
 	MOE_TRY(exchange(x, d));
 	if (x->in.kind != MOE_KIND_HEAD)
 		return moe_fail(d, MOE_EINPUT, "\"%s\" did not answer the head frame with one", x->command);
@@ -252,7 +248,7 @@ enum moe_err moe_exec_stop(struct moe_exec *x, bool failed, struct moe_diag *d)
 	while (x->pid && waitpid(x->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (late)
-		err = moe_fail(d, MOE_EIO, "\"%s\" did not end with its input (--exec-timeout)", x->command);
+		err = moe_fail(d, MOE_EIO, "\"%s\" did not end within %g s of the end of its input (--exec-timeout)", x->command, x->timeout_ms / 1000.0);
 	else if (WIFEXITED(status) && WEXITSTATUS(status))
 		err = moe_fail(d, MOE_EIO, "\"%s\" ended with status %d", x->command, WEXITSTATUS(status));
 	else if (WIFSIGNALED(status) && WTERMSIG(status) != SIGPIPE)

@@ -18,6 +18,7 @@ struct moe_reader {
 	struct moe_header_tail tail;
 	size_t header_nbytes, total;    /* 8 + header, and the whole frame; 0 until known */
 	bool in_member, any_crc, open_end, at_end, bare;
+	bool endless;                   /* the head of this member says moe.end = none */
 };
 
 enum moe_err moe_reader_new(struct moe_reader **out, struct moe_source *s, struct moe_diag *d)
@@ -112,7 +113,7 @@ static enum moe_err ended(struct moe_reader *r, struct moe_diag *d)
 			    (unsigned long long)(r->offset + r->end - r->beg));
 		return moe_diag_path(d, moe_source_name(r->source));
 	}
-	if (r->in_member && !r->open_end)
+	if (r->in_member && !r->open_end && !r->endless)
 		return fail(r, d, 0, "truncated: the input ends without an end frame (the program before this one failed or was stopped)");
 	if (!r->offset && !r->open_end)
 		return fail(r, d, 0, "the input is empty: expected a tensor stream");
@@ -217,8 +218,13 @@ static enum moe_err classify(struct moe_reader *r, enum moe_kind *kind, struct m
 	if (!name)
 		return fail(r, d, 8, "the frame does not say its kind (moe.kind)");
 	*kind = moe_kind_find(name);
-	if (*kind == MOE_KIND_HEAD)
-		return r->in_member ? fail(r, d, 0, "a head frame inside a member: the end frame before it is missing") : check_version(r, d);
+	if (*kind == MOE_KIND_HEAD) {
+		const char *end = pending_meta(r, "moe.end");
+		if (r->in_member)
+			return fail(r, d, 0, "a head frame inside a member: the end frame before it is missing");
+		r->endless = end && !strcmp(end, "none");
+		return check_version(r, d);
+	}
 	if (!r->in_member && !r->open_end)
 		return fail(r, d, 0, "the stream does not begin with a head frame");
 	return MOE_OK;
