@@ -104,7 +104,7 @@ _Noreturn void cli_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	say(fmt, ap);
 	va_end(ap);
-	exit(EXIT_CANNOT);
+	_exit(EXIT_CANNOT);     /* at once: other threads may be running, and what is buffered for an abandoned file must not be written */
 }
 
 _Noreturn void cli_die(const struct moe_diag *d)

@@ -239,7 +239,7 @@ every_output() {
 
 # While it waits for more input, it has written; then it is killed. Only a file system that has no files without names keeps the temporary one.
 @test "-o of a program that is killed leaves the old file; nothing half-written has a name" {
-	python3 -c 'import os; os.open(".", os.O_TMPFILE | os.O_WRONLY)' 2>/dev/null || skip "this file system names all files"
+	$python -c 'import os; os.open(".", os.O_TMPFILE | os.O_WRONLY)' 2>/dev/null || skip "this file system names all files"
 	rm -f more
 	mkfifo more
 	for signal in TERM INT HUP KILL; do
@@ -356,7 +356,7 @@ every_output() {
 		time.sleep(600)
 	END
 	cp "$(command -v sleep)" nap
-	run_with() { refused 2 "$2" moe-run --exec-timeout "${3:-$LIMIT}" --exec "attend:1=exec python3 $PWD/mine.py $1" a.png; }
+	run_with() { refused 2 "$2" moe-run --exec-timeout "${3:-$LIMIT}" --exec "attend:1=exec $python $PWD/mine.py $1" a.png; }
 	run_with die 'ended before it answered'
 	run_with kill 'ended before it answered'
 	run_with half 'mine.py half: byte [0-9]+: truncated'
@@ -418,7 +418,7 @@ every_output() {
 @test "memory does not grow with the number of sequences" {
 	case $BIN in *san/bin) skip "sanitizers keep what was freed" ;; esac
 	peak() {        # COMMAND...: its peak in KiB
-		python3 -c 'import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)' "$@" 2>&1 >out.stream
+		$python -c 'import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)' "$@" 2>&1 >out.stream
 	}
 	seq 1000 | sed 's/$/.png/' >few
 	seq 10000 | sed 's/$/.png/' >names

@@ -123,9 +123,9 @@ broken() {
 }
 
 # Any field of config.json may be anything: either it says nothing to us (then all is well), or the message names the file.
-any_field() {   # MODEL REGEX-OF-WHAT-IS-TAKEN
+any_field() {   # MODEL REGEX-OF-WHAT-IS-TAKEN [VALUE...]
 	local f name got bad=0
-	faults fields "$1" fields
+	faults fields "$1" fields "${@:3}"
 	for f in fields/*; do
 		name=${f#fields/} got=0
 		timeout "$LIMIT" moe-info --json "$f" >out 2>err || got=$?
@@ -150,7 +150,7 @@ any_field() {   # MODEL REGEX-OF-WHAT-IS-TAKEN
 	local optional='(norm_topk_prob|num_key_value_heads|head_dim|tie_word_embeddings|hidden_act|attention_bias|mlp_bias|rope_type|(image|text)_attention|vision_stem.type|vision_stem.layers.[012].bias)=(absent|null)'
 	local switch='(norm_topk_prob=(true|false)|(tie_word_embeddings|attention_bias|mlp_bias|vision_stem.layers.[012].bias)=false|vision_stem.row_col_embeddings=true)'
 	local number='bos_token_id=list|(bos_token_id|image_token_id|rms_norm_eps|text_position_offset|vision_stem.layers.[012].padding)=(zero|one)|rope_theta=(one|huge)|num_experts_per_tok=one'
-	any_field "$READ" "^($free|$same|$optional|$switch|$number)\$"
+	any_field "$READ" "^($free|$same|$optional|$switch|$number)\$" absent null text zero negative huge list
 }
 
 @test "pictures: settings of preprocessor_config.json and of the tower" {

@@ -4,11 +4,11 @@
 faults.py stream IN OUT CODE          reads a stream, runs CODE on it, writes it with fresh CRCs
 faults.py damage IN DIR N SEED        N copies of IN in DIR, each cut off (cut-*) or with one bit flipped (flip-*)
 faults.py model IN OUT CODE           copies a model directory, with CODE run on its files
-faults.py fields IN DIR               copies of a model, each with one wrong value in config.json
+faults.py fields IN DIR [VALUE...]    copies of a model, each with one wrong value in config.json
 faults.py picture OUT CODE...         writes the bytes that the expression CODE gives; pairs of OUT and CODE
 
 CODE sees the functions below. A frame is {"meta": {key: value}, "tensors": {name: [dtype, shape, bytes]}}; frame("routed") finds one."""
-import gzip, io, json, os, random, struct, sys, tarfile, textwrap, zipfile, zlib
+import io, json, os, random, struct, sys, textwrap, zlib
 
 FORMS = {"F32": "f", "I32": "i", "U8": "B", "I64": "q"}
 
@@ -171,7 +171,7 @@ def run_model(source, target, code):
         remove("model.safetensors")
         write_safetensors(os.path.join(target, "model.safetensors"), weights)
 
-def run_fields(source, folder):
+def run_fields(source, folder, *words):
     """One copy of the model for each field of config.json (also inside objects and lists) and each wrong value of it, in folder/FIELD=VALUE."""
     config = json.load(open(os.path.join(source, "config.json")))
 
@@ -185,6 +185,8 @@ def run_fields(source, folder):
               "real": "1e308", "list": "[]", "object": "{}", "true": "true", "false": "false", "same": "same"}
     for place in list(places(config, [])):
         for word, value in values.items():
+            if words and word not in words:
+                continue
             changed = json.loads(json.dumps(config))
             node = changed
             for key in place[:-1]:
@@ -277,6 +279,8 @@ def main():
     elif command == "fields":
         run_fields(*args)
     elif command == "picture":
+        import gzip, tarfile, zipfile
+        globals().update(gzip=gzip, tarfile=tarfile, zipfile=zipfile)
         for path, code in zip(args[::2], args[1::2]):
             with open(path, "wb") as out:
                 out.write(eval(code, globals()))
