@@ -1,5 +1,4 @@
 /* moe-diff: compares two streams, tensor files or models. */
-#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 
 #include "common/cli.h"
 #include "report/compare.h"
+#include "report/escape.h"
 #include "report/view.h"
 
 static struct {
@@ -18,41 +18,56 @@ static struct {
 struct verdict {
 	uint64_t tensors, differing;
 	double largest_relative;
+	char where[240];                /* of that */
 };
 
-static void print_json(json_t *line)
+/* One finding: a line of text, or a JSON object of where, what and the facts. `facts` is released. */
+static void MOE_PRINTF(4, 5) tell(const char *where, const char *tensor, json_t *facts, const char *fmt, ...)
 {
-	if (!line || json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9)))
-		cli_fail("cannot write");
-	putchar('\n');
-	json_decref(line);
-}
-
-/* A difference that is not one of values. `tensor` may be NULL. */
-static void MOE_PRINTF(4, 5) note(struct verdict *v, const char *where, const char *tensor, const char *fmt, ...)
-{
-	char text[600];
+	json_t *line;
 	va_list ap;
 
-	v->differing++;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	if (o.json)
-		print_json(json_pack("{s:s, s:s*, s:s}", "frame", where, "tensor", tensor, "problem", text));
-	else
-		printf("%s: %s%s%s\n", where, tensor ? tensor : "", tensor ? ": " : "", text);
+	if (o.json) {
+		line = json_pack("{s:o}", "frame", moe_json_text(where, strlen(where)));
+		if (tensor)
+			json_object_set_new(line, "tensor", moe_json_text(tensor, strlen(tensor)));
+		json_object_update(line, facts);
+		moe_print_json(stdout, line);
+	} else {
+		moe_print_escaped(stdout, where, strlen(where));
+		fputs(": ", stdout);
+		if (tensor) {
+			moe_print_escaped(stdout, tensor, strlen(tensor));
+			fputs(": ", stdout);
+		}
+		va_start(ap, fmt);
+		vprintf(fmt, ap);
+		va_end(ap);
+		putchar('\n');
+	}
+	json_decref(facts);
 }
 
-static void print_difference(const char *where, const char *name, const struct moe_difference *diff)
+static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+static void tell_difference(const char *where, const struct moe_tensor *t, const struct moe_difference *diff)
 {
-	if (o.json)
-		print_json(json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:I}", "frame", where, "tensor", name, "compared", (json_int_t)diff->compared, "differing",
-				     (json_int_t)diff->differing, "relative_rms", isfinite(diff->relative) ? diff->relative : 1e308, "largest",
-				     isfinite(diff->largest) ? diff->largest : 1e308, "at", (json_int_t)diff->at));
-	else
-		printf("%s: %s: %llu of %llu values differ, relative rms %.3g; most at element %llu: %.9g and %.9g\n", where, name,
-		       (unsigned long long)diff->differing, (unsigned long long)diff->compared, diff->relative, (unsigned long long)diff->at, diff->a, diff->b);
+	json_t *facts = json_pack("{s:I, s:I, s:o, s:o, s:I, s:o, s:o}", "compared", (json_int_t)diff->compared, "differing", (json_int_t)diff->differing,
+				  "relative_rms", number(diff->relative), "largest", number(diff->largest), "at", (json_int_t)diff->at, "first", number(diff->a),
+				  "second", number(diff->b));
+	uint64_t index[MOE_MAX_RANK], rest = diff->at;
+	char place[200];
+
+	for (unsigned i = t->rank; i--; rest /= t->shape[i])
+		index[i] = rest % t->shape[i];
+
+	tell(where, t->name, facts, "%llu of %llu values differ, relative rms %.3g; most at %s: %.9g and %.9g", (unsigned long long)diff->differing,
+	     (unsigned long long)diff->compared, diff->relative, moe_shape_string(index, t->rank, place, sizeof place), diff->a, diff->b);
+}
+
+static void tell_missing(const char *where, const char *tensor, const char *present_in)
+{
+	tell(where, tensor, json_pack("{s:s}", "only_in", present_in), "only in the %s", present_in);
 }
 
 /* `skip`: rows to leave out, or NULL. */
@@ -60,19 +75,24 @@ static void compare_tensors(const char *where, const struct moe_tensor *a, const
 {
 	struct moe_tolerance t = {o.rtol, o.atol, o.tie};
 	struct moe_difference diff;
-	char x[128], y[128];
+	char x[160], y[160];
 
 	v->tensors++;
 	if (!moe_tensor_compare(a, b, &t, skip, &diff)) {
-		note(v, where, a->name, "%s %s against %s %s", moe_dtype_name(a->type), moe_shape_string(a->shape, a->rank, x, sizeof x), moe_dtype_name(b->type),
-		     moe_shape_string(b->shape, b->rank, y, sizeof y));
+		char shape[128];
+		v->differing++;
+		snprintf(x, sizeof x, "%s %s", moe_dtype_name(a->type), moe_shape_string(a->shape, a->rank, shape, sizeof shape));
+		snprintf(y, sizeof y, "%s %s", moe_dtype_name(b->type), moe_shape_string(b->shape, b->rank, shape, sizeof shape));
+		tell(where, a->name, json_pack("{s:s, s:s}", "first", x, "second", y), "%s against %s", x, y);
 		return;
 	}
-	if (diff.relative > v->largest_relative)
+	if (diff.relative > v->largest_relative) {
 		v->largest_relative = diff.relative;
+		snprintf(v->where, sizeof v->where, " in %s: %.60s", where, a->name);
+	}
 	if (diff.differing) {
 		v->differing++;
-		print_difference(where, a->name, &diff);
+		tell_difference(where, a, &diff);
 	}
 }
 
@@ -90,10 +110,28 @@ static bool *find_ties(const char *where, const struct moe_frame *a, const struc
 		free(is_tie);
 		return NULL;
 	}
-	if (!o.json)
-		printf("%s: experts differ in %llu of %llu rows, %llu of them ties (router logits within %g)\n", where, (unsigned long long)differing,
-		       (unsigned long long)rows, (unsigned long long)ties, o.tie);
+	tell(where, NULL, json_pack("{s:I, s:I, s:I}", "routing_rows", (json_int_t)rows, "routing_differ", (json_int_t)differing, "routing_ties", (json_int_t)ties),
+	     "experts differ in %llu of %llu rows, %llu of them ties (router logits within %g)", (unsigned long long)differing, (unsigned long long)rows,
+	     (unsigned long long)ties, o.tie);
 	return is_tie;
+}
+
+/* Are these the same frame of the same sequence? */
+static bool comparable(const char *where, const struct moe_frame *a, const struct moe_frame *b)
+{
+	static const char *const keys[] = {"moe.kind", "moe.seq", "moe.step"};
+
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		const char *x = moe_frame_meta(a, keys[i]), *y = moe_frame_meta(b, keys[i]);
+		x = x ? x : "none";
+		y = y ? y : "none";
+		if (strcmp(x, y)) {
+			tell(where, NULL, json_pack("{s:s, s:o, s:o}", "key", keys[i], "first", moe_json_text(x, strlen(x)), "second", moe_json_text(y, strlen(y))),
+			     "%s is %.40s against %.40s", keys[i], x, y);
+			return false;
+		}
+	}
+	return true;
 }
 
 static void compare_frames(const struct moe_frame *a, const struct moe_frame *b, uint64_t n, struct verdict *v)
@@ -102,10 +140,10 @@ static void compare_frames(const struct moe_frame *a, const struct moe_frame *b,
 	char where[160];
 	bool *ties;
 
-	snprintf(where, sizeof where, "frame %llu (%s%s%.20s%s%.20s)", (unsigned long long)n, moe_kind_name(a->kind), seq ? ", sequence " : "", seq ? seq : "",
+	snprintf(where, sizeof where, "frame %llu (%.40s%s%.20s%s%.20s)", (unsigned long long)n, moe_frame_kind(a), seq ? ", sequence " : "", seq ? seq : "",
 		 at ? ", " : "", at ? at : "");
-	if (a->kind != b->kind) {
-		note(v, where, NULL, "the other is of kind %s", moe_kind_name(b->kind));
+	if (!comparable(where, a, b)) {
+		v->differing++;
 		return;
 	}
 	ties = find_ties(where, a, b);
@@ -113,14 +151,18 @@ static void compare_frames(const struct moe_frame *a, const struct moe_frame *b,
 		const struct moe_tensor *x = &a->h.tensor[i], *y = moe_frame_find(b, x->name);
 		bool follows = ties && (!strcmp(x->name, "expert_id") || !strcmp(x->name, "weight")) && x->rank &&
 			       x->shape[0] == moe_frame_find(a, "expert_id")->shape[0];
-		if (y)
+		if (y) {
 			compare_tensors(where, x, y, follows ? ties : NULL, v);
-		else
-			note(v, where, x->name, "only in the first");
+		} else {
+			v->differing++;
+			tell_missing(where, x->name, "first");
+		}
 	}
 	for (size_t i = 0; i < b->h.n_tensors; i++)
-		if (!moe_frame_find(a, b->h.tensor[i].name))
-			note(v, where, b->h.tensor[i].name, "only in the second");
+		if (!moe_frame_find(a, b->h.tensor[i].name)) {
+			v->differing++;
+			tell_missing(where, b->h.tensor[i].name, "second");
+		}
 	free(ties);
 }
 
@@ -138,10 +180,10 @@ static void compare_streams(const char *a, const char *b, struct verdict *v)
 		if (eb && eb != MOE_END)
 			cli_die(&d);
 		if (ea || eb) {
-			char where[40];
-			snprintf(where, sizeof where, "frame %llu", (unsigned long long)n);
-			if (ea != eb)
-				note(v, where, NULL, "only in the %s", ea ? "second" : "first");
+			if (ea != eb) {
+				v->differing++;
+				tell(ea ? b : a, NULL, json_pack("{s:I}", "more_frames_from", (json_int_t)n), "it alone has a frame %llu", (unsigned long long)n);
+			}
 			break;
 		}
 		compare_frames(&x, &y, n, v);
@@ -161,14 +203,18 @@ static void compare_models(const char *a, const char *b, struct verdict *v)
 	cli_check(moe_checkpoint_open(&y, b, &d), &d);
 	for (size_t i = 0; i < moe_checkpoint_count(x); i++) {
 		const struct moe_tensor *t = moe_checkpoint_get(x, i), *u = moe_checkpoint_find(y, t->name, NULL);
-		if (u)
+		if (u) {
 			compare_tensors("model", t, u, NULL, v);
-		else
-			note(v, "model", t->name, "only in the first");
+		} else {
+			v->differing++;
+			tell_missing("model", t->name, "first");
+		}
 	}
 	for (size_t i = 0; i < moe_checkpoint_count(y); i++)
-		if (!moe_checkpoint_find(x, moe_checkpoint_get(y, i)->name, NULL))
-			note(v, "model", moe_checkpoint_get(y, i)->name, "only in the second");
+		if (!moe_checkpoint_find(x, moe_checkpoint_get(y, i)->name, NULL)) {
+			v->differing++;
+			tell_missing("model", moe_checkpoint_get(y, i)->name, "second");
+		}
 	moe_checkpoint_close(x);
 	moe_checkpoint_close(y);
 }
@@ -186,7 +232,7 @@ int main(int argc, char **argv)
 		{0, "rtol", OPT_REAL, &o.rtol, "R", "relative tolerance: |a - b| <= A + R |b|", 0, 1e6, "0"},
 		{0, "atol", OPT_REAL, &o.atol, "A", "absolute tolerance", 0, 1e300, "0"},
 		{0, "tie", OPT_REAL, &o.tie, "T", "router logits closer than T are a tie, not a difference", 0, 1e6, "1e-4"},
-		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per tensor that differs", 0, 0, 0},
+		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per finding", 0, 0, 0},
 		OPT_END,
 	};
 	static const struct tool tool = {"moe-diff", "A B", "Compares two streams, safetensors files or models; exit 1 when they differ.", opts};
@@ -203,9 +249,12 @@ int main(int argc, char **argv)
 		compare_models(argv[at], argv[at + 1], &v);
 	else
 		compare_streams(argv[at], argv[at + 1], &v);
-	if (!cli.quiet && !o.json)
-		printf("%llu tensors compared, %llu differ, largest relative rms %.3g\n", (unsigned long long)v.tensors, (unsigned long long)v.differing,
+	if (!cli.quiet && !o.json) {
+		printf("%llu tensors compared, %llu differ, largest relative rms %.3g", (unsigned long long)v.tensors, (unsigned long long)v.differing,
 		       v.largest_relative);
+		moe_print_escaped(stdout, v.where, strlen(v.where));
+		putchar('\n');
+	}
 	status = cli_close_stdout();
 	return status ? status : v.differing ? EXIT_NO : EXIT_DONE;
 }

@@ -13,11 +13,16 @@ int main(int argc, char **argv)
 	static const struct tool tool = {"moe-embed", "", "Looks up embeddings and puts features in their places: tokens + features -> hidden.", opts};
 	struct moe_embed e = {0};
 	struct moe_stage stage = moe_embed_stage(&e);
+	struct moe_model *m;
+	int status;
 
 	cli_start(argc, argv);
-	if (opt_parse(&tool, argc, argv) < argc)
-		opt_usage(&tool);
-	e.model = cli_model();
+	opt_parse_filter(&tool, argc, argv);
+	m = cli_model();
+	e.model = m;
 	e.chunk = (size_t)chunk;
-	return cli_filter(&stage, e.model);
+	status = cli_filter(&stage, m);
+	moe_embed_free(&e);
+	moe_model_close(m);
+	return status;
 }

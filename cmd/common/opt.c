@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cli.h"
 
@@ -101,6 +102,9 @@ static void store(const struct opt *o, const char *text)
 	case OPT_FLAG:
 		*(bool *)o->to = true;
 		break;
+	case OPT_LETTER:
+		*(char *)o->to = o->letter;
+		break;
 	case OPT_TEXT:
 		*(const char **)o->to = text;
 		break;
@@ -134,7 +138,7 @@ static const struct opt *row_of(const struct opt *const *rows, size_t n, int cod
 
 static int has_arg(const struct opt *o)
 {
-	return o->kind == OPT_FLAG ? no_argument : o->kind == OPT_OPTIONAL ? optional_argument : required_argument;
+	return o->kind == OPT_FLAG || o->kind == OPT_LETTER ? no_argument : o->kind == OPT_OPTIONAL ? optional_argument : required_argument;
 }
 
 int opt_parse(const struct tool *t, int argc, char **argv)
@@ -177,4 +181,14 @@ int opt_parse(const struct tool *t, int argc, char **argv)
 	}
 	cli_cpu();
 	return optind;
+}
+
+void opt_parse_filter(const struct tool *t, int argc, char **argv)
+{
+	int at = opt_parse(t, argc, argv);
+
+	if (argc == 1 && isatty(STDIN_FILENO))
+		opt_usage(t);
+	if (at < argc)
+		cli_fail("%s: no operand is expected here; the stream comes from standard input (try --help)", argv[at]);
 }

@@ -6,10 +6,11 @@
 
 struct pictures_options pictures_options;
 
-void pictures_start(void)
+void pictures_start(const struct tool *t)
 {
 	struct moe_diag d = {0};
 
+	cli.tool = t;   /* whose failures these are */
 	cli_open_standard();
 	cli_check(moe_feed_server_start(&d), &d);
 }

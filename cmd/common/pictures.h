@@ -16,7 +16,7 @@ extern struct pictures_options {
 	{0, "no-sandbox", OPT_FLAG, &pictures_options.no_sandbox, 0, "decode even where the kernel cannot confine the decoder", 0, 0, 0}
 
 /* First thing in main, even before cli_start: forks the server that decodes. */
-void pictures_start(void);
+void pictures_start(const struct tool *t);
 
 /* Says how many files were passed over, unless that is none or --quiet. */
 void pictures_report(struct moe_feed *feed);

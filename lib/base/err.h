@@ -21,10 +21,10 @@ enum moe_err {
 #define MOE_CHECK_RESULT __attribute__((warn_unused_result))
 #define MOE_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
-/* One failure. `byte` is an offset in the file, -1 when there is none to tell. */
+/* One failure. `byte` is an offset in the file, -1 when there is none to tell; `row` is 1 + the row of a batch whose values are wrong, 0 for none. */
 struct moe_diag {
 	enum moe_err code;
-	int64_t byte;
+	int64_t byte, row;
 	char path[256];
 	char text[512];
 };
@@ -35,13 +35,16 @@ enum moe_err moe_fail(struct moe_diag *d, enum moe_err code, const char *fmt, ..
 /* The same with the byte at which the input is wrong. */
 enum moe_err moe_fail_at(struct moe_diag *d, enum moe_err code, uint64_t byte, const char *fmt, ...) MOE_PRINTF(4, 5);
 
+/* The same with the row of the caller's batch, counted from 0, that is at fault. */
+enum moe_err moe_fail_row(struct moe_diag *d, enum moe_err code, uint64_t row, const char *fmt, ...) MOE_PRINTF(4, 5);
+
 /* A failed system call: appends the text of errno. */
 enum moe_err moe_fail_errno(struct moe_diag *d, const char *fmt, ...) MOE_PRINTF(2, 3);
 
 /* Adds the file's name to a recorded failure that has none yet; returns the recorded code. */
 enum moe_err moe_diag_path(struct moe_diag *d, const char *path);
 
-/* Writes "PATH: byte N: TEXT" on one line, control bytes as \xNN, into buf[cap]; returns buf. */
+/* Writes "PATH: byte N: row N: TEXT" on one line into buf[cap], control characters and what is not UTF-8 as \xNN; returns buf. */
 const char *moe_diag_string(const struct moe_diag *d, char *buf, unsigned cap);
 
 /* Forgets the failure, so that the next item starts clean. */

@@ -94,11 +94,11 @@ enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe
 		for (size_t e = 0; e < n; e++) {
 			z[e] = w->temperature > 0 ? logit[r * n + e] / w->temperature : logit[r * n + e];
 			if (isnan(z[e]) || z[e] == INFINITY)
-				return moe_fail(d, MOE_EINPUT, "router logit of row %zu, expert %zu is %s", r, e, isnan(z[e]) ? "NaN" : "+inf");
+				return moe_fail_row(d, MOE_EINPUT, r, "router logit of expert %zu is %s", e, isnan(z[e]) ? "NaN" : "+inf");
 		}
 		found = choose(z, n, k, w, id);
 		if (!found)
-			return moe_fail(d, MOE_EINPUT, "no expert is left to choose for row %zu", r);
+			return moe_fail_row(d, MOE_EINPUT, r, "no expert is left to choose");
 		scores(z, score, n, s->score);
 		weigh(z, score, s, id, g, found);
 		sort_chosen(id, g, found);
@@ -116,14 +116,29 @@ enum moe_err moe_router_check(const int32_t *expert_id, const float *weight, siz
 		const int32_t *id = expert_id + r * k;
 		for (size_t i = 0; i < k; i++) {
 			if (id[i] < -1 || id[i] >= (int64_t)experts)
-				return moe_fail(d, MOE_EINPUT, "expert_id of row %zu is %d, expected 0 to %zu or -1", r, id[i], experts - 1);
+				return moe_fail_row(d, MOE_EINPUT, r, "expert_id is %d, expected 0 to %zu or -1", id[i], experts - 1);
 			if (id[i] >= 0 && i && id[i - 1] < 0)
-				return moe_fail(d, MOE_EINPUT, "expert_id of row %zu has an expert behind -1", r);
+				return moe_fail_row(d, MOE_EINPUT, r, "expert_id has an expert behind -1");
 			if (!isfinite(weight[r * k + i]) || (id[i] < 0 && weight[r * k + i] != 0))
-				return moe_fail(d, MOE_EINPUT, "weight of row %zu, place %zu is %g", r, i, (double)weight[r * k + i]);
+				return moe_fail_row(d, MOE_EINPUT, r, "the weight of place %zu is %g", i, (double)weight[r * k + i]);
 			for (size_t j = 0; j < i; j++)
 				if (id[i] >= 0 && id[j] == id[i])
-					return moe_fail(d, MOE_EINPUT, "expert_id of row %zu has expert %d twice", r, id[i]);
+					return moe_fail_row(d, MOE_EINPUT, r, "expert_id has expert %d twice", id[i]);
+		}
+	}
+	return MOE_OK;
+}
+
+enum moe_err moe_router_check_logits(const float *logit, const int32_t *expert_id, size_t rows, size_t k, size_t experts, struct moe_diag *d)
+{
+	for (size_t r = 0; r < rows; r++) {
+		for (size_t e = 0; e < experts; e++)
+			if (isnan(logit[r * experts + e]) || logit[r * experts + e] == INFINITY)
+				return moe_fail_row(d, MOE_EINPUT, r, "router logit of expert %zu is %s", e, isnan(logit[r * experts + e]) ? "NaN" : "+inf");
+		for (size_t i = 0; i < k; i++) {
+			int32_t id = expert_id[r * k + i];
+			if (id >= 0 && logit[r * experts + (size_t)id] == -INFINITY)
+				return moe_fail_row(d, MOE_EINPUT, r, "expert %d was chosen, but its router logit of -inf says that it is not in the token's pool", id);
 		}
 	}
 	return MOE_OK;

@@ -41,4 +41,8 @@ enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe
 /* Checks choices that came from outside: ids in range, no duplicates, -1 only at the end and with weight 0, finite weights. */
 enum moe_err moe_router_check(const int32_t *expert_id, const float *weight, size_t rows, size_t k, size_t experts, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Checks logits [rows][experts] that came from outside with such choices, which moe_router_check has passed: no NaN, no +inf, and no chosen expert
+ * with -inf. */
+enum moe_err moe_router_check_logits(const float *logit, const int32_t *expert_id, size_t rows, size_t k, size_t experts, struct moe_diag *d) MOE_CHECK_RESULT;
+
 #endif

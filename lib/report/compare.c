@@ -29,6 +29,10 @@ bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, 
 	*out = (struct moe_difference){0};
 	if (a->type != b->type || a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof *a->shape))
 		return false;
+	if (!skip && !memcmp(a->data, b->data, a->nbytes)) {
+		out->compared = count;
+		return true;
+	}
 	for (uint64_t i = 0; i < count; i++) {
 		double x, y, gap;
 		if (skip && skip[i / width])

@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "nn/sample.h"
@@ -128,17 +131,43 @@ static enum moe_err give_answers(struct moe_decode *dec, struct moe_diag *d)
 	return MOE_OK;
 }
 
+/* write() without SIGPIPE: a ring whose source has gone is a failure to be told, not a reader who has seen enough. */
+static ssize_t write_quietly(int fd, const void *bytes, size_t n)
+{
+	static const struct timespec now;
+	sigset_t pipe, old, pending;
+	ssize_t r;
+	bool waiting;
+	int saved;
+
+	sigemptyset(&pipe);
+	sigaddset(&pipe, SIGPIPE);
+	sigpending(&pending);
+	waiting = sigismember(&pending, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &pipe, &old);
+	r = write(fd, bytes, n);
+	saved = errno;
+	if (r < 0 && saved == EPIPE && !waiting)
+		while (sigtimedwait(&pipe, NULL, &now) < 0 && errno == EINTR)
+			;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	errno = saved;
+	return r;
+}
+
 /* Writes as much of the queue as the FIFO takes without blocking. */
 static enum moe_err push_queue(struct moe_decode *dec, struct moe_diag *d)
 {
 	size_t at = 0;
 
 	while (at < dec->n_queue) {
-		ssize_t r = write(dec->fd, dec->queue + at, dec->n_queue - at);
+		ssize_t r = write_quietly(dec->fd, dec->queue + at, dec->n_queue - at);
 		if (r < 0 && errno == EINTR)
 			continue;
 		if (r < 0 && errno == EAGAIN)
 			break;
+		if (r < 0 && errno == EPIPE)
+			return moe_fail(d, MOE_EIO, "nobody reads the loop %s any more: moe-tokenize failed or was stopped", dec->loop);
 		if (r < 0)
 			return moe_fail_errno(d, "cannot write to the loop %s", dec->loop);
 		at += (size_t)r;
@@ -206,6 +235,18 @@ static enum moe_err send_back(struct moe_decode *dec, const struct moe_frame *fr
 	return err;
 }
 
+/* A frame without wanted rows: a chunk of a prompt, unless it is the last. Then there is nothing to answer with. */
+static enum moe_err no_rows(const struct moe_decode *dec, const struct moe_frame *f, struct moe_decode_sequence *s, struct moe_diag *d)
+{
+	uint64_t more;
+
+	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
+	if (!more && !dec->logits)
+		return moe_frame_fail(f, d, MOE_EINPUT, "no logits are wanted of the sequence (moe.logits = none), so it has no answer");
+	s->done = !more;
+	return MOE_OK;
+}
+
 /* One token for the sequence of frame f, from the logits of its last row. */
 static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, struct moe_decode_sequence *s, const float *logit, uint64_t rows, struct moe_diag *d)
 {
@@ -218,7 +259,7 @@ static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, stru
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
 	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
-	MOE_TRY(moe_choose_greedy(logit, (size_t)spec->vocab, dec->suppress, scratch, &c, d));
+	MOE_TRY(moe_frame_blame(f, moe_choose_greedy(logit, (size_t)spec->vocab, dec->suppress, scratch, &c, d), d));
 	MOE_TRY(moe_grow(&s->ids.id, &s->ids.cap, s->ids.n + 1, sizeof *s->ids.id, d));
 	if (!s->ids.n)
 		s->n_prompt = start + rows;
@@ -232,11 +273,11 @@ static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, stru
 	return send_back(dec, f, s->done ? MOE_KIND_DROP : MOE_KIND_TOKENS, &c.token, start + rows, d);
 }
 
-/* `last`: no more logits of the sequence follow. */
-static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, const float *logit, uint64_t first, uint64_t rows, bool last,
+/* `done`: it is the sequence's last frame, whatever moe.more says; only this program knows. */
+static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, const float *logit, uint64_t first, uint64_t rows, bool done,
 				struct moe_output *out, struct moe_diag *d)
 {
-	static const char *const done[] = {"hidden", "token", "position", "image", "patch_index", "modality"};
+	static const char *const read[] = {"hidden", "token", "position", "image", "patch_index", "modality"};
 	uint64_t n = rows - first, start;
 	int32_t *row = moe_arena_get(&dec->scratch, n, sizeof *row);
 
@@ -247,11 +288,11 @@ static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, con
 		row[i] = (int32_t)(start + first + i);
 	f->kind = MOE_KIND_LOGITS;
 	MOE_TRY(moe_frame_set(f, "moe.kind", "logits", d));
-	if (last)       /* the ring's drop frame, which says so elsewhere, does not get here */
-		MOE_TRY(moe_frame_set(f, "moe.more", "0", d));
 	moe_frame_unset(f, "moe.at");
-	for (size_t i = 0; i < sizeof done / sizeof *done; i++)
-		moe_frame_remove(f, done[i]);
+	if (done)
+		MOE_TRY(moe_frame_set(f, "moe.more", "0", d));
+	for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+		moe_frame_remove(f, read[i]);
 	MOE_TRY(moe_frame_put(f, "logit", MOE_F32, 2, n, (uint64_t)dec->model->spec->vocab, logit, d));
 	MOE_TRY(moe_frame_put(f, "row", MOE_I32, 1, n, 0, row, d));
 	return moe_emit(out, f, d);
@@ -317,9 +358,11 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 		at += rows;
 		MOE_TRY(find_sequence(dec, f[i], &s, d));
 		MOE_TRY(moe_frame_number(f[i], "moe.rest", 0, &rest, d));
-		if (rows && !rest)
+		if (!rows)
+			MOE_TRY(no_rows(dec, f[i], s, d));
+		else if (!rest)
 			MOE_TRY(next_token(dec, f[i], s, j.logit + (at - 1) * vocab, j.rows[i], d));
-		if (dec->logits && rows)
+		if (dec->logits && (rows || s->done))   /* a sequence of which none are wanted is answered with none */
 			MOE_TRY(emit_logits(dec, f[i], j.logit + (at - rows) * vocab, j.first[i], j.rows[i], s->done, out, d));
 	}
 	if (dec->n_queue)

@@ -62,6 +62,24 @@ static enum moe_err emit_hidden(struct moe_embed *e, struct moe_frame *f, const 
 	return MOE_OK;
 }
 
+enum moe_err moe_rows_forward(const struct moe_model *m, const struct moe_layout *l, const struct moe_patch_grid *grid, float *const *feature, float *x,
+			      struct moe_diag *d)
+{
+	size_t hidden = (size_t)m->spec->hidden;
+
+	for (size_t r = 0; r < l->rows;) {
+		int32_t image = l->image[r];
+		if (image < 0) {
+			MOE_TRY(moe_embed_forward(m, l->token + r, 1, x + r * hidden, d));
+			r++;
+		} else {
+			moe_place_forward(m, feature[image], grid[image].rows, grid[image].columns, x + r * hidden);
+			r += (size_t)grid[image].rows * grid[image].columns;
+		}
+	}
+	return MOE_OK;
+}
+
 /* Rows of a sequence whose pictures are all there. */
 static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const int32_t *token, size_t n, struct moe_output *out, struct moe_diag *d)
 {
@@ -73,20 +91,16 @@ static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const i
 	MOE_TRY(moe_frame_number(f, "moe.next", moe_first_position(s), &next, d));
 	if (next > INT32_MAX)
 		return moe_frame_fail(f, d, MOE_EINPUT, "moe.next is too large");
+	for (size_t i = 0; i < n; i++)
+		if (token[i] < 0 || token[i] >= s->vocab)
+			return moe_frame_fail(f, d, MOE_EINPUT, "token %zu is %d, outside the vocabulary of %lld", i, token[i], (long long)s->vocab);
 	MOE_TRY(moe_layout_make(&l, s, token, n, e->grid, (uint32_t)next, &e->memory, d));
+	if (l.next > INT32_MAX)
+		return moe_frame_fail(f, d, MOE_EINPUT, "moe.next is too large for %zu more rows", l.rows);
 	x = moe_arena_get(&e->memory, l.rows * (size_t)s->hidden, sizeof *x);
 	if (!x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", l.rows);
-	for (size_t r = 0; r < l.rows;) {
-		if (l.image[r] >= 0) {
-			const struct moe_patch_grid *g = &e->grid[l.image[r]];
-			moe_place_forward(e->model, e->feature[l.image[r]], g->rows, g->columns, x + r * (size_t)s->hidden);
-			r += (size_t)g->rows * g->columns;
-		} else {
-			MOE_TRY(moe_embed_forward(e->model, l.token + r, 1, x + r * (size_t)s->hidden, d));
-			r++;
-		}
-	}
+	MOE_TRY(moe_rows_forward(e->model, &l, e->grid, e->feature, x, d));
 	return emit_hidden(e, f, &l, x, out, d);
 }
 
@@ -103,9 +117,11 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 	e->wanted = e->have = 0;
 	e->grid = NULL;
 	MOE_TRY(moe_frame_tensor(f, "token", MOE_I32, 1, (const void **)&token, &shape, d));
+	if (!shape[0])
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"token\" is empty");
 	MOE_TRY(moe_frame_number(f, "moe.step", 0, &step, d));
 	if (!step)
-		MOE_TRY(moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d));
+		MOE_TRY(moe_frame_blame(f, moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d), d));
 	if (!e->wanted)
 		return embed_rows(e, f, token, shape[0], out, d);
 	e->grid = moe_arena_get(&e->memory, e->wanted, sizeof *e->grid);
@@ -128,7 +144,7 @@ static enum moe_err take_features(struct moe_embed *e, struct moe_frame *f, stru
 	if (!e->waiting || !seq || !want || strcmp(seq, want))
 		return moe_frame_fail(f, d, MOE_EINPUT, "features of a sequence that does not wait for any");
 	g = &e->grid[e->have];
-	MOE_TRY(moe_frame_grid(f, &g->rows, &g->columns, d));
+	MOE_TRY(moe_frame_grid(f, e->model->spec, &g->rows, &g->columns, d));
 	MOE_TRY(moe_frame_tensor(f, "feature", MOE_F32, 2, (const void **)&feature, &shape, d));
 	if (shape[0] != (uint64_t)g->rows * g->columns || shape[1] != hidden)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"feature\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],

@@ -1,18 +1,16 @@
 #include "stage/encode.h"
 
-enum { MAX_SIDE = 4096 };
-
-enum moe_err moe_frame_grid(struct moe_frame *f, uint32_t *rows, uint32_t *columns, struct moe_diag *d)
+enum moe_err moe_frame_grid(struct moe_frame *f, const struct moe_spec *s, uint32_t *rows, uint32_t *columns, struct moe_diag *d)
 {
 	const int32_t *grid;
 	const uint64_t *shape;
 
 	MOE_TRY(moe_frame_tensor(f, "grid", MOE_I32, 1, (const void **)&grid, &shape, d));
-	if (shape[0] != 2 || grid[0] < 1 || grid[1] < 1 || grid[0] > MAX_SIDE || grid[1] > MAX_SIDE)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is not two sides from 1 to %d", MAX_SIDE);
+	if (shape[0] != 2 || grid[0] < 1 || grid[1] < 1)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is not the two sides of a picture in patches");
 	*rows = (uint32_t)grid[0];
 	*columns = (uint32_t)grid[1];
-	return MOE_OK;
+	return moe_frame_blame(f, moe_spec_check_grid(s, *rows, *columns, d), d);
 }
 
 static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
@@ -26,7 +24,7 @@ static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, stru
 	float *feature;
 
 	moe_arena_reset(&e->scratch);
-	MOE_TRY(moe_frame_grid(f, &rows, &columns, d));
+	MOE_TRY(moe_frame_grid(f, s, &rows, &columns, d));
 	MOE_TRY(moe_frame_tensor(f, "pixel", MOE_F32, 2, (const void **)&pixel, &shape, d));
 	if (shape[0] != (uint64_t)rows * columns || shape[1] != width)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"pixel\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],
@@ -54,3 +52,5 @@ struct moe_stage moe_encode_stage(struct moe_encode *e)
 {
 	return (struct moe_stage){.self = e, .kinds = 1u << MOE_KIND_PATCHES, .run = run};
 }
+
+void moe_encode_free(struct moe_encode *e) { moe_arena_free(&e->scratch); }

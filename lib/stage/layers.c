@@ -21,6 +21,32 @@ void moe_layers_free(struct moe_layers *l)
 	moe_arena_free(&l->scratch);
 }
 
+/* Digits at *p, at least one. */
+static bool parse_number(const char **p, const char *end, size_t *out)
+{
+	const char *from = *p;
+
+	for (*out = 0; *p < end && **p >= '0' && **p <= '9'; ++*p)
+		if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, (size_t)(**p - '0'), out))
+			return false;
+	return *p > from;
+}
+
+bool moe_layers_parse(const char *text, size_t n, size_t n_layers, size_t *first, size_t *last)
+{
+	const char *p = text, *end = text + n;
+
+	if (!parse_number(&p, end, first))
+		return false;
+	*last = *first;
+	if (p < end && *p == '-') {
+		*last = n_layers - 1;
+		if (++p < end && !parse_number(&p, end, last))
+			return false;
+	}
+	return p == end && *first <= *last && *last < n_layers;
+}
+
 void moe_step_before(size_t n, char *at, size_t cap)
 {
 	if (!n)
@@ -31,14 +57,12 @@ void moe_step_before(size_t n, char *at, size_t cap)
 
 static enum moe_err attend(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
 {
-	struct moe_rows wanted;
-
 	MOE_TRY(moe_sequences_attach(&l->sequences, flow, layer, d));
 	if (!l->only_wanted || layer + 1 < (size_t)l->model->spec->n_layers)
-		return moe_layer_attend(l->model, layer, &flow->batch, NULL, work, d);
-	MOE_TRY(moe_flow_wanted(flow, &wanted, work->scratch, d));
-	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, &wanted, work, d));
-	return moe_flow_cut(flow, &wanted, work->scratch, d);
+		return moe_layer_attend(l->model, layer, &flow->batch, work, d);
+	MOE_TRY(moe_flow_keep(flow, d));
+	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, work, d));
+	return moe_flow_cut(flow, work->scratch, d);
 }
 
 static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_compute *work, struct moe_diag *d)
@@ -58,6 +82,20 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 	}
 }
 
+/* Names the frame that a step's failure is about, where it is about values. */
+static enum moe_err blame(const struct moe_flow *flow, enum moe_err err, struct moe_diag *d)
+{
+	for (size_t i = 0; d && d->row && i < flow->n; i++) {
+		const struct moe_span *s = &flow->span[i];
+		size_t row = (size_t)d->row - 1;
+		if (row >= s->first && row - s->first < s->n) {
+			d->row -= (int64_t)s->first;
+			return moe_frame_blame(flow->frame[i], err, d);
+		}
+	}
+	return err;
+}
+
 /* Frames [from, from + n) with each sequence at most once go through all steps together. */
 static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
@@ -71,11 +109,7 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	for (size_t step = l->first; step <= l->last; step++) {
 		if (step % MOE_N_STEPS == MOE_STEP_ROUTE)
 			mark = moe_arena_mark(&l->scratch);
-		if (run_step(l, &flow, step, &work, d)) {
-			if (d)
-				d->byte = (int64_t)f[0]->at;
-			return d ? d->code : MOE_EINPUT;
-		}
+		MOE_TRY(blame(&flow, run_step(l, &flow, step, &work, d), d));
 		if (step % MOE_N_STEPS == MOE_STEP_EXPERT)
 			moe_arena_release(&l->scratch, mark);
 	}

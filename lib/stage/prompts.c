@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -76,19 +75,6 @@ static enum moe_err admit(struct ring *r, struct moe_diag *d)
 	return emit_prompt(r, &prompt, d);
 }
 
-/* Sleeps until something came back. When the next program has died, writing will say so (SIGPIPE), as for any filter. */
-static enum moe_err wait_back(struct ring *r, int output, struct moe_diag *d)
-{
-	struct pollfd p[2] = {{.fd = moe_reader_descriptor(r->back), .events = POLLIN}, {.fd = output}};
-
-	while (poll(p, 2, -1) < 0)
-		if (errno != EINTR)
-			return moe_fail_errno(d, "cannot wait for the loop");
-	if (p[1].revents & POLLERR)
-		return moe_fail(d, MOE_EIO, "the program that reads this stream has ended");
-	return MOE_OK;
-}
-
 /* Passes one frame from the loop on. *none: nothing has come. */
 static enum moe_err pass_back(struct ring *r, bool *none, struct moe_diag *d)
 {
@@ -110,7 +96,7 @@ static enum moe_err pass_back(struct ring *r, bool *none, struct moe_diag *d)
 	return moe_emit(r->out, &r->frame, d);
 }
 
-static enum moe_err turn(struct ring *r, int output, struct moe_diag *d)
+static enum moe_err turn(struct ring *r, struct moe_diag *d)
 {
 	bool none;
 
@@ -124,7 +110,7 @@ static enum moe_err turn(struct ring *r, int output, struct moe_diag *d)
 		}
 		MOE_TRY(moe_writer_flush(r->out->writer, d));
 		if (r->open)
-			MOE_TRY(wait_back(r, output, d));
+			MOE_TRY(moe_writer_wait(r->out->writer, moe_reader_descriptor(r->back), d));
 	}
 	return MOE_OK;
 }
@@ -167,7 +153,7 @@ enum moe_err moe_prompts_run(struct moe_prompts *p, struct moe_output *out, stru
 	if (!err)
 		err = moe_emit(out, &r.frame, d);
 	if (!err)
-		err = p->loop ? turn(&r, STDOUT_FILENO, d) : all_prompts(&r, d);
+		err = p->loop ? turn(&r, d) : all_prompts(&r, d);
 	if (!err)
 		err = moe_frame_reset(&r.frame, MOE_KIND_END, d);
 	if (!err)

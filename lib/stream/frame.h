@@ -32,6 +32,9 @@ enum moe_kind moe_kind_find(const char *name);
 enum moe_err moe_frame_reset(struct moe_frame *f, enum moe_kind kind, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_frame_free(struct moe_frame *f);
 
+/* The name of its kind, also of one that this version does not know. */
+const char *moe_frame_kind(const struct moe_frame *f);
+
 /* The value of a metadata key, NULL if it is not there. */
 const char *moe_frame_meta(const struct moe_frame *f, const char *key);
 
@@ -57,7 +60,10 @@ void moe_frame_remove(struct moe_frame *f, const char *name);
 /* An independent copy of `from`. */
 enum moe_err moe_frame_copy(struct moe_frame *to, const struct moe_frame *from, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* A failure that is about this frame: "frame at byte N (hidden, sequence 3): TEXT". Returns code. */
+/* A failure that is about this frame: "byte N: frame "hidden" of sequence 3: TEXT". Returns code. */
 enum moe_err moe_frame_fail(const struct moe_frame *f, struct moe_diag *d, enum moe_err code, const char *fmt, ...) MOE_PRINTF(4, 5);
+
+/* Says of a failure `err` that what was read from this frame is wrong, if it is of that kind and names no place yet. Returns err. */
+enum moe_err moe_frame_blame(const struct moe_frame *f, enum moe_err err, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -15,6 +15,7 @@ struct moe_reader {
 	size_t beg, end, cap;           /* unread bytes are buf[beg, end) */
 	uint64_t offset;                /* of buf[beg] in the stream */
 	struct moe_header pending;      /* header of the frame at `beg`, once it is complete */
+	struct moe_header_tail tail;
 	size_t header_nbytes, total;    /* 8 + header, and the whole frame; 0 until known */
 	bool in_member, any_crc, open_end, at_end, bare;
 };
@@ -38,12 +39,14 @@ void moe_reader_free(struct moe_reader *r)
 		return;
 	moe_source_close(r->source);
 	moe_header_free(&r->pending);
+	moe_header_tail_free(&r->tail);
 	free(r->buf);
 	free(r);
 }
 
 void moe_reader_any_crc(struct moe_reader *r, bool any) { r->any_crc = any; }
 void moe_reader_open_end(struct moe_reader *r) { r->open_end = true; }
+const char *moe_reader_name(const struct moe_reader *r) { return moe_source_name(r->source); }
 int moe_reader_descriptor(const struct moe_reader *r) { return moe_source_descriptor(r->source); }
 uint64_t moe_reader_offset(const struct moe_reader *r) { return r->offset; }
 
@@ -86,7 +89,7 @@ static enum moe_err look(struct moe_reader *r, struct moe_diag *d)
 	}
 	if (!r->header_nbytes || have < r->header_nbytes || r->total)
 		return MOE_OK;
-	if (moe_header_parse(&r->pending, (const char *)p + 8, r->header_nbytes - 8, d)) {
+	if (moe_header_parse(&r->pending, (const char *)p + 8, r->header_nbytes - 8, &r->tail, d)) {
 		if (d && d->path[0] == 0) {
 			d->byte = (int64_t)r->offset + (d->byte >= 0 ? d->byte + 8 : 8);
 			moe_diag_path(d, moe_source_name(r->source));

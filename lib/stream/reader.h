@@ -26,6 +26,9 @@ void moe_reader_open_end(struct moe_reader *r);
  * With wait = false: MOE_AGAIN when no complete frame has arrived yet. */
 enum moe_err moe_reader_next(struct moe_reader *r, struct moe_frame *f, bool wait, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Where the bytes come from, for messages. */
+const char *moe_reader_name(const struct moe_reader *r);
+
 /* The descriptor that is read, -1 for memory; to wait on. */
 int moe_reader_descriptor(const struct moe_reader *r);
 

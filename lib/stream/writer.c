@@ -1,7 +1,10 @@
 #include "stream/writer.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <libdeflate.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +16,7 @@ enum { GATHER = 64 << 10, LARGE = 16 << 10, MAX_PIECES = 30, PIPE_SIZE = 256 << 
 
 struct moe_writer {
 	int fd;
+	const char *name;
 	uint8_t *buf;
 	size_t n, cap;
 };
@@ -24,10 +28,13 @@ enum moe_err moe_writer_new(struct moe_writer **out, int fd, struct moe_diag *d)
 	if (!w)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	w->fd = fd;
+	w->name = "standard output";
 	fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE);     /* best effort: not a pipe, or the user's share is used up */
 	*out = w;
 	return MOE_OK;
 }
+
+void moe_writer_name(struct moe_writer *w, const char *name) { w->name = name; }
 
 void moe_writer_free(struct moe_writer *w)
 {
@@ -35,6 +42,15 @@ void moe_writer_free(struct moe_writer *w)
 		free(w->buf);
 		free(w);
 	}
+}
+
+static enum moe_err write_out(struct moe_writer *w, struct iovec *iov, int n, struct moe_diag *d)
+{
+	enum moe_err err = moe_write_all(w->fd, iov, n, d);
+
+	if (err)
+		moe_diag_path(d, w->name);
+	return err;
 }
 
 /* Appends text to a buffer that was made large enough before. */
@@ -81,18 +97,18 @@ static char *put_number(char *p, uint64_t v)
 	return p;
 }
 
-static char *put_tensor(char *p, const char *name, const char *type, const uint64_t *shape, unsigned rank, uint64_t begin, uint64_t end)
+static char *put_tensor(char *p, const struct moe_tensor *t, uint64_t at)
 {
-	p = put_string(p, name, strlen(name));
-	p = put(put(put(p, ":{\"dtype\":\""), type), "\",\"shape\":[");
-	for (unsigned i = 0; i < rank; i++) {
+	p = put_string(p, t->name, t->name_nbytes);
+	p = put(put(put(p, ":{\"dtype\":\""), moe_dtype_name(t->type)), "\",\"shape\":[");
+	for (unsigned i = 0; i < t->rank; i++) {
 		if (i)
 			*p++ = ',';
-		p = put_number(p, shape[i]);
+		p = put_number(p, t->shape[i]);
 	}
-	p = put_number(put(p, "],\"data_offsets\":["), begin);
+	p = put_number(put(p, "],\"data_offsets\":["), at);
 	*p++ = ',';
-	return put(put_number(p, end), "]}");
+	return put(put_number(p, at + t->nbytes), "]}");
 }
 
 /* Upper bound of the header's length: every byte of a string may become six. */
@@ -101,9 +117,9 @@ static size_t header_bound(const struct moe_frame *f)
 	size_t n = 512;
 
 	for (size_t i = 0; i < f->h.n_meta; i++)
-		n += 8 + 6 * (strlen(f->h.meta[i].key) + f->h.meta[i].value_nbytes);
+		n += 8 + 6 * (f->h.meta[i].key_nbytes + f->h.meta[i].value_nbytes);
 	for (size_t i = 0; i < f->h.n_tensors; i++)
-		n += 128 + 21 * MOE_MAX_RANK + 6 * strlen(f->h.tensor[i].name);
+		n += 128 + 21 * MOE_MAX_RANK + 6 * f->h.tensor[i].name_nbytes;
 	return n;
 }
 
@@ -117,7 +133,7 @@ static char *put_metadata(char *p, const struct moe_frame *f, char **digits)
 		if (!strcmp(m->key, "moe.crc32"))
 			continue;
 		*p++ = ',';
-		p = put_string(p, m->key, strlen(m->key));
+		p = put_string(p, m->key, m->key_nbytes);
 		*p++ = ':';
 		p = put_string(p, m->value, m->value_nbytes);
 	}
@@ -168,11 +184,11 @@ static enum moe_err put_header(struct outline *l, const struct moe_frame *f, boo
 	p = put_metadata(l->header + 8, f, &l->digits);
 	for (struct order o = {0}; (t = next_tensor(f, &o)); at += t->nbytes) {
 		*p++ = ',';
-		p = put_tensor(p, t->name, moe_dtype_name(t->type), t->shape, t->rank, at, at + t->nbytes);
+		p = put_tensor(p, t, at);
 	}
 	if (l->pad) {
 		*p++ = ',';
-		p = put_tensor(p, "_pad", "U8", &l->pad, 1, at, at + l->pad);
+		p = put_tensor(p, &(struct moe_tensor){"_pad", 4, MOE_U8, 1, {l->pad}, 0, l->pad, NULL}, at);
 	}
 	*p++ = '}';
 	l->header_nbytes = moe_round_up((size_t)(p - l->header), UNIT);
@@ -229,7 +245,7 @@ static enum moe_err put_large(struct moe_writer *w, const struct moe_frame *f, s
 		piece[n++] = (struct iovec){(void *)(uintptr_t)zeros, l.pad};
 	piece[0] = (struct iovec){w->buf, w->n + l.header_nbytes};
 	w->n = 0;
-	return moe_write_all(w->fd, piece, n, d);
+	return write_out(w, piece, n, d);
 }
 
 enum moe_err moe_writer_put(struct moe_writer *w, const struct moe_frame *f, struct moe_diag *d)
@@ -251,5 +267,19 @@ enum moe_err moe_writer_flush(struct moe_writer *w, struct moe_diag *d)
 	if (!w->n)
 		return MOE_OK;
 	w->n = 0;
-	return moe_write_all(w->fd, &iov, 1, d);
+	return write_out(w, &iov, 1, d);
+}
+
+enum moe_err moe_writer_wait(const struct moe_writer *w, int input, struct moe_diag *d)
+{
+	struct pollfd p[2] = {{.fd = input, .events = POLLIN}, {.fd = w->fd}};
+
+	while (poll(p, 2, -1) < 0)
+		if (errno != EINTR)
+			return moe_fail_errno(d, "cannot wait for the input");
+	if (p[0].revents || !(p[1].revents & POLLERR))
+		return MOE_OK;
+	raise(SIGPIPE);
+	moe_fail(d, MOE_EIO, "nobody reads the output any more");
+	return moe_diag_path(d, w->name);
 }

@@ -497,8 +497,8 @@ static void test_nul_is_not_cut(void **state)
 	static const char *const headers[] = {
 		"{\"__metadata__\":{\"moe.crc32\":\"00000000\",\"moe.kind\":\"trace\",\"their\":\"a\\u0000b\"}}",
 		"{\"__metadata__\":{\"moe.crc32\":\"00000000\",\"moe.kind\":\"trace\",\"a\\u0000b\":\"c\"}}",
-		"{\"__metadata__\":{\"moe.crc32\":\"00000000\",\"moe.kind\":\"trace\"},"
-		"\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+		("{\"__metadata__\":{\"moe.crc32\":\"00000000\",\"moe.kind\":\"trace\"},"
+		 "\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}"),
 	};
 	size_t at, behind;
 
