@@ -45,7 +45,7 @@ load helper
 	grep -q '^  expert_id *I32 *\[65, 2\] *0 to 7, mean ' text
 	same "$(moe-view -f 1 -n 3 routed.sts | grep -A1 '^  modality' | tail -n 1)" "    1 1 1"
 	same "$(moe-view - <routed.sts)" "$(cat text)"
-	refuses 2 'no frame 9.*has 3' moe-view -f 9 routed.sts
+	refuses 2 'no frame 9.* 3$' moe-view -f 9 routed.sts
 }
 
 @test "JSON: one object per frame, numbers as Python reads them from the stream" {
@@ -107,7 +107,8 @@ load helper
 		assert list(a.shape) == shape and (a == np.frombuffer(data, "<f4")).all() if a.nbytes == len(data) else a.dtype.str == "<f4"
 	PY
 	same "$(moe-view --check "$olmoe/model")" "$olmoe/model: $(jq '.tensors | length' file) tensors, all finite"
-	refuses 2 'is a model' moe-view --seal "$olmoe/model"
+	refuses 2 'a model has no frames' moe-view --seal "$olmoe/model"
+	refuses 2 'a model has no frames' moe-view -f 0 "$olmoe/model"
 }
 
 @test "safetensors files of others are read or refused as the reference does" {
