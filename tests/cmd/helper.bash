@@ -55,7 +55,7 @@ refuses() {
 }
 
 # on_terminal 'COMMAND': its standard streams are a terminal, unless it redirects them; prints what the terminal showed.
-on_terminal() { script -qec "$1" /dev/null </dev/null | tr -d '\r'; }
+on_terminal() { timeout --foreground -k 5 60 script -qec "$1" /dev/null </dev/null | tr -d '\r'; }
 
 # stream NAME [MODEL-OPTIONS...]: makes NAME.sts in the current folder: tokens, patches, features, hidden or routed (of layer 0) of the picture $word.
 stream() {

@@ -8,7 +8,7 @@ load helper
 	refuses 2 '0 to 3' moe-attend -l x </dev/null
 	refuses 2 '0 to 3' moe-attend -l -1 </dev/null
 	refuses 2 'one layer.*moe-block' moe-attend -l 0-1 </dev/null
-	refuses 2 'operand: no operand' moe-attend -l 0 operand </dev/null
+	refuses 2 'no operand' moe-attend -l 0 operand </dev/null
 }
 
 @test "terminals, closed and empty input, full output" {

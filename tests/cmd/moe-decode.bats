@@ -6,7 +6,7 @@ last() { moe-tokenize "${@:2}" | moe-patchify "$reader/pics/$1.png" | moe-encode
 @test "help, version and bad options" {
 	has_help moe-decode
 	refuses_bad_options moe-decode
-	refuses 2 'operand: no operand' moe-decode operand </dev/null
+	refuses 2 'no operand' moe-decode operand </dev/null
 	refuses 2 'max-new.*from 1' moe-decode -n 0 </dev/null
 }
 

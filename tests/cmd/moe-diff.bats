@@ -47,8 +47,8 @@ $(sed 's/^/        /' <<<"$3")
 	stream hidden
 	change hidden.sts other.sts 'a["hidden"][3, 7] += 0.25'
 	run -1 moe-diff hidden.sts other.sts
-	grep -q "frame 1 (hidden, sequence 0, embed): hidden: 1 of 10400 values differ.*most at \[3, 7\]:" <<<"$output"
-	[[ ${lines[1]} == "6 tensors compared, 1 differ, largest relative rms "*" in frame 1 (hidden, sequence 0, embed): hidden" ]]
+	grep -q "frame 1 (hidden, sequence 0, embed): hidden: 1 of 10400 values differ.*most at \[3, 7\]: " <<<"$output"
+	same "${lines[1]%, largest*}" "6 tensors compared, 1 differ"
 	run -1 moe-diff --json hidden.sts other.sts
 	each '.tensor == "hidden" and .compared == 10400 and .differing == 1 and .at == 487 and (.largest - 0.25 | fabs) < 1e-5' <<<"$output"
 }
@@ -111,7 +111,7 @@ $(sed 's/^/        /' <<<"$3")
 	run -1 moe-diff hidden.sts features.sts
 	cat hidden.sts hidden.sts >two.sts
 	run -1 moe-diff hidden.sts two.sts
-	grep -q '^two.sts: it alone has a frame 3$' <<<"$output"
+	grep -q 'two.sts.*alone' <<<"$output"
 	for pair in "hidden rows" "hidden more" "more hidden" "hidden features" "hidden two"; do
 		run -1 moe-diff --json ${pair% *}.sts ${pair#* }.sts
 		each 'type == "object"' <<<"$output"

@@ -3,7 +3,7 @@ load helper
 @test "help, version and bad options" {
 	has_help moe-embed
 	refuses_bad_options moe-embed
-	refuses 2 'operand: no operand' moe-embed operand </dev/null
+	refuses 2 'no operand' moe-embed operand </dev/null
 	refuses 2 'chunk.*from 1' moe-embed --chunk 0 </dev/null
 }
 

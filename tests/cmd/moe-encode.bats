@@ -3,7 +3,7 @@ load helper
 @test "help, version and bad options" {
 	has_help moe-encode
 	refuses_bad_options moe-encode
-	refuses 2 'operand: no operand' moe-encode operand </dev/null
+	refuses 2 'no operand' moe-encode operand </dev/null
 	refuses 2 'takes no pictures' moe-encode -m "$olmoe/model" </dev/null
 }
 

@@ -5,6 +5,7 @@ load helper
 	refuses_bad_options moe-expert
 	refuses 2 'l is missing.*0 to 3' moe-expert </dev/null
 	refuses 2 'one layer.*moe-block' moe-expert -l 0- </dev/null
+	refuses 2 'no operand' moe-expert -l 0 operand </dev/null
 }
 
 @test "terminals, closed and empty input, full output" {

@@ -136,9 +136,14 @@ for name, rows in ("all", m >= 0), ("text", m == 0), ("image", m == 1):
 	each '.all | keys_unsorted == ["tokens", "choices", "load", "load_entropy", "router_entropy", "busiest_share", "busiest_expert", "unused",
 		"mean_weight", "mean_margin", "least_margin"]' <json
 	moe-route -l 0 --stats=tsv <attended.sts 2>tsv >/dev/null
-	same "$(head -n 1 tsv)" "layer	modality	expert	tokens	choices	share	mean_weight	load_entropy	router_entropy	busiest_share	unused	mean_margin	least_margin"
+	same "$(head -n 1 tsv)" "$(printf '%s\t' layer modality expert tokens choices share mean_weight load_entropy router_entropy busiest_share unused \
+		mean_margin)least_margin"
 	same "$(wc -l <tsv)" $((1 + 3 * 8))
 	same "$(awk -F'\t' '$2 == "all" {n += $5; share += $6} END {print n, (share > 0.9999 && share < 1.0001)}' tsv)" "130 1"
+	# Every figure of the JSON is there.
+	jq -r '. as $s | ["all", "text", "image"][] as $m | $s[$m] | .load_entropy, .router_entropy, .busiest_share, .unused, .mean_margin, .least_margin |
+		. * 1e6 | round' json | xargs -n 6 >want
+	awk -F'\t' 'NR > 1 && $3 == 0 {for (i = 8; i <= 13; i++) printf "%.0f%s", $i * 1e6, i < 13 ? " " : "\n"}' tsv | diff - want
 	same "$(awk -F'\t' 'NF != 13' tsv)" ""
 }
 

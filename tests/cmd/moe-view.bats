@@ -45,7 +45,7 @@ load helper
 	grep -q '^  expert_id *I32 *\[65, 2\] *0 to 7, mean ' text
 	same "$(moe-view -f 1 -n 3 routed.sts | grep -A1 '^  modality' | tail -n 1)" "    1 1 1"
 	same "$(moe-view - <routed.sts)" "$(cat text)"
-	refuses 2 'no frame 9.*are 3' moe-view -f 9 routed.sts
+	refuses 2 'no frame 9.* 3$' moe-view -f 9 routed.sts
 }
 
 @test "JSON: one object per frame, numbers as Python reads them from the stream" {
@@ -108,6 +108,7 @@ load helper
 	PY
 	same "$(moe-view --check "$olmoe/model")" "$olmoe/model: $(jq '.tensors | length' file) tensors, all finite"
 	refuses 2 'a model has no frames' moe-view --seal "$olmoe/model"
+	refuses 2 'a model has no frames' moe-view -f 0 "$olmoe/model"
 }
 
 @test "safetensors files of others are read or refused as the reference does" {
