@@ -144,7 +144,6 @@ int main(int argc, char **argv)
 	stats_print(&stats);
 	if (run.feed)
 		pictures_report(run.feed);
-	free(ids.id);
 	moe_feed_free(run.feed);
 	free(ids.id);
 	moe_tokenizer_free(t);
