@@ -84,7 +84,7 @@ static enum moe_err look(struct moe_reader *r, struct moe_diag *d)
 		n = moe_rd_le(&rd, 8);
 		if (n < 2 || n > MOE_FRAME_HEADER_LIMIT)
 			return fail(r, d, 0, "not a frame: its header length is outside 2 to 16777216 (damaged, or not a tensor stream)");
-		if (have > 8 && p[8] != '{')
+		if (have > 8 && !(p[8] && strchr("{ \t\r\n", p[8])))   /* blanks are against the format's text, but its library takes them */
 			return fail(r, d, 8, "not a frame: its header does not begin with '{' (damaged, or not a tensor stream)");
 		r->header_nbytes = 8 + n;
 	}

@@ -115,8 +115,6 @@ load helper
 	for f in "$golden"/streams/good-*.safetensors; do
 		if grep -q '"moe\.' "$f"; then                  # a frame of a stream, without what frames must have
 			refuses 2 'no moe.crc32.*--seal' moe-view "$f"
-		elif [ "$(head -c 9 "$f" | tail -c 1)" != "{" ]; then     # the format's text asks for it, though the library does not
-			refuses 2 "byte 8: .*begin with '[{]'" moe-view "$f"
 		else
 			moe-view "$f" >/dev/null
 		fi
