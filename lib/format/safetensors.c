@@ -243,12 +243,12 @@ static size_t tail_nbytes(const char *p, const char *end)
 }
 
 /* Sets the tensors of *h to those of the last header if the text that is left is the same. */
-static enum moe_err recall(struct moe_header *h, const struct moe_header_tail *t, const struct moe_json *j, struct strings *s, bool *same)
+static enum moe_err recall(struct moe_header *h, struct moe_header_tail *t, const struct moe_json *j, struct strings *s)
 {
 	size_t n = tail_nbytes(j->p, j->end);
 
-	*same = n && n == t->text_nbytes && !memcmp(j->p, t->text, n);
-	if (!*same)
+	t->same = n && n == t->text_nbytes && !memcmp(j->p, t->text, n);
+	if (!t->same)
 		return MOE_OK;
 	MOE_TRY(moe_grow(&h->tensor, &h->tensor_cap, t->n_tensors, sizeof *h->tensor, j->diag));
 	memcpy(s->p, t->names, t->names_nbytes);        /* fits: the names are part of the text */
@@ -291,7 +291,7 @@ void moe_header_tail_free(struct moe_header_tail *t)
 	*t = (struct moe_header_tail){0};
 }
 
-static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, struct strings *s, const struct moe_header_tail *tail, struct place *at, bool *same)
+static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, struct strings *s, struct moe_header_tail *tail, struct place *at)
 {
 	bool meta_seen = false;
 
@@ -305,8 +305,8 @@ static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, stru
 			MOE_TRY(parse_meta(h, j, s));
 			if (!h->n_tensors && tail) {
 				*at = (struct place){j->p, s->p};
-				MOE_TRY(recall(h, tail, j, s, same));
-				if (*same)
+				MOE_TRY(recall(h, tail, j, s));
+				if (tail->same)
 					return MOE_OK;
 			}
 			continue;
@@ -331,7 +331,6 @@ enum moe_err moe_header_parse(struct moe_header *h, const char *json, size_t n, 
 	struct strings s;
 	struct place at = {0};
 	const char *same;
-	bool known = false;
 
 	h->n_tensors = h->n_meta = 0;
 	moe_arena_reset(&h->strings);
@@ -339,11 +338,13 @@ enum moe_err moe_header_parse(struct moe_header *h, const char *json, size_t n, 
 	if (!s.p)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a header of %zu bytes", n);
 	moe_json_init(&j, json, n, d);
-	MOE_TRY(parse_members(h, &j, &s, tail, &at, &known));
+	if (tail)
+		tail->same = false;
+	MOE_TRY(parse_members(h, &j, &s, tail, &at));
 	MOE_TRY(twice(h->meta, h->n_meta, sizeof *h->meta, &same, d));
 	if (same)
 		return moe_fail(d, MOE_EINPUT, "metadata key \"%s\" stands twice in the header", same);
-	if (known)
+	if (tail && tail->same)
 		return MOE_OK;
 	MOE_TRY(twice(h->tensor, h->n_tensors, sizeof *h->tensor, &same, d));
 	if (same)

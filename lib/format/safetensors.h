@@ -5,6 +5,7 @@
 #ifndef MOE_FORMAT_SAFETENSORS_H
 #define MOE_FORMAT_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -50,6 +51,7 @@ struct moe_header_tail {
 	struct moe_tensor *tensor;
 	size_t n_tensors, tensor_cap;
 	uint64_t payload_nbytes;
+	bool same;              /* the header that was parsed last ends in this text and blanks */
 };
 void moe_header_tail_free(struct moe_header_tail *t);
 

@@ -118,17 +118,11 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	return MOE_OK;
 }
 
-static bool same_sequence(const struct moe_frame *a, const struct moe_frame *b)
-{
-	uint64_t x = 0, y = 1;
-
-	return !moe_frame_number(a, "moe.seq", 0, &x, NULL) && !moe_frame_number(b, "moe.seq", 0, &y, NULL) && x == y;
-}
-
 static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
 	struct moe_layers *l = self;
 	enum moe_kind want = l->first % MOE_N_STEPS == MOE_STEP_EXPERT ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
+	uint64_t seq[MOE_BATCH_FRAMES];
 	char at[40];
 	size_t from = 0;
 
@@ -137,8 +131,9 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 		MOE_TRY(moe_at_check(f[i], at, l->any_order, d));
 		if (f[i]->kind != want)
 			return moe_frame_fail(f[i], d, MOE_EMATCH, "expected a frame of kind \"%s\"", moe_kind_name(want));
+		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &seq[i], d));
 		for (size_t j = from; j < i; j++)
-			if (same_sequence(f[i], f[j])) {        /* a chunk of the same sequence waits for the one before it */
+			if (seq[i] == seq[j]) {                 /* a chunk of the same sequence waits for the one before it */
 				MOE_TRY(run_some(l, f + from, i - from, out, d));
 				from = i;
 				break;

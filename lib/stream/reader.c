@@ -151,7 +151,8 @@ static const uint8_t *digits_behind(const uint8_t *p, const uint8_t *end)
 static enum moe_err check_crc(struct moe_reader *r, struct moe_diag *d)
 {
 	static const char key[] = "\"moe.crc32\"";
-	const uint8_t *p = r->buf + r->beg, *end = p + r->header_nbytes, *digits = NULL, *hit = p;
+	const uint8_t *p = r->buf + r->beg, *digits = NULL, *hit = p;
+	const uint8_t *end = p + r->header_nbytes - (r->tail.same ? r->tail.text_nbytes : 0);   /* a tail was searched when it was new */
 	uint32_t crc, want = 0;
 
 	while ((hit = memmem(hit, (size_t)(end - hit), key, sizeof key - 1))) {

@@ -140,22 +140,27 @@ static char *put_metadata(char *p, const struct moe_frame *f, char **digits)
 	return put(p, "}");
 }
 
-/* Tensors in the order of a frame: by falling element size. Begin with zeros; NULL behind the last. */
+/* Tensors in the order of a frame: by falling element size. Begins with zeros; NULL behind the last. */
 struct order {
-	size_t width, i;
+	unsigned width, narrower;       /* bits of the elements that are being listed, and the widest of the rest */
+	size_t i;
 };
 
 static const struct moe_tensor *next_tensor(const struct moe_frame *f, struct order *o)
 {
-	static const unsigned widths[] = {64, 32, 16, 8, 6, 4};
-
-	for (; o->width < sizeof widths / sizeof *widths; o->width++, o->i = 0)
+	for (;;) {
 		while (o->i < f->h.n_tensors) {
 			const struct moe_tensor *t = &f->h.tensor[o->i++];
-			if (moe_dtype_nbits(t->type) == widths[o->width])
+			unsigned width = moe_dtype_nbits(t->type);
+			if (width == o->width)
 				return t;
+			if (width > o->narrower && (width < o->width || !o->width))
+				o->narrower = width;
 		}
-	return NULL;
+		if (!o->narrower)
+			return NULL;
+		*o = (struct order){.width = o->narrower};
+	}
 }
 
 /* A frame on its way out: the header with its length, and where the digits of the CRC go. */
