@@ -76,6 +76,8 @@ check: missing-deps
 check-san: missing-deps
 	@$(MAKE) --no-print-directory check MODE=asan
 	@$(MAKE) --no-print-directory check MODE=tsan
+	@$(MAKE) --no-print-directory all MODE=release
+	@tests/valgrind.sh build/release/bin
 
 bench: missing-deps
 	@$(MAKE) --no-print-directory all

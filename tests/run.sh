@@ -5,6 +5,8 @@ cd "$(dirname "$0")/.." || exit 2
 mode=${MODE:-release}
 out=build/$mode
 export BIN=$PWD/$out/bin
+# A program that fails ends at once, and does not wait for its threads.
+[ "$mode" = tsan ] && export TSAN_OPTIONS="report_thread_leaks=0 ${TSAN_OPTIONS:-}"
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 passed=0 failed=0

@@ -93,8 +93,10 @@ static _Noreturn void work(const struct moe_work *w, int socket, int file, bool 
 	prctl(PR_SET_NAME, "moe-worker");
 	if (w->prepare && !w->prepare())
 		hello = NOT_PREPARED;
-	if (!hello)
-		hello = (uint8_t)moe_sandbox_limit(&limits);
+	if (!hello) {
+		int err = moe_sandbox_limit(&limits);
+		hello = no_sandbox ? 0 : (uint8_t)err;  /* without a sandbox, what limits there can be */
+	}
 	if (!hello && !no_sandbox)
 		hello = (uint8_t)moe_sandbox_enter();
 	if (moe_work_write(socket, &hello, 1) && !hello)
