@@ -145,6 +145,7 @@ int main(int argc, char **argv)
 	if (run.feed)
 		pictures_report(run.feed);
 	moe_feed_free(run.feed);
+	free(ids.id);
 	moe_tokenizer_free(t);
 	moe_model_close(m);
 	moe_pool_free(run.pool);
