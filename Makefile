@@ -16,15 +16,19 @@ MODE_tsan  := -O1 -DMOE_DEBUG -fsanitize=thread
 
 PKGS     := libarchive jansson libpcre2-8 libutf8proc libdeflate libxxhash zlib
 NEED     := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMOE_VERSION='"$(VERSION)"' -Ilib -Icmd \
-            -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wformat=2 -Wno-maybe-uninitialized -ffp-contract=off -fPIE -pthread
+            -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wformat=2 -Wno-maybe-uninitialized -Wno-unknown-warning-option \
+            -ffp-contract=off -fPIE -pthread -fstack-protector-strong
 COMPILE   = $(CC) $(NEED) $(CPPFLAGS) $(CFLAGS) $(MODE_$(MODE)) $(PKG_CFLAGS)
-LINK      = $(CC) $(CFLAGS) $(MODE_$(MODE)) -pie -pthread -Wl,--as-needed $(LDFLAGS)
+LINK      = $(CC) $(CFLAGS) $(MODE_$(MODE)) -pie -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(LDFLAGS)
 LIBS      = $(PKG_LIBS) -lm
 
-# Only targets that compile ask pkg-config, so that `make deps` works on a bare machine.
-ifeq ($(filter deps clean dist uninstall,$(MAKECMDGOALS)),)
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+# Only what compiles here asks pkg-config: `make deps` works on a bare machine, and check, bench and demo call make again when all is there.
+ifneq ($(filter-out deps missing-deps clean dist uninstall check check-san bench demo,$(or $(MAKECMDGOALS),all)),)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>&1 || echo missing)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+ifneq ($(filter missing,$(PKG_CFLAGS)),)
+$(error libraries are missing ($(PKG_CFLAGS)); `make deps` installs them on Debian)
+endif
 endif
 
 LIB    := $(patsubst %.c,$(O)/%.o,$(wildcard lib/*/*.c))
@@ -36,9 +40,9 @@ COMPLETIONS := completions/moe.bash completions/_moe completions/moe.fish
 
 all: $(CMDS) $(O)/share/moe
 
-$(O)/libmoe.a: $(LIB)
+$(O)/libmoe.a: $(LIB) $(O)/members
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(AR) rcs $@ $(LIB)
 $(O)/bin/%: $(O)/cmd/%.o $(COMMON) $(O)/libmoe.a
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(LIBS)
@@ -52,10 +56,12 @@ $(O)/%.o: %.c $(O)/flags
 	@mkdir -p $(@D)
 	$(COMPILE) -MMD -MP -c -o $@ $<
 
-# Objects are made again when the flags change.
-$(O)/flags: FORCE
+# Objects are made again when the flags change, the library when a source comes or goes.
+$(O)/flags: SAYS = $(COMPILE) $(LINK)
+$(O)/members: SAYS = $(LIB)
+$(O)/flags $(O)/members: FORCE
 	@mkdir -p $(@D)
-	@echo '$(subst ','"'"',$(COMPILE) $(LINK))' | cmp -s - $@ || echo '$(subst ','"'"',$(COMPILE) $(LINK))' >$@
+	@echo '$(subst ','"'"',$(SAYS))' | cmp -s - $@ || echo '$(subst ','"'"',$(SAYS))' >$@
 # The build tree has the shape of an installation: bin/ beside share/moe/.
 $(O)/share/moe:
 	@mkdir -p $(@D)
@@ -91,23 +97,27 @@ missing-deps:
 completions: all
 	completions/make.sh $(O)/bin
 
+# A library without its headers would be of no use; what is private to a folder stays here.
+HEADERS := $(filter-out %_priv.h,$(wildcard lib/*/*.h))
+AT      := $(DESTDIR)$(PREFIX)
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/share/moe
-	install -m 755 $(CMDS) $(DESTDIR)$(PREFIX)/bin
-	install -m 644 $(O)/libmoe.a $(DESTDIR)$(PREFIX)/lib
-	cp -R share/families share/models $(DESTDIR)$(PREFIX)/share/moe
-	for p in $(PAGES); do d=$(DESTDIR)$(PREFIX)/share/man/man$${p##*.}; install -d $$d; install -m 644 $$p $$d; done
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	for c in $(notdir $(CMDS)); do install -m 644 completions/moe.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$c; done
-	install -m 644 completions/_moe $(DESTDIR)$(PREFIX)/share/zsh/site-functions
-	install -m 644 completions/moe.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -d $(AT)/bin $(AT)/lib
+	install -m 755 $(CMDS) $(AT)/bin
+	install -m 644 $(O)/libmoe.a $(AT)/lib
+	set -e; for h in $(HEADERS:lib/%=%); do install -D -m 644 lib/$$h $(AT)/include/moe/$$h; done
+	set -e; for f in $$(cd share && find families models -type f); do install -D -m 644 share/$$f $(AT)/share/moe/$$f; done
+	set -e; for p in $(PAGES); do install -D -m 644 -t $(AT)/share/man/man$${p##*.} $$p; done
+	set -e; for c in $(notdir $(CMDS)); do install -D -m 644 completions/moe.bash $(AT)/share/bash-completion/completions/$$c; done
+	install -D -m 644 -t $(AT)/share/zsh/site-functions completions/_moe
+	install -D -m 644 -t $(AT)/share/fish/vendor_completions.d completions/moe.fish
 
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(notdir $(patsubst %.c,%,$(wildcard cmd/*.c)))) $(DESTDIR)$(PREFIX)/lib/libmoe.a
-	rm -f $(foreach p,$(PAGES),$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(p)))/$(notdir $(p)))
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/bash-completion/completions/,$(notdir $(patsubst %.c,%,$(wildcard cmd/*.c))))
-	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_moe $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/moe.fish
-	rm -rf $(DESTDIR)$(PREFIX)/share/moe
+	rm -f $(addprefix $(AT)/bin/,$(notdir $(CMDS))) $(AT)/lib/libmoe.a
+	rm -f $(foreach p,$(PAGES),$(AT)/share/man/man$(subst .,,$(suffix $(p)))/$(notdir $(p)))
+	rm -f $(addprefix $(AT)/share/bash-completion/completions/,$(notdir $(CMDS)))
+	rm -f $(AT)/share/zsh/site-functions/_moe $(AT)/share/fish/vendor_completions.d/moe.fish
+	rm -rf $(AT)/share/moe $(AT)/include/moe
 
 dist:
 	git archive --prefix=moe-$(VERSION)/ -o moe-$(VERSION).tar.gz HEAD

@@ -9,7 +9,8 @@
 #include "stage/decode.h"
 
 static struct {
-	bool json, with_names, no_names, logits;
+	bool json, logits;
+	char names;             /* H, h or 0, the last one given, as in grep */
 	long max_new;
 	const char *loop;
 } o;
@@ -32,7 +33,7 @@ static enum moe_err print_answer(void *self, const struct moe_answer *a, struct 
 		else
 			cli_say("%s: %s", a->name ? a->name : "the sequence", a->error);
 	}
-	if (!named.name && o.with_names)
+	if (!named.name && o.names == 'H')
 		named.name = "-";
 	progress_show(++p->answers, "answers");
 	p->style.lines = named.name != NULL;
@@ -46,8 +47,8 @@ int main(int argc, char **argv)
 		{0, "loop", OPT_TEXT, &o.loop, "FIFO", "send tokens back through it to moe-tokenize", 0, 0, 0},
 		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per answer", 0, 0, 0},
 		{0, "logits", OPT_FLAG, &o.logits, 0, "write frames of logits instead of text", 0, 0, 0},
-		{'H', "with-names", OPT_FLAG, &o.with_names, 0, "NAME<TAB>TEXT lines (the default when sequences have names; - for those without)", 0, 0, 0},
-		{'h', "no-names", OPT_FLAG, &o.no_names, 0, "texts without names", 0, 0, 0},
+		{'H', "with-names", OPT_LETTER, &o.names, 0, "NAME<TAB>TEXT lines (the default when sequences have names; - for those without)", 0, 0, 0},
+		{'h', "no-names", OPT_LETTER, &o.names, 0, "texts without names", 0, 0, 0},
 		OPT_MODEL, OPT_OUTPUT, OPT_STREAM, OPT_END,
 	};
 	static const struct tool tool = {"moe-decode", "", "Chooses the next token and prints the text: hidden -> text, or logits.", opts};
@@ -58,14 +59,13 @@ int main(int argc, char **argv)
 	struct moe_output out = {0};
 	struct printer printer = {0};
 	struct moe_reader *in;
-	struct moe_tokenizer *tokens = NULL;
 	struct moe_model *m;
-	char tokenizer[33] = "";
+	struct moe_tokenizer *tokenizer = NULL;
+	char fingerprint[33] = "";
 	enum moe_err err;
 
 	cli_start(argc, argv);
-	if (opt_parse(&tool, argc, argv) < argc)
-		opt_usage(&tool);
+	opt_parse_filter(&tool, argc, argv);
 	dec.pool = cli_pool();
 	m = cli_model();
 	dec.model = m;
@@ -75,28 +75,25 @@ int main(int argc, char **argv)
 	dec.max_new = o.max_new ? (size_t)o.max_new : (size_t)m->spec->text.max_new;
 	dec.answer = print_answer;
 	dec.to = &printer;
-	printer.style = (struct moe_answer_style){.json = o.json, .names = !o.no_names};
+	printer.style = (struct moe_answer_style){.json = o.json, .names = o.names != 'h'};
 	in = cli_reader(NULL);
 	if (o.logits) {
 		out.writer = cli_writer(&sink);
 		dec.answer = NULL;
 	} else {
-		dec.tokenizer = tokens = tokenizer_load(tokenizer);
-		cli_check(moe_sink_open(&sink, cli.output ? cli.output : "-", &d), &d);
-		printer.f = cli.output ? fdopen(moe_sink_descriptor(sink), "w") : stdout;
+		tokenizer = tokenizer_load(fingerprint);
+		dec.tokenizer = tokenizer;
+		printer.f = cli_text(cli.output, &sink);
 	}
-	struct moe_identity id = cli_identity(m, *tokenizer ? tokenizer : NULL);
+	struct moe_identity id = cli_identity(m, *fingerprint ? fingerprint : NULL);
 	cli_check(moe_decode_init(&dec, &d), &d);
 	err = moe_stage_loop(in, &out, &stage, &id, &d);
-	if (!err && printer.f && fflush(printer.f))
-		err = moe_fail_errno(&d, "cannot write the answers");
-	if (err)
-		moe_sink_abandon(sink);
+	if (printer.f)
+		cli_finish_text(printer.f, sink, err, &d);
 	else
-		err = moe_sink_commit(sink, &d);
-	cli_check(err, &d);
+		cli_finish(sink, err, &d);
 	moe_decode_free(&dec);
-	moe_tokenizer_free(tokens);
+	moe_tokenizer_free(tokenizer);
 	moe_reader_free(in);
 	moe_writer_free(out.writer);
 	moe_account_free(&out.account);

@@ -1,11 +1,13 @@
 /* moe-diff: compares two streams, tensor files or models. */
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "common/cli.h"
 #include "report/compare.h"
+#include "report/escape.h"
 #include "report/view.h"
 
 static struct {
@@ -16,83 +18,152 @@ static struct {
 struct verdict {
 	uint64_t tensors, differing;
 	double largest_relative;
+	char where[240];                /* of that */
 };
 
-static void print_difference(const char *where, const char *name, const struct moe_difference *diff)
+/* One finding: a line of text, or a JSON object of where, what and the facts. `facts` is released. */
+static void MOE_PRINTF(4, 5) tell(const char *where, const char *tensor, json_t *facts, const char *fmt, ...)
 {
-	if (o.json)
-		printf("{\"frame\":\"%s\",\"tensor\":\"%s\",\"compared\":%llu,\"differing\":%llu,\"relative_rms\":%.9g,\"largest\":%.9g,\"at\":%llu}\n", where, name,
-		       (unsigned long long)diff->compared, (unsigned long long)diff->differing, diff->relative, isfinite(diff->largest) ? diff->largest : 1e308,
-		       (unsigned long long)diff->at);
-	else
-		printf("%s: %s: %llu of %llu values differ, relative rms %.3g; most at element %llu: %.9g and %.9g\n", where, name,
-		       (unsigned long long)diff->differing, (unsigned long long)diff->compared, diff->relative, (unsigned long long)diff->at, diff->a, diff->b);
+	json_t *line;
+	va_list ap;
+
+	if (o.json) {
+		line = json_pack("{s:o}", "frame", moe_json_text(where, strlen(where)));
+		if (tensor)
+			json_object_set_new(line, "tensor", moe_json_text(tensor, strlen(tensor)));
+		json_object_update(line, facts);
+		moe_print_json(stdout, line);
+	} else {
+		moe_print_escaped(stdout, where, strlen(where));
+		fputs(": ", stdout);
+		if (tensor) {
+			moe_print_escaped(stdout, tensor, strlen(tensor));
+			fputs(": ", stdout);
+		}
+		va_start(ap, fmt);
+		vprintf(fmt, ap);
+		va_end(ap);
+		putchar('\n');
+	}
+	json_decref(facts);
 }
 
-static void compare_tensors(const char *where, const struct moe_tensor *a, const struct moe_tensor *b, struct verdict *v)
+static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+static void tell_difference(const char *where, const struct moe_tensor *t, const struct moe_difference *diff)
+{
+	json_t *facts = json_pack("{s:I, s:I, s:o, s:o, s:I, s:o, s:o}", "compared", (json_int_t)diff->compared, "differing", (json_int_t)diff->differing,
+				  "relative_rms", number(diff->relative), "largest", number(diff->largest), "at", (json_int_t)diff->at, "first", number(diff->a),
+				  "second", number(diff->b));
+	uint64_t index[MOE_MAX_RANK], rest = diff->at;
+	char place[200];
+
+	for (unsigned i = t->rank; i--; rest /= t->shape[i])
+		index[i] = rest % t->shape[i];
+
+	tell(where, t->name, facts, "%llu of %llu values differ, relative rms %.3g; most at %s: %.9g and %.9g", (unsigned long long)diff->differing,
+	     (unsigned long long)diff->compared, diff->relative, moe_shape_string(index, t->rank, place, sizeof place), diff->a, diff->b);
+}
+
+static void tell_missing(const char *where, const char *tensor, const char *present_in)
+{
+	tell(where, tensor, json_pack("{s:s}", "only_in", present_in), "only in the %s", present_in);
+}
+
+/* `skip`: rows to leave out, or NULL. */
+static void compare_tensors(const char *where, const struct moe_tensor *a, const struct moe_tensor *b, const bool *skip, struct verdict *v)
 {
 	struct moe_tolerance t = {o.rtol, o.atol, o.tie};
 	struct moe_difference diff;
-	char x[128], y[128];
+	char x[160], y[160];
 
 	v->tensors++;
-	if (!moe_tensor_compare(a, b, &t, &diff)) {
+	if (!moe_tensor_compare(a, b, &t, skip, &diff)) {
+		char shape[128];
 		v->differing++;
-		printf("%s: %s: %s %s against %s %s\n", where, a->name, moe_dtype_name(a->type), moe_shape_string(a->shape, a->rank, x, sizeof x),
-		       moe_dtype_name(b->type), moe_shape_string(b->shape, b->rank, y, sizeof y));
+		snprintf(x, sizeof x, "%s %s", moe_dtype_name(a->type), moe_shape_string(a->shape, a->rank, shape, sizeof shape));
+		snprintf(y, sizeof y, "%s %s", moe_dtype_name(b->type), moe_shape_string(b->shape, b->rank, shape, sizeof shape));
+		tell(where, a->name, json_pack("{s:s, s:s}", "first", x, "second", y), "%s against %s", x, y);
 		return;
 	}
-	if (diff.relative > v->largest_relative)
+	if (diff.relative > v->largest_relative) {
 		v->largest_relative = diff.relative;
+		snprintf(v->where, sizeof v->where, " in %s: %.60s", where, a->name);
+	}
 	if (diff.differing) {
 		v->differing++;
-		print_difference(where, a->name, &diff);
+		tell_difference(where, a, &diff);
 	}
 }
 
-/* In routed frames, rows whose choices differ only by a tie are told, and are no difference; their weights follow the choice. */
-static bool only_ties(const char *where, const struct moe_frame *a, const struct moe_frame *b)
+/* In routed frames, rows whose choices differ only by a tie are told, and are no difference; their weights follow the choice. A table of these
+ * rows, to be freed; NULL when there are none. */
+static bool *find_ties(const char *where, const struct moe_frame *a, const struct moe_frame *b)
 {
-	uint64_t rows, differing, ties;
+	const struct moe_tensor *id = moe_frame_find(a, "expert_id");
+	uint64_t rows = id && id->rank ? id->shape[0] : 0, differing, ties;
+	bool *is_tie = rows ? calloc(rows, sizeof *is_tie) : NULL;
 
-	if (!moe_routing_compare(a, b, o.tie, &rows, &differing, &ties) || !differing)
-		return false;
-	if (!o.json)
-		printf("%s: experts differ in %llu of %llu rows, %llu of them ties (router logits within %g)\n", where, (unsigned long long)differing,
-		       (unsigned long long)rows, (unsigned long long)ties, o.tie);
-	return ties == differing;
+	if (rows && !is_tie)
+		cli_fail("out of memory");
+	if (!is_tie || !moe_routing_compare(a, b, o.tie, is_tie, &differing, &ties) || !differing) {
+		free(is_tie);
+		return NULL;
+	}
+	tell(where, NULL, json_pack("{s:I, s:I, s:I}", "routing_rows", (json_int_t)rows, "routing_differ", (json_int_t)differing, "routing_ties", (json_int_t)ties),
+	     "experts differ in %llu of %llu rows, %llu of them ties (router logits within %g)", (unsigned long long)differing, (unsigned long long)rows,
+	     (unsigned long long)ties, o.tie);
+	return is_tie;
+}
+
+/* Are these the same frame of the same sequence? */
+static bool comparable(const char *where, const struct moe_frame *a, const struct moe_frame *b)
+{
+	static const char *const keys[] = {"moe.kind", "moe.seq", "moe.step"};
+
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+		const char *x = moe_frame_meta(a, keys[i]), *y = moe_frame_meta(b, keys[i]);
+		x = x ? x : "none";
+		y = y ? y : "none";
+		if (strcmp(x, y)) {
+			tell(where, NULL, json_pack("{s:s, s:o, s:o}", "key", keys[i], "first", moe_json_text(x, strlen(x)), "second", moe_json_text(y, strlen(y))),
+			     "%s is %.40s against %.40s", keys[i], x, y);
+			return false;
+		}
+	}
+	return true;
 }
 
 static void compare_frames(const struct moe_frame *a, const struct moe_frame *b, uint64_t n, struct verdict *v)
 {
 	const char *seq = moe_frame_meta(a, "moe.seq"), *at = moe_frame_meta(a, "moe.at");
 	char where[160];
-	bool ties;
+	bool *ties;
 
-	snprintf(where, sizeof where, "frame %llu (%s%s%.20s%s%.20s)", (unsigned long long)n, moe_kind_name(a->kind), seq ? ", sequence " : "", seq ? seq : "",
+	snprintf(where, sizeof where, "frame %llu (%.40s%s%.20s%s%.20s)", (unsigned long long)n, moe_frame_kind(a), seq ? ", sequence " : "", seq ? seq : "",
 		 at ? ", " : "", at ? at : "");
-	if (a->kind != b->kind) {
+	if (!comparable(where, a, b)) {
 		v->differing++;
-		printf("%s: the other is of kind %s\n", where, moe_kind_name(b->kind));
 		return;
 	}
-	ties = only_ties(where, a, b);
+	ties = find_ties(where, a, b);
 	for (size_t i = 0; i < a->h.n_tensors; i++) {
 		const struct moe_tensor *x = &a->h.tensor[i], *y = moe_frame_find(b, x->name);
-		if (ties && (!strcmp(x->name, "expert_id") || !strcmp(x->name, "weight")))
-			continue;
+		bool follows = ties && (!strcmp(x->name, "expert_id") || !strcmp(x->name, "weight")) && x->rank &&
+			       x->shape[0] == moe_frame_find(a, "expert_id")->shape[0];
 		if (y) {
-			compare_tensors(where, x, y, v);
+			compare_tensors(where, x, y, follows ? ties : NULL, v);
 		} else {
 			v->differing++;
-			printf("%s: %s: only in the first\n", where, x->name);
+			tell_missing(where, x->name, "first");
 		}
 	}
 	for (size_t i = 0; i < b->h.n_tensors; i++)
 		if (!moe_frame_find(a, b->h.tensor[i].name)) {
 			v->differing++;
-			printf("%s: %s: only in the second\n", where, b->h.tensor[i].name);
+			tell_missing(where, b->h.tensor[i].name, "second");
 		}
+	free(ties);
 }
 
 static void compare_streams(const char *a, const char *b, struct verdict *v)
@@ -111,7 +182,7 @@ static void compare_streams(const char *a, const char *b, struct verdict *v)
 		if (ea || eb) {
 			if (ea != eb) {
 				v->differing++;
-				printf("only %s has a frame %llu\n", ea ? b : a, (unsigned long long)n);
+				tell(ea ? b : a, NULL, json_pack("{s:I}", "more_frames_from", (json_int_t)n), "it alone has a frame %llu", (unsigned long long)n);
 			}
 			break;
 		}
@@ -133,16 +204,16 @@ static void compare_models(const char *a, const char *b, struct verdict *v)
 	for (size_t i = 0; i < moe_checkpoint_count(x); i++) {
 		const struct moe_tensor *t = moe_checkpoint_get(x, i), *u = moe_checkpoint_find(y, t->name, NULL);
 		if (u) {
-			compare_tensors("model", t, u, v);
+			compare_tensors("model", t, u, NULL, v);
 		} else {
 			v->differing++;
-			printf("%s: only in %s\n", t->name, a);
+			tell_missing("model", t->name, "first");
 		}
 	}
 	for (size_t i = 0; i < moe_checkpoint_count(y); i++)
 		if (!moe_checkpoint_find(x, moe_checkpoint_get(y, i)->name, NULL)) {
 			v->differing++;
-			printf("%s: only in %s\n", moe_checkpoint_get(y, i)->name, b);
+			tell_missing("model", moe_checkpoint_get(y, i)->name, "second");
 		}
 	moe_checkpoint_close(x);
 	moe_checkpoint_close(y);
@@ -161,7 +232,7 @@ int main(int argc, char **argv)
 		{0, "rtol", OPT_REAL, &o.rtol, "R", "relative tolerance: |a - b| <= A + R |b|", 0, 1e6, "0"},
 		{0, "atol", OPT_REAL, &o.atol, "A", "absolute tolerance", 0, 1e300, "0"},
 		{0, "tie", OPT_REAL, &o.tie, "T", "router logits closer than T are a tie, not a difference", 0, 1e6, "1e-4"},
-		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per tensor that differs", 0, 0, 0},
+		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per finding", 0, 0, 0},
 		OPT_END,
 	};
 	static const struct tool tool = {"moe-diff", "A B", "Compares two streams, safetensors files or models; exit 1 when they differ.", opts};
@@ -178,9 +249,12 @@ int main(int argc, char **argv)
 		compare_models(argv[at], argv[at + 1], &v);
 	else
 		compare_streams(argv[at], argv[at + 1], &v);
-	if (!cli.quiet && !o.json)
-		printf("%llu tensors compared, %llu differ, largest relative rms %.3g\n", (unsigned long long)v.tensors, (unsigned long long)v.differing,
+	if (!cli.quiet && !o.json) {
+		printf("%llu tensors compared, %llu differ, largest relative rms %.3g", (unsigned long long)v.tensors, (unsigned long long)v.differing,
 		       v.largest_relative);
+		moe_print_escaped(stdout, v.where, strlen(v.where));
+		putchar('\n');
+	}
 	status = cli_close_stdout();
 	return status ? status : v.differing ? EXIT_NO : EXIT_DONE;
 }

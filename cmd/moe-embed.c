@@ -17,9 +17,9 @@ int main(int argc, char **argv)
 	int status;
 
 	cli_start(argc, argv);
-	if (opt_parse(&tool, argc, argv) < argc)
-		opt_usage(&tool);
-	e.model = m = cli_model();
+	opt_parse_filter(&tool, argc, argv);
+	m = cli_model();
+	e.model = m;
 	e.chunk = (size_t)chunk;
 	status = cli_filter(&stage, m);
 	moe_embed_free(&e);

@@ -16,11 +16,7 @@ static int run_source(struct moe_patchify *p, const struct moe_model *m)
 	struct moe_identity id = cli_identity(m, NULL);
 	enum moe_err err = moe_patchify_source(p, &id, &out, &d);
 
-	if (err)
-		moe_sink_abandon(sink);
-	else
-		err = moe_sink_commit(sink, &d);
-	cli_check(err, &d);
+	cli_finish(sink, err, &d);
 	moe_writer_free(out.writer);
 	moe_account_free(&out.account);
 	return EXIT_DONE;

@@ -15,7 +15,8 @@
 
 static struct {
 	const char *prompt;
-	bool json, with_names, no_names, timings;
+	bool json, timings;
+	char names;             /* H, h or 0, the last one given, as in grep */
 	long max_new, batch;
 	struct opt_list exec;
 	double exec_timeout;
@@ -80,8 +81,8 @@ int main(int argc, char **argv)
 		{'n', "max-new", OPT_INT, &o.max_new, "N", "at most N new tokens per answer", 1, 1e6, "the model's own limit"},
 		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per answer", 0, 0, 0},
 		{0, "timings", OPT_FLAG, &o.timings, 0, "JSON with the seconds since the start", 0, 0, 0},
-		{'H', "with-names", OPT_FLAG, &o.with_names, 0, "NAME<TAB>TEXT lines even for one picture", 0, 0, 0},
-		{'h', "no-names", OPT_FLAG, &o.no_names, 0, "texts without names even for several pictures", 0, 0, 0},
+		{'H', "with-names", OPT_LETTER, &o.names, 0, "NAME<TAB>TEXT lines even for one picture", 0, 0, 0},
+		{'h', "no-names", OPT_LETTER, &o.names, 0, "texts without names even for several pictures", 0, 0, 0},
 		{0, "batch", OPT_INT, &o.batch, "N", "sequences computed together by a thread", 1, 4096, "24"},
 		{0, "exec", OPT_LIST, &o.exec, "STAGE:LAYERS=CMD", "a command of yours in place of attend, route or expert of some layers", 0, 0, 0},
 		{0, "exec-timeout", OPT_REAL, &o.exec_timeout, "SECONDS", "how long such a command may be silent", 0.1, 86400, "60"},
@@ -132,29 +133,22 @@ int main(int argc, char **argv)
 		feed_options.decode = moe_decode_from_spec(m->spec);
 		run.feed = pictures_feed(argv + at, n, &feed_options);
 	}
-	cli_check(moe_sink_open(&sink, cli.output ? cli.output : "-", &d), &d);
-	printer.f = cli.output ? fdopen(moe_sink_descriptor(sink), "w") : stdout;
-	printer.style = (struct moe_answer_style){.json = o.json || o.timings, .names = o.with_names || (!run.single && !o.no_names), .lines = !run.single};
+	printer.f = cli_text(cli.output, &sink);
+	printer.style = (struct moe_answer_style){.json = o.json || o.timings, .names = o.names == 'H' || (!run.single && o.names != 'h'), .lines = o.names == 'H' || !run.single};
 	run.answer = print_answer;
 	run.to = &printer;
 	for (size_t i = 0; i < o.exec.n; i++)
 		cli_check(moe_batch_run_exec(&run, o.exec.item[i], o.exec_timeout, &d), &d);
 	err = moe_batch_run(&run, &d);
-	if (!err && fflush(printer.f))
-		err = moe_fail_errno(&d, "cannot write the answers");
-	if (err)
-		moe_sink_abandon(sink);
-	else
-		err = moe_sink_commit(sink, &d);
-	cli_check(err, &d);
+	cli_finish_text(printer.f, sink, err, &d);
 	stats_print(&stats);
 	if (run.feed)
 		pictures_report(run.feed);
-	free(ids.id);
 	moe_feed_free(run.feed);
+	free(ids.id);
 	moe_tokenizer_free(t);
 	moe_model_close(m);
 	moe_pool_free(run.pool);
 	status = cli_close_stdout();
-	return status ? status : !printer.failed ? EXIT_DONE : run.single ? EXIT_CANNOT : EXIT_NO;
+	return status || !printer.failed ? status : run.single ? EXIT_CANNOT : EXIT_NO;
 }

@@ -107,6 +107,8 @@ int main(int argc, char **argv)
 		cli_fail("--logits %s: expected none, last or all", o.logits);
 	if (o.generate != (o.loop != NULL))
 		cli_fail("--generate and --loop go together: tokens come back through the FIFO");
+	if (o.generate && !strcmp(o.logits, "none"))
+		cli_fail("--logits none: without logits there is nothing to generate from");
 	m = cli_model();
 	t = tokenizer_load(fingerprint);
 	text = prompt_text(argc, argv, at, m->spec, &n);
@@ -121,11 +123,7 @@ int main(int argc, char **argv)
 	p.window = (size_t)o.window;
 	out.writer = cli_writer(&sink);
 	err = moe_prompts_run(&p, &out, &d);
-	if (err)
-		moe_sink_abandon(sink);
-	else
-		err = moe_sink_commit(sink, &d);
-	cli_check(err, &d);
+	cli_finish(sink, err, &d);
 	moe_feed_item_clear(&prompts.item);
 	moe_feed_free(prompts.feed);
 	free(prompts.ids.id);

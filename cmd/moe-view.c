@@ -23,6 +23,15 @@ static bool is_model(const char *path)
 	return path && !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
+static int say_damage(const char *path, struct moe_diag *d)
+{
+	char text[800];
+
+	moe_diag_path(d, path);
+	cli_say("%s", moe_diag_string(d, text, sizeof text));
+	return EXIT_NO;
+}
+
 /* --check: 0 all is well, 1 damage (with the byte), 2 it could not be read. */
 static int check_stream(const char *path)
 {
@@ -32,12 +41,8 @@ static int check_stream(const char *path)
 	enum moe_err err = moe_stream_check(r, &frames, &d);
 
 	moe_reader_free(r);
-	if (err == MOE_EINPUT || err == MOE_EMATCH) {
-		char text[800];
-		moe_diag_path(&d, path ? path : "standard input");
-		cli_say("%s", moe_diag_string(&d, text, sizeof text));
-		return EXIT_NO;
-	}
+	if (err == MOE_EINPUT || err == MOE_EMATCH)
+		return say_damage(path ? path : "standard input", &d);
 	cli_check(err, &d);
 	if (!cli.quiet)
 		printf("%s: %llu frames, all good\n", path ? path : "standard input", (unsigned long long)frames);
@@ -55,11 +60,8 @@ static int check_model(const char *path)
 	enum moe_err err = moe_model_open(&m, &options, &d);
 
 	free(families);
-	if (err == MOE_EINPUT || err == MOE_EMATCH) {
-		char text[800];
-		cli_say("%s", moe_diag_string(&d, text, sizeof text));
-		return EXIT_NO;
-	}
+	if (err == MOE_EINPUT || err == MOE_EMATCH)
+		return say_damage(path, &d);
 	cli_check(err, &d);
 	for (size_t i = 0; i < moe_checkpoint_count(m->weights); i++) {
 		const struct moe_tensor *t = moe_checkpoint_get(m->weights, i);
@@ -88,16 +90,17 @@ static int seal_stream(const char *path)
 	if (o.head)
 		s.head = cli_reader(o.head);
 	err = moe_stream_seal(r, w, &s, &d);
-	if (err)
-		moe_sink_abandon(sink);
-	else
-		err = moe_sink_commit(sink, &d);
-	cli_check(err, &d);
-	moe_reader_free(s.head);
+	cli_finish(sink, err, &d);
 	moe_reader_free(r);
+	moe_reader_free(s.head);
 	moe_writer_free(w);
 	return EXIT_DONE;
 }
+
+/* Where views and .npy files go. */
+static FILE *out;
+
+static enum moe_err write_npy(const struct moe_tensor *t, struct moe_diag *d) { return moe_npy_write(fileno(out), t, d); }
 
 /* The tensors of a model file or directory as lines of a single frame. */
 static enum moe_err view_tensors(const struct moe_tensor *const *t, size_t n, bool *found, struct moe_diag *d)
@@ -111,18 +114,18 @@ static enum moe_err view_tensors(const struct moe_tensor *const *t, size_t n, bo
 			continue;
 		*found = true;
 		if (o.npy)
-			return moe_npy_write(STDOUT_FILENO, t[i], d);
+			return write_npy(t[i], d);
 		err = moe_grow(&f.h.tensor, &f.h.tensor_cap, f.h.n_tensors + 1, sizeof *f.h.tensor, d);
 		if (!err)
 			f.h.tensor[f.h.n_tensors++] = *t[i];
 	}
 	if (!err && !o.npy)
-		err = moe_view_frame(stdout, &f, 0, &style, d);
+		err = moe_view_frame(out, &f, 0, &style, d);
 	moe_header_free(&f.h);
 	return err;
 }
 
-static int view_model(const char *path)
+static void view_model(const char *path)
 {
 	struct moe_diag d = {0};
 	struct moe_checkpoint *c;
@@ -142,10 +145,9 @@ static int view_model(const char *path)
 	moe_checkpoint_close(c);
 	if (o.npy && !found)
 		cli_fail("%s: no tensor \"%s\"", path, o.npy);
-	return cli_close_stdout();
 }
 
-static int view_stream(const char *path)
+static void view_stream(const char *path)
 {
 	struct moe_view_style style = {o.json, (unsigned)o.values};
 	struct moe_diag d = {0};
@@ -153,25 +155,27 @@ static int view_stream(const char *path)
 	struct moe_reader *r = cli_reader(path);
 	bool found = false;
 	enum moe_err err;
+	uint64_t i;
 
-	for (uint64_t i = 0; !(err = moe_reader_next(r, &f, true, &d)); i++) {
+	for (i = 0; !(err = moe_reader_next(r, &f, true, &d)); i++) {
 		const struct moe_tensor *t = o.npy ? moe_frame_find(&f, o.npy) : NULL;
 		if (o.frame >= 0 && (uint64_t)o.frame != i)
 			continue;
 		if (!o.npy) {
-			cli_check(moe_view_frame(stdout, &f, i, &style, &d), &d);
+			cli_check(moe_view_frame(out, &f, i, &style, &d), &d);
 		} else if (t && !found) {       /* the first that has it */
-			cli_check(moe_npy_write(STDOUT_FILENO, t, &d), &d);
+			cli_check(write_npy(t, &d), &d);
 			found = true;
 		}
 	}
 	if (err != MOE_END)
 		cli_die(&d);
+	if (o.frame >= 0 && (uint64_t)o.frame >= i)
+		cli_fail("no frame %ld: there are %llu", o.frame, (unsigned long long)i);
 	if (o.npy && !found)
 		cli_fail("no tensor \"%s\"%s", o.npy, o.frame >= 0 ? " in that frame" : "");
 	moe_frame_free(&f);
 	moe_reader_free(r);
-	return cli_close_stdout();
 }
 
 int main(int argc, char **argv)
@@ -188,6 +192,8 @@ int main(int argc, char **argv)
 		OPT_OUTPUT, OPT_END,
 	};
 	static const struct tool tool = {"moe-view", "[STREAM|MODEL]", "Shows, verifies and completes tensor streams and model files.", opts};
+	struct moe_diag d = {0};
+	struct moe_sink *sink;
 	const char *path;
 	int at;
 
@@ -196,9 +202,21 @@ int main(int argc, char **argv)
 	if (at + 1 < argc || o.check + o.seal + (o.npy != NULL) > 1 || ((o.head || o.assume_complete) && !o.seal))
 		opt_usage(&tool);
 	path = at < argc ? argv[at] : NULL;
-	if (o.npy && isatty(STDOUT_FILENO))
-		cli_fail("an .npy file is not written to a terminal: redirect it");
+	if (o.check && cli.output)
+		cli_fail("--check writes no output: its exit status is the answer");
+	if (is_model(path) && (o.seal || o.frame >= 0))
+		cli_fail("%s: a model has no frames", path);
+	if (o.check)
+		return is_model(path) ? check_model(path) : check_stream(path);
+	if (o.seal)
+		return seal_stream(path);
+	if (o.npy && !cli.output && isatty(STDOUT_FILENO))
+		cli_fail("an .npy file is not written to a terminal: redirect it, or use -o FILE");
+	out = cli_text(cli.output, &sink);
 	if (is_model(path))
-		return o.check ? check_model(path) : view_model(path);
-	return o.check ? check_stream(path) : o.seal ? seal_stream(path) : view_stream(path);
+		view_model(path);
+	else
+		view_stream(path);
+	cli_finish_text(out, sink, MOE_OK, &d);
+	return cli_close_stdout();
 }

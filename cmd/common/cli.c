@@ -130,7 +130,7 @@ int cli_close_stdout(void)
 	return EXIT_DONE;
 }
 
-static void apply_cpu(void)
+void cli_cpu(void)
 {
 	if (!cli.cpu)
 		return;
@@ -147,7 +147,6 @@ struct moe_pool *cli_pool(void)
 	const char *env = getenv("MOE_THREADS");
 	struct moe_pool *pool;
 
-	apply_cpu();
 	if (!cli.threads && env) {
 		char *end;
 		long n = strtol(env, &end, 10);
@@ -235,6 +234,54 @@ struct moe_reader *cli_reader(const char *path)
 	return r;
 }
 
+/* Outputs that are not complete. However the program exits, no temporary file stays behind. */
+static struct moe_sink *unfinished[4];
+
+static void abandon_unfinished(void)
+{
+	for (size_t i = 0; i < sizeof unfinished / sizeof *unfinished; i++)
+		moe_sink_abandon(unfinished[i]);
+}
+
+static struct moe_sink *open_sink(const char *path)
+{
+	static size_t n;
+	struct moe_diag d = {0};
+
+	if (!n)
+		atexit(abandon_unfinished);
+	cli_check(moe_sink_open(&unfinished[n], path, &d), &d);
+	return unfinished[n++];         /* a program opens two at most: its output and its statistics */
+}
+
+void cli_finish(struct moe_sink *sink, enum moe_err err, struct moe_diag *d)
+{
+	cli_check(err, d);
+	for (size_t i = 0; i < sizeof unfinished / sizeof *unfinished; i++)
+		if (unfinished[i] == sink)
+			unfinished[i] = NULL;
+	cli_check(moe_sink_commit(sink, d), d);
+}
+
+FILE *cli_text(const char *path, struct moe_sink **sink)
+{
+	FILE *f = stdout;
+
+	*sink = open_sink(path ? path : "-");
+	if (moe_sink_descriptor(*sink) != STDOUT_FILENO)
+		f = fdopen(dup(moe_sink_descriptor(*sink)), "w");
+	if (!f)
+		cli_fail("%s: %s", path, strerror(errno));
+	return f;
+}
+
+void cli_finish_text(FILE *f, struct moe_sink *sink, enum moe_err err, struct moe_diag *d)
+{
+	if (!err && (fflush(f) || ferror(f) || (f != stdout && fclose(f))))
+		err = moe_fail_errno(d, "cannot write");
+	cli_finish(sink, err, d);
+}
+
 struct moe_writer *cli_writer(struct moe_sink **sink)
 {
 	struct moe_diag d = {0};
@@ -242,7 +289,7 @@ struct moe_writer *cli_writer(struct moe_sink **sink)
 
 	if (!cli.output && isatty(STDOUT_FILENO))
 		cli_fail("a tensor stream is not written to a terminal: pipe it into the next program, into moe-view, or use -o FILE");
-	cli_check(moe_sink_open(sink, cli.output ? cli.output : "-", &d), &d);
+	*sink = open_sink(cli.output ? cli.output : "-");
 	cli_check(moe_writer_new(&w, moe_sink_descriptor(*sink), &d), &d);
 	if (cli.output)
 		moe_writer_name(w, cli.output);
@@ -258,29 +305,9 @@ int cli_filter(const struct moe_stage *s, const struct moe_model *m)
 	struct moe_identity id = cli_identity(m, NULL);
 	enum moe_err err = moe_stage_loop(in, &out, s, &id, &d);
 
-	if (err)
-		moe_sink_abandon(sink);
-	else
-		err = moe_sink_commit(sink, &d);
+	cli_finish(sink, err, &d);
 	moe_reader_free(in);
 	moe_writer_free(out.writer);
 	moe_account_free(&out.account);
-	cli_check(err, &d);
 	return EXIT_DONE;
-}
-
-void cli_layers(const char *text, size_t n, size_t *first, size_t *last)
-{
-	char *end;
-	unsigned long a, b;
-
-	if (!text)
-		cli_fail("-l is missing: which layers? 0 to %zu", n - 1);
-	a = b = strtoul(text, &end, 10);
-	if (*end == '-')
-		b = end[1] ? strtoul(end + 1, &end, 10) : (end++, n - 1);
-	if (text[0] < '0' || text[0] > '9' || *end || a > b || b >= n)
-		cli_fail("-l %s: expected a layer or a range of 0 to %zu, such as 3, 0-1 or 2-", text, n - 1);
-	*first = a;
-	*last = b;
 }

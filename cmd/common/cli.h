@@ -53,10 +53,13 @@ _Noreturn void cli_die(const struct moe_diag *d);
 /* Dies when err is a failure. */
 void cli_check(enum moe_err err, const struct moe_diag *d);
 
-/* Flushes and checks standard output; the exit status to return: `status`, or 2 when it could not be written. */
+/* Flushes and checks standard output; the exit status to return: 0, or 2 when it could not be written. */
 int cli_close_stdout(void);
 
-/* Threads to use, after --threads and $MOE_THREADS; applies --cpu. */
+/* Applies --cpu; dies on an unknown level. */
+void cli_cpu(void);
+
+/* Threads to use, after --threads and $MOE_THREADS. */
 struct moe_pool *cli_pool(void);
 
 /* The directory of -m, $MOE_MODEL or the default model; dies with a hint when there is none. */
@@ -77,10 +80,15 @@ struct moe_reader *cli_reader(const char *path);
 /* The output stream to -o or standard output; refuses a terminal. *sink is for cli_finish. */
 struct moe_writer *cli_writer(struct moe_sink **sink);
 
+/* Text to the file `path`, or standard output when it is NULL or "-". *sink is for cli_finish_text. */
+FILE *cli_text(const char *path, struct moe_sink **sink);
+
+/* Completes an output, so that the file appears, unless err is a failure: then, as in every other end of the program, nothing is left of it,
+ * and the program dies. */
+void cli_finish(struct moe_sink *sink, enum moe_err err, struct moe_diag *d);
+void cli_finish_text(FILE *f, struct moe_sink *sink, enum moe_err err, struct moe_diag *d);
+
 /* Runs a filter from standard input to the output and returns the exit status. */
 int cli_filter(const struct moe_stage *s, const struct moe_model *m);
-
-/* "3", "0-11", "12-": layers of a model with n; dies on a mistake. */
-void cli_layers(const char *text, size_t n, size_t *first, size_t *last);
 
 #endif

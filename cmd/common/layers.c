@@ -1,6 +1,7 @@
 #include "common/layers.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct layers_options layers_options;
 
@@ -35,6 +36,7 @@ const struct moe_what_if *layers_what_if(const struct moe_model *m)
 	static struct moe_what_if w;
 	const struct layers_options *o = &layers_options;
 	size_t n = (size_t)m->spec->router.experts;
+	int64_t forced = 0;
 
 	if (o->top_k > m->spec->router.top_k)
 		cli_fail("--top-k %ld: the model chooses %lld experts; more have no place in its tables", o->top_k, (long long)m->spec->router.top_k);
@@ -42,10 +44,23 @@ const struct moe_what_if *layers_what_if(const struct moe_model *m)
 	w.temperature = (float)o->temperature;
 	w.drop = parse_list("drop", o->drop, n);
 	w.force = parse_list("force", o->force, n);
-	for (size_t e = 0; w.drop && w.force && e < n; e++)
-		if (w.drop[e] && w.force[e])
+	for (size_t e = 0; w.force && e < n; e++) {
+		forced += w.force[e];
+		if (w.force[e] && w.drop && w.drop[e])
 			cli_fail("expert %zu is in --drop and in --force", e);
+	}
+	if (forced > (w.top_k ? w.top_k : m->spec->router.top_k))
+		cli_fail("--force %s: %lld experts, but only %lld are chosen for a token", o->force, (long long)forced,
+			 (long long)(w.top_k ? w.top_k : m->spec->router.top_k));
 	return &w;
+}
+
+static void parse_layers(const char *text, size_t n, size_t *first, size_t *last)
+{
+	if (!text)
+		cli_fail("-l is missing: which layers? 0 to %zu", n - 1);
+	if (!moe_layers_parse(text, strlen(text), n, first, last))
+		cli_fail("-l %s: expected a layer or a range of 0 to %zu, such as 3, 0-1 or 2-", text, n - 1);
 }
 
 int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first, enum moe_step last, bool range)
@@ -59,11 +74,10 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	int status;
 
 	cli_start(argc, argv);
-	if (opt_parse(t, argc, argv) < argc)
-		opt_usage(t);
+	opt_parse_filter(t, argc, argv);
 	pool = cli_pool();
 	m = cli_model();
-	cli_layers(layers_options.layers, (size_t)m->spec->n_layers, &a, &b);
+	parse_layers(layers_options.layers, (size_t)m->spec->n_layers, &a, &b);
 	if (a != b && !range)
 		cli_fail("-l %s: this program works on one layer (moe-block takes a range)", layers_options.layers);
 	moe_layers_init(&l, m, a * MOE_N_STEPS + first, b * MOE_N_STEPS + last);

@@ -14,7 +14,8 @@ extern struct layers_options {
 	bool only_wanted;
 } layers_options;
 
-#define OPT_LAYER {'l', "layers", OPT_TEXT, &layers_options.layers, "LAYERS", "which layers, counted from 0: 3, 0-11 or 12-", 0, 0, 0}
+#define OPT_LAYER {'l', "layers", OPT_TEXT, &layers_options.layers, "LAYER", "which layer, counted from 0", 0, 0, 0}
+#define OPT_LAYERS {'l', "layers", OPT_TEXT, &layers_options.layers, "LAYERS", "which layers, counted from 0: 3, 0-11 or 12-", 0, 0, 0}
 #define OPT_ONLY_WANTED \
 	{0, "only-wanted", OPT_FLAG, &layers_options.only_wanted, 0, "in the last layer, go on only with rows whose logits are wanted", 0, 0, 0}
 #define OPT_WHAT_IF \

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cli.h"
 
@@ -60,7 +61,7 @@ static void print_row(const struct opt *o)
 
 static void print_help(const struct tool *t, const struct opt *const *rows, size_t n)
 {
-	printf("usage: %s [options] %s\n%s\n\n", t->name, t->operands, t->summary);
+	printf("usage: %s [options]%s%s\n%s\n\n", t->name, *t->operands ? " " : "", t->operands, t->summary);
 	for (size_t i = 0; i < n; i++)
 		if (rows[i]->help)
 			print_row(rows[i]);
@@ -78,7 +79,7 @@ static void print_list(const struct opt *const *rows, size_t n)
 
 _Noreturn void opt_usage(const struct tool *t)
 {
-	cli_fail("usage: %s [options] %s (try --help)", t->name, t->operands);
+	cli_fail("usage: %s [options]%s%s (try --help)", t->name, *t->operands ? " " : "", t->operands);
 }
 
 static double number(const struct opt *o, const char *text)
@@ -100,6 +101,9 @@ static void store(const struct opt *o, const char *text)
 	switch (o->kind) {
 	case OPT_FLAG:
 		*(bool *)o->to = true;
+		break;
+	case OPT_LETTER:
+		*(char *)o->to = o->letter;
 		break;
 	case OPT_TEXT:
 		*(const char **)o->to = text;
@@ -134,7 +138,7 @@ static const struct opt *row_of(const struct opt *const *rows, size_t n, int cod
 
 static int has_arg(const struct opt *o)
 {
-	return o->kind == OPT_FLAG ? no_argument : o->kind == OPT_OPTIONAL ? optional_argument : required_argument;
+	return o->kind == OPT_FLAG || o->kind == OPT_LETTER ? no_argument : o->kind == OPT_OPTIONAL ? optional_argument : required_argument;
 }
 
 int opt_parse(const struct tool *t, int argc, char **argv)
@@ -175,5 +179,16 @@ int opt_parse(const struct tool *t, int argc, char **argv)
 			printf("%s %s\n", t->name, MOE_VERSION);
 		exit(cli_close_stdout());
 	}
+	cli_cpu();
 	return optind;
+}
+
+void opt_parse_filter(const struct tool *t, int argc, char **argv)
+{
+	int at = opt_parse(t, argc, argv);
+
+	if (argc == 1 && isatty(STDIN_FILENO))
+		opt_usage(t);
+	if (at < argc)
+		cli_fail("%s: no operand is expected here; the stream comes from standard input (try --help)", argv[at]);
 }

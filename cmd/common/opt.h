@@ -7,6 +7,7 @@
 
 enum opt_kind {
 	OPT_FLAG,       /* bool *: set to true */
+	OPT_LETTER,     /* char *: set to the row's letter, so that the last of several rows wins */
 	OPT_TEXT,       /* const char ** */
 	OPT_INT,        /* long *, from lo to hi */
 	OPT_REAL,       /* double *, from lo to hi */
@@ -40,6 +41,9 @@ struct tool {
 /* Parses the command line into the variables of the table and of the options that all programs share; answers --help, --version and
  * --list-options itself. Returns the index of the first operand; a mistake ends the program with status 2. */
 int opt_parse(const struct tool *t, int argc, char **argv);
+
+/* The same for a filter, which takes its stream from standard input and no operands; at a terminal without arguments it prints its usage. */
+void opt_parse_filter(const struct tool *t, int argc, char **argv);
 
 /* Prints the first lines of --help and how to get the rest, for a call without arguments; ends the program with status 2. */
 _Noreturn void opt_usage(const struct tool *t);

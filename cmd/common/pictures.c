@@ -1,5 +1,9 @@
 #include "common/pictures.h"
 
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
 struct pictures_options pictures_options;
 
 void pictures_start(const struct tool *t)
@@ -30,6 +34,8 @@ struct moe_feed *pictures_feed(char **operands, int n, struct moe_feed_options *
 	struct moe_feed *feed;
 
 	o->decode.no_sandbox = o->archive.no_sandbox = p->no_sandbox;
+	if (p->files_from && strcmp(p->files_from, "-") && access(p->files_from, R_OK))         /* no bad picture among others: nothing is known */
+		cli_fail("%s: cannot open: %s", p->files_from, strerror(errno));
 	cli_check(moe_feed_new(&feed, o, &d), &d);
 	for (int i = 0; i < n; i++)
 		cli_check(moe_feed_add(feed, operands[i], &d), &d);

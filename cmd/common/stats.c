@@ -6,13 +6,34 @@
 
 const char *stats_where;
 
+/* Splits "json:FILE" and the like; FILE "" is standard error. */
+static enum moe_load_format parse_where(const char **file)
+{
+	static const char *const forms[] = {[MOE_LOAD_TEXT] = "text", [MOE_LOAD_JSON] = "json", [MOE_LOAD_TSV] = "tsv"};
+
+	*file = stats_where;
+	for (int i = 0; i < 3; i++) {
+		size_t n = strlen(forms[i]);
+		if (!strncmp(stats_where, forms[i], n) && (!stats_where[n] || stats_where[n] == ':')) {
+			*file = stats_where[n] ? stats_where + n + 1 : "";
+			return (enum moe_load_format)i;
+		}
+	}
+	return MOE_LOAD_TEXT;
+}
+
 void stats_init(struct stats *s, const struct moe_model *m, size_t first, size_t last)
 {
 	struct moe_diag d = {0};
+	const char *file;
 
 	*s = (struct stats){.first = first, .last = last};
 	if (!stats_where)
 		return;
+	s->format = parse_where(&file);
+	if (!strcmp(file, "-"))
+		cli_fail("--stats=%s: standard output is not for statistics; without a file they go to standard error", stats_where);
+	s->f = cli_text(*file ? file : "/dev/stderr", &s->sink);
 	s->load = calloc((size_t)m->spec->n_layers, sizeof *s->load);
 	if (!s->load)
 		cli_fail("out of memory");
@@ -38,48 +59,17 @@ enum moe_err stats_observe(void *self, size_t layer, const struct moe_flow *flow
 	return MOE_OK;
 }
 
-/* Splits "json:FILE" and the like; FILE "" is standard error. */
-static enum moe_load_format parse_where(const char **file)
-{
-	static const char *const forms[] = {[MOE_LOAD_TEXT] = "text", [MOE_LOAD_JSON] = "json", [MOE_LOAD_TSV] = "tsv"};
-
-	*file = stats_where;
-	for (int i = 0; i < 3; i++) {
-		size_t n = strlen(forms[i]);
-		if (!strncmp(stats_where, forms[i], n) && (!stats_where[n] || stats_where[n] == ':')) {
-			*file = stats_where[n] ? stats_where + n + 1 : "";
-			return (enum moe_load_format)i;
-		}
-	}
-	return MOE_LOAD_TEXT;
-}
-
 void stats_print(struct stats *s)
 {
 	struct moe_diag d = {0};
-	struct moe_sink *sink = NULL;
-	enum moe_load_format format;
-	const char *file;
-	int fd = STDERR_FILENO;
-	FILE *f;
+	bool bars = s->load && s->format == MOE_LOAD_TEXT && isatty(fileno(s->f));
 
 	if (!s->load)
 		return;
-	format = parse_where(&file);
-	if (*file) {
-		cli_check(moe_sink_open(&sink, file, &d), &d);
-		fd = moe_sink_descriptor(sink);
-	}
-	f = fdopen(dup(fd), "w");
-	if (!f)
-		cli_fail("out of memory");
 	for (size_t l = s->first; l <= s->last; l++) {
-		cli_check(moe_load_print(f, &s->load[l], l, format, format == MOE_LOAD_TEXT && isatty(fd), l == s->first, &d), &d);
+		cli_check(moe_load_print(s->f, &s->load[l], l, s->format, bars, l == s->first, &d), &d);
 		moe_load_free(&s->load[l]);
 	}
-	if (fclose(f))
-		cli_fail("%s: cannot write the statistics", *file ? file : "standard error");
-	if (sink)
-		cli_check(moe_sink_commit(sink, &d), &d);
 	free(s->load);
+	cli_finish_text(s->f, s->sink, MOE_OK, &d);
 }

@@ -15,15 +15,18 @@ extern const char *stats_where;
 struct stats {
 	struct moe_load *load;          /* [n_layers] of the model */
 	size_t first, last;
+	enum moe_load_format format;
+	struct moe_sink *sink;
+	FILE *f;
 };
 
-/* Prepares tables for layers first to last; nothing when --stats was not given. */
+/* Prepares tables for layers first to last and opens the file; nothing when --stats was not given. */
 void stats_init(struct stats *s, const struct moe_model *m, size_t first, size_t last);
 
 /* For struct moe_layers.observe. */
 enum moe_err stats_observe(void *self, size_t layer, const struct moe_flow *flow, struct moe_diag *d);
 
-/* Prints the tables. */
+/* Prints the tables and completes the file. */
 void stats_print(struct stats *s);
 
 #endif

@@ -1,21 +1,29 @@
 #include "base/dtype.h"
 
-static const struct { const char *name; unsigned nbits; } types[MOE_N_DTYPES] = {
-	[MOE_BOOL] = {"BOOL", 8}, [MOE_F4] = {"F4", 4}, [MOE_F6_E2M3] = {"F6_E2M3", 6}, [MOE_F6_E3M2] = {"F6_E3M2", 6},
-	[MOE_U8] = {"U8", 8}, [MOE_I8] = {"I8", 8}, [MOE_F8_E5M2] = {"F8_E5M2", 8}, [MOE_F8_E4M3] = {"F8_E4M3", 8},
-	[MOE_F8_E8M0] = {"F8_E8M0", 8}, [MOE_F8_E4M3FNUZ] = {"F8_E4M3FNUZ", 8}, [MOE_F8_E5M2FNUZ] = {"F8_E5M2FNUZ", 8},
-	[MOE_I16] = {"I16", 16}, [MOE_U16] = {"U16", 16}, [MOE_F16] = {"F16", 16}, [MOE_BF16] = {"BF16", 16},
-	[MOE_I32] = {"I32", 32}, [MOE_U32] = {"U32", 32}, [MOE_F32] = {"F32", 32}, [MOE_C64] = {"C64", 64},
-	[MOE_F64] = {"F64", 64}, [MOE_I64] = {"I64", 64}, [MOE_U64] = {"U64", 64},
+#define TYPE(name) {name, sizeof(name) - 1}
+
+static const struct { const char *name; size_t name_nbytes; } types[MOE_N_DTYPES] = {
+	[MOE_BOOL] = TYPE("BOOL"), [MOE_F4] = TYPE("F4"), [MOE_F6_E2M3] = TYPE("F6_E2M3"), [MOE_F6_E3M2] = TYPE("F6_E3M2"),
+	[MOE_U8] = TYPE("U8"), [MOE_I8] = TYPE("I8"), [MOE_F8_E5M2] = TYPE("F8_E5M2"), [MOE_F8_E4M3] = TYPE("F8_E4M3"),
+	[MOE_F8_E8M0] = TYPE("F8_E8M0"), [MOE_F8_E4M3FNUZ] = TYPE("F8_E4M3FNUZ"), [MOE_F8_E5M2FNUZ] = TYPE("F8_E5M2FNUZ"),
+	[MOE_I16] = TYPE("I16"), [MOE_U16] = TYPE("U16"), [MOE_F16] = TYPE("F16"), [MOE_BF16] = TYPE("BF16"),
+	[MOE_I32] = TYPE("I32"), [MOE_U32] = TYPE("U32"), [MOE_F32] = TYPE("F32"), [MOE_C64] = TYPE("C64"),
+	[MOE_F64] = TYPE("F64"), [MOE_I64] = TYPE("I64"), [MOE_U64] = TYPE("U64"),
+};
+
+const uint8_t moe_dtype_bits[MOE_N_DTYPES] = {
+	[MOE_BOOL] = 8, [MOE_F4] = 4, [MOE_F6_E2M3] = 6, [MOE_F6_E3M2] = 6, [MOE_U8] = 8, [MOE_I8] = 8, [MOE_F8_E5M2] = 8,
+	[MOE_F8_E4M3] = 8, [MOE_F8_E8M0] = 8, [MOE_F8_E4M3FNUZ] = 8, [MOE_F8_E5M2FNUZ] = 8, [MOE_I16] = 16, [MOE_U16] = 16,
+	[MOE_F16] = 16, [MOE_BF16] = 16, [MOE_I32] = 32, [MOE_U32] = 32, [MOE_F32] = 32, [MOE_C64] = 64, [MOE_F64] = 64, [MOE_I64] = 64,
+	[MOE_U64] = 64,
 };
 
 const char *moe_dtype_name(enum moe_dtype t) { return types[t].name; }
-unsigned moe_dtype_nbits(enum moe_dtype t) { return types[t].nbits; }
 
 enum moe_dtype moe_dtype_find(const char *name, size_t n)
 {
 	for (int t = 0; t < MOE_N_DTYPES; t++)
-		if (strlen(types[t].name) == n && !memcmp(types[t].name, name, n))
+		if (types[t].name_nbytes == n && !memcmp(types[t].name, name, n))
 			return (enum moe_dtype)t;
 	return MOE_N_DTYPES;
 }

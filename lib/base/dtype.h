@@ -12,8 +12,10 @@ enum moe_dtype {
 	MOE_N_DTYPES,
 };
 
+extern const uint8_t moe_dtype_bits[MOE_N_DTYPES];
+
 const char *moe_dtype_name(enum moe_dtype t);
-unsigned moe_dtype_nbits(enum moe_dtype t);
+static inline unsigned moe_dtype_nbits(enum moe_dtype t) { return moe_dtype_bits[t]; }
 
 /* The type of that name (n bytes, not terminated), or MOE_N_DTYPES. */
 enum moe_dtype moe_dtype_find(const char *name, size_t n);

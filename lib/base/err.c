@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool record(struct moe_diag *d, enum moe_err code, int64_t byte, const char *fmt, va_list ap)
+#include "base/utf8.h"
+
+static MOE_PRINTF(4, 0) bool record(struct moe_diag *d, enum moe_err code, int64_t byte, const char *fmt, va_list ap)
 {
 	if (!d || d->code)
 		return false;
@@ -73,15 +75,32 @@ enum moe_err moe_diag_path(struct moe_diag *d, const char *path)
 	return d->code;
 }
 
-/* Appends `s` with control bytes escaped, so that a file name cannot fake a line; returns the new length. */
+/* Is the character of n bytes shown as it is? Not controls (also those of ISO 6429 above U+007F, which terminals obey), and not what changes
+ * lines or the direction of the writing: a file name must not fake a message. */
+static bool shown(const char *s, size_t n)
+{
+	unsigned u = moe_utf8_get(s, n);
+
+	return u >= 0x20 && (u < 0x7f || u > 0x9f) && !(u >= 0x2028 && u <= 0x202e) && !(u >= 0x2066 && u <= 0x2069);
+}
+
+/* Appends `s`, escaping what is not shown as \xNN; returns the new length. What does not fit is left out. */
 static unsigned put_escaped(char *buf, unsigned cap, unsigned n, const char *s)
 {
-	for (; *s && n + 5 < cap; s++) {
-		unsigned char c = (unsigned char)*s;
-		if (c < 0x20 || c == 0x7f)
-			n += (unsigned)snprintf(buf + n, cap - n, "\\x%02x", c);
-		else
-			buf[n++] = (char)c;
+	size_t left = strlen(s), step;
+	bool good;
+
+	for (; left; s += step, left -= step) {
+		step = moe_utf8_step(s, left, &good);
+		if (n + 4 * step >= cap)
+			break;
+		if (good && shown(s, step)) {
+			memcpy(buf + n, s, step);
+			n += (unsigned)step;
+			continue;
+		}
+		for (size_t i = 0; i < step; i++)
+			n += (unsigned)snprintf(buf + n, cap - n, "\\x%02x", (unsigned char)s[i]);
 	}
 	buf[n] = 0;
 	return n;

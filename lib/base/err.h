@@ -44,7 +44,7 @@ enum moe_err moe_fail_errno(struct moe_diag *d, const char *fmt, ...) MOE_PRINTF
 /* Adds the file's name to a recorded failure that has none yet; returns the recorded code. */
 enum moe_err moe_diag_path(struct moe_diag *d, const char *path);
 
-/* Writes "PATH: byte N: row N: TEXT" on one line, control bytes as \xNN, into buf[cap]; returns buf. */
+/* Writes "PATH: byte N: row N: TEXT" on one line into buf[cap], control characters and what is not UTF-8 as \xNN; returns buf. */
 const char *moe_diag_string(const struct moe_diag *d, char *buf, unsigned cap);
 
 /* Forgets the failure, so that the next item starts clean. */

@@ -73,14 +73,17 @@ static bool next_block(struct moe_arena *a, size_t nbytes)
 			return false;
 		fresh->next = b;
 		fresh->nbytes = room;
-		if (a->now)
+		if (a->now) {
 			a->now->next = fresh;
-		else
+		} else {
 			a->first = fresh;
+			a->first_room = room;
+		}
 		b = fresh;
 	}
 	a->now = b;
 	a->used = 0;
+	a->room = b->nbytes;
 	return true;
 }
 
@@ -92,7 +95,7 @@ void *moe_arena_get(struct moe_arena *a, size_t n, size_t size)
 	if (!moe_checked_mul(n, size, &nbytes) || nbytes > PTRDIFF_MAX / 4)
 		return NULL;
 	nbytes = moe_round_up(moe_max(nbytes, 1), ALIGN);
-	if ((!a->now || a->now->nbytes - a->used < nbytes) && !next_block(a, nbytes))
+	if (a->room - a->used < nbytes && !next_block(a, nbytes))
 		return NULL;
 	p = (char *)payload(a->now) + a->used;
 	a->used += nbytes;
@@ -136,8 +139,9 @@ char *moe_arena_printf(struct moe_arena *a, const char *fmt, ...)
 
 void moe_arena_reset(struct moe_arena *a)
 {
-	a->now = NULL;
+	a->now = a->first;
 	a->used = 0;
+	a->room = a->first_room;
 }
 
 struct moe_arena_mark moe_arena_mark(const struct moe_arena *a) { return (struct moe_arena_mark){a->now, a->used}; }
@@ -146,6 +150,7 @@ void moe_arena_release(struct moe_arena *a, struct moe_arena_mark m)
 {
 	a->now = m.now;
 	a->used = m.used;
+	a->room = m.now ? m.now->nbytes : 0;
 }
 
 void moe_arena_free(struct moe_arena *a)

@@ -18,7 +18,7 @@ char *moe_strdup(const char *s);
  * allocates nothing. */
 struct moe_arena {
 	struct moe_arena_block *first, *now;
-	size_t used;    /* bytes used of `now` */
+	size_t used, room, first_room;  /* bytes used of `now`, its size, and that of `first`: kept here, so that a reset touches no other memory */
 };
 
 /* 64-byte aligned, not zeroed, never NULL for n = 0; NULL when there is no memory. */

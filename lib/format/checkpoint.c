@@ -9,12 +9,13 @@
 #include "io/map.h"
 #include "io/source.h"
 
-enum { INDEX_LIMIT = 100000000, MAX_SHARDS = 4096 };
+enum { INDEX_LIMIT = 100000000, MAX_SHARDS = 4096, SHARD_NAME = 256 };
 
 struct shard {
 	char *name;
 	struct moe_map *map;
 	struct moe_header header;
+	size_t first;                           /* number of its first tensor among those of all shards */
 };
 
 struct moe_checkpoint {
@@ -57,8 +58,10 @@ static enum moe_err index_tensors(struct moe_checkpoint *c, struct moe_diag *d)
 {
 	size_t n = 0;
 
-	for (size_t s = 0; s < c->n_shards; s++)
+	for (size_t s = 0; s < c->n_shards; s++) {
+		c->shard[s].first = n;
 		n += c->shard[s].header.n_tensors;
+	}
 	c->tensor = malloc((n + 1) * sizeof *c->tensor);
 	if (!c->tensor)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -72,30 +75,43 @@ static enum moe_err index_tensors(struct moe_checkpoint *c, struct moe_diag *d)
 	return MOE_OK;
 }
 
-static bool safe_name(const char *name) { return *name && *name != '.' && !strchr(name, '/'); }
-
-static struct shard *find_shard(struct moe_checkpoint *c, const char *name)
+/* The last string of the scanner is the name of a shard: a plain file name, without NULs. */
+static enum moe_err shard_name(struct moe_json *j, char name[SHARD_NAME])
 {
-	for (size_t i = 0; i < c->n_shards; i++)
-		if (!strcmp(c->shard[i].name, name))
-			return &c->shard[i];
+	size_t n;
+
+	if (j->nstr >= SHARD_NAME)
+		return moe_json_fail(j, "the name of a shard is longer than 255 bytes");
+	n = moe_json_decode(j, name);
+	if (!n || strlen(name) != n || *name == '.' || strchr(name, '/'))
+		return moe_json_fail(j, "the name of a shard must be a plain file name");
+	return MOE_OK;
+}
+
+/* Entries of one shard mostly follow each other: the search begins at *hint. */
+static struct shard *find_shard(const struct moe_checkpoint *c, const char *name, size_t *hint)
+{
+	for (size_t i = 0; i < c->n_shards; i++) {
+		size_t at = (*hint + i) % c->n_shards;
+		if (!strcmp(c->shard[at].name, name)) {
+			*hint = at;
+			return &c->shard[at];
+		}
+	}
 	return NULL;
 }
 
 /* Reads weight_map: opens each shard once. Tensors are matched after all shards are open. */
 static enum moe_err read_map(struct moe_checkpoint *c, struct moe_json *j, const char *directory)
 {
-	char name[256];
+	char name[SHARD_NAME];
+	size_t hint = 0;
 
 	MOE_TRY(moe_json_enter(j, '{'));
 	while (moe_json_key(j)) {
 		MOE_TRY(moe_json_string(j));
-		if (j->nstr >= sizeof name)
-			return moe_json_fail(j, "the name of a shard is longer than 255 bytes");
-		moe_json_decode(j, name);
-		if (!safe_name(name))
-			return moe_json_fail(j, "the name of a shard must be a plain file name");
-		if (find_shard(c, name))
+		MOE_TRY(shard_name(j, name));
+		if (find_shard(c, name, &hint))
 			continue;
 		if (c->n_shards == MAX_SHARDS)
 			return moe_json_fail(j, "more than 4096 shards");
@@ -104,44 +120,42 @@ static enum moe_err read_map(struct moe_checkpoint *c, struct moe_json *j, const
 	return j->err;
 }
 
-/* Number of a tensor among those of all shards. */
-static size_t tensor_number(const struct moe_checkpoint *c, const struct moe_tensor *t)
+/* The tensor that the last string of the scanner names. */
+static enum moe_err named_tensor(struct moe_checkpoint *c, struct moe_json *j, const struct moe_tensor **t)
 {
-	size_t before = 0;
+	char *name = malloc(j->nstr + 1);
+	enum moe_err err = MOE_OK;
+	size_t n;
 
-	for (size_t i = 0; i < c->n_shards; i++) {
-		const struct moe_header *h = &c->shard[i].header;
-		if (t >= h->tensor && t < h->tensor + h->n_tensors)
-			return before + (size_t)(t - h->tensor);
-		before += h->n_tensors;
-	}
-	return before;
+	if (!name)
+		return moe_fail(j->diag, MOE_ENOMEM, "out of memory");
+	n = moe_json_decode(j, name);
+	*t = strlen(name) == n ? moe_checkpoint_find(c, name, NULL) : NULL;
+	if (!*t)
+		err = moe_fail(j->diag, MOE_EINPUT, "tensor \"%s\" is in no shard", name);
+	free(name);
+	return err;
 }
 
 /* Every entry of the index must be in the shard it names, and stand there once. */
 static enum moe_err check_map(struct moe_checkpoint *c, struct moe_json *j, bool *listed)
 {
+	size_t hint = 0;
+
 	MOE_TRY(moe_json_enter(j, '{'));
 	while (moe_json_key(j)) {
-		char *name = malloc(j->nstr + 1), file[256];
+		char file[SHARD_NAME];
 		const struct moe_tensor *t;
-		if (!name)
-			return moe_fail(j->diag, MOE_ENOMEM, "out of memory");
-		moe_json_decode(j, name);
-		t = moe_checkpoint_find(c, name, NULL);
-		if (!t)
-			moe_fail(j->diag, MOE_EINPUT, "tensor \"%s\" is in no shard", name);
-		free(name);
-		if (!t)
-			return MOE_EINPUT;
+		const struct shard *s;
+		MOE_TRY(named_tensor(c, j, &t));
 		MOE_TRY(moe_json_string(j));
-		moe_json_decode(j, file);       /* its length was checked by read_map */
-		const struct moe_header *h = &find_shard(c, file)->header;
-		if (t < h->tensor || t >= h->tensor + h->n_tensors)
+		MOE_TRY(shard_name(j, file));
+		s = find_shard(c, file, &hint);
+		if (!s || t < s->header.tensor || t >= s->header.tensor + s->header.n_tensors)
 			return moe_fail(j->diag, MOE_EINPUT, "tensor \"%s\" is not in %s, where the index says", t->name, file);
-		if (listed[tensor_number(c, t)])
+		if (listed[s->first + (size_t)(t - s->header.tensor)])
 			return moe_fail(j->diag, MOE_EINPUT, "tensor \"%s\" stands twice in the index", t->name);
-		listed[tensor_number(c, t)] = true;
+		listed[s->first + (size_t)(t - s->header.tensor)] = true;
 	}
 	return j->err;
 }
@@ -159,6 +173,8 @@ static enum moe_err walk_index(struct moe_checkpoint *c, const char *json, size_
 			MOE_TRY(moe_json_skip(&j));
 			continue;
 		}
+		if (found)
+			return moe_json_fail(&j, "weight_map stands twice");
 		found = true;
 		MOE_TRY(listed ? check_map(c, &j, listed) : read_map(c, &j, directory));
 	}
@@ -184,7 +200,7 @@ static enum moe_err open_sharded(struct moe_checkpoint *c, const char *directory
 		err = walk_index(c, json, n, directory, listed, d);
 	for (size_t i = 0; i < c->n_shards && !err; i++)
 		for (size_t t = 0; t < c->shard[i].header.n_tensors && !err; t++)
-			if (!listed[tensor_number(c, &c->shard[i].header.tensor[t])])
+			if (!listed[c->shard[i].first + t])
 				err = moe_fail(d, MOE_EINPUT, "tensor \"%s\" is in a shard, but not in the index", c->shard[i].header.tensor[t].name);
 	if (err)
 		moe_diag_path(d, index);

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
+
 void moe_json_init(struct moe_json *j, const void *bytes, size_t n, struct moe_diag *diag)
 {
 	memset(j, 0, offsetof(struct moe_json, open));
@@ -61,41 +63,6 @@ static void leave(struct moe_json *j)
 {
 	j->depth--;
 	j->fresh = false;
-}
-
-/* Length of the UTF-8 sequence that starts at s (Unicode table 3-7), 0 when it is malformed. */
-static unsigned sequence(const unsigned char *s, size_t left)
-{
-	unsigned c = s[0], lo = 0x80, hi = 0xbf, n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-
-	if (n <= 1)
-		return n;
-	if (n > left)
-		return 0;
-	if (c == 0xe0)
-		lo = 0xa0;
-	else if (c == 0xed)
-		hi = 0x9f;
-	else if (c == 0xf0)
-		lo = 0x90;
-	else if (c == 0xf4)
-		hi = 0x8f;
-	if (s[1] < lo || s[1] > hi)
-		return 0;
-	for (unsigned i = 2; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
-}
-
-size_t moe_utf8_prefix(const char *s, size_t n)
-{
-	size_t i = 0;
-	unsigned step;
-
-	while (i < n && (step = sequence((const unsigned char *)s + i, n - i)))
-		i += step;
-	return i;
 }
 
 static int hex4(const char *p)
@@ -164,7 +131,9 @@ static enum moe_err scan_string(struct moe_json *j)
 		} else if (c < 0x20) {
 			return moe_json_fail(j, "control character in a string");
 		} else {
-			n = sequence((const unsigned char *)j->p, left);
+			bool good;
+			n = (unsigned)moe_utf8_step(j->p, left, &good);
+			n = good ? n : 0;
 		}
 		if (!n)
 			return moe_json_fail(j, c == '\\' ? "malformed escape" : "string is not UTF-8");
@@ -219,30 +188,6 @@ bool moe_json_element(struct moe_json *j)
 	return true;
 }
 
-static size_t put_utf8(char *to, unsigned u)
-{
-	if (u < 0x80) {
-		to[0] = (char)u;
-		return 1;
-	}
-	if (u < 0x800) {
-		to[0] = (char)(0xc0 | u >> 6);
-		to[1] = (char)(0x80 | (u & 0x3f));
-		return 2;
-	}
-	if (u < 0x10000) {
-		to[0] = (char)(0xe0 | u >> 12);
-		to[1] = (char)(0x80 | (u >> 6 & 0x3f));
-		to[2] = (char)(0x80 | (u & 0x3f));
-		return 3;
-	}
-	to[0] = (char)(0xf0 | u >> 18);
-	to[1] = (char)(0x80 | (u >> 12 & 0x3f));
-	to[2] = (char)(0x80 | (u >> 6 & 0x3f));
-	to[3] = (char)(0x80 | (u & 0x3f));
-	return 4;
-}
-
 /* Decodes one checked escape at p into to; *n gets its length in the source. */
 static size_t decode_escape(const char *p, char *to, size_t *n)
 {
@@ -262,7 +207,7 @@ static size_t decode_escape(const char *p, char *to, size_t *n)
 		u = 0x10000 + ((u - 0xd800) << 10) + ((unsigned)hex4(p + 8) - 0xdc00);
 		*n = 12;
 	}
-	return put_utf8(to, u);
+	return moe_utf8_put(to, u);
 }
 
 size_t moe_json_decode(const struct moe_json *j, char *buf)

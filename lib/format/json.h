@@ -73,8 +73,4 @@ enum moe_err moe_json_finish(struct moe_json *j) MOE_CHECK_RESULT;
 /* Records "what" at the current byte; for callers that find a value out of place. */
 enum moe_err moe_json_fail(struct moe_json *j, const char *what);
 
-/* Length of the well-formed UTF-8 that n bytes begin with (no surrogates, no overlong forms, nothing above U+10FFFF). */
-size_t moe_utf8_prefix(const char *s, size_t n);
-static inline bool moe_utf8_valid(const char *s, size_t n) { return moe_utf8_prefix(s, n) == n; }
-
 #endif

@@ -1,5 +1,6 @@
 #include "format/safetensors.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,8 +111,6 @@ static enum moe_err parse_tensor(struct moe_json *j, struct moe_tensor *t)
 
 static enum moe_err parse_meta(struct moe_header *h, struct moe_json *j, struct strings *s)
 {
-	size_t n;
-
 	if (moe_json_null(j))
 		return MOE_OK;
 	MOE_TRY(moe_json_enter(j, '{'));
@@ -121,8 +120,8 @@ static enum moe_err parse_meta(struct moe_header *h, struct moe_json *j, struct 
 			return moe_json_fail(j, "too many metadata keys");
 		MOE_TRY(moe_grow(&h->meta, &h->meta_cap, h->n_meta + 1, sizeof *h->meta, j->diag));
 		m = &h->meta[h->n_meta++];
-		m->key = keep(s, j, &n);
-		if (strlen(m->key) != n)
+		m->key = keep(s, j, &m->key_nbytes);
+		if (j->escaped && strlen(m->key) != m->key_nbytes)
 			return moe_json_fail(j, "a metadata key contains NUL");
 		MOE_TRY(moe_json_string(j));
 		m->value = keep(s, j, &m->value_nbytes);
@@ -132,28 +131,43 @@ static enum moe_err parse_meta(struct moe_header *h, struct moe_json *j, struct 
 
 enum { FEW_STRINGS = 24 };
 
-static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+/* A name or a key, as tensors and metadata begin with it. */
+struct string {
+	const char *text;
+	size_t n;
+};
+
+static_assert(offsetof(struct moe_tensor, name_nbytes) == offsetof(struct string, n) && offsetof(struct moe_meta, key_nbytes) == offsetof(struct string, n),
+	      "a tensor begins with its name, metadata with their key");
+
+static int by_text(const void *a, const void *b) { return strcmp(((const struct string *)a)->text, ((const struct string *)b)->text); }
 
 /* String i of those that lie `stride` bytes from each other. */
-static const char *string_at(const void *first, size_t i, size_t stride)
+static struct string string_at(const void *first, size_t i, size_t stride)
 {
-	const char *text;
+	struct string s;
 
-	memcpy(&text, (const char *)first + i * stride, sizeof text);
-	return text;
+	memcpy(&s, (const char *)first + i * stride, sizeof s);
+	return s;
+}
+
+/* Names of one length mostly differ in their last letter. */
+static bool same_string(struct string a, struct string b)
+{
+	return a.n == b.n && (!a.n || a.text[a.n - 1] == b.text[a.n - 1]) && !memcmp(a.text, b.text, a.n);
 }
 
 /* Finds a string that stands twice among n (at `stride` bytes from each other); NULL when all differ. */
 static enum moe_err twice(const void *first, size_t n, size_t stride, const char **found, struct moe_diag *d)
 {
-	const char **sorted;
+	struct string *sorted;
 
 	*found = NULL;
 	if (n <= FEW_STRINGS) {         /* a frame's header */
 		for (size_t i = 1; i < n; i++)
 			for (size_t j = 0; j < i; j++)
-				if (!strcmp(string_at(first, i, stride), string_at(first, j, stride)))
-					*found = string_at(first, i, stride);
+				if (same_string(string_at(first, i, stride), string_at(first, j, stride)))
+					*found = string_at(first, i, stride).text;
 		return MOE_OK;
 	}
 	sorted = malloc(n * sizeof *sorted);
@@ -163,8 +177,8 @@ static enum moe_err twice(const void *first, size_t n, size_t stride, const char
 		sorted[i] = string_at(first, i, stride);
 	qsort(sorted, n, sizeof *sorted, by_text);
 	for (size_t i = 1; i < n && !*found; i++)
-		if (!strcmp(sorted[i - 1], sorted[i]))
-			*found = sorted[i];
+		if (same_string(sorted[i - 1], sorted[i]))
+			*found = sorted[i].text;
 	free(sorted);
 	return MOE_OK;
 }
@@ -215,10 +229,71 @@ static enum moe_err check_layout(struct moe_header *h, struct moe_diag *d)
 	return err;
 }
 
-static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, struct strings *s)
+/* Where the text of the tensors begins, and where their names do; NULL when metadata does not come first. */
+struct place {
+	const char *text, *names;
+};
+
+/* From p to the last byte that is not padding. */
+static size_t tail_nbytes(const char *p, const char *end)
+{
+	while (end > p && end[-1] == ' ')
+		end--;
+	return (size_t)(end - p);
+}
+
+/* Sets the tensors of *h to those of the last header if the text that is left is the same. */
+static enum moe_err recall(struct moe_header *h, struct moe_header_tail *t, const struct moe_json *j, struct strings *s)
+{
+	size_t n = tail_nbytes(j->p, j->end);
+
+	t->same = n && n == t->text_nbytes && !memcmp(j->p, t->text, n);
+	if (!t->same)
+		return MOE_OK;
+	MOE_TRY(moe_grow(&h->tensor, &h->tensor_cap, t->n_tensors, sizeof *h->tensor, j->diag));
+	memcpy(s->p, t->names, t->names_nbytes);        /* fits: the names are part of the text */
+	memcpy(h->tensor, t->tensor, t->n_tensors * sizeof *h->tensor);
+	for (size_t i = 0; i < t->n_tensors; i++)
+		h->tensor[i].name = s->p + (t->tensor[i].name - t->names);
+	h->n_tensors = t->n_tensors;
+	h->payload_nbytes = t->payload_nbytes;
+	return MOE_OK;
+}
+
+/* Keeps what the text at `at` said. */
+static enum moe_err remember(struct moe_header_tail *t, const struct moe_header *h, struct place at, const struct moe_json *j, const struct strings *s)
+{
+	size_t n = tail_nbytes(at.text, j->end), names = (size_t)(s->p - at.names);
+
+	t->text_nbytes = 0;
+	if (!h->n_tensors)
+		return MOE_OK;
+	MOE_TRY(moe_grow(&t->text, &t->text_cap, n, 1, j->diag));
+	MOE_TRY(moe_grow(&t->names, &t->names_cap, names, 1, j->diag));
+	MOE_TRY(moe_grow(&t->tensor, &t->tensor_cap, h->n_tensors, sizeof *t->tensor, j->diag));
+	memcpy(t->text, at.text, n);
+	memcpy(t->names, at.names, names);
+	memcpy(t->tensor, h->tensor, h->n_tensors * sizeof *t->tensor);
+	for (size_t i = 0; i < h->n_tensors; i++)
+		t->tensor[i].name = t->names + (h->tensor[i].name - at.names);
+	t->n_tensors = h->n_tensors;
+	t->names_nbytes = names;
+	t->payload_nbytes = h->payload_nbytes;
+	t->text_nbytes = n;
+	return MOE_OK;
+}
+
+void moe_header_tail_free(struct moe_header_tail *t)
+{
+	free(t->text);
+	free(t->names);
+	free(t->tensor);
+	*t = (struct moe_header_tail){0};
+}
+
+static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, struct strings *s, struct moe_header_tail *tail, struct place *at)
 {
 	bool meta_seen = false;
-	size_t n;
 
 	MOE_TRY(moe_json_enter(j, '{'));
 	while (moe_json_key(j)) {
@@ -228,14 +303,21 @@ static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, stru
 				return moe_json_fail(j, "__metadata__ stands twice");
 			meta_seen = true;
 			MOE_TRY(parse_meta(h, j, s));
+			if (!h->n_tensors && tail) {
+				*at = (struct place){j->p, s->p};
+				MOE_TRY(recall(h, tail, j, s));
+				if (tail->same)
+					return MOE_OK;
+			}
 			continue;
 		}
 		if (h->n_tensors == MOE_TENSOR_LIMIT)
 			return moe_json_fail(j, "more than 1000000 tensors");
 		MOE_TRY(moe_grow(&h->tensor, &h->tensor_cap, h->n_tensors + 1, sizeof *h->tensor, j->diag));
 		t = &h->tensor[h->n_tensors++];
-		*t = (struct moe_tensor){.name = keep(s, j, &n)};
-		if (strlen(t->name) != n)
+		*t = (struct moe_tensor){0};
+		t->name = keep(s, j, &t->name_nbytes);
+		if (j->escaped && strlen(t->name) != t->name_nbytes)
 			return moe_json_fail(j, "the name of a tensor contains NUL");
 		MOE_TRY(parse_tensor(j, t));
 	}
@@ -243,10 +325,11 @@ static enum moe_err parse_members(struct moe_header *h, struct moe_json *j, stru
 	return moe_json_finish(j);
 }
 
-enum moe_err moe_header_parse(struct moe_header *h, const char *json, size_t n, struct moe_diag *d)
+enum moe_err moe_header_parse(struct moe_header *h, const char *json, size_t n, struct moe_header_tail *tail, struct moe_diag *d)
 {
 	struct moe_json j;
 	struct strings s;
+	struct place at = {0};
 	const char *same;
 
 	h->n_tensors = h->n_meta = 0;
@@ -255,14 +338,19 @@ enum moe_err moe_header_parse(struct moe_header *h, const char *json, size_t n, 
 	if (!s.p)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a header of %zu bytes", n);
 	moe_json_init(&j, json, n, d);
-	MOE_TRY(parse_members(h, &j, &s));
-	MOE_TRY(twice(h->tensor ? &h->tensor->name : NULL, h->n_tensors, sizeof *h->tensor, &same, d));
-	if (same)
-		return moe_fail(d, MOE_EINPUT, "tensor \"%s\" stands twice in the header", same);
-	MOE_TRY(twice(h->meta ? &h->meta->key : NULL, h->n_meta, sizeof *h->meta, &same, d));
+	if (tail)
+		tail->same = false;
+	MOE_TRY(parse_members(h, &j, &s, tail, &at));
+	MOE_TRY(twice(h->meta, h->n_meta, sizeof *h->meta, &same, d));
 	if (same)
 		return moe_fail(d, MOE_EINPUT, "metadata key \"%s\" stands twice in the header", same);
-	return check_layout(h, d);
+	if (tail && tail->same)
+		return MOE_OK;
+	MOE_TRY(twice(h->tensor, h->n_tensors, sizeof *h->tensor, &same, d));
+	if (same)
+		return moe_fail(d, MOE_EINPUT, "tensor \"%s\" stands twice in the header", same);
+	MOE_TRY(check_layout(h, d));
+	return at.text ? remember(tail, h, at, &j, &s) : MOE_OK;
 }
 
 void moe_header_free(struct moe_header *h)
@@ -288,7 +376,7 @@ enum moe_err moe_safetensors_parse(struct moe_header *h, const uint8_t *bytes, s
 	if (length > moe_rd_left(&r))
 		return moe_fail_at(d, MOE_EINPUT, 0, "truncated: the header has %llu bytes, the file holds %zu behind its length",
 				   (unsigned long long)length, moe_rd_left(&r));
-	if (moe_header_parse(h, (const char *)r.p, length, d)) {
+	if (moe_header_parse(h, (const char *)r.p, length, NULL, d)) {
 		if (d && d->byte >= 0)
 			d->byte += 8;
 		return d ? d->code : MOE_EINPUT;

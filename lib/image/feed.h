@@ -5,8 +5,8 @@
  *   while (!(err = moe_feed_next(f, &item, d))) { ... item.failure.code ? report it : use item.picture; moe_feed_item_clear(&item); }
  *
  * What a path is: `-` one picture from standard input; a folder: its regular files in bytewise order, not deeper; a name that ends in .tar, .tar.gz,
- * .tgz or .zip: its members in order; anything else: a picture. In folders and archives only names with a picture's ending are items (the ending of
- * a picture format that is not supported makes a failed item); everything else there is counted as passed over. Which items there are depends on
+ * .tgz or .zip: its members in order; anything else: a picture. In folders and archives only names with a picture's ending, and without a dot before, are items (the
+ * ending of a picture format that is not supported makes a failed item); everything else there is counted as passed over. Which items there are depends on
  * names and on the archive alone, never on pixels, so iterations with and without decoding see the same items.
  *
  * A bad picture is an item with a failure; so is a source that cannot be opened or breaks off. The iteration goes on after both. */

@@ -6,9 +6,9 @@
 
 #include "base/check.h"
 
-enum { MAX_SIDE = 65535, C = MOE_FIT_CHANNELS };
+enum { C = MOE_FIT_CHANNELS };
 
-static bool side_ok(uint32_t n, uint32_t unit) { return n && unit && n <= MAX_SIDE / unit; }
+static bool side_ok(uint32_t n, uint32_t unit) { return n && unit && n <= MOE_FIT_MAX_SIDE / unit; }
 
 enum moe_err moe_fit_check(const struct moe_fit *f, struct moe_diag *d)
 {
@@ -16,7 +16,7 @@ enum moe_err moe_fit_check(const struct moe_fit *f, struct moe_diag *d)
 		return moe_fail(d, MOE_EUSAGE, "%zu grids: expected 1 to %d", f->n_grids, MOE_FIT_MAX_GRIDS);
 	for (size_t g = 0; g < f->n_grids; g++)
 		if (!side_ok(f->grid[g].rows, f->patch_height) || !side_ok(f->grid[g].cols, f->patch_width) ||
-		    (uint64_t)moe_fit_height(f, g) * moe_fit_width(f, g) > (uint64_t)64 << 20)
+		    (uint64_t)moe_fit_height(f, g) * moe_fit_width(f, g) > MOE_FIT_MAX_PIXELS)
 			return moe_fail(d, MOE_EUSAGE, "grid %zu: %u x %u patches of %u x %u pixels cannot be", g, f->grid[g].rows, f->grid[g].cols,
 			                f->patch_height, f->patch_width);
 	for (int c = 0; c < C; c++)

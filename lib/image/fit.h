@@ -5,7 +5,7 @@
  *   moe_fit_canvas(&f, g, &p, canvas, d);              u8 [H][W][3], H = rows × patch_height, W = columns × patch_width
  *   moe_fit_patches(&f, g, canvas, pixel);             f32 [P, 3·ph·pw]
  *
- * Source of the formulas: first-model SPEC.md section 2. All functions are pure; any thread. */
+ * Source of the formulas: share/models/read/SPEC.md, section 2. All functions are pure; any thread. */
 #ifndef MOE_IMAGE_FIT_H
 #define MOE_IMAGE_FIT_H
 
@@ -13,7 +13,7 @@
 #include "image/picture.h"
 #include "image/resize.h"
 
-enum { MOE_FIT_MAX_GRIDS = 64, MOE_FIT_CHANNELS = 3 };
+enum { MOE_FIT_MAX_GRIDS = 64, MOE_FIT_CHANNELS = 3, MOE_FIT_MAX_SIDE = 65535, MOE_FIT_MAX_PIXELS = 64 << 20 };   /* of a canvas */
 
 enum moe_fit_pad {
 	MOE_FIT_PAD_CONSTANT,           /* pad_colour */
@@ -39,7 +39,7 @@ struct moe_fit {
 	float mean[MOE_FIT_CHANNELS], std[MOE_FIT_CHANNELS];    /* of u8 values: pixel = (u8 - mean) / std */
 };
 
-/* Are the settings usable: 1 to MOE_FIT_MAX_GRIDS grids, no side 0, canvases of at most 65535 × 65535 and 64 Mi pixels, std not 0? The
+/* Are the settings usable: 1 to MOE_FIT_MAX_GRIDS grids, no side 0, canvases within the limits above, std not 0? The
  * other functions rely on it. */
 enum moe_err moe_fit_check(const struct moe_fit *f, struct moe_diag *d) MOE_CHECK_RESULT;
 

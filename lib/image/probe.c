@@ -84,6 +84,8 @@ static enum moe_err probe_png(struct moe_picture_head *out, const uint8_t *bytes
 		uint64_t size = moe_rd_be(&r, 4);
 		uint32_t crc;
 		type = (uint32_t)moe_rd_be(&r, 4);
+		if (size > INT32_MAX)           /* the standard's limit, and zlib counts in 32 bits */
+			return moe_fail_at(d, MOE_EINPUT, (uint64_t)(start - bytes), "damaged PNG: a chunk of %llu bytes", (unsigned long long)size);
 		data = moe_rd_bytes(&r, size);
 		crc = (uint32_t)moe_rd_be(&r, 4);
 		if (r.bad)

@@ -1,7 +1,7 @@
 /* Resizing of 8-bit RGB, equal to Pillow's Image.resize byte by byte.
  *
  * Separable: first horizontally, rounded to 8 bits, then vertically; a pass whose size does not change is skipped. Weights are computed in
- * double and rounded to 22 fractional bits. Source of the formulas: first-model SPEC.md 2d, which restates Pillow's Resample.c. (Pillow 13
+ * double and rounded to 22 fractional bits. Source of the formulas: share/models/read/SPEC.md, 2d, which restates Pillow's Resample.c. (Pillow 13
  * swaps the passes for some shapes; this is the order of every version before.) */
 #ifndef MOE_IMAGE_RESIZE_H
 #define MOE_IMAGE_RESIZE_H

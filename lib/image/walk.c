@@ -1,6 +1,7 @@
 #include "image/walk.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,8 +210,10 @@ static enum moe_err open_folder(struct moe_walk *w, const char *path, struct moe
 	f->path = moe_strdup(path);
 	if (!f->path)
 		err = moe_fail(d, MOE_ENOMEM, "out of memory");
-	while (!err && (e = readdir(dir)))
+	for (errno = 0; !err && (e = readdir(dir)); errno = 0)
 		err = folder_entry(w, dir, e, d);
+	if (!err && errno)              /* part of a folder must not pass for the whole */
+		err = moe_fail_errno(d, "cannot read the folder");
 	closedir(dir);
 	if (err)
 		close_folder(f);

@@ -171,6 +171,8 @@ static enum moe_err hear_message(struct moe_archive *a, bool *done, struct moe_d
 	struct moe_archive_message m;
 
 	MOE_TRY(hear(a, &m, sizeof m, d));
+	if (a->counts.members + a->counts.special + a->counts.passed_over > a->o.max_members)   /* the worker's limit, which it may have forgotten */
+		return broken(a, d, "the archive has too many members");
 	switch (m.what) {
 	case MOE_SAY_NAME:
 		return hear_name(a, m.n, d);

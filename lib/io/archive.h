@@ -19,7 +19,8 @@ struct moe_archive_options {
 	unsigned timeout_ms;            /* without a sign of life; 0: 10,000 */
 	bool names_only;                /* members are read and checked, but their bytes are not handed over */
 	bool no_sandbox;
-	const char *const *suffixes;    /* only members whose name ends so (letters in any case), e.g. ".png", ".jpg", NULL; NULL: all */
+	const char *const *suffixes;    /* only members whose name ends so (letters in any case) and does not begin with a dot, e.g. ".png", ".jpg", NULL;
+	                                 * NULL: all */
 };
 
 struct moe_member {

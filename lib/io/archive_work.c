@@ -70,7 +70,7 @@ static bool say_text(struct reader *r, enum moe_archive_say what, const char *te
 /* Has more come out than an honest archive of this size can hold? */
 static bool overflows(const struct reader *r) { return r->q.nbytes && r->n_out > 1 << 20 && r->n_out / r->q.max_ratio > r->q.nbytes; }
 
-static const char expands[] = "the archive expands too far";
+static const char expands[] = "the archive expands too far", too_many[] = "the archive has too many members";
 
 /* ---- what libarchive reads from ---- */
 
@@ -141,12 +141,16 @@ static bool open_input(struct reader *r, struct archive *a)
 
 /* ---- members ---- */
 
+/* Where suffixes are given, hidden files are passed over too: macOS puts a "._NAME.png" that is no picture beside every picture. */
 static bool wanted(const struct reader *r, const char *name)
 {
 	size_t n = strlen(name);
+	const char *slash = strrchr(name, '/');
 
 	if (!r->q.n_suffixes)
 		return true;
+	if (*(slash ? slash + 1 : name) == '.')
+		return false;
 	for (const char *s = r->suffixes; s < r->suffixes + r->q.n_suffixes; s += strlen(s) + 1) {
 		size_t k = strlen(s);
 		if (n > k && !strcasecmp(name + n - k, s))
@@ -171,8 +175,8 @@ static const char *trouble(const struct reader *r, struct archive *a)
 	return lib.error_string(a) ? lib.error_string(a) : "damaged archive";
 }
 
-/* Hands over the data of the member at hand. False: the archive cannot be read further, or nobody listens; BROKEN has been said. */
-static bool send_data(struct reader *r, struct archive *a)
+/* Hands over the data of the member at hand. False: the archive cannot be read further, *why (if not NULL) says it, or nobody listens. */
+static bool send_data(struct reader *r, struct archive *a, const char **why)
 {
 	uint64_t n = 0;
 	la_ssize_t got;
@@ -182,32 +186,34 @@ static bool send_data(struct reader *r, struct archive *a)
 		r->n_out += r->source ? 0 : (uint64_t)got;
 		if (n > r->q.max_member_nbytes)
 			return say_text(r, MOE_SAY_FAILED, "the member is too large") && lib.read_data_skip(a) >= ARCHIVE_WARN;
-		if (overflows(r))
-			return say_text(r, MOE_SAY_BROKEN, expands) && false;
+		if (overflows(r)) {
+			*why = expands;
+			return false;
+		}
 		if (!r->q.names_only && !say(r, MOE_SAY_DATA, r->out, (size_t)got))
 			return false;
 	}
 	if (got == 0)
 		return say(r, MOE_SAY_DONE, NULL, 0);
-	if (got == ARCHIVE_FATAL)
-		return say_text(r, MOE_SAY_BROKEN, trouble(r, a)) && false;
-	return say_text(r, MOE_SAY_FAILED, trouble(r, a));
+	return got != ARCHIVE_FATAL && say_text(r, MOE_SAY_FAILED, trouble(r, a));
 }
 
-static bool member(struct reader *r, struct archive *a, struct archive_entry *e)
+static bool member(struct reader *r, struct archive *a, struct archive_entry *e, const char **why)
 {
 	const char *name = member_name(e);
 	size_t n = strlen(name);
 
-	if (++r->n_members > r->q.max_members)
-		return say_text(r, MOE_SAY_BROKEN, "the archive has too many members") && false;
+	if (++r->n_members > r->q.max_members) {
+		*why = too_many;
+		return false;
+	}
 	if (lib.entry_filetype(e) != AE_IFREG || lib.entry_hardlink(e))
 		return say(r, MOE_SAY_SPECIAL, NULL, 0);
 	if (!wanted(r, name))
 		return say(r, MOE_SAY_PASSED, NULL, 0);
 	if (n > MOE_ARCHIVE_NAME)
 		return say(r, MOE_SAY_NAME, name, 64) && say_text(r, MOE_SAY_FAILED, "the member's name is too long");
-	return say(r, MOE_SAY_NAME, name, n) && send_data(r, a);
+	return say(r, MOE_SAY_NAME, name, n) && send_data(r, a, why);
 }
 
 /* After the last member: tar must have its end mark (a block of zeros), or the file was cut between two members; and what is packed must
@@ -233,11 +239,12 @@ static void finish(struct reader *r, struct archive *a)
 static void read_members(struct reader *r, struct archive *a)
 {
 	struct archive_entry *e;
+	const char *why = NULL;
 	int got;
 
 	while ((got = lib.read_next_header(a, &e)) == ARCHIVE_OK || got == ARCHIVE_WARN)
-		if (!member(r, a, e)) {
-			say_text(r, MOE_SAY_BROKEN, trouble(r, a));
+		if (!member(r, a, e, &why)) {
+			say_text(r, MOE_SAY_BROKEN, why ? why : trouble(r, a));
 			return;
 		}
 	if (got == ARCHIVE_EOF)

@@ -39,7 +39,7 @@ enum moe_err moe_map_open(struct moe_map **out, const char *path, struct moe_dia
 		free(m);
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
-	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);     /* a FIFO is refused, not waited for */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);     /* a FIFO in a model's folder must not be waited for */
 	err = fd < 0 ? moe_fail_errno(d, "cannot open") : map_fd(m, fd, d);
 	if (fd >= 0)
 		close(fd);

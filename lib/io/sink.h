@@ -7,14 +7,16 @@
 
 #include "base/err.h"
 
-/* Writes all of iov (which it changes); retries short writes and EINTR. */
+/* Writes all of iov (which it changes); goes on after short writes and EINTR, and waits where the descriptor does not block. */
 enum moe_err moe_write_all(int fd, struct iovec *iov, int n, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* A file being replaced: a temporary in its directory, without a name where the file system can do that (then even a program that is killed leaves
  * nothing behind), then fsync and rename. */
 struct moe_sink;
 
-/* Opens the temporary. "-" is standard output, written straight. */
+/* Opens the temporary; the new file gets the mode of the old one, and behind a link it is the link's target that is replaced. Written straight, at
+ * once: "-" (standard output), /dev/stdout and other names of open descriptors, devices and FIFOs. MOE_EIO where the old file may not be
+ * written. */
 enum moe_err moe_sink_open(struct moe_sink **out, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
 int moe_sink_descriptor(const struct moe_sink *s);
 

@@ -78,6 +78,14 @@ enum moe_err moe_source_open(struct moe_source **out, const char *path, struct m
 	return err;
 }
 
+/* Descriptors are inherited, and some programs leave theirs non-blocking. */
+static bool wait_for(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, -1) > 0 || errno == EINTR;
+}
+
 static enum moe_err read_plain(struct moe_source *s, void *buf, size_t n, size_t *got, struct moe_diag *d)
 {
 	ssize_t r;
@@ -92,7 +100,7 @@ static enum moe_err read_plain(struct moe_source *s, void *buf, size_t n, size_t
 	}
 	do
 		r = read(s->fd, buf, moe_min(n, 1 << 30));
-	while (r < 0 && errno == EINTR);
+	while (r < 0 && (errno == EINTR || (errno == EAGAIN && wait_for(s->fd))));
 	if (r < 0) {
 		moe_fail_errno(d, "cannot read");
 		return moe_diag_path(d, s->name);
@@ -169,6 +177,9 @@ static enum moe_err read_gzip(struct moe_source *s, void *buf, size_t n, size_t 
 
 enum moe_err moe_source_read(struct moe_source *s, void *buf, size_t n, size_t *got, struct moe_diag *d)
 {
+	*got = 0;
+	if (!n)
+		return MOE_OK;
 	if (!s->begun)
 		MOE_TRY(begin(s, d));
 	if (s->gzip)

@@ -18,25 +18,27 @@ struct place {
 	const char *name;
 };
 
-/* Expands the pattern up to its ':'; false when it does not fit. */
+/* Expands the pattern up to its ':'; false when it does not fit, or has a brace that is none of these three. */
 static bool expand(const char *pattern, struct place at, char *out, size_t cap)
 {
 	size_t n = 0;
 
 	for (const char *p = pattern; *p && *p != ':'; p++) {
 		int wrote;
-		if (!strncmp(p, "{L}", 3) && at.layer >= 0)
+		if (*p != '{' && *p != '}')
+			wrote = snprintf(out + n, cap - n, "%c", *p);
+		else if (!strncmp(p, "{L}", 3) && at.layer >= 0)
 			wrote = snprintf(out + n, cap - n, "%lld", (long long)at.layer);
 		else if (!strncmp(p, "{E}", 3) && at.expert >= 0)
 			wrote = snprintf(out + n, cap - n, "%lld", (long long)at.expert);
 		else if (!strncmp(p, "{N}", 3) && at.name)
 			wrote = snprintf(out + n, cap - n, "%s", at.name);
 		else
-			wrote = snprintf(out + n, cap - n, "%c", *p);
-		if (wrote < 0 || n + (size_t)wrote >= cap)
+			return false;
+		if (wrote < 0 || (size_t)wrote >= cap - n)
 			return false;
 		n += (size_t)wrote;
-		if (*p == '{' && p[1] && p[2] == '}')
+		if (*p == '{')
 			p += 2;
 	}
 	out[n] = 0;
@@ -73,6 +75,8 @@ static enum moe_err find(struct binder *b, const char *logical, struct place at,
 	}
 	if (!*out)
 		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is missing", name);
+	if (b->used[index])
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has two places in the family %s, one of them \"%s\"", name, b->m->spec->family, logical);
 	b->used[index] = true;
 	if ((*out)->rank != rank || memcmp((*out)->shape, shape, rank * sizeof *shape))
 		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has the shape %s, expected %s (from config.json)", name,
@@ -155,16 +159,6 @@ static enum moe_err bind_ffn(struct binder *b, struct place at, struct moe_ffn_w
 	return MOE_OK;
 }
 
-static int64_t largest_side(const struct moe_spec *s, int axis)
-{
-	int64_t n = 0;
-
-	for (size_t i = 0; i < s->image.n_grids; i++)
-		if (s->image.grid[i][axis] > n)
-			n = s->image.grid[i][axis];
-	return n;
-}
-
 static enum moe_err bind_tower(struct binder *b)
 {
 	struct moe_model *m = b->m;
@@ -179,7 +173,8 @@ static enum moe_err bind_tower(struct binder *b)
 		m->conv[i] = (struct moe_mat){t->data, t->type, (size_t)c->out, k, k};
 	}
 	if (s->tower.row_col) {
-		uint64_t rows[2] = {(uint64_t)largest_side(s, 0), (uint64_t)s->hidden}, columns[2] = {(uint64_t)largest_side(s, 1), (uint64_t)s->hidden};
+		struct moe_spec_sides most = moe_spec_largest_sides(s);
+		uint64_t rows[2] = {(uint64_t)most.rows, (uint64_t)s->hidden}, columns[2] = {(uint64_t)most.columns, (uint64_t)s->hidden};
 		MOE_TRY(bind_floats(b, "row_embed", nowhere, rows, 2, &m->row_embed));
 		MOE_TRY(bind_floats(b, "col_embed", nowhere, columns, 2, &m->col_embed));
 	}

@@ -7,32 +7,34 @@
 
 /* What the router hands to the experts. */
 struct moe_routed {
-	float *normed;                  /* [rows][hidden]: what the experts read */
+	float **normed;                 /* [rows] → [hidden]: what the experts read; the rows of a span lie together. NULL where a foreign router gave none */
 	float *logit;                   /* [rows][experts]; NULL when a foreign router gave none */
 	int32_t *expert_id;             /* [rows][top_k] */
 	float *weight;                  /* [rows][top_k] */
 };
 
-/* x + attention; keys and values go to the caches of the spans. `wanted`: see moe_attention_forward. */
-enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_rows *wanted,
-			      const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+/* x + attention; keys and values go to the caches of the spans. */
+enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_compute *work,
+			      struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Norm, router logits, choice. The arrays of *out come from work->scratch. */
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* x + the chosen experts. Checks the choices first. */
-enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_compute *work,
+/* x + the chosen experts. Checks the choices first, and makes the normed rows that are not there. */
+enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Embeddings of n tokens into x [n][hidden]; ids outside the vocabulary fail. Placeholders (rows of pictures) are left alone. */
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* One picture's patches, pixel [rows · columns][channels · patch · patch], to feature [rows · columns][hidden]. */
+/* One picture's patches, pixel [rows · columns][channels · patch · patch], to feature [rows · columns][hidden]. A grid that
+ * the model does not have fails with MOE_EINPUT. */
 enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
 			       struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* x[i] = feature[i] + (row_embed[i / columns] + col_embed[i % columns]): the rows of a picture in the hidden states. */
+/* x[i] = feature[i] + (row_embed[i / columns] + col_embed[i % columns]): the rows of a picture in the hidden states.
+ * The grid has been checked (moe_layout_make does it). */
 void moe_place_forward(const struct moe_model *m, const float *feature, size_t rows, size_t columns, float *x);
 
 /* logit [n][vocab] of hidden rows x [n][hidden]: final norm and head. */

@@ -53,6 +53,7 @@ enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, c
 
 	for (size_t i = 0; i < n; i++) {
 		if (grid && is_picture(s, token[i])) {
+			MOE_TRY(moe_spec_check_grid(s, grid[picture].rows, grid[picture].columns, d));
 			rows += (size_t)grid[picture].rows * grid[picture].columns;
 			picture++;
 		} else {

@@ -23,7 +23,7 @@ struct moe_layout {
 enum moe_err moe_prompt_check(const struct moe_spec *s, const int32_t *token, size_t n, size_t *n_pictures, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Lays out n tokens; the i-th placeholder becomes the patches of grid[i] (grid NULL: placeholders are text, as in a generated
- * token). `next` is the text position of the first text token
+ * token), and a grid that the model does not have fails with MOE_EINPUT. `next` is the text position of the first text token
  * (moe_first_position for a prompt). */
 enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_patch_grid *grid,
 			     uint32_t next, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;

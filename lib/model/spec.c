@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "image/fit.h"
 #include "io/source.h"
 #include "model/spec_priv.h"
 
@@ -316,16 +317,17 @@ static enum moe_err set_one(struct moe_spec *spec, const struct moe_setting *s, 
 /* Refuses what the table does not know. Sections that are not settings are skipped at the top level. */
 static enum moe_err check_known(json_t *node, const char *path, struct moe_diag *d)
 {
-	static const char not_settings[] = " family match require tensors ignore prefixes ";
+	static const char *const not_settings[] = {"family", "match", "require", "tensors", "ignore", "prefixes"};
 	const char *key;
 	json_t *value;
 
 	json_object_foreach(node, key, value) {
-		char here[160], word[80];
+		char here[160];
 		bool known = false, inner = false;
 		size_t n = (size_t)snprintf(here, sizeof here, "%s%s%s", path, *path ? "." : "", key);
-		snprintf(word, sizeof word, " %s ", key);
-		if (!*path && strstr(not_settings, word))
+		for (size_t i = 0; !*path && i < sizeof not_settings / sizeof *not_settings; i++)
+			known |= !strcmp(key, not_settings[i]);
+		if (known)
 			continue;
 		for (size_t i = 0; i < moe_n_settings; i++) {
 			known |= !strcmp(moe_settings[i].path, here);
@@ -344,11 +346,50 @@ static enum moe_err check_known(json_t *node, const char *path, struct moe_diag 
 	return MOE_OK;
 }
 
+static enum moe_err check_ids(const struct moe_spec *s, const char *path, const struct moe_ints *ids, struct moe_diag *d)
+{
+	for (size_t i = 0; i < ids->n; i++)
+		if (ids->v[i] >= s->vocab)
+			return moe_fail(d, MOE_EINPUT, "%s (%lld) is outside the vocabulary (%lld)", path, (long long)ids->v[i], (long long)s->vocab);
+	return MOE_OK;
+}
+
+/* The sizes of canvases bound all that the tower allocates. */
+static enum moe_err check_grids(const struct moe_spec *s, struct moe_diag *d)
+{
+	for (size_t i = 0; i < s->image.n_grids; i++) {
+		int64_t height = s->image.grid[i][0] * s->image.patch, width = s->image.grid[i][1] * s->image.patch;
+		if (height > MOE_FIT_MAX_SIDE || width > MOE_FIT_MAX_SIDE || height * width > MOE_FIT_MAX_PIXELS)
+			return moe_fail(d, MOE_EINPUT, "image.grids: %lld x %lld patches are %lld x %lld pixels, expected at most %d a side and %d in all",
+					(long long)s->image.grid[i][0], (long long)s->image.grid[i][1], (long long)height, (long long)width, MOE_FIT_MAX_SIDE,
+					MOE_FIT_MAX_PIXELS);
+	}
+	return MOE_OK;
+}
+
+/* The convolutions fit to each other, to the patches and to the hidden states. */
+static enum moe_err check_tower(const struct moe_spec *s, struct moe_diag *d)
+{
+	int64_t out = s->image.channels, side = 1;
+
+	if (s->tower.kind != MOE_TOWER_CONV_STEM)
+		return MOE_OK;
+	for (size_t i = 0; i < s->tower.n_conv; i++) {
+		const struct moe_conv *c = &s->tower.conv[i];
+		if (c->in != out)
+			return moe_fail(d, MOE_EINPUT, "tower.layers: %s takes %lld channels, %lld come in", c->name, (long long)c->in, (long long)out);
+		out = c->out;
+		side *= c->stride;
+	}
+	if (out != s->hidden || side != s->image.patch)
+		return moe_fail(d, MOE_EINPUT, "tower.layers: %lld channels at a stride of %lld come out, expected hidden %lld and patch %lld", (long long)out,
+				(long long)side, (long long)s->hidden, (long long)s->image.patch);
+	return MOE_OK;
+}
+
 /* Relations between settings, which ranges alone do not show. */
 static enum moe_err check_relations(const struct moe_spec *s, struct moe_diag *d)
 {
-	int64_t out = 0, side = 1;
-
 	if (s->attention.heads % s->attention.kv_heads)
 		return moe_fail(d, MOE_EINPUT, "attention.heads (%lld) is not a multiple of attention.kv_heads (%lld)", (long long)s->attention.heads,
 				(long long)s->attention.kv_heads);
@@ -357,27 +398,17 @@ static enum moe_err check_relations(const struct moe_spec *s, struct moe_diag *d
 				(long long)s->attention.rope_axes);
 	if (s->router.top_k > s->router.experts)
 		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than router.experts (%lld)", (long long)s->router.top_k, (long long)s->router.experts);
-	for (size_t i = 0; i < s->text.eos.n; i++)
-		if (s->text.eos.v[i] >= s->vocab)
-			return moe_fail(d, MOE_EINPUT, "text.eos (%lld) is outside the vocabulary (%lld)", (long long)s->text.eos.v[i], (long long)s->vocab);
+	MOE_TRY(check_ids(s, "text.bos", &s->text.bos, d));
+	MOE_TRY(check_ids(s, "text.eos", &s->text.eos, d));
+	MOE_TRY(check_ids(s, "text.suppress", &s->text.suppress, d));
 	if (s->merge.placeholder >= s->vocab)
 		return moe_fail(d, MOE_EINPUT, "merge.placeholder (%lld) is outside the vocabulary (%lld)", (long long)s->merge.placeholder, (long long)s->vocab);
 	if ((s->merge.position == MOE_POSITION_AXIAL) != (s->attention.rope_axes == 2))
 		return moe_fail(d, MOE_EINPUT, "merge.position axial goes with attention.rope.axes 2");
 	if ((s->tower.kind != MOE_TOWER_NONE) != (s->merge.placeholder >= 0))
 		return moe_fail(d, MOE_EINPUT, "a tower and merge.placeholder go together");
-	for (size_t i = 0; i < s->tower.n_conv; i++) {
-		const struct moe_conv *c = &s->tower.conv[i];
-		if (c->in != (i ? out : s->image.channels))
-			return moe_fail(d, MOE_EINPUT, "tower.layers: %s takes %lld channels, %lld come in", c->name, (long long)c->in,
-					(long long)(i ? out : s->image.channels));
-		out = c->out;
-		side *= c->stride;
-	}
-	if (s->tower.kind == MOE_TOWER_CONV_STEM && (out != s->hidden || side != s->image.patch))
-		return moe_fail(d, MOE_EINPUT, "tower.layers: %lld channels at a stride of %lld come out, expected hidden %lld and patch %lld", (long long)out,
-				(long long)side, (long long)s->hidden, (long long)s->image.patch);
-	return MOE_OK;
+	MOE_TRY(check_grids(s, d));
+	return check_tower(s, d);
 }
 
 static bool matches(json_t *family, const struct docs *docs)
@@ -566,6 +597,26 @@ char *moe_spec_string(const struct moe_spec *s)
 	return text;
 }
 
+enum moe_err moe_spec_check_grid(const struct moe_spec *s, uint64_t rows, uint64_t columns, struct moe_diag *d)
+{
+	for (size_t i = 0; i < s->image.n_grids; i++)
+		if (rows == (uint64_t)s->image.grid[i][0] && columns == (uint64_t)s->image.grid[i][1])
+			return MOE_OK;
+	return moe_fail(d, MOE_EINPUT, "a picture of %llu x %llu patches: the model has no such grid (image.grids)", (unsigned long long)rows,
+			(unsigned long long)columns);
+}
+
+struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s)
+{
+	struct moe_spec_sides most = {0, 0};
+
+	for (size_t i = 0; i < s->image.n_grids; i++) {
+		most.rows = s->image.grid[i][0] > most.rows ? s->image.grid[i][0] : most.rows;
+		most.columns = s->image.grid[i][1] > most.columns ? s->image.grid[i][1] : most.columns;
+	}
+	return most;
+}
+
 void moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out)
 {
 	uint64_t hidden = (uint64_t)s->hidden, q = (uint64_t)(s->attention.heads * s->attention.head_dim);
@@ -577,13 +628,9 @@ void moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out)
 		norms += s->attention.qk_norm == MOE_QK_NORM_FULL ? q + kv : 2 * (uint64_t)s->attention.head_dim;
 	for (size_t i = 0; i < s->tower.n_conv; i++)
 		tower += (uint64_t)(s->tower.conv[i].in * s->tower.conv[i].out * s->tower.conv[i].kernel * s->tower.conv[i].kernel);
-	for (size_t i = 0; s->tower.row_col && i < 1; i++) {
-		int64_t rows = 0, columns = 0;
-		for (size_t g = 0; g < s->image.n_grids; g++) {
-			rows = s->image.grid[g][0] > rows ? s->image.grid[g][0] : rows;
-			columns = s->image.grid[g][1] > columns ? s->image.grid[g][1] : columns;
-		}
-		tower += (uint64_t)(rows + columns) * hidden;
+	if (s->tower.row_col) {
+		struct moe_spec_sides most = moe_spec_largest_sides(s);
+		tower += (uint64_t)(most.rows + most.columns) * hidden;
 	}
 	*out = (struct moe_sizes){
 		.parameters = layers * (attention + router + norms + (uint64_t)s->router.experts * expert) + hidden + head * (s->tied ? 1 : 2) + tower,

@@ -79,6 +79,13 @@ void moe_spec_free(struct moe_spec *s);
 /* "path = value" lines for every setting, in a fixed order; to be freed. */
 char *moe_spec_string(const struct moe_spec *s);
 
+/* The grids are all that a picture may have, since row and column embeddings and positions exist for no others: MOE_EINPUT for any other. */
+enum moe_err moe_spec_check_grid(const struct moe_spec *s, uint64_t rows, uint64_t columns, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Most rows and most columns of any grid; 0 without pictures. */
+struct moe_spec_sides { int64_t rows, columns; };
+struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s);
+
 /* Parameters of the weights in all, and of those that one token passes. */
 struct moe_sizes {
 	uint64_t parameters, active, cache_nbytes_per_token;

@@ -49,23 +49,17 @@ static enum moe_err set_limits(const struct moe_batch *b, const struct moe_span 
 	return MOE_OK;
 }
 
-static void gather(float *to, const float *from, size_t width, const struct moe_rows *wanted)
-{
-	for (size_t i = 0; i < wanted->n; i++)
-		memmove(to + i * width, from + wanted->row[i] * width, width * sizeof *to);
-}
-
-/* Attention of the wanted rows of one span. Rows first_wanted .. end of `q` and `out` belong to it. */
+/* Attention of one span, whose rows of `q`, `out` and `limit` these are. */
 static void attend_span(const struct moe_span *s, const struct moe_cache *c, const struct moe_attention_settings *set, const float *q, float *out,
-			const uint32_t *zero, const uint32_t *limit, size_t rows, struct moe_pool *pool)
+			const uint32_t *zero, const uint32_t *limit, struct moe_pool *pool)
 {
 	struct moe_attention a = {
-		.q = q, .out = out, .rows = rows, .heads = (size_t)set->heads, .kv_heads = (size_t)set->kv_heads, .dim = (size_t)set->head_dim,
+		.q = q, .out = out, .rows = s->n, .heads = (size_t)set->heads, .kv_heads = (size_t)set->kv_heads, .dim = (size_t)set->head_dim,
 		.scale = 1.0f / sqrtf((float)set->head_dim), .first = zero, .limit = limit,
 		.key = (const float *const *)c->key, .value = (const float *const *)c->value,
 	};
 
-	if (rows && s->n)
+	if (s->n)
 		moe_attend_rows(&a, pool);
 }
 
@@ -112,16 +106,33 @@ static enum moe_err fill_caches(const struct moe_batch *b, size_t layer, const s
 	return MOE_OK;
 }
 
-/* Reduces x and everything per row to the wanted rows. */
-static void compact(struct moe_batch *b, struct parts *p, size_t pairs, const struct moe_rows *wanted)
+/* Moves the rows that are kept together. */
+static void keep_rows(float *p, size_t width, size_t to, size_t from, size_t n)
 {
-	gather(b->x, b->x, b->hidden, wanted);
-	gather(p->normed, p->normed, b->hidden, wanted);
-	gather(b->cosine, b->cosine, pairs, wanted);
-	gather(b->sine, b->sine, pairs, wanted);
-	for (size_t i = 0; i < wanted->n; i++)
-		p->limit[i] = p->limit[wanted->row[i]];
-	b->rows = wanted->n;
+	memmove(p + to * width, p + from * width, n * width * sizeof *p);
+}
+
+/* Reduces the batch, and what is known of its rows, to those that go on. */
+static void compact(struct moe_batch *b, struct parts *p, size_t pairs)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < b->spans; i++) {
+		struct moe_span *s = &b->span[i];
+		size_t n = s->keep && s->keep < s->n ? s->keep : s->n, skipped = s->n - n, from = s->first + skipped;
+		if (at != from) {
+			keep_rows(p->normed, b->hidden, at, from, n);
+			keep_rows(b->cosine, pairs, at, from, n);
+			keep_rows(b->sine, pairs, at, from, n);
+			memmove(p->limit + at, p->limit + from, n * sizeof *p->limit);
+		}
+		s->x += skipped * b->hidden;
+		s->start += (uint32_t)skipped;
+		s->first = at;
+		s->n = n;
+		at += n;
+	}
+	b->rows = at;
 }
 
 /* The rotation is the same in all layers. */
@@ -140,23 +151,23 @@ static enum moe_err make_rotation(struct moe_batch *b, const struct moe_attentio
 }
 
 enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
-				   float eps, const struct moe_rows *wanted, const struct moe_compute *work, struct moe_diag *d)
+				   float eps, const struct moe_compute *work, struct moe_diag *d)
 {
-	size_t heads = (size_t)s->heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = dim / 2, done = 0, n = b->rows;
-	bool all = !wanted || !wanted->row;
+	size_t heads = (size_t)s->heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = dim / 2;
 	struct moe_arena_mark mark;
 	struct parts p;
 
 	MOE_TRY(make_rotation(b, s, work->scratch, d));
 	mark = moe_arena_mark(work->scratch);
 	if (!plan(&p, b, s, work->scratch))
-		return moe_fail(d, MOE_ENOMEM, "out of memory for attention over %zu rows", n);
-	for (size_t i = 0; i < b->spans; i++)
-		MOE_TRY(set_limits(b, &b->span[i], s->mask, p.limit, d));
-	moe_rms_norm(p.normed, b->hidden, b->x, b->hidden, w->norm, n, b->hidden, eps);
+		return moe_fail(d, MOE_ENOMEM, "out of memory for attention over %zu rows", b->rows);
+	for (size_t i = 0; i < b->spans; i++) {
+		const struct moe_span *span = &b->span[i];
+		MOE_TRY(set_limits(b, span, s->mask, p.limit, d));
+		moe_rms_norm(p.normed + span->first * b->hidden, b->hidden, span->x, b->hidden, w->norm, span->n, b->hidden, eps);
+	}
 	MOE_TRY(fill_caches(b, layer, w, s, eps, &p, work, d));
-	if (!all)
-		compact(b, &p, pairs, wanted);
+	compact(b, &p, pairs);
 	moe_matmul(p.q, width, p.normed, b->hidden, b->rows, &w->q, work->pool);
 	norm_heads(p.q, b->rows, heads, dim, w->q_norm, s->qk_norm, eps);
 	if (s->clip > 0)
@@ -165,15 +176,11 @@ enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const stru
 		moe_rope(p.q + r * width, heads, dim, pairs, b->cosine + r * pairs, b->sine + r * pairs);
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
-		size_t rows = span->n;
-		if (!all)
-			for (rows = 0; done + rows < wanted->n && wanted->row[done + rows] < span->first + span->n;)
-				rows++;
-		attend_span(span, &span->cache[layer], s, p.q + done * width, p.out + done * width, p.zero, p.limit + done, rows, work->pool);
-		done += rows;
+		attend_span(span, &span->cache[layer], s, p.q + span->first * width, p.out + span->first * width, p.zero, p.limit + span->first, work->pool);
 	}
 	moe_matmul(p.normed, b->hidden, p.out, width, b->rows, &w->o, work->pool);
-	moe_add(b->x, p.normed, b->rows * b->hidden);
+	for (size_t i = 0; i < b->spans; i++)
+		moe_add(b->span[i].x, p.normed + b->span[i].first * b->hidden, b->span[i].n * b->hidden);
 	moe_arena_release(work->scratch, mark);
 	return MOE_OK;
 }

@@ -25,17 +25,11 @@ struct moe_attention_weights {
 	const float *q_norm, *k_norm;   /* full: [heads · dim], [kv_heads · dim]; head: [dim]; none: NULL */
 };
 
-/* Rows whose result is wanted, ascending; all of them when `row` is NULL. Keys and values are always made for all rows. */
-struct moe_rows {
-	const uint32_t *row;
-	size_t n;
-};
-
-/* Runs layer `layer` on the batch: x of the wanted rows gets the attention's output added, and the batch is compacted to them (x, with
- * `rows`; positions and spans are not touched, so this is for the last use of a batch). Cache slots from each span's start on are filled.
- * Fails with MOE_EINPUT when a bidirectional image is cut by the end of a span. */
+/* Runs layer `layer` on the batch: keys and values of all rows go into the caches, from each span's start on, and the attention's output is added
+ * to x. Of a span with `keep`, only so many rows at its end are computed and stay in the batch: its first, n, start and x are set to them
+ * (positions and images are not, so this is for the last attention of a batch). */
 enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
-				   float eps, const struct moe_rows *wanted, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+				   float eps, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Cosines and sines [rows][head_dim / 2]. Axis a turns pairs [a·n, (a+1)·n), n = head_dim / 2 / axes, by position · theta^(-i/n). Frequencies and
  * angles are rounded to f32 as transformers does. */

@@ -13,13 +13,14 @@
 /* Rows [first, first + n) of a batch belong to one sequence; row `first` goes to slot `start` of its caches. */
 struct moe_span {
 	size_t first, n;
+	float *x;                       /* [n][hidden], changed in place, wherever it lies */
 	uint32_t start;
 	struct moe_cache *cache;        /* [layers], or NULL outside attention */
+	size_t keep;                    /* rows at its end that go on behind the next attention, in the last layer; 0: all */
 };
 
 struct moe_batch {
 	size_t rows, hidden, axes;
-	float *x;                       /* [rows][hidden], changed in place */
 	const int32_t *position;        /* [axes][rows] */
 	const int32_t *image;           /* [rows]: number of the picture, -1 for text */
 	float *cosine, *sine;           /* [rows][head_dim / 2]: the rotation of each row, made by the first attention of a pass; NULL before */

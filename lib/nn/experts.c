@@ -14,9 +14,9 @@ struct tile {
 struct job {
 	const struct tile *tile;
 	const struct moe_expert_weights *expert;
-	const float *normed;
+	float *const *normed;
 	const uint32_t *pair;           /* sorted list: row · k + slot */
-	float *in, *gate, *up, *out;    /* [pairs][hidden or width]; `out` in the order row · k + slot, the others sorted */
+	float *in, *gate, *up;          /* [pairs][hidden or width], sorted; `in` takes the results, too */
 	size_t hidden, width, k;
 };
 
@@ -28,17 +28,15 @@ static void run_tile(void *arg, size_t i)
 	float *in = j->in + t->first * j->hidden, *gate = j->gate + t->first * j->width, *up = j->up + t->first * j->width;
 
 	for (size_t p = 0; p < t->n; p++)
-		memcpy(in + p * j->hidden, j->normed + j->pair[t->first + p] / j->k * j->hidden, j->hidden * sizeof *in);
+		memcpy(in + p * j->hidden, j->normed[j->pair[t->first + p] / j->k], j->hidden * sizeof *in);
 	moe_matmul(gate, j->width, in, j->hidden, t->n, &e->gate, NULL);
 	moe_matmul(up, j->width, in, j->hidden, t->n, &e->up, NULL);
 	moe_silu_mul(gate, up, t->n * j->width);
 	moe_matmul(in, j->hidden, gate, j->width, t->n, &e->down, NULL);
-	for (size_t p = 0; p < t->n; p++)
-		memcpy(j->out + j->pair[t->first + p] * j->hidden, in + p * j->hidden, j->hidden * sizeof *in);
 }
 
-/* Counting sort of the pairs by expert; `start` has n_experts + 1 places. */
-static void sort_pairs(const int32_t *expert_id, size_t n, size_t n_experts, uint32_t *start, uint32_t *pair)
+/* Counting sort of the pairs by expert; `start` has n_experts + 1 places. place[pair[i]] = i. */
+static void sort_pairs(const int32_t *expert_id, size_t n, size_t n_experts, uint32_t *start, uint32_t *pair, uint32_t *place)
 {
 	memset(start, 0, (n_experts + 1) * sizeof *start);
 	for (size_t i = 0; i < n; i++)
@@ -47,8 +45,10 @@ static void sort_pairs(const int32_t *expert_id, size_t n, size_t n_experts, uin
 	for (size_t e = 0; e < n_experts; e++)
 		start[e + 1] += start[e];
 	for (size_t i = 0; i < n; i++)
-		if (expert_id[i] >= 0)
-			pair[start[expert_id[i]]++] = (uint32_t)i;
+		if (expert_id[i] >= 0) {
+			place[i] = start[expert_id[i]]++;
+			pair[place[i]] = (uint32_t)i;
+		}
 	memmove(start + 1, start, n_experts * sizeof *start);   /* each start had moved to its end */
 	start[0] = 0;
 }
@@ -63,34 +63,43 @@ static size_t cut_tiles(const uint32_t *start, size_t n_experts, struct tile *ti
 	return n;
 }
 
-enum moe_err moe_experts_forward(float *x, const float *normed, size_t rows, size_t hidden, const int32_t *expert_id, const float *weight, size_t k,
+/* Adds the weighted results of the rows of a span to its x, slot by slot. `sum` has room for a row. */
+static void add_span(const struct moe_span *s, size_t hidden, const int32_t *expert_id, const float *weight, size_t k, const float *out,
+		     const uint32_t *place, float *sum)
+{
+	for (size_t r = 0; r < s->n; r++) {
+		memset(sum, 0, hidden * sizeof *sum);
+		for (size_t i = (s->first + r) * k; i < (s->first + r + 1) * k; i++)
+			if (expert_id[i] >= 0)
+				moe_axpy(sum, weight[i], out + place[i] * hidden, hidden);
+		moe_add(s->x + r * hidden, sum, hidden);
+	}
+}
+
+enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
 				 const struct moe_expert_weights *expert, size_t n_experts, size_t width, const struct moe_compute *work,
 				 struct moe_diag *d)
 {
 	struct moe_arena *a = work->scratch;
 	struct moe_arena_mark mark = moe_arena_mark(a);
-	size_t n = rows * k, n_tiles;
+	size_t hidden = b->hidden, n = b->rows * k, n_tiles;
 	uint32_t *start = moe_arena_get(a, n_experts + 1, sizeof *start), *pair = moe_arena_get(a, n, sizeof *pair);
+	uint32_t *place = moe_arena_get(a, n, sizeof *place);
 	struct tile *tile = moe_arena_get(a, n / TILE + n_experts + 1, sizeof *tile);
 	struct job job = {
 		.tile = tile, .expert = expert, .normed = normed, .pair = pair, .hidden = hidden, .width = width, .k = k,
 		.in = moe_arena_get(a, n * hidden, sizeof(float)), .gate = moe_arena_get(a, n * width, sizeof(float)),
-		.up = moe_arena_get(a, n * width, sizeof(float)), .out = moe_arena_get(a, n * hidden, sizeof(float)),
+		.up = moe_arena_get(a, n * width, sizeof(float)),
 	};
 	float *sum = moe_arena_get(a, hidden, sizeof *sum);
 
-	if (!start || !pair || !tile || !job.in || !job.gate || !job.up || !job.out || !sum)
-		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", rows);
-	sort_pairs(expert_id, n, n_experts, start, pair);
+	if (!start || !pair || !place || !tile || !job.in || !job.gate || !job.up || !sum)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
+	sort_pairs(expert_id, n, n_experts, start, pair, place);
 	n_tiles = cut_tiles(start, n_experts, tile);
 	moe_pool_run(work->pool, 6.0 * (double)start[n_experts] * (double)hidden * (double)width, n_tiles, run_tile, &job);
-	for (size_t r = 0; r < rows; r++) {
-		memset(sum, 0, hidden * sizeof *sum);
-		for (size_t i = r * k; i < (r + 1) * k; i++)
-			if (expert_id[i] >= 0)
-				moe_axpy(sum, weight[i], job.out + i * hidden, hidden);
-		moe_add(x + r * hidden, sum, hidden);
-	}
+	for (size_t i = 0; i < b->spans; i++)
+		add_span(&b->span[i], hidden, expert_id, weight, k, job.in, place, sum);
 	moe_arena_release(a, mark);
 	return MOE_OK;
 }

@@ -16,8 +16,9 @@ struct moe_ffn_weights {
 	const struct moe_expert_weights *expert;
 };
 
-/* x[r] += sum over slots i, in order, of weight[r][i] · X_{expert_id[r][i]}(normed[r]). The ids must have been checked. */
-enum moe_err moe_experts_forward(float *x, const float *normed, size_t rows, size_t hidden, const int32_t *expert_id, const float *weight, size_t k,
+/* x[r] += sum over slots i, in order, of weight[r][i] · X_{expert_id[r][i]}(normed[r]), for all rows r of the batch. normed [rows] → [hidden];
+ * expert_id and weight [rows][k]; `width` is the experts' inner one. The ids must have been checked. */
+enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
 				 const struct moe_expert_weights *expert, size_t n_experts, size_t width, const struct moe_compute *work,
 				 struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -19,11 +19,14 @@ struct moe_difference {
 	double relative;                /* root mean square of a - b over that of b */
 };
 
-/* Compares two tensors; false when type or shape differ. */
-bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, const struct moe_tolerance *t, struct moe_difference *out);
+/* Compares two tensors, without the rows that `skip` [shape[0]] names (NULL: all rows); false when type or shape differ. Whole numbers, and types
+ * without numbers, are equal only bit by bit. */
+bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, const struct moe_tolerance *t, const bool *skip, struct moe_difference *out)
+	MOE_CHECK_RESULT;
 
-/* Rows of two `routed` frames whose experts differ: rows that differ, and how many of them are ties (the logits of all experts that only one
- * side chose lie within `tie` of each other). False when the frames are not comparable. */
-bool moe_routing_compare(const struct moe_frame *a, const struct moe_frame *b, double tie, uint64_t *rows, uint64_t *differing, uint64_t *ties);
+/* Rows of two `routed` frames whose experts differ, in number or order, and which of them are ties: slot by slot, the logits (of b) of the two
+ * experts lie within `tie`. (Sorting moves no value further than noise has moved the values, so noise of tie/2 can do no more.) is_tie has a
+ * place for every row of a's expert_id. False when the frames are not comparable. */
+bool moe_routing_compare(const struct moe_frame *a, const struct moe_frame *b, double tie, bool *is_tie, uint64_t *differing, uint64_t *ties) MOE_CHECK_RESULT;
 
 #endif

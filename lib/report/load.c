@@ -1,20 +1,20 @@
 #include "report/load.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "report/escape.h"
 
 enum { BAR = 10 };
 
 const char *moe_modality_name(unsigned modality)
 {
-	static const char *const names[MOE_N_MODALITIES] = {"text", "image", "audio", "video"};
+	static const char *const names[MOE_N_MODALITIES] = {"text", "image", "audio", "video", "other"};
 
-	return modality < MOE_N_MODALITIES ? names[modality] : "other";
+	return names[modality < MOE_N_MODALITIES ? modality : MOE_N_MODALITIES - 1];
 }
 
 static bool part_init(struct moe_load_part *p, size_t experts)
@@ -81,7 +81,7 @@ static double margin_of(const float *z, size_t n, const int32_t *id, size_t k)
 void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight)
 {
 	for (size_t r = 0; r < rows; r++) {
-		struct moe_load_part *p = &l->part[modality && modality[r] < MOE_N_MODALITIES ? modality[r] : 0];
+		struct moe_load_part *p = &l->part[modality[r] < MOE_N_MODALITIES ? modality[r] : MOE_N_MODALITIES - 1];
 		p->tokens++;
 		for (size_t i = r * l->k; i < (r + 1) * l->k; i++)
 			if (expert_id[i] >= 0) {
@@ -234,20 +234,20 @@ static enum moe_err print_json(FILE *f, const struct moe_load *l, size_t layer, 
 				 "mean_margin", s->mean_margin, "least_margin", s->least_margin);
 		json_object_set_new(o, c[i].name, part);
 	}
-	bool written = o && !json_dumpf(o, f, JSON_COMPACT | JSON_REAL_PRECISION(9)) && fputc('\n', f) != EOF;
-	json_decref(o);
-	return written ? MOE_OK : moe_fail(d, MOE_EIO, "cannot write the statistics");
+	return moe_print_json(f, o) ? MOE_OK : moe_fail(d, MOE_EIO, "cannot write the statistics");
 }
 
 static void print_tsv(FILE *f, const struct moe_load *l, size_t layer, const struct column *c, size_t n, bool header)
 {
 	if (header)
-		fputs("layer\tmodality\texpert\ttokens\tchoices\tshare\tmean_weight\n", f);
+		fputs("layer\tmodality\texpert\ttokens\tchoices\tshare\tmean_weight\t"
+		      "load_entropy\trouter_entropy\tbusiest_share\tunused\tmean_margin\tleast_margin\n", f);
 	for (size_t i = 0; i < n; i++)
 		for (size_t e = 0; e < l->experts; e++)
-			fprintf(f, "%zu\t%s\t%zu\t%llu\t%llu\t%.6f\t%.6f\n", layer, c[i].name, e, (unsigned long long)c[i].s.tokens,
-				(unsigned long long)c[i].sum.count[e], share(&c[i], e),
-				c[i].sum.count[e] ? c[i].sum.weight[e] / (double)c[i].sum.count[e] : 0.0);
+			fprintf(f, "%zu\t%s\t%zu\t%llu\t%llu\t%.6f\t%.6f\t%.6f\t%.6f\t%.6f\t%zu\t%.6f\t%.6f\n", layer, c[i].name, e,
+				(unsigned long long)c[i].s.tokens, (unsigned long long)c[i].sum.count[e], share(&c[i], e),
+				c[i].sum.count[e] ? c[i].sum.weight[e] / (double)c[i].sum.count[e] : 0.0, c[i].s.load_entropy, c[i].s.router_entropy,
+				c[i].s.busiest, c[i].s.unused, c[i].s.mean_margin, c[i].s.least_margin);
 }
 
 enum moe_err moe_load_print(FILE *f, const struct moe_load *l, size_t layer, enum moe_load_format format, bool bars, bool header, struct moe_diag *d)

@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 
-enum { MOE_N_MODALITIES = 4 };
+enum { MOE_N_MODALITIES = 5 };         /* the last: numbers without a name */
 
 const char *moe_modality_name(unsigned modality);
 
@@ -32,7 +32,7 @@ struct moe_load {
 enum moe_err moe_load_init(struct moe_load *l, size_t experts, size_t k, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_load_free(struct moe_load *l);
 
-/* Adds `rows` tokens: modality [rows] (NULL: all 0), logit [rows][experts] (may be NULL), expert_id and weight [rows][k]. */
+/* Adds `rows` tokens: modality [rows], logit [rows][experts] (may be NULL), expert_id and weight [rows][k]. */
 void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight);
 
 /* What is printed of a part, or of all together (parts = NULL). Entropies are shares of the largest possible, log(experts). */
@@ -47,7 +47,8 @@ void moe_load_sum(const struct moe_load *l, unsigned first, unsigned last, struc
 
 enum moe_load_format { MOE_LOAD_TEXT, MOE_LOAD_JSON, MOE_LOAD_TSV };
 
-/* Prints one layer; bars in the text when `bars`. TSV: with the header line when `header`. */
+/* Prints one layer; bars in the text when `bars`. TSV: one line for each modality and expert, which repeats what is said of the modality as a
+ * whole; with the header line when `header`. */
 enum moe_err moe_load_print(FILE *f, const struct moe_load *l, size_t layer, enum moe_load_format format, bool bars, bool header, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

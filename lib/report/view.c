@@ -1,19 +1,19 @@
 #include "report/view.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "report/escape.h"
 
 double moe_tensor_value(const struct moe_tensor *t, uint64_t i)
 {
 	const uint8_t *p = t->data + i * (moe_dtype_nbits(t->type) / 8);
-	union { int8_t i8; int16_t i16; uint16_t u16; int32_t i32; uint32_t u32; int64_t i64; uint64_t u64; float f32; } v = {0};
+	union { int8_t i8; int16_t i16; uint16_t u16; int32_t i32; uint32_t u32; int64_t i64; uint64_t u64; double f64; } v = {0};
 	float widened;
 
-	if (moe_widen(&widened, p, 0, t->type)) {       /* a float type */
+	if (t->type != MOE_F64 && moe_widen(&widened, p, 0, t->type)) {         /* a float type */
 		moe_widen(&widened, p, 1, t->type);
 		return (double)widened;
 	}
@@ -27,23 +27,24 @@ double moe_tensor_value(const struct moe_tensor *t, uint64_t i)
 	case MOE_U32: return v.u32;
 	case MOE_I64: return (double)v.i64;
 	case MOE_U64: return (double)v.u64;
+	case MOE_F64: return v.f64;
 	default: return NAN;
 	}
 }
 
-static bool has_numbers(enum moe_dtype t)
+bool moe_tensor_has_numbers(const struct moe_tensor *t)
 {
 	float none;
 
-	return moe_widen(&none, "", 0, t) || t == MOE_BOOL || t == MOE_U8 || t == MOE_I8 || t == MOE_I16 || t == MOE_U16 || t == MOE_I32 || t == MOE_U32 ||
-	       t == MOE_I64 || t == MOE_U64;
+	return moe_widen(&none, "", 0, t->type) || t->type == MOE_BOOL || t->type == MOE_U8 || t->type == MOE_I8 || t->type == MOE_I16 || t->type == MOE_U16 ||
+	       t->type == MOE_I32 || t->type == MOE_U32 || t->type == MOE_I64 || t->type == MOE_U64;
 }
 
 void moe_tensor_values(const struct moe_tensor *t, struct moe_values *r)
 {
 	double sum = 0, squares = 0;
 
-	*r = (struct moe_values){.least = INFINITY, .largest = -INFINITY, .n = moe_tensor_count(t), .numbers = has_numbers(t->type)};
+	*r = (struct moe_values){.least = INFINITY, .largest = -INFINITY, .n = moe_tensor_count(t), .numbers = moe_tensor_has_numbers(t)};
 	if (!r->numbers)
 		return;
 	for (uint64_t i = 0; i < r->n; i++) {
@@ -63,13 +64,24 @@ void moe_tensor_values(const struct moe_tensor *t, struct moe_values *r)
 	}
 }
 
+/* A name in a column of 14. */
+static void print_name(FILE *f, const char *name)
+{
+	size_t n;
+
+	fputs("  ", f);
+	n = moe_print_escaped(f, name, strlen(name));
+	fprintf(f, "%*s ", n < 14 ? (int)(14 - n) : 0, "");
+}
+
 static void print_tensor(FILE *f, const struct moe_tensor *t, unsigned values)
 {
 	struct moe_values r;
 	char shape[128];
 
 	moe_tensor_values(t, &r);
-	fprintf(f, "  %-14s %-5s %-14s", t->name, moe_dtype_name(t->type), moe_shape_string(t->shape, t->rank, shape, sizeof shape));
+	print_name(f, t->name);
+	fprintf(f, "%-5s %-14s", moe_dtype_name(t->type), moe_shape_string(t->shape, t->rank, shape, sizeof shape));
 	if (r.numbers && r.n > r.not_finite)
 		fprintf(f, " %.6g to %.6g, mean %.4g, rms %.4g", r.least, r.largest, r.mean, r.rms);
 	if (r.not_finite)
@@ -81,12 +93,16 @@ static void print_tensor(FILE *f, const struct moe_tensor *t, unsigned values)
 
 static void print_key(FILE *f, const struct moe_meta *m)
 {
-	fprintf(f, "  %-14s ", m->key);
-	for (const char *p = m->value; *p; p++)
-		if (*p == '\n' && p[1])
+	print_name(f, m->key);
+	for (size_t i = 0, n; i < m->value_nbytes; i += n + 1) {        /* moe.pg has several lines of several fields */
+		for (n = 0; i + n < m->value_nbytes && m->value[i + n] != '\n' && m->value[i + n] != '\t'; n++)
+			;
+		moe_print_escaped(f, m->value + i, n);
+		if (i + n + 1 < m->value_nbytes && m->value[i + n] == '\t')
+			fputc('\t', f);
+		else if (i + n + 1 < m->value_nbytes)
 			fprintf(f, "\n  %-14s ", "");
-		else if ((unsigned char)*p >= ' ' || *p == '\t')
-			fputc(*p, f);
+	}
 	fputc('\n', f);
 }
 
@@ -121,27 +137,26 @@ static json_t *tensor_json(const struct moe_tensor *t, unsigned values)
 
 static enum moe_err dump(FILE *f, json_t *o, struct moe_diag *d)
 {
-	bool ok = o && !json_dumpf(o, f, JSON_COMPACT | JSON_REAL_PRECISION(9)) && fputc('\n', f) != EOF;
-
-	json_decref(o);
-	return ok ? MOE_OK : moe_fail_errno(d, "cannot write");
+	return moe_print_json(f, o) ? MOE_OK : moe_fail_errno(d, "cannot write");
 }
 
 enum moe_err moe_view_frame(FILE *f, const struct moe_frame *frame, uint64_t n, const struct moe_view_style *style, struct moe_diag *d)
 {
 	if (style->json) {
-		json_t *o = json_pack("{s:I, s:s, s:I, s:I}", "frame", (json_int_t)n, "kind", moe_kind_name(frame->kind), "byte", (json_int_t)frame->at, "bytes",
+		json_t *o = json_pack("{s:I, s:s, s:I, s:I}", "frame", (json_int_t)n, "kind", moe_frame_kind(frame), "byte", (json_int_t)frame->at, "bytes",
 				      (json_int_t)frame->nbytes);
 		json_t *meta = json_object(), *tensors = json_array();
 		for (size_t i = 0; i < frame->h.n_meta; i++)
-			json_object_set_new(meta, frame->h.meta[i].key, json_string(frame->h.meta[i].value));
+			json_object_set_new(meta, frame->h.meta[i].key, moe_json_text(frame->h.meta[i].value, frame->h.meta[i].value_nbytes));
 		for (size_t i = 0; i < frame->h.n_tensors; i++)
 			json_array_append_new(tensors, tensor_json(&frame->h.tensor[i], style->values));
 		json_object_set_new(o, "meta", meta);
 		json_object_set_new(o, "tensors", tensors);
 		return dump(f, o, d);
 	}
-	fprintf(f, "frame %llu: %s, %zu bytes at byte %llu\n", (unsigned long long)n, moe_kind_name(frame->kind), frame->nbytes, (unsigned long long)frame->at);
+	fprintf(f, "frame %llu: ", (unsigned long long)n);
+	moe_print_escaped(f, moe_frame_kind(frame), strlen(moe_frame_kind(frame)));
+	fprintf(f, ", %zu bytes at byte %llu\n", frame->nbytes, (unsigned long long)frame->at);
 	for (size_t i = 0; i < frame->h.n_meta; i++)
 		if (strcmp(frame->h.meta[i].key, "moe.kind") && strcmp(frame->h.meta[i].key, "moe.crc32"))
 			print_key(f, &frame->h.meta[i]);

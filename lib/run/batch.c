@@ -35,15 +35,15 @@ static void free_waiting(struct waiting *w)
 	free(w);
 }
 
-static char *copy(const char *s, size_t n)
+/* Copies n bytes and a NUL into *to (NULL stays NULL); false without memory. */
+static bool copy(char **to, const void *from, size_t n)
 {
-	char *p = s ? malloc(n + 1) : NULL;
-
-	if (p) {
-		memcpy(p, s, n);
-		p[n] = 0;
+	*to = from ? malloc(n + 1) : NULL;
+	if (*to) {
+		memcpy(*to, from, n);
+		(*to)[n] = 0;
 	}
-	return p;
+	return *to || !from;
 }
 
 /* The pictures of the next sequence; a bad one makes the job an error. */
@@ -63,13 +63,14 @@ static enum moe_err fill_job(struct batch *b, struct moe_job *job, struct moe_di
 		MOE_TRY(err);
 		job->picture[job->n_pictures++] = item.picture;
 		item.picture.rgb = NULL;
-		if (!i)
-			job->name = copy(item.label, strlen(item.label));
+		bool ok = i || copy(&job->name, item.label, strlen(item.label));
 		if (item.failure.code && !job->error) {
 			moe_diag_string(&item.failure, text, sizeof text);
-			job->error = copy(text, strlen(text));
+			ok &= copy(&job->error, text, strlen(text));
 		}
 		moe_feed_item_clear(&item);
+		if (!ok)
+			return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
 	return MOE_OK;
 }
@@ -111,15 +112,23 @@ static enum moe_err next(void *self, struct moe_job *job, bool may_wait, struct 
 static enum moe_err keep_answer(struct batch *b, uint64_t index, const struct moe_answer *a, struct moe_diag *d)
 {
 	struct waiting *w = calloc(1, sizeof *w), **at = &b->waiting;
+	char *ids = NULL;
+	bool ok;
 
 	if (!w)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	ok = copy(&w->name, a->name, a->name ? strlen(a->name) : 0) && copy(&w->error, a->error, a->error ? strlen(a->error) : 0) &&
+	     copy(&w->text, a->text, a->n_text) && copy(&ids, a->ids.id, a->ids.n * sizeof *a->ids.id);
 	w->index = index;
 	w->a = *a;
-	w->a.name = w->name = copy(a->name, a->name ? strlen(a->name) : 0);
-	w->a.error = w->error = copy(a->error, a->error ? strlen(a->error) : 0);
-	w->a.text = w->text = copy(a->text, a->n_text);
-	w->a.ids.id = (int32_t *)(void *)copy((const char *)a->ids.id, a->ids.n * sizeof *a->ids.id);
+	w->a.name = w->name;
+	w->a.error = w->error;
+	w->a.text = w->text;
+	w->a.ids.id = (int32_t *)(void *)ids;
+	if (!ok) {
+		free_waiting(w);
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	}
 	while (*at && (*at)->index < index)
 		at = &(*at)->next;
 	w->next = *at;

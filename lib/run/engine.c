@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "nn/sample.h"
 #include "stage/decode.h"
+#include "stage/embed.h"
 #include "stage/patchify.h"
 
 /* A sequence on its way. */
@@ -146,16 +147,7 @@ static enum moe_err prompt_rows(struct state *s, struct sequence *q, struct moe_
 	q->x = moe_arena_get(&s->scratch, q->layout.rows * hidden, sizeof *q->x);
 	if (!q->x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", q->layout.rows);
-	for (size_t r = 0; r < q->layout.rows;) {
-		int32_t image = q->layout.image[r];
-		if (image >= 0) {
-			moe_place_forward(m, feature[image], grid[image].rows, grid[image].columns, q->x + r * hidden);
-			r += (size_t)grid[image].rows * grid[image].columns;
-		} else {
-			MOE_TRY(moe_embed_forward(m, q->layout.token + r, 1, q->x + r * hidden, d));
-			r++;
-		}
-	}
+	MOE_TRY(moe_rows_forward(m, &q->layout, grid, feature, q->x, d));
 	for (size_t i = 0; i < n; i++) {
 		free(q->job.picture[i].rgb);
 		q->job.picture[i].rgb = NULL;
@@ -176,7 +168,7 @@ static enum moe_err token_row(struct state *s, struct sequence *q, struct moe_di
 static enum moe_err gather(struct state *s, struct moe_pass *p, struct moe_diag *d)
 {
 	struct moe_arena *a = &s->scratch;
-	size_t rows = 0, hidden = (size_t)s->e->model->spec->hidden, axes = (size_t)s->e->model->spec->attention.rope_axes, at = 0;
+	size_t rows = 0, axes = (size_t)s->e->model->spec->attention.rope_axes, at = 0;
 	struct moe_pass_sequence *sequence = moe_arena_get(a, s->n, sizeof *sequence);
 	struct moe_span *span = moe_arena_get(a, s->n, sizeof *span);
 	int32_t *token, *image, *patch, *position;
@@ -190,35 +182,34 @@ static enum moe_err gather(struct state *s, struct moe_pass *p, struct moe_diag 
 	position = moe_arena_get(a, rows * axes, sizeof *position);
 	modality = moe_arena_get(a, rows, 1);
 	*p = (struct moe_pass){.token = token, .patch = patch, .modality = modality, .sequence = sequence, .compute = {a, s->e->pool, &s->blocks}};
-	p->batch = (struct moe_batch){.rows = rows, .hidden = hidden, .axes = axes, .x = moe_arena_get(a, rows * hidden, sizeof(float)),
+	p->batch = (struct moe_batch){.rows = rows, .hidden = (size_t)s->e->model->spec->hidden, .axes = axes,
 				      .position = position, .image = image, .span = span, .spans = s->n};
-	if (!sequence || !span || !token || !image || !patch || !position || !modality || !p->batch.x)
+	if (!sequence || !span || !token || !image || !patch || !position || !modality)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a batch of %zu rows", rows);
 	for (size_t i = 0; i < s->n; i++) {
 		struct sequence *q = &s->seq[i];
 		size_t n = q->layout.rows;
-		memcpy(p->batch.x + at * hidden, q->x, n * hidden * sizeof(float));
 		memcpy(token + at, q->layout.token, n * sizeof *token);
 		memcpy(image + at, q->layout.image, n * sizeof *image);
 		memcpy(patch + at, q->layout.patch, n * sizeof *patch);
 		memcpy(modality + at, q->layout.modality, n);
 		for (size_t x = 0; x < axes; x++)
 			memcpy(position + x * rows + at, q->layout.position + x * n, n * sizeof *position);
-		span[i] = (struct moe_span){at, n, (uint32_t)q->slots, q->cache};
+		span[i] = (struct moe_span){.first = at, .n = n, .x = q->x, .start = (uint32_t)q->slots, .cache = q->cache};
 		sequence[i] = (struct moe_pass_sequence){q->job.index, q->job.name, q->step, q->layout.next};
 		at += n;
 	}
 	return MOE_OK;
 }
 
-static enum moe_err run_step(const struct moe_engine *e, struct moe_pass *p, enum moe_pass_step step, const struct moe_rows *wanted, struct moe_diag *d)
+static enum moe_err run_step(const struct moe_engine *e, struct moe_pass *p, enum moe_pass_step step, struct moe_diag *d)
 {
 	bool done = false;
 
 	if (e->replace)
 		MOE_TRY(e->replace(e->self, p, step, &done, d));
 	if (!done && step == MOE_PASS_ATTEND)
-		MOE_TRY(moe_layer_attend(e->model, p->layer, &p->batch, wanted, &p->compute, d));
+		MOE_TRY(moe_layer_attend(e->model, p->layer, &p->batch, &p->compute, d));
 	else if (!done && step == MOE_PASS_ROUTE)
 		MOE_TRY(moe_layer_route(e->model, p->layer, &p->batch, e->what_if, &p->routed, &p->compute, d));
 	else if (!done)
@@ -241,31 +232,37 @@ static enum moe_err blame(const struct moe_pass *p, enum moe_err err, struct moe
 	return err;
 }
 
-/* All layers. Afterwards row i of the batch is the last row of sequence i. */
+/* All layers. In the last one, rows whose result nobody reads stop behind their keys and values. */
 static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_diag *d)
 {
 	const struct moe_engine *e = s->e;
-	size_t layers = (size_t)e->model->spec->n_layers, hidden = p->batch.hidden;
-	uint32_t *last = moe_arena_get(&s->scratch, s->n, sizeof *last);
-	struct moe_rows wanted = {last, s->n};
-	bool skip = !e->watch && !e->replace;
+	size_t layers = (size_t)e->model->spec->n_layers;
 
-	if (!last)
-		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	for (size_t i = 0; i < s->n; i++)
-		last[i] = (uint32_t)(p->batch.span[i].first + p->batch.span[i].n - 1);
 	for (p->layer = 0; p->layer < layers; p->layer++) {
-		const struct moe_rows *rows = skip && p->layer + 1 == layers ? &wanted : NULL;
 		struct moe_arena_mark mark;
-		MOE_TRY(run_step(e, p, MOE_PASS_ATTEND, rows, d));
+		for (size_t i = 0; i < s->n; i++)
+			p->batch.span[i].keep = p->layer + 1 == layers && !e->watch && !e->replace;
+		MOE_TRY(run_step(e, p, MOE_PASS_ATTEND, d));
 		mark = moe_arena_mark(&s->scratch);
-		MOE_TRY(blame(p, run_step(e, p, MOE_PASS_ROUTE, rows, d), d));
-		MOE_TRY(run_step(e, p, MOE_PASS_EXPERT, rows, d));
+		MOE_TRY(blame(p, run_step(e, p, MOE_PASS_ROUTE, d), d));
+		MOE_TRY(run_step(e, p, MOE_PASS_EXPERT, d));
 		moe_arena_release(&s->scratch, mark);
 	}
-	for (size_t i = 0; !skip && i < s->n; i++)
-		memmove(p->batch.x + i * hidden, p->batch.x + last[i] * hidden, hidden * sizeof(float));
 	return MOE_OK;
+}
+
+/* The logits of the last row of each sequence. */
+static enum moe_err last_logits(struct state *s, const struct moe_pass *p, float **logit, struct moe_diag *d)
+{
+	size_t hidden = p->batch.hidden;
+	float *x = moe_arena_get(&s->scratch, s->n * hidden, sizeof *x);
+
+	*logit = moe_arena_get(&s->scratch, s->n * (size_t)s->e->model->spec->vocab, sizeof **logit);
+	if (!x || !*logit)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the logits of %zu sequences", s->n);
+	for (size_t i = 0; i < s->n; i++)
+		memcpy(x + i * hidden, p->batch.span[i].x + (p->batch.span[i].n - 1) * hidden, hidden * sizeof *x);
+	return moe_head_forward(s->e->model, x, s->n, *logit, &p->compute, d);
 }
 
 /* One token for every open sequence; finished ones are answered and leave. */
@@ -312,10 +309,7 @@ static enum moe_err pass(struct state *s, struct moe_diag *d)
 		MOE_TRY(s->seq[i].slots ? token_row(s, &s->seq[i], d) : prompt_rows(s, &s->seq[i], d));
 	MOE_TRY(gather(s, &p, d));
 	MOE_TRY(run_layers(s, &p, d));
-	logit = moe_arena_get(&s->scratch, s->n * (size_t)s->e->model->spec->vocab, sizeof *logit);
-	if (!logit)
-		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	MOE_TRY(moe_head_forward(s->e->model, p.batch.x, s->n, logit, &p.compute, d));
+	MOE_TRY(last_logits(s, &p, &logit, d));
 	return choose(s, logit, d);
 }
 

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +18,8 @@
 
 extern char **environ;
 
+enum { GRACE_MS = 500 };        /* for a command to end by itself once something has failed */
+
 struct moe_exec {
 	const struct moe_model *model;
 	enum moe_pass_step step;
@@ -25,7 +27,7 @@ struct moe_exec {
 	char *command;
 	int timeout_ms;
 	pid_t pid;
-	int to;                         /* socket to its standard input: send() raises no SIGPIPE */
+	int to;                         /* its standard input */
 	struct moe_reader *from;
 	struct moe_frame out, in;
 	uint8_t *bytes;                 /* frame on its way out */
@@ -36,7 +38,6 @@ static enum moe_err parse(struct moe_exec *x, const char *text, struct moe_diag 
 {
 	const char *colon = strchr(text, ':'), *equals = colon ? strchr(colon, '=') : NULL;
 	size_t layers = (size_t)x->model->spec->n_layers;
-	char *end;
 	int step;
 
 	if (!equals || !equals[1])
@@ -49,41 +50,53 @@ static enum moe_err parse(struct moe_exec *x, const char *text, struct moe_diag 
 	if (step > MOE_PASS_EXPERT)
 		return moe_fail(d, MOE_EUSAGE, "--exec %s: a stage is attend, route or expert", text);
 	x->step = (enum moe_pass_step)step;
-	x->first = x->last = strtoul(colon + 1, &end, 10);
-	if (*end == '-')
-		x->last = end + 1 == equals ? (end++, layers - 1) : strtoul(end + 1, &end, 10);
-	if (colon[1] < '0' || colon[1] > '9' || end != equals || x->first > x->last || x->last >= layers)
+	if (!moe_layers_parse(colon + 1, (size_t)(equals - colon - 1), layers, &x->first, &x->last))
 		return moe_fail(d, MOE_EUSAGE, "--exec %s: layers go from 0 to %zu", text, layers - 1);
 	x->command = moe_strdup(equals + 1);
 	return x->command ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
 }
 
-static enum moe_err spawn(struct moe_exec *x, struct moe_diag *d)
+/* Starts /bin/sh with these two descriptors as standard input and output, in a process group of its own, so that all that it starts can be killed.
+ * Signals that this process may ignore have their defaults there. */
+static int start_shell(struct moe_exec *x, int in, int out)
 {
 	char *argv[] = {"sh", "-c", x->command, NULL};
-	posix_spawn_file_actions_t a;
-	posix_spawnattr_t group;        /* a process group of its own, so that it can be killed with all that the shell started */
+	posix_spawn_file_actions_t files;
+	posix_spawnattr_t attributes;
+	sigset_t normal;
+	int err;
+
+	sigemptyset(&normal);
+	sigaddset(&normal, SIGPIPE);
+	sigaddset(&normal, SIGXFSZ);
+	posix_spawnattr_init(&attributes);
+	posix_spawnattr_setsigdefault(&attributes, &normal);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+	posix_spawn_file_actions_init(&files);
+	posix_spawn_file_actions_adddup2(&files, in, STDIN_FILENO);
+	posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
+	err = posix_spawn(&x->pid, "/bin/sh", &files, &attributes, argv, environ);
+	posix_spawn_file_actions_destroy(&files);
+	posix_spawnattr_destroy(&attributes);
+	return err;
+}
+
+static enum moe_err spawn(struct moe_exec *x, struct moe_diag *d)
+{
 	struct moe_source *s;
 	int in[2], back[2], err;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, in))
-		return moe_fail_errno(d, "cannot make a socket");
+	if (pipe2(in, O_CLOEXEC))
+		return moe_fail_errno(d, "cannot make a pipe");
 	if (pipe2(back, O_CLOEXEC)) {
 		close(in[0]);
 		close(in[1]);
 		return moe_fail_errno(d, "cannot make a pipe");
 	}
-	posix_spawn_file_actions_init(&a);
-	posix_spawn_file_actions_adddup2(&a, in[1], STDIN_FILENO);
-	posix_spawn_file_actions_adddup2(&a, back[1], STDOUT_FILENO);
-	posix_spawnattr_init(&group);
-	posix_spawnattr_setflags(&group, POSIX_SPAWN_SETPGROUP);
-	err = posix_spawn(&x->pid, "/bin/sh", &a, &group, argv, environ);
-	posix_spawnattr_destroy(&group);
-	posix_spawn_file_actions_destroy(&a);
-	close(in[1]);
+	err = start_shell(x, in[0], back[1]);
+	close(in[0]);
 	close(back[1]);
-	x->to = in[0];
+	x->to = in[1];
 	fcntl(x->to, F_SETFL, O_NONBLOCK);
 	if (err) {
 		x->pid = 0;
@@ -98,10 +111,31 @@ static enum moe_err spawn(struct moe_exec *x, struct moe_diag *d)
 	return MOE_OK;
 }
 
-/* Writes what the socket takes now. */
+/* write() without SIGPIPE, which ends this process when nobody reads its own output but not when a command stops reading. */
+static ssize_t write_quietly(int fd, const void *p, size_t n)
+{
+	const struct timespec now = {0};
+	sigset_t sigpipe, before, pending;
+	ssize_t r;
+	int err;
+
+	sigemptyset(&sigpipe);
+	sigaddset(&sigpipe, SIGPIPE);
+	pthread_sigmask(SIG_BLOCK, &sigpipe, &before);
+	sigpending(&pending);
+	r = write(fd, p, n);
+	err = errno;
+	if (r < 0 && err == EPIPE && !sigismember(&pending, SIGPIPE))
+		sigtimedwait(&sigpipe, NULL, &now);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = err;
+	return r;
+}
+
+/* Writes what the pipe takes now. */
 static enum moe_err push(struct moe_exec *x, size_t *at, struct moe_diag *d)
 {
-	ssize_t r = send(x->to, x->bytes + *at, x->n_bytes - *at, MSG_NOSIGNAL);
+	ssize_t r = write_quietly(x->to, x->bytes + *at, x->n_bytes - *at);
 
 	if (r < 0 && errno != EAGAIN && errno != EINTR)
 		return moe_fail(d, MOE_EIO, "\"%s\" stopped reading: %s", x->command, strerror(errno));
@@ -109,19 +143,25 @@ static enum moe_err push(struct moe_exec *x, size_t *at, struct moe_diag *d)
 	return MOE_OK;
 }
 
-/* Sends x->out and waits for the answer in x->in, attending to both ends, so that neither side can block the other. */
+/* Sends x->out and waits for the answer in x->in, attending to both ends, so that neither side can block the other. A command may answer before
+ * it has read everything. */
 static enum moe_err exchange(struct moe_exec *x, struct moe_diag *d)
 {
+	bool answered = false;
 	size_t at = 0;
 
 	x->n_bytes = 0;
 	MOE_TRY(moe_frame_format(&x->out, &x->bytes, &x->n_bytes, &x->cap, d));
-	for (;;) {
-		struct pollfd p[2] = {{.fd = moe_reader_descriptor(x->from), .events = POLLIN}, {.fd = at < x->n_bytes ? x->to : -1, .events = POLLOUT}};
-		enum moe_err err = moe_reader_next(x->from, &x->in, false, d);
+	while (!answered || at < x->n_bytes) {
+		struct pollfd p[2] = {{.fd = answered ? -1 : moe_reader_descriptor(x->from), .events = POLLIN},
+				      {.fd = at < x->n_bytes ? x->to : -1, .events = POLLOUT}};
+		enum moe_err err = answered ? MOE_AGAIN : moe_reader_next(x->from, &x->in, false, d);
 		int n;
 		if (err == MOE_END)
 			return moe_fail(d, MOE_EIO, "\"%s\" ended before it answered", x->command);
+		answered |= !err;
+		if (!err)
+			continue;
 		if (err != MOE_AGAIN)
 			return err;
 		n = poll(p, 2, x->timeout_ms);
@@ -132,6 +172,7 @@ static enum moe_err exchange(struct moe_exec *x, struct moe_diag *d)
 		if (p[1].revents)
 			MOE_TRY(push(x, &at, d));
 	}
+	return MOE_OK;
 }
 
 static enum moe_err greet(struct moe_exec *x, struct moe_diag *d)
@@ -140,6 +181,7 @@ static enum moe_err greet(struct moe_exec *x, struct moe_diag *d)
 	const char *crc;
 
 	MOE_TRY(moe_head_make(&x->out, &id, d));
+	MOE_TRY(moe_frame_set(&x->out, "moe.end", "none", d));
 	MOE_TRY(exchange(x, d));
 	if (x->in.kind != MOE_KIND_HEAD)
 		return moe_fail(d, MOE_EINPUT, "\"%s\" did not answer the head frame with one", x->command);
@@ -172,32 +214,25 @@ enum moe_err moe_exec_start(struct moe_exec **out, const char *text, double time
 	return MOE_OK;
 }
 
-/* Waits for the command, the timeout long; false: it had to be killed. */
-static bool await_end(struct moe_exec *x, bool broken, int *status)
+/* Waits until the process has ended, for some time; false: it goes on. */
+static bool ended_within(pid_t pid, int ms)
 {
-	struct timespec nap = {.tv_nsec = 100000};
-	int64_t left_us = (int64_t)x->timeout_ms * 1000;
+	struct pollfd p = {.fd = pidfd_open(pid, 0), .events = POLLIN};
+	int n;
 
-	while (!broken && left_us > 0) {
-		pid_t r = waitpid(x->pid, status, WNOHANG);
-		if (r == x->pid || (r < 0 && errno != EINTR))
-			return true;
-		nanosleep(&nap, NULL);
-		left_us -= nap.tv_nsec / 1000;
-		if (nap.tv_nsec < 10000000)
-			nap.tv_nsec *= 2;
-	}
-	kill(-x->pid, SIGKILL);
-	while (waitpid(x->pid, status, 0) < 0 && errno == EINTR)
+	if (p.fd < 0)           /* a kernel without it: wait as long as it takes */
+		return true;
+	while ((n = poll(&p, 1, ms)) < 0 && errno == EINTR)
 		;
-	return broken;
+	close(p.fd);
+	return n != 0;
 }
 
-enum moe_err moe_exec_stop(struct moe_exec *x, bool broken, struct moe_diag *d)
+enum moe_err moe_exec_stop(struct moe_exec *x, bool failed, struct moe_diag *d)
 {
 	enum moe_err err = MOE_OK;
+	bool late = false;
 	int status = 0;
-	bool ended = true;
 
 	if (x->to >= 0)
 		close(x->to);
@@ -206,9 +241,13 @@ enum moe_err moe_exec_stop(struct moe_exec *x, bool broken, struct moe_diag *d)
 		moe_reader_free(x->from);
 		close(fd);
 	}
-	if (x->pid)
-		ended = await_end(x, broken, &status);
-	if (!ended)
+	if (x->pid && !ended_within(x->pid, failed ? GRACE_MS : x->timeout_ms)) {
+		late = true;
+		kill(-x->pid, SIGKILL);         /* and all that it started */
+	}
+	while (x->pid && waitpid(x->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (late)
 		err = moe_fail(d, MOE_EIO, "\"%s\" did not end within %g s of the end of its input (--exec-timeout)", x->command, x->timeout_ms / 1000.0);
 	else if (WIFEXITED(status) && WEXITSTATUS(status))
 		err = moe_fail(d, MOE_EIO, "\"%s\" ended with status %d", x->command, WEXITSTATUS(status));
@@ -249,7 +288,7 @@ static enum moe_err make_frame(struct moe_exec *x, const struct moe_pass *p, siz
 	MOE_TRY(moe_frame_set(f, "moe.logits", "last", d));
 	if (q->name)
 		MOE_TRY(moe_frame_set(f, "moe.name", q->name, d));
-	MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, s->n, hidden, p->batch.x + s->first * hidden, d));
+	MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, s->n, hidden, s->x, d));
 	MOE_TRY(moe_frame_put(f, "token", MOE_I32, 1, s->n, 0, p->token + s->first, d));
 	MOE_TRY(moe_frame_put(f, "position", MOE_I32, 2, axes, s->n, position, d));
 	MOE_TRY(moe_frame_put(f, "modality", MOE_U8, 1, s->n, 0, p->modality + s->first, d));
@@ -258,7 +297,7 @@ static enum moe_err make_frame(struct moe_exec *x, const struct moe_pass *p, siz
 	if (kind == MOE_KIND_HIDDEN)
 		return MOE_OK;
 	MOE_TRY(moe_frame_set(f, "moe.choice", "token", d));
-	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, hidden, p->routed.normed + s->first * hidden, d));
+	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, hidden, p->routed.normed[s->first], d));
 	MOE_TRY(moe_frame_put(f, "expert_id", MOE_I32, 2, s->n, k, p->routed.expert_id + s->first * k, d));
 	MOE_TRY(moe_frame_put(f, "weight", MOE_F32, 2, s->n, k, p->routed.weight + s->first * k, d));
 	return p->routed.logit ? moe_frame_put(f, "router_logit", MOE_F32, 2, s->n, e, p->routed.logit + s->first * e, d) : MOE_OK;
@@ -282,6 +321,7 @@ static enum moe_err copy_back(struct moe_exec *x, const char *name, enum moe_dty
 	return MOE_OK;
 }
 
+/* Clears *with_logits when a router gave none. */
 static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i, bool *with_logits, struct moe_diag *d)
 {
 	const struct moe_span *s = &p->batch.span[i];
@@ -294,17 +334,17 @@ static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i
 		return moe_frame_fail(&x->in, d, MOE_EINPUT, "\"%s\" answered with such a frame, expected \"%s\"", x->command, moe_kind_name(want));
 	if (!seq || strcmp(seq, sent))
 		return moe_frame_fail(&x->in, d, MOE_EINPUT, "\"%s\" answered for another sequence than %s", x->command, sent);
-	MOE_TRY(copy_back(x, "hidden", MOE_F32, s->n, hidden, p->batch.x + s->first * hidden, x->step != MOE_PASS_ROUTE, &given, d));
+	MOE_TRY(copy_back(x, "hidden", MOE_F32, s->n, hidden, s->x, x->step != MOE_PASS_ROUTE, &given, d));
 	if (x->step != MOE_PASS_ROUTE)
 		return MOE_OK;
 	MOE_TRY(copy_back(x, "expert_id", MOE_I32, s->n, k, p->routed.expert_id + s->first * k, true, &given, d));
 	MOE_TRY(copy_back(x, "weight", MOE_F32, s->n, k, p->routed.weight + s->first * k, true, &given, d));
-	MOE_TRY(copy_back(x, "router_logit", MOE_F32, s->n, e, p->routed.logit + s->first * e, false, with_logits, d));
-	MOE_TRY(copy_back(x, "normed", MOE_F32, s->n, hidden, p->routed.normed + s->first * hidden, false, &given, d));
+	MOE_TRY(copy_back(x, "router_logit", MOE_F32, s->n, e, p->routed.logit + s->first * e, false, &given, d));
+	*with_logits &= given;
 	MOE_TRY(moe_frame_blame(&x->in, moe_router_check(p->routed.expert_id + s->first * k, p->routed.weight + s->first * k, s->n, k, e, d), d));
-	if (!*with_logits)
-		return MOE_OK;
-	return moe_frame_blame(&x->in, moe_router_check_logits(p->routed.logit + s->first * e, p->routed.expert_id + s->first * k, s->n, k, e, d), d);
+	if (given)
+		MOE_TRY(moe_frame_blame(&x->in, moe_router_check_logits(p->routed.logit + s->first * e, p->routed.expert_id + s->first * k, s->n, k, e, d), d));
+	return copy_back(x, "normed", MOE_F32, s->n, hidden, p->routed.normed[s->first], false, &given, d);
 }
 
 enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass_step step, bool *done, struct moe_diag *d)

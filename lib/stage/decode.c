@@ -235,6 +235,18 @@ static enum moe_err send_back(struct moe_decode *dec, const struct moe_frame *fr
 	return err;
 }
 
+/* A frame without wanted rows: a chunk of a prompt, unless it is the last. Then there is nothing to answer with. */
+static enum moe_err no_rows(const struct moe_decode *dec, const struct moe_frame *f, struct moe_decode_sequence *s, struct moe_diag *d)
+{
+	uint64_t more;
+
+	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
+	if (!more && !dec->logits)
+		return moe_frame_fail(f, d, MOE_EINPUT, "no logits are wanted of the sequence (moe.logits = none), so it has no answer");
+	s->done = !more;
+	return MOE_OK;
+}
+
 /* One token for the sequence of frame f, from the logits of its last row. */
 static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, struct moe_decode_sequence *s, const float *logit, uint64_t rows, struct moe_diag *d)
 {
@@ -261,10 +273,11 @@ static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, stru
 	return send_back(dec, f, s->done ? MOE_KIND_DROP : MOE_KIND_TOKENS, &c.token, start + rows, d);
 }
 
-static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, const float *logit, uint64_t first, uint64_t rows, struct moe_output *out,
-				struct moe_diag *d)
+/* `done`: it is the sequence's last frame, whatever moe.more says; only this program knows. */
+static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, const float *logit, uint64_t first, uint64_t rows, bool done,
+				struct moe_output *out, struct moe_diag *d)
 {
-	static const char *const done[] = {"hidden", "token", "position", "image", "patch_index", "modality"};
+	static const char *const read[] = {"hidden", "token", "position", "image", "patch_index", "modality"};
 	uint64_t n = rows - first, start;
 	int32_t *row = moe_arena_get(&dec->scratch, n, sizeof *row);
 
@@ -276,8 +289,10 @@ static enum moe_err emit_logits(struct moe_decode *dec, struct moe_frame *f, con
 	f->kind = MOE_KIND_LOGITS;
 	MOE_TRY(moe_frame_set(f, "moe.kind", "logits", d));
 	moe_frame_unset(f, "moe.at");
-	for (size_t i = 0; i < sizeof done / sizeof *done; i++)
-		moe_frame_remove(f, done[i]);
+	if (done)
+		MOE_TRY(moe_frame_set(f, "moe.more", "0", d));
+	for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+		moe_frame_remove(f, read[i]);
 	MOE_TRY(moe_frame_put(f, "logit", MOE_F32, 2, n, (uint64_t)dec->model->spec->vocab, logit, d));
 	MOE_TRY(moe_frame_put(f, "row", MOE_I32, 1, n, 0, row, d));
 	return moe_emit(out, f, d);
@@ -339,12 +354,16 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 	for (size_t i = 0; i < n; i++) {
 		size_t rows = j.rows[i] - j.first[i];
 		struct moe_decode_sequence *s;
+		uint64_t rest;
 		at += rows;
 		MOE_TRY(find_sequence(dec, f[i], &s, d));
-		if (rows)
+		MOE_TRY(moe_frame_number(f[i], "moe.rest", 0, &rest, d));
+		if (!rows)
+			MOE_TRY(no_rows(dec, f[i], s, d));
+		else if (!rest)
 			MOE_TRY(next_token(dec, f[i], s, j.logit + (at - 1) * vocab, j.rows[i], d));
-		if (dec->logits && rows)
-			MOE_TRY(emit_logits(dec, f[i], j.logit + (at - rows) * vocab, j.first[i], j.rows[i], out, d));
+		if (dec->logits && (rows || s->done))   /* a sequence of which none are wanted is answered with none */
+			MOE_TRY(emit_logits(dec, f[i], j.logit + (at - rows) * vocab, j.first[i], j.rows[i], s->done, out, d));
 	}
 	if (dec->n_queue)
 		MOE_TRY(push_queue(dec, d));

@@ -52,8 +52,30 @@ static enum moe_err emit_hidden(struct moe_embed *e, struct moe_frame *f, const 
 	for (size_t from = 0, to; from < l->rows; from = to) {
 		to = chunk_end(e, l, from);
 		MOE_TRY(moe_frame_set(f, "moe.more", to < l->rows ? "1" : last_more, d));
+		if (to < l->rows)       /* its logits, even if wanted, are not those that the next token comes from */
+			MOE_TRY(moe_frame_set_number(f, "moe.rest", l->rows - to, d));
+		else
+			moe_frame_unset(f, "moe.rest");
 		MOE_TRY(moe_frame_set(f, "moe.logits", to < l->rows && !strcmp(last_logits, "last") ? "none" : last_logits, d));
 		MOE_TRY(emit_rows(e, f, l, x, from, to, start, out, d));
+	}
+	return MOE_OK;
+}
+
+enum moe_err moe_rows_forward(const struct moe_model *m, const struct moe_layout *l, const struct moe_patch_grid *grid, float *const *feature, float *x,
+			      struct moe_diag *d)
+{
+	size_t hidden = (size_t)m->spec->hidden;
+
+	for (size_t r = 0; r < l->rows;) {
+		int32_t image = l->image[r];
+		if (image < 0) {
+			MOE_TRY(moe_embed_forward(m, l->token + r, 1, x + r * hidden, d));
+			r++;
+		} else {
+			moe_place_forward(m, feature[image], grid[image].rows, grid[image].columns, x + r * hidden);
+			r += (size_t)grid[image].rows * grid[image].columns;
+		}
 	}
 	return MOE_OK;
 }
@@ -78,16 +100,7 @@ static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const i
 	x = moe_arena_get(&e->memory, l.rows * (size_t)s->hidden, sizeof *x);
 	if (!x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", l.rows);
-	for (size_t r = 0; r < l.rows;) {
-		if (l.image[r] >= 0) {
-			const struct moe_patch_grid *g = &e->grid[l.image[r]];
-			moe_place_forward(e->model, e->feature[l.image[r]], g->rows, g->columns, x + r * (size_t)s->hidden);
-			r += (size_t)g->rows * g->columns;
-		} else {
-			MOE_TRY(moe_embed_forward(e->model, l.token + r, 1, x + r * (size_t)s->hidden, d));
-			r++;
-		}
-	}
+	MOE_TRY(moe_rows_forward(e->model, &l, e->grid, e->feature, x, d));
 	return emit_hidden(e, f, &l, x, out, d);
 }
 
@@ -104,6 +117,8 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 	e->wanted = e->have = 0;
 	e->grid = NULL;
 	MOE_TRY(moe_frame_tensor(f, "token", MOE_I32, 1, (const void **)&token, &shape, d));
+	if (!shape[0])
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"token\" is empty");
 	MOE_TRY(moe_frame_number(f, "moe.step", 0, &step, d));
 	if (!step)
 		MOE_TRY(moe_frame_blame(f, moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d), d));

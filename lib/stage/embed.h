@@ -16,6 +16,11 @@ struct moe_embed {
 	struct moe_arena memory;        /* of one sequence */
 };
 
+/* The hidden states of a layout's rows into x [l->rows][hidden]: embeddings of its tokens, and the features [rows · columns][hidden] of picture i,
+ * whose grid is grid[i], in their place. */
+enum moe_err moe_rows_forward(const struct moe_model *m, const struct moe_layout *l, const struct moe_patch_grid *grid, float *const *feature, float *x,
+			      struct moe_diag *d) MOE_CHECK_RESULT;
+
 struct moe_stage moe_embed_stage(struct moe_embed *e);
 void moe_embed_free(struct moe_embed *e);
 

@@ -6,15 +6,11 @@ enum moe_err moe_frame_grid(struct moe_frame *f, const struct moe_spec *s, uint3
 	const uint64_t *shape;
 
 	MOE_TRY(moe_frame_tensor(f, "grid", MOE_I32, 1, (const void **)&grid, &shape, d));
-	if (shape[0] != 2)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" has %llu values, expected rows and columns", (unsigned long long)shape[0]);
-	for (size_t i = 0; i < s->image.n_grids; i++)
-		if (grid[0] == s->image.grid[i][0] && grid[1] == s->image.grid[i][1]) {
-			*rows = (uint32_t)grid[0];
-			*columns = (uint32_t)grid[1];
-			return MOE_OK;
-		}
-	return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is %d x %d, which is none of the model's grids", grid[0], grid[1]);
+	if (shape[0] != 2 || grid[0] < 1 || grid[1] < 1)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"grid\" is not the two sides of a picture in patches");
+	*rows = (uint32_t)grid[0];
+	*columns = (uint32_t)grid[1];
+	return moe_frame_blame(f, moe_spec_check_grid(s, *rows, *columns, d), d);
 }
 
 static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
@@ -56,3 +52,5 @@ struct moe_stage moe_encode_stage(struct moe_encode *e)
 {
 	return (struct moe_stage){.self = e, .kinds = 1u << MOE_KIND_PATCHES, .run = run};
 }
+
+void moe_encode_free(struct moe_encode *e) { moe_arena_free(&e->scratch); }

@@ -11,9 +11,9 @@ struct moe_encode {
 };
 
 struct moe_stage moe_encode_stage(struct moe_encode *e);
+void moe_encode_free(struct moe_encode *e);
 
-/* The grid of a `patches` or `features` frame: rows and columns of patches, one of the model's grids (its tables of row and column embeddings go no
- * further). */
+/* The grid of a `patches` or `features` frame: rows and columns of patches. It must be one of the model's. */
 enum moe_err moe_frame_grid(struct moe_frame *f, const struct moe_spec *s, uint32_t *rows, uint32_t *columns, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -8,7 +8,8 @@
 
 /* The rows of one frame, checked. */
 struct part {
-	const float *x, *normed, *weight, *logit;
+	float *x, *normed;              /* a frame's bytes are the stage's to change */
+	const float *weight, *logit;
 	const int32_t *position, *image, *expert_id;
 	uint64_t rows;
 };
@@ -31,8 +32,12 @@ static enum moe_err matrix(struct moe_frame *f, const char *name, enum moe_dtype
 static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)
 {
 	uint64_t k = (uint64_t)m->spec->router.top_k, e = (uint64_t)m->spec->router.experts;
+	const void *normed;
 
-	MOE_TRY(matrix(f, "normed", MOE_F32, p->rows, (uint64_t)m->spec->hidden, (const void **)&p->normed, d));
+	if (moe_frame_find(f, "normed")) {
+		MOE_TRY(matrix(f, "normed", MOE_F32, p->rows, (uint64_t)m->spec->hidden, &normed, d));
+		p->normed = (float *)(uintptr_t)normed;
+	}
 	MOE_TRY(matrix(f, "expert_id", MOE_I32, p->rows, k, (const void **)&p->expert_id, d));
 	MOE_TRY(matrix(f, "weight", MOE_F32, p->rows, k, (const void **)&p->weight, d));
 	MOE_TRY(moe_frame_blame(f, moe_router_check(p->expert_id, p->weight, p->rows, k, e, d), d));
@@ -46,8 +51,10 @@ static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct 
 {
 	const uint64_t *shape;
 	const int32_t *patch;
+	const void *rows;
 
-	MOE_TRY(moe_frame_tensor(f, "hidden", MOE_F32, 2, (const void **)&p->x, &shape, d));
+	MOE_TRY(moe_frame_tensor(f, "hidden", MOE_F32, 2, &rows, &shape, d));
+	p->x = (float *)(uintptr_t)rows;
 	p->rows = shape[0];
 	if (!p->rows || p->rows > INT32_MAX || shape[1] != (uint64_t)m->spec->hidden)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"hidden\" is %llu x %llu, expected rows of %lld", (unsigned long long)shape[0],
@@ -64,7 +71,7 @@ static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct 
 	return f->kind == MOE_KIND_ROUTED ? open_routed(p, f, m, d) : MOE_OK;
 }
 
-/* Copies the parts behind each other. */
+/* What the layers read beside x and normed comes to lie together. */
 static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_t rows, const struct moe_model *m, struct moe_arena *a, struct moe_diag *d)
 {
 	size_t h = (size_t)m->spec->hidden, k = (size_t)m->spec->router.top_k, axes = (size_t)m->spec->attention.rope_axes, at = 0;
@@ -72,25 +79,24 @@ static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_
 	int32_t *position = moe_arena_get(a, rows * axes, sizeof *position), *image = moe_arena_get(a, rows, sizeof *image);
 
 	flow->batch = (struct moe_batch){.rows = rows, .hidden = h, .axes = axes, .span = flow->span, .spans = flow->n};
-	flow->batch.x = moe_arena_get(a, rows * h, sizeof(float));
 	flow->batch.position = position;
 	flow->batch.image = image;
 	flow->routed = (struct moe_routed){0};
 	if (routed) {
-		flow->routed.normed = moe_arena_get(a, rows * h, sizeof(float));
+		flow->routed.normed = moe_arena_get(a, rows, sizeof *flow->routed.normed);
 		flow->routed.expert_id = moe_arena_get(a, rows * k, sizeof(int32_t));
 		flow->routed.weight = moe_arena_get(a, rows * k, sizeof(float));
 	}
-	if (!position || !image || !flow->batch.x || (routed && (!flow->routed.normed || !flow->routed.expert_id || !flow->routed.weight)))
+	if (!position || !image || (routed && (!flow->routed.normed || !flow->routed.expert_id || !flow->routed.weight)))
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a batch of %zu rows", rows);
 	for (size_t i = 0; i < flow->n; i++) {
 		const struct part *p = &part[i];
-		memcpy(flow->batch.x + at * h, p->x, p->rows * h * sizeof(float));
 		memcpy(image + at, p->image, p->rows * sizeof *image);
 		for (size_t x = 0; x < axes; x++)
 			memcpy(position + x * rows + at, p->position + x * p->rows, p->rows * sizeof *position);
 		if (routed) {
-			memcpy(flow->routed.normed + at * h, p->normed, p->rows * h * sizeof(float));
+			for (size_t r = 0; r < p->rows; r++)
+				flow->routed.normed[at + r] = p->normed ? p->normed + r * h : NULL;
 			memcpy(flow->routed.expert_id + at * k, p->expert_id, p->rows * k * sizeof(int32_t));
 			memcpy(flow->routed.weight + at * k, p->weight, p->rows * k * sizeof(float));
 		}
@@ -115,7 +121,7 @@ enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n
 		MOE_TRY(moe_frame_number(f[i], "moe.start", 0, &start, d));
 		if (start > INT32_MAX)
 			return moe_frame_fail(f[i], d, MOE_EINPUT, "moe.start is too large");
-		flow->span[i] = (struct moe_span){rows, part[i].rows, (uint32_t)start, NULL};
+		flow->span[i] = (struct moe_span){.first = rows, .n = part[i].rows, .x = part[i].x, .start = (uint32_t)start};
 		rows += part[i].rows;
 	}
 	return gather(flow, part, rows, m, a, d);
@@ -136,25 +142,19 @@ enum moe_err moe_wanted_rows(const struct moe_frame *f, uint64_t rows, uint64_t 
 	return MOE_OK;
 }
 
-enum moe_err moe_flow_wanted(const struct moe_flow *flow, struct moe_rows *wanted, struct moe_arena *a, struct moe_diag *d)
+enum moe_err moe_flow_keep(struct moe_flow *flow, struct moe_diag *d)
 {
-	uint32_t *row = moe_arena_get(a, flow->batch.rows, sizeof *row);
-
-	if (!row)
-		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	*wanted = (struct moe_rows){row, 0};
 	for (size_t i = 0; i < flow->n; i++) {
-		const struct moe_span *s = &flow->span[i];
+		struct moe_span *s = &flow->span[i];
 		uint64_t first;
 		MOE_TRY(moe_wanted_rows(flow->frame[i], s->n, &first, d));
-		for (size_t r = moe_min(first, s->n - 1); r < s->n; r++)
-			row[wanted->n++] = (uint32_t)(s->first + r);
+		s->keep = s->n - moe_min(first, s->n - 1);
 	}
 	return MOE_OK;
 }
 
-/* The last n of the rows of a frame: of its hidden rows' companions, [rows] or [axes][rows]. */
-static enum moe_err cut_frame(struct moe_frame *f, size_t rows, size_t n, size_t axes, struct moe_arena *a, struct moe_diag *d)
+/* The last n of the rows of a frame, from `start` on: of its hidden rows' companions, [rows] or [axes][rows]. */
+static enum moe_err cut_frame(struct moe_frame *f, size_t rows, size_t n, size_t start, size_t axes, struct moe_arena *a, struct moe_diag *d)
 {
 	static const struct { const char *name; enum moe_dtype type; } list[] = {
 		{"token", MOE_I32}, {"image", MOE_I32}, {"patch_index", MOE_I32}, {"modality", MOE_U8},
@@ -162,12 +162,10 @@ static enum moe_err cut_frame(struct moe_frame *f, size_t rows, size_t n, size_t
 	size_t skipped = rows - n;
 	int32_t *position = moe_arena_get(a, axes * n, sizeof *position);
 	const int32_t *all;
-	uint64_t start;
 
 	if (!position)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
-	MOE_TRY(moe_frame_set_number(f, "moe.start", start + skipped, d));
+	MOE_TRY(moe_frame_set_number(f, "moe.start", start, d));
 	MOE_TRY(matrix(f, "position", MOE_I32, axes, rows, (const void **)&all, d));
 	for (size_t x = 0; x < axes; x++)
 		memcpy(position + x * n, all + x * rows + skipped, n * sizeof *position);
@@ -184,20 +182,15 @@ static enum moe_err cut_frame(struct moe_frame *f, size_t rows, size_t n, size_t
 	return MOE_OK;
 }
 
-enum moe_err moe_flow_cut(struct moe_flow *flow, const struct moe_rows *wanted, struct moe_arena *a, struct moe_diag *d)
+enum moe_err moe_flow_cut(struct moe_flow *flow, struct moe_arena *a, struct moe_diag *d)
 {
-	size_t at = 0;
-
 	for (size_t i = 0; i < flow->n; i++) {
-		struct moe_span *s = &flow->span[i];
-		size_t n = 0;
-		while (at + n < wanted->n && wanted->row[at + n] < s->first + s->n)
-			n++;
-		if (n < s->n)
-			MOE_TRY(cut_frame(flow->frame[i], s->n, n, flow->batch.axes, a, d));
-		s->first = at;
-		s->n = n;
-		at += n;
+		const struct moe_span *s = &flow->span[i];
+		const uint64_t *shape;
+		const void *token;
+		MOE_TRY(moe_frame_tensor(flow->frame[i], "image", MOE_I32, 1, &token, &shape, d));
+		if (s->n < shape[0])
+			MOE_TRY(cut_frame(flow->frame[i], shape[0], s->n, s->start, flow->batch.axes, a, d));
 	}
 	return MOE_OK;
 }
@@ -209,7 +202,7 @@ static enum moe_err put_routed(struct moe_flow *flow, size_t i, const struct moe
 	size_t h = flow->batch.hidden, k = (size_t)m->spec->router.top_k, e = (size_t)m->spec->router.experts;
 	struct moe_frame *f = flow->frame[i];
 
-	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, h, flow->routed.normed + s->first * h, d));
+	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, h, flow->routed.normed[s->first], d));
 	MOE_TRY(moe_frame_put(f, "expert_id", MOE_I32, 2, s->n, k, flow->routed.expert_id + s->first * k, d));
 	MOE_TRY(moe_frame_put(f, "weight", MOE_F32, 2, s->n, k, flow->routed.weight + s->first * k, d));
 	return moe_frame_put(f, "router_logit", MOE_F32, 2, s->n, e, flow->routed.logit + s->first * e, d);
@@ -236,7 +229,7 @@ enum moe_err moe_flow_close(struct moe_flow *flow, const struct moe_model *m, si
 		f->kind = routed ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
 		MOE_TRY(moe_frame_set(f, "moe.kind", moe_kind_name(f->kind), d));
 		MOE_TRY(moe_frame_set(f, "moe.at", at, d));
-		MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, s->n, flow->batch.hidden, flow->batch.x + s->first * flow->batch.hidden, d));
+		MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, s->n, flow->batch.hidden, s->x, d));
 		if (routed) {
 			MOE_TRY(moe_frame_set(f, "moe.choice", "token", d));
 			MOE_TRY(put_routed(flow, i, m, d));
@@ -306,23 +299,15 @@ void moe_sequences_drop(struct moe_sequences *s, uint64_t seq)
 	}
 }
 
-static enum moe_err sequence_number(const struct moe_frame *f, uint64_t *seq, struct moe_diag *d)
-{
-	return moe_frame_number(f, "moe.seq", UINT64_MAX, seq, d);
-}
-
 enum moe_err moe_sequences_attach(struct moe_sequences *s, struct moe_flow *flow, size_t layer, struct moe_diag *d)
 {
 	for (size_t i = 0; i < flow->n; i++) {
 		struct moe_span *span = &flow->span[i];
 		size_t have;
 		uint64_t seq;
-		MOE_TRY(sequence_number(flow->frame[i], &seq, d));
+		MOE_TRY(moe_frame_number(flow->frame[i], "moe.seq", UINT64_MAX, &seq, d));
 		MOE_TRY(moe_sequences_get(s, seq, &span->cache, d));
 		have = span->cache[layer].n_slots;
-		for (size_t j = 0; j < i; j++)          /* an earlier frame of this batch may be the same sequence */
-			if (flow->span[j].cache == span->cache)
-				have = flow->span[j].start + flow->span[j].n;
 		if (span->start != have)
 			return moe_frame_fail(flow->frame[i], d, MOE_EMATCH, "moe.start is %u, but the cache of layer %zu holds %zu rows of this sequence", span->start,
 					      layer, have);
@@ -334,7 +319,8 @@ void moe_sequences_detach(struct moe_sequences *s, const struct moe_flow *flow)
 {
 	for (size_t i = 0; i < flow->n; i++) {
 		uint64_t seq, more;
-		if (!moe_frame_number(flow->frame[i], "moe.more", 0, &more, NULL) && !more && !sequence_number(flow->frame[i], &seq, NULL))
+		if (!moe_frame_number(flow->frame[i], "moe.more", 0, &more, NULL) && !more &&
+		    !moe_frame_number(flow->frame[i], "moe.seq", UINT64_MAX, &seq, NULL))
 			moe_sequences_drop(s, seq);
 	}
 }

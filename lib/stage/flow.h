@@ -14,18 +14,18 @@ struct moe_flow {
 	struct moe_span *span;          /* [n]: the frames' rows */
 };
 
-/* Gathers the frames' rows. Shapes are checked against the model; all memory comes from `a`. */
+/* Makes a batch of the frames, whose hidden rows are changed where they lie. Shapes are checked against the model; all memory comes from `a`. */
 enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n, const struct moe_model *m, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Rows [*first, rows) of a frame are those whose logits are wanted (moe.logits). */
 enum moe_err moe_wanted_rows(const struct moe_frame *f, uint64_t rows, uint64_t *first, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Lists the rows of the batch that are still needed once the last layer has its keys and values: those whose logits are wanted, at least one of
- * each frame. */
-enum moe_err moe_flow_wanted(const struct moe_flow *flow, struct moe_rows *wanted, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Has the next attention keep only the rows whose logits are wanted, and at least one of each frame: the others are not needed once the last layer
+ * has their keys and values. */
+enum moe_err moe_flow_keep(struct moe_flow *flow, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Makes the frames hold these rows only; the batch already does (moe_attention_forward). */
-enum moe_err moe_flow_cut(struct moe_flow *flow, const struct moe_rows *wanted, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Makes the frames hold the rows that attention kept. */
+enum moe_err moe_flow_cut(struct moe_flow *flow, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Puts hidden rows (and, when `routed`, what the router made) back into the frames, sets moe.at to "LAYER.step", and emits them. */
 enum moe_err moe_flow_close(struct moe_flow *flow, const struct moe_model *m, size_t layer, const char *step, bool routed, struct moe_output *out,
@@ -46,7 +46,7 @@ void moe_sequences_free(struct moe_sequences *s);
 enum moe_err moe_sequences_get(struct moe_sequences *s, uint64_t seq, struct moe_cache **cache, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_sequences_drop(struct moe_sequences *s, uint64_t seq);
 
-/* Points the spans of a flow to their caches; refuses a frame whose moe.start is not what the cache of `layer` holds. */
+/* Points the spans of a flow, each of another sequence, to their caches; refuses a frame whose moe.start is not what the cache of `layer` holds. */
 enum moe_err moe_sequences_attach(struct moe_sequences *s, struct moe_flow *flow, size_t layer, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* After the last use of a flow: forgets the caches of sequences that need no more steps. */

@@ -21,6 +21,32 @@ void moe_layers_free(struct moe_layers *l)
 	moe_arena_free(&l->scratch);
 }
 
+/* Digits at *p, at least one. */
+static bool parse_number(const char **p, const char *end, size_t *out)
+{
+	const char *from = *p;
+
+	for (*out = 0; *p < end && **p >= '0' && **p <= '9'; ++*p)
+		if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, (size_t)(**p - '0'), out))
+			return false;
+	return *p > from;
+}
+
+bool moe_layers_parse(const char *text, size_t n, size_t n_layers, size_t *first, size_t *last)
+{
+	const char *p = text, *end = text + n;
+
+	if (!parse_number(&p, end, first))
+		return false;
+	*last = *first;
+	if (p < end && *p == '-') {
+		*last = n_layers - 1;
+		if (++p < end && !parse_number(&p, end, last))
+			return false;
+	}
+	return p == end && *first <= *last && *last < n_layers;
+}
+
 void moe_step_before(size_t n, char *at, size_t cap)
 {
 	if (!n)
@@ -31,14 +57,12 @@ void moe_step_before(size_t n, char *at, size_t cap)
 
 static enum moe_err attend(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
 {
-	struct moe_rows wanted;
-
 	MOE_TRY(moe_sequences_attach(&l->sequences, flow, layer, d));
 	if (!l->only_wanted || layer + 1 < (size_t)l->model->spec->n_layers)
-		return moe_layer_attend(l->model, layer, &flow->batch, NULL, work, d);
-	MOE_TRY(moe_flow_wanted(flow, &wanted, work->scratch, d));
-	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, &wanted, work, d));
-	return moe_flow_cut(flow, &wanted, work->scratch, d);
+		return moe_layer_attend(l->model, layer, &flow->batch, work, d);
+	MOE_TRY(moe_flow_keep(flow, d));
+	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, work, d));
+	return moe_flow_cut(flow, work->scratch, d);
 }
 
 static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_compute *work, struct moe_diag *d)
@@ -94,17 +118,11 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	return MOE_OK;
 }
 
-static bool same_sequence(const struct moe_frame *a, const struct moe_frame *b)
-{
-	uint64_t x = 0, y = 1;
-
-	return !moe_frame_number(a, "moe.seq", 0, &x, NULL) && !moe_frame_number(b, "moe.seq", 0, &y, NULL) && x == y;
-}
-
 static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
 	struct moe_layers *l = self;
 	enum moe_kind want = l->first % MOE_N_STEPS == MOE_STEP_EXPERT ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
+	uint64_t seq[MOE_BATCH_FRAMES];
 	char at[40];
 	size_t from = 0;
 
@@ -113,8 +131,9 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 		MOE_TRY(moe_at_check(f[i], at, l->any_order, d));
 		if (f[i]->kind != want)
 			return moe_frame_fail(f[i], d, MOE_EMATCH, "expected a frame of kind \"%s\"", moe_kind_name(want));
+		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &seq[i], d));
 		for (size_t j = from; j < i; j++)
-			if (same_sequence(f[i], f[j])) {        /* a chunk of the same sequence waits for the one before it */
+			if (seq[i] == seq[j]) {                 /* a chunk of the same sequence waits for the one before it */
 				MOE_TRY(run_some(l, f + from, i - from, out, d));
 				from = i;
 				break;

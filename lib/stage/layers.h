@@ -8,6 +8,9 @@ enum moe_step { MOE_STEP_ATTEND, MOE_STEP_ROUTE, MOE_STEP_EXPERT, MOE_N_STEPS };
 
 const char *moe_step_name(enum moe_step s);
 
+/* Reads n bytes of text, "3", "0-11" or "12-", as layers of a model with n_layers; false when they are anything else. */
+bool moe_layers_parse(const char *text, size_t n, size_t n_layers, size_t *first, size_t *last);
+
 /* moe.at that a frame must have before step number n (see struct moe_layers). */
 void moe_step_before(size_t n, char *at, size_t cap);
 

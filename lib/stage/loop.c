@@ -78,12 +78,13 @@ static enum moe_err run_batch(struct loop *l, struct moe_diag *d)
 static enum moe_err pass(struct loop *l, struct moe_frame *f, struct moe_diag *d)
 {
 	bool known = f->kind == MOE_KIND_HEAD || f->kind == MOE_KIND_END || f->kind == MOE_KIND_DROP || f->kind == MOE_KIND_FAILED;
+	bool beside = f->kind == MOE_KIND_TRACE || f->kind == MOE_KIND_OTHER;   /* no stage's input */
 
 	if (f->kind == MOE_KIND_BARE)
 		return moe_frame_fail(f, d, MOE_EINPUT, "a bare safetensors file is not a stream that a stage can work on");
 	if (f->kind == MOE_KIND_HEAD)
 		MOE_TRY(moe_head_check(f, l->id, d));
-	if (!known && l->s->sink)
+	if (!known && l->s->sink && !(beside && l->out->writer))
 		return moe_frame_fail(f, d, MOE_EINPUT, "this program cannot use such a frame (is a stage missing?)");
 	if (known && l->s->notice) {
 		enum moe_err err = l->s->notice(l->s->self, f, l->out, d);
@@ -94,6 +95,9 @@ static enum moe_err pass(struct loop *l, struct moe_frame *f, struct moe_diag *d
 		return MOE_OK;
 	if (f->kind == MOE_KIND_HEAD)
 		MOE_TRY(moe_head_mark(f, l->id, d));
+	if (f->kind == MOE_KIND_END && l->out->account.sequences != l->account.sequences)
+		return moe_frame_fail(f, d, MOE_EINPUT, "%llu sequences came, but %llu went on", (unsigned long long)l->account.sequences,
+				      (unsigned long long)l->out->account.sequences);
 	if (f->kind == MOE_KIND_END)
 		MOE_TRY(moe_account_sign(&l->out->account, f, d));
 	return moe_emit(l->out, f, d);
@@ -134,7 +138,7 @@ static enum moe_err loop(struct loop *l, struct moe_diag *d)
 			if (l->s->idle)
 				MOE_TRY(l->s->idle(l->s->self, moe_reader_descriptor(l->in), d));
 			if (l->out->writer)
-				MOE_TRY(moe_writer_await(l->out->writer, moe_reader_descriptor(l->in), d));
+				MOE_TRY(moe_writer_wait(l->out->writer, moe_reader_descriptor(l->in), d));
 			err = moe_reader_next(l->in, &l->frame[l->n], true, d);
 		}
 		if (err == MOE_END)

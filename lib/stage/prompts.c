@@ -110,7 +110,7 @@ static enum moe_err turn(struct ring *r, struct moe_diag *d)
 		}
 		MOE_TRY(moe_writer_flush(r->out->writer, d));
 		if (r->open)
-			MOE_TRY(moe_writer_await(r->out->writer, moe_reader_descriptor(r->back), d));
+			MOE_TRY(moe_writer_wait(r->out->writer, moe_reader_descriptor(r->back), d));
 	}
 	return MOE_OK;
 }

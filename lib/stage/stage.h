@@ -22,9 +22,9 @@ enum moe_err moe_emit(struct moe_output *out, const struct moe_frame *f, struct 
 struct moe_stage {
 	void *self;
 	unsigned kinds;         /* bits 1 << enum moe_kind that `run` takes; other kinds pass by in order */
-	bool sink;              /* kinds that nobody took are refused instead of passed on */
+	bool sink;              /* kinds that nobody took are refused; with a writer, those that no stage takes (trace, unknown) still pass */
 
-	/* Takes n frames of these kinds, in order, and emits what becomes of them. */
+	/* Takes n <= MOE_BATCH_FRAMES frames of these kinds, in order, and emits what becomes of them. */
 	enum moe_err (*run)(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d);
 
 	/* A head, drop, failed or end frame on its way (may be NULL); the loop passes it on afterwards, or swallows it on MOE_AGAIN. */

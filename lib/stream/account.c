@@ -95,7 +95,6 @@ static enum moe_err check_end(struct moe_account *a, const struct moe_frame *f, 
 				      (long long)failed, (unsigned long long)a->sequences, (unsigned long long)a->failed);
 	if (a->n_open)
 		return moe_frame_fail(f, d, MOE_EINPUT, "sequence %llu was neither answered nor failed", (unsigned long long)a->open[0]);
-	a->ended = true;
 	return MOE_OK;
 }
 
@@ -104,7 +103,6 @@ static void start_member(struct moe_account *a)
 	a->frames = 1;
 	a->sequences = a->failed = 0;
 	a->n_seen = a->n_open = 0;
-	a->ended = false;
 }
 
 static enum moe_err begin(struct moe_account *a, uint64_t seq, struct moe_diag *d)

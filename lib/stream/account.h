@@ -11,7 +11,6 @@ struct moe_account {
 	size_t n_seen, seen_cap;
 	uint64_t *open;         /* sequences whose next step is expected */
 	size_t n_open, open_cap;
-	bool ended;
 };
 
 void moe_account_free(struct moe_account *a);

@@ -38,10 +38,18 @@ void moe_frame_free(struct moe_frame *f)
 	*f = (struct moe_frame){0};
 }
 
+/* Keys and names of one length mostly differ in their last letter. */
+static inline bool same(const char *a, size_t n_a, const char *b, size_t n_b)
+{
+	return n_a == n_b && (!n_a || a[n_a - 1] == b[n_a - 1]) && !memcmp(a, b, n_a);
+}
+
 static struct moe_meta *find_meta(const struct moe_frame *f, const char *key)
 {
+	size_t n = strlen(key);
+
 	for (size_t i = 0; i < f->h.n_meta; i++)
-		if (!strcmp(f->h.meta[i].key, key))
+		if (same(f->h.meta[i].key, f->h.meta[i].key_nbytes, key, n))
 			return &f->h.meta[i];
 	return NULL;
 }
@@ -51,6 +59,13 @@ const char *moe_frame_meta(const struct moe_frame *f, const char *key)
 	const struct moe_meta *m = find_meta(f, key);
 
 	return m ? m->value : NULL;
+}
+
+const char *moe_frame_kind(const struct moe_frame *f)
+{
+	const char *own = f->kind == MOE_KIND_OTHER ? moe_frame_meta(f, "moe.kind") : NULL;
+
+	return own ? own : moe_kind_name(f->kind);
 }
 
 static enum moe_err set(struct moe_frame *f, const char *key, const char *value, size_t n, struct moe_diag *d)
@@ -67,6 +82,7 @@ static enum moe_err set(struct moe_frame *f, const char *key, const char *value,
 		MOE_TRY(moe_grow(&f->h.meta, &f->h.meta_cap, f->h.n_meta + 1, sizeof *f->h.meta, d));
 		m = &f->h.meta[f->h.n_meta++];
 		m->key = own_key;
+		m->key_nbytes = strlen(key);
 	}
 	m->value = copy;
 	m->value_nbytes = n;
@@ -82,8 +98,7 @@ enum moe_err moe_frame_set_number(struct moe_frame *f, const char *key, uint64_t
 {
 	char text[24];
 
-	snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-	return moe_frame_set(f, key, text, d);
+	return set(f, key, text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)value), d);
 }
 
 void moe_frame_unset(struct moe_frame *f, const char *key)
@@ -98,16 +113,17 @@ void moe_frame_unset(struct moe_frame *f, const char *key)
 
 enum moe_err moe_frame_number(const struct moe_frame *f, const char *key, uint64_t absent, uint64_t *out, struct moe_diag *d)
 {
-	const char *s = moe_frame_meta(f, key);
+	const struct moe_meta *m = find_meta(f, key);
+	const char *s = m ? m->value : NULL;
 	uint64_t v = 0;
 
-	if (!s) {
+	if (!m) {
 		*out = absent;
 		return MOE_OK;
 	}
-	if (!*s)
+	if (!m->value_nbytes)
 		return moe_frame_fail(f, d, MOE_EINPUT, "%s is empty, expected a number", key);
-	for (const char *p = s; *p; p++)
+	for (const char *p = s; p < s + m->value_nbytes; p++)   /* a NUL is no digit */
 		if (*p < '0' || *p > '9' || __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
 			return moe_frame_fail(f, d, MOE_EINPUT, "%s is \"%.40s\", expected a number", key, s);
 	*out = v;
@@ -116,8 +132,10 @@ enum moe_err moe_frame_number(const struct moe_frame *f, const char *key, uint64
 
 static struct moe_tensor *find(const struct moe_frame *f, const char *name)
 {
+	size_t n = strlen(name);
+
 	for (size_t i = 0; i < f->h.n_tensors; i++)
-		if (*f->h.tensor[i].name == *name && !strcmp(f->h.tensor[i].name, name))
+		if (same(f->h.tensor[i].name, f->h.tensor[i].name_nbytes, name, n))
 			return &f->h.tensor[i];
 	return NULL;
 }
@@ -159,6 +177,7 @@ enum moe_err moe_frame_put(struct moe_frame *f, const char *name, enum moe_dtype
 		MOE_TRY(moe_grow(&f->h.tensor, &f->h.tensor_cap, f->h.n_tensors + 1, sizeof *f->h.tensor, d));
 		t = &f->h.tensor[f->h.n_tensors++];
 		t->name = own_name;
+		t->name_nbytes = strlen(name);
 	}
 	t->type = type;
 	t->rank = rank;
@@ -202,7 +221,7 @@ enum moe_err moe_frame_copy(struct moe_frame *to, const struct moe_frame *from, 
 
 enum moe_err moe_frame_fail(const struct moe_frame *f, struct moe_diag *d, enum moe_err code, const char *fmt, ...)
 {
-	const char *seq = moe_frame_meta(f, "moe.seq");
+	const char *seq = moe_frame_meta(f, "moe.seq"), *kind = moe_frame_kind(f);
 	char text[400];
 	va_list ap;
 
@@ -210,8 +229,8 @@ enum moe_err moe_frame_fail(const struct moe_frame *f, struct moe_diag *d, enum 
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	if (seq)
-		return moe_fail_at(d, code, f->at, "frame \"%s\" of sequence %.20s: %s", moe_kind_name(f->kind), seq, text);
-	return moe_fail_at(d, code, f->at, "frame \"%s\": %s", moe_kind_name(f->kind), text);
+		return moe_fail_at(d, code, f->at, "frame \"%.40s\" of sequence %.20s: %s", kind, seq, text);
+	return moe_fail_at(d, code, f->at, "frame \"%.40s\": %s", kind, text);
 }
 
 enum moe_err moe_frame_blame(const struct moe_frame *f, enum moe_err err, struct moe_diag *d)

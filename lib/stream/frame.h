@@ -32,6 +32,9 @@ enum moe_kind moe_kind_find(const char *name);
 enum moe_err moe_frame_reset(struct moe_frame *f, enum moe_kind kind, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_frame_free(struct moe_frame *f);
 
+/* The name of its kind, also of one that this version does not know. */
+const char *moe_frame_kind(const struct moe_frame *f);
+
 /* The value of a metadata key, NULL if it is not there. */
 const char *moe_frame_meta(const struct moe_frame *f, const char *key);
 

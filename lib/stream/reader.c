@@ -15,8 +15,10 @@ struct moe_reader {
 	size_t beg, end, cap;           /* unread bytes are buf[beg, end) */
 	uint64_t offset;                /* of buf[beg] in the stream */
 	struct moe_header pending;      /* header of the frame at `beg`, once it is complete */
+	struct moe_header_tail tail;
 	size_t header_nbytes, total;    /* 8 + header, and the whole frame; 0 until known */
 	bool in_member, any_crc, open_end, at_end, bare;
+	bool endless;                   /* the head of this member says moe.end = none */
 };
 
 enum moe_err moe_reader_new(struct moe_reader **out, struct moe_source *s, struct moe_diag *d)
@@ -38,6 +40,7 @@ void moe_reader_free(struct moe_reader *r)
 		return;
 	moe_source_close(r->source);
 	moe_header_free(&r->pending);
+	moe_header_tail_free(&r->tail);
 	free(r->buf);
 	free(r);
 }
@@ -81,13 +84,13 @@ static enum moe_err look(struct moe_reader *r, struct moe_diag *d)
 		n = moe_rd_le(&rd, 8);
 		if (n < 2 || n > MOE_FRAME_HEADER_LIMIT)
 			return fail(r, d, 0, "not a frame: its header length is outside 2 to 16777216 (damaged, or not a tensor stream)");
-		if (have > 8 && p[8] != '{')
+		if (have > 8 && !(p[8] && strchr("{ \t\r\n", p[8])))   /* blanks are against the format's text, but its library takes them */
 			return fail(r, d, 8, "not a frame: its header does not begin with '{' (damaged, or not a tensor stream)");
 		r->header_nbytes = 8 + n;
 	}
 	if (!r->header_nbytes || have < r->header_nbytes || r->total)
 		return MOE_OK;
-	if (moe_header_parse(&r->pending, (const char *)p + 8, r->header_nbytes - 8, d)) {
+	if (moe_header_parse(&r->pending, (const char *)p + 8, r->header_nbytes - 8, &r->tail, d)) {
 		if (d && d->path[0] == 0) {
 			d->byte = (int64_t)r->offset + (d->byte >= 0 ? d->byte + 8 : 8);
 			moe_diag_path(d, moe_source_name(r->source));
@@ -110,7 +113,7 @@ static enum moe_err ended(struct moe_reader *r, struct moe_diag *d)
 			    (unsigned long long)(r->offset + r->end - r->beg));
 		return moe_diag_path(d, moe_source_name(r->source));
 	}
-	if (r->in_member && !r->open_end)
+	if (r->in_member && !r->open_end && !r->endless)
 		return fail(r, d, 0, "truncated: the input ends without an end frame (the program before this one failed or was stopped)");
 	if (!r->offset && !r->open_end)
 		return fail(r, d, 0, "the input is empty: expected a tensor stream");
@@ -148,7 +151,8 @@ static const uint8_t *digits_behind(const uint8_t *p, const uint8_t *end)
 static enum moe_err check_crc(struct moe_reader *r, struct moe_diag *d)
 {
 	static const char key[] = "\"moe.crc32\"";
-	const uint8_t *p = r->buf + r->beg, *end = p + r->header_nbytes, *digits = NULL, *hit = p;
+	const uint8_t *p = r->buf + r->beg, *digits = NULL, *hit = p;
+	const uint8_t *end = p + r->header_nbytes - (r->tail.same ? r->tail.text_nbytes : 0);   /* a tail was searched when it was new */
 	uint32_t crc, want = 0;
 
 	while ((hit = memmem(hit, (size_t)(end - hit), key, sizeof key - 1))) {
@@ -215,8 +219,13 @@ static enum moe_err classify(struct moe_reader *r, enum moe_kind *kind, struct m
 	if (!name)
 		return fail(r, d, 8, "the frame does not say its kind (moe.kind)");
 	*kind = moe_kind_find(name);
-	if (*kind == MOE_KIND_HEAD)
-		return r->in_member ? fail(r, d, 0, "a head frame inside a member: the end frame before it is missing") : check_version(r, d);
+	if (*kind == MOE_KIND_HEAD) {
+		const char *end = pending_meta(r, "moe.end");
+		if (r->in_member)
+			return fail(r, d, 0, "a head frame inside a member: the end frame before it is missing");
+		r->endless = end && !strcmp(end, "none");
+		return check_version(r, d);
+	}
 	if (!r->in_member && !r->open_end)
 		return fail(r, d, 0, "the stream does not begin with a head frame");
 	return MOE_OK;

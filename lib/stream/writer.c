@@ -36,21 +36,6 @@ enum moe_err moe_writer_new(struct moe_writer **out, int fd, struct moe_diag *d)
 
 void moe_writer_name(struct moe_writer *w, const char *name) { w->name = name; }
 
-enum moe_err moe_writer_await(const struct moe_writer *w, int input, struct moe_diag *d)
-{
-	struct pollfd p[2] = {{.fd = input, .events = POLLIN}, {.fd = w->fd}};
-
-	while (poll(p, 2, -1) < 0)
-		if (errno != EINTR)
-			return moe_fail_errno(d, "cannot wait for input");
-	if (p[0].revents || !(p[1].revents & POLLERR))
-		return MOE_OK;
-	raise(SIGPIPE);
-	moe_fail(d, MOE_EIO, "cannot write: %s", strerror(EPIPE));
-	moe_diag_path(d, w->name);
-	return MOE_EIO;
-}
-
 void moe_writer_free(struct moe_writer *w)
 {
 	if (w) {
@@ -112,18 +97,18 @@ static char *put_number(char *p, uint64_t v)
 	return p;
 }
 
-static char *put_tensor(char *p, const char *name, const char *type, const uint64_t *shape, unsigned rank, uint64_t begin, uint64_t end)
+static char *put_tensor(char *p, const struct moe_tensor *t, uint64_t at)
 {
-	p = put_string(p, name, strlen(name));
-	p = put(put(put(p, ":{\"dtype\":\""), type), "\",\"shape\":[");
-	for (unsigned i = 0; i < rank; i++) {
+	p = put_string(p, t->name, t->name_nbytes);
+	p = put(put(put(p, ":{\"dtype\":\""), moe_dtype_name(t->type)), "\",\"shape\":[");
+	for (unsigned i = 0; i < t->rank; i++) {
 		if (i)
 			*p++ = ',';
-		p = put_number(p, shape[i]);
+		p = put_number(p, t->shape[i]);
 	}
-	p = put_number(put(p, "],\"data_offsets\":["), begin);
+	p = put_number(put(p, "],\"data_offsets\":["), at);
 	*p++ = ',';
-	return put(put_number(p, end), "]}");
+	return put(put_number(p, at + t->nbytes), "]}");
 }
 
 /* Upper bound of the header's length: every byte of a string may become six. */
@@ -132,9 +117,9 @@ static size_t header_bound(const struct moe_frame *f)
 	size_t n = 512;
 
 	for (size_t i = 0; i < f->h.n_meta; i++)
-		n += 8 + 6 * (strlen(f->h.meta[i].key) + f->h.meta[i].value_nbytes);
+		n += 8 + 6 * (f->h.meta[i].key_nbytes + f->h.meta[i].value_nbytes);
 	for (size_t i = 0; i < f->h.n_tensors; i++)
-		n += 128 + 21 * MOE_MAX_RANK + 6 * strlen(f->h.tensor[i].name);
+		n += 128 + 21 * MOE_MAX_RANK + 6 * f->h.tensor[i].name_nbytes;
 	return n;
 }
 
@@ -148,29 +133,34 @@ static char *put_metadata(char *p, const struct moe_frame *f, char **digits)
 		if (!strcmp(m->key, "moe.crc32"))
 			continue;
 		*p++ = ',';
-		p = put_string(p, m->key, strlen(m->key));
+		p = put_string(p, m->key, m->key_nbytes);
 		*p++ = ':';
 		p = put_string(p, m->value, m->value_nbytes);
 	}
 	return put(p, "}");
 }
 
-/* Tensors in the order of a frame: by falling element size. Begin with zeros; NULL behind the last. */
+/* Tensors in the order of a frame: by falling element size. Begins with zeros; NULL behind the last. */
 struct order {
-	size_t width, i;
+	unsigned width, narrower;       /* bits of the elements that are being listed, and the widest of the rest */
+	size_t i;
 };
 
 static const struct moe_tensor *next_tensor(const struct moe_frame *f, struct order *o)
 {
-	static const unsigned widths[] = {64, 32, 16, 8, 6, 4};
-
-	for (; o->width < sizeof widths / sizeof *widths; o->width++, o->i = 0)
+	for (;;) {
 		while (o->i < f->h.n_tensors) {
 			const struct moe_tensor *t = &f->h.tensor[o->i++];
-			if (moe_dtype_nbits(t->type) == widths[o->width])
+			unsigned width = moe_dtype_nbits(t->type);
+			if (width == o->width)
 				return t;
+			if (width > o->narrower && (width < o->width || !o->width))
+				o->narrower = width;
 		}
-	return NULL;
+		if (!o->narrower)
+			return NULL;
+		*o = (struct order){.width = o->narrower};
+	}
 }
 
 /* A frame on its way out: the header with its length, and where the digits of the CRC go. */
@@ -199,11 +189,11 @@ static enum moe_err put_header(struct outline *l, const struct moe_frame *f, boo
 	p = put_metadata(l->header + 8, f, &l->digits);
 	for (struct order o = {0}; (t = next_tensor(f, &o)); at += t->nbytes) {
 		*p++ = ',';
-		p = put_tensor(p, t->name, moe_dtype_name(t->type), t->shape, t->rank, at, at + t->nbytes);
+		p = put_tensor(p, t, at);
 	}
 	if (l->pad) {
 		*p++ = ',';
-		p = put_tensor(p, "_pad", "U8", &l->pad, 1, at, at + l->pad);
+		p = put_tensor(p, &(struct moe_tensor){"_pad", 4, MOE_U8, 1, {l->pad}, 0, l->pad, NULL}, at);
 	}
 	*p++ = '}';
 	l->header_nbytes = moe_round_up((size_t)(p - l->header), UNIT);
@@ -283,4 +273,18 @@ enum moe_err moe_writer_flush(struct moe_writer *w, struct moe_diag *d)
 		return MOE_OK;
 	w->n = 0;
 	return write_out(w, &iov, 1, d);
+}
+
+enum moe_err moe_writer_wait(const struct moe_writer *w, int input, struct moe_diag *d)
+{
+	struct pollfd p[2] = {{.fd = input, .events = POLLIN}, {.fd = w->fd}};
+
+	while (poll(p, 2, -1) < 0)
+		if (errno != EINTR)
+			return moe_fail_errno(d, "cannot wait for the input");
+	if (p[0].revents || !(p[1].revents & POLLERR))
+		return MOE_OK;
+	raise(SIGPIPE);
+	moe_fail(d, MOE_EIO, "nobody reads the output any more");
+	return moe_diag_path(d, w->name);
 }

@@ -13,15 +13,15 @@ void moe_writer_free(struct moe_writer *w);
 /* Where the bytes go, for messages (borrowed); "standard output" until it is said. */
 void moe_writer_name(struct moe_writer *w, const char *name);
 
-/* Waits until `input` has something to read. When meanwhile the reader of this writer's pipe goes away, it ends the program by SIGPIPE, as writing
- * would: else a pipeline whose last program has died would wait as long as its first. Fails where SIGPIPE is ignored. */
-enum moe_err moe_writer_await(const struct moe_writer *w, int input, struct moe_diag *d) MOE_CHECK_RESULT;
-
 /* Appends the frame; its tensors are read before this returns. */
 enum moe_err moe_writer_put(struct moe_writer *w, const struct moe_frame *f, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Hands everything to the operating system. */
 enum moe_err moe_writer_flush(struct moe_writer *w, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Waits until `input` can be read. When nobody reads the output any more, this ends as a write would: by SIGPIPE, or, where that is ignored,
+ * with MOE_EIO. So the end of a program travels up a pipeline whose programs all wait. */
+enum moe_err moe_writer_wait(const struct moe_writer *w, int input, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* For a writer on a descriptor that must not block: formats the frame behind what is waiting in *buf (n bytes of cap, to be freed). */
 enum moe_err moe_frame_format(const struct moe_frame *f, uint8_t **buf, size_t *n, size_t *cap, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define LEAST_WORK 4e6
 
@@ -140,8 +141,9 @@ static unsigned quota(void)
 
 unsigned moe_cpu_count(void)
 {
-	cpu_set_t set;
-	unsigned n = sched_getaffinity(0, sizeof set, &set) ? 1 : (unsigned)CPU_COUNT(&set), q = quota();
+	cpu_set_t set;          /* too small for more than 1024 processors: then all of them */
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n = sched_getaffinity(0, sizeof set, &set) ? online > 0 ? (unsigned)online : 1 : (unsigned)CPU_COUNT(&set), q = quota();
 
 	n = q && q < n ? q : n;
 	return n ? n : 1;

@@ -15,7 +15,7 @@ struct moe_sandbox_limits {
 int moe_sandbox_limit(const struct moe_sandbox_limits *l);
 
 /* Enters the system-call filter. Forbidden calls kill the process (signal 31, SIGSYS), except that opening and looking up files
- * fails with EACCES, because the C library tries that and lives on without. Skipped under the sanitizers. 0, or errno (ENOSYS: this kernel,
+ * and advice about memory fail with EACCES, because the C library tries that and lives on without. Skipped under the sanitizers. 0, or errno (ENOSYS: this kernel,
  * or this architecture, has no filter). */
 int moe_sandbox_enter(void);
 

@@ -70,7 +70,7 @@ static bool receive_with(int socket, void *bytes, size_t n, int *fd)
 	*fd = -1;
 	while ((r = recvmsg(socket, &m, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
 		;
-	if (r >= 0 && (c = CMSG_FIRSTHDR(&m)) && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof *fd))
+	if (r >= 0 && (c = CMSG_FIRSTHDR(&m)) && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof *fd))
 		memcpy(fd, CMSG_DATA(c), sizeof *fd);
 	return r == (ssize_t)n;
 }
@@ -319,6 +319,11 @@ enum moe_err moe_worker_start(struct moe_worker *w, enum moe_work_kind kind, int
 		return moe_fail_errno(d, "cannot start a decoder");
 	}
 	w->pid = a.pid;
+	if (w->fd < 0) {        /* the system drops a descriptor for which there is no room */
+		tell(&(struct ask){.what = ASK_FORGET, .pid = a.pid});
+		errno = EMFILE;
+		return moe_fail_errno(d, "cannot start a decoder");
+	}
 	return MOE_OK;
 }
 

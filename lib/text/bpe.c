@@ -74,20 +74,24 @@ static void join(const struct moe_tokenizer *t, struct symbol *s, struct heap *h
 	}
 }
 
-/* The symbols that a piece begins as: one per character. */
+/* The symbols that a piece begins as: one per character; unknown ones in a row are one where the file says so. */
 static enum moe_err symbols(const struct moe_tokenizer *t, const char *text, size_t n, struct symbol *s, size_t *count, struct moe_diag *d)
 {
+	bool good, known, known_before = true;
 	size_t step;
 
 	*count = 0;
 	for (size_t i = 0; i < n; i += step) {
 		int32_t id;
-		moe_get_rune(text + i, n - i, &step);
+		step = moe_utf8_step(text + i, n - i, &good);
 		id = moe_vocab_find(&t->vocab, text + i, step);
-		if (id == NONE)
-			id = t->unknown;
+		known = id != NONE;
+		id = known ? id : t->unknown;
 		if (id == NONE)
 			return moe_fail(d, MOE_EINPUT, "the vocabulary has no token for \"%.*s\", and none for the unknown", (int)step, text + i);
+		if (!known && !known_before && t->fuse_unknown)
+			continue;
+		known_before = known;
 		s[*count] = (struct symbol){id, (int32_t)*count - 1, (int32_t)*count + 1};
 		++*count;
 	}

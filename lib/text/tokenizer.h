@@ -37,7 +37,8 @@ struct moe_ids {
 enum moe_err moe_tokenizer_encode(struct moe_tokenizer *t, const char *text, size_t n, bool add_special, struct moe_ids *ids,
 				  struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Text of ids, appended to *text (grown with realloc, *n bytes of *cap, NUL behind it). Unknown ids give nothing. */
+/* Text of ids, appended to *text (grown with realloc, *n bytes of *cap, NUL behind it). Unknown ids give nothing.
+ * MOE_EINPUT when the file has no decoder. */
 enum moe_err moe_tokenizer_decode(const struct moe_tokenizer *t, const int32_t *id, size_t n_ids, bool skip_special, char **text, size_t *n,
 				  size_t *cap, struct moe_diag *d) MOE_CHECK_RESULT;
 

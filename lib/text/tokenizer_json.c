@@ -10,7 +10,10 @@ struct loader {
 	struct moe_tokenizer *t;
 	struct moe_json j;
 	struct moe_diag *d;
+	size_t nbytes;                  /* of the file */
 };
+
+enum { FREE_IDS = 1 << 18 };
 
 static enum moe_err unsupported(struct loader *l, const char *part, const char *name)
 {
@@ -33,6 +36,8 @@ static enum moe_err set_token(struct loader *l, uint64_t id, const char *text, s
 
 	if (id >= MAX_ID)
 		return moe_json_fail(&l->j, "a token's id is above 16777215");
+	if (id >= FREE_IDS && id >= l->nbytes)  /* a table is made of that size: not for a few bytes */
+		return moe_json_fail(&l->j, "a token's id is larger than a file of this size can have tokens");
 	if (id >= t->n_tokens) {
 		size_t old = t->token_cap;
 		MOE_TRY(moe_grow(&t->token, &t->token_cap, id + 1, sizeof *t->token, l->d));
@@ -167,12 +172,15 @@ static enum moe_err read_model(struct loader *l)
 		} else if (moe_json_is(j, "unk_token")) {
 			if (!moe_json_null(j)) {
 				MOE_TRY(moe_json_string(j));
-				unknown = keep(l, &n_unknown);
+				if (!(unknown = keep(l, &n_unknown)))
+					return moe_fail(l->d, MOE_ENOMEM, "out of memory");
 			}
 		} else if (moe_json_is(j, "ignore_merges")) {
 			MOE_TRY(moe_json_bool(j, &l->t->ignore_merges));
+		} else if (moe_json_is(j, "fuse_unk")) {
+			MOE_TRY(moe_json_bool(j, &l->t->fuse_unknown));
 		} else {
-			MOE_TRY(moe_json_is(j, "fuse_unk") ? moe_json_skip(j) : must_be_off(l, "model option"));
+			MOE_TRY(must_be_off(l, "model option"));
 		}
 	}
 	MOE_TRY(j->err);
@@ -228,11 +236,11 @@ static enum moe_err read_added(struct loader *l)
 	return l->j.err;
 }
 
-static enum moe_err add_split(struct loader *l, char *pattern, size_t n)
+static enum moe_err add_split(struct loader *l, char *pattern, size_t n, bool matches_only)
 {
 	if (l->t->n_splits == MAX_SPLITS)
 		return moe_json_fail(&l->j, "more than 8 splits");
-	l->t->split[l->t->n_splits++] = (struct split){.pattern = pattern, .npattern = n};
+	l->t->split[l->t->n_splits++] = (struct split){.pattern = pattern, .npattern = n, .matches_only = matches_only};
 	return MOE_OK;
 }
 
@@ -298,18 +306,23 @@ static enum moe_err read_part(struct loader *l, struct part *p)
 	return j->err;
 }
 
+/* ByteLevel comes last, since what follows it would see its alphabet and not the text; its space is put before each piece of what came before. */
 static enum moe_err use_pre_tokenizer(struct loader *l, const struct part *p)
 {
+	if (l->t->byte_level)
+		return moe_json_fail(&l->j, "a pre_tokenizer behind ByteLevel is not supported");
 	if (!strcmp(p->type, "ByteLevel")) {
+		if (p->add_prefix_space && l->t->n_splits)
+			return unsupported(l, "option of ByteLevel behind Split:", "add_prefix_space");
 		l->t->byte_level = true;
 		l->t->add_prefix_space = p->add_prefix_space;
-		return p->use_regex ? add_split(l, (char *)gpt2_pattern, sizeof gpt2_pattern - 1) : MOE_OK;
+		return p->use_regex ? add_split(l, (char *)gpt2_pattern, sizeof gpt2_pattern - 1, false) : MOE_OK;
 	}
 	if (!strcmp(p->type, "Split")) {
-		bool isolated = !strcmp(p->behavior, "Isolated") || (!strcmp(p->behavior, "Removed") && p->invert);
-		if (!isolated || (p->invert && strcmp(p->behavior, "Removed")))
-			return unsupported(l, "split behaviour", p->behavior);
-		return p->regex ? add_split(l, p->regex, p->nregex) : unsupported(l, "split pattern", "String");
+		bool isolated = !strcmp(p->behavior, "Isolated"), removed = !strcmp(p->behavior, "Removed");
+		if (p->invert ? !removed : !isolated)
+			return unsupported(l, p->invert ? "inverted split behaviour" : "split behaviour", p->behavior);
+		return p->regex ? add_split(l, p->regex, p->nregex, removed) : unsupported(l, "split pattern", "String");
 	}
 	return unsupported(l, "pre_tokenizer", p->type);
 }
@@ -329,6 +342,7 @@ static enum moe_err use_post_processor(struct loader *l, const struct part *p)
 
 static enum moe_err use_decoder(struct loader *l, const struct part *p)
 {
+	l->t->decoder = true;
 	if (!strcmp(p->type, "ByteLevel"))
 		l->t->decode_bytes = true;
 	else if (strcmp(p->type, "Fuse"))
@@ -386,12 +400,12 @@ static enum moe_err read_all(struct loader *l)
 		}
 	}
 	MOE_TRY(moe_json_finish(j));
-	return model ? MOE_OK : moe_fail(l->d, MOE_EINPUT, "tokenizer.json has no model");
+	return model ? moe_added_index(l->t, l->d) : moe_fail(l->d, MOE_EINPUT, "tokenizer.json has no model");
 }
 
 enum moe_err moe_tokenizer_load(struct moe_tokenizer **out, const char *json, size_t n, struct moe_diag *d)
 {
-	struct loader l = {.t = calloc(1, sizeof *l.t), .d = d};
+	struct loader l = {.t = calloc(1, sizeof *l.t), .d = d, .nbytes = n};
 	enum moe_err err;
 
 	if (!l.t)

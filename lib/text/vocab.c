@@ -1,9 +1,28 @@
 /* Hash tables of the vocabulary and the merges. */
 #include "text/text_priv.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
 #include <xxhash.h>
+
+static uint64_t seed;
+static pthread_once_t seeded = PTHREAD_ONCE_INIT;
+
+/* Ids do not depend on it, only the time that a hostile file takes. */
+static void make_seed(void)
+{
+	if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
+		seed = (uint64_t)(uintptr_t)&seed ^ (uint64_t)time(NULL);
+}
+
+static size_t hash(const void *bytes, size_t n)
+{
+	pthread_once(&seeded, make_seed);
+	return (size_t)XXH3_64bits_withSeed(bytes, n, seed);
+}
 
 static size_t power_of_two(size_t n)
 {
@@ -35,7 +54,7 @@ enum moe_err moe_vocab_reserve(struct vocab *v, size_t n, struct moe_diag *d)
 
 static struct vocab_entry *vocab_slot(const struct vocab *v, const char *text, size_t n)
 {
-	size_t i = XXH3_64bits(text, n) & (v->n_slots - 1);
+	size_t i = hash(text, n) & (v->n_slots - 1);
 
 	while (v->slot[i].text && (v->slot[i].n != n || memcmp(v->slot[i].text, text, n)))
 		i = (i + 1) & (v->n_slots - 1);
@@ -63,16 +82,10 @@ int32_t moe_vocab_find(const struct vocab *v, const char *text, size_t n)
 	return e->text ? e->id : NONE;
 }
 
-static size_t merge_hash(int32_t left, int32_t right)
-{
-	uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9E3779B97F4A7C15u;
-
-	return (size_t)(h >> 29);
-}
-
 static struct merge *merge_slot(const struct merges *m, int32_t left, int32_t right)
 {
-	size_t i = merge_hash(left, right) & (m->n_slots - 1);
+	int32_t pair[2] = {left, right};
+	size_t i = hash(pair, sizeof pair) & (m->n_slots - 1);
 
 	while (m->slot[i].rank != NONE && (m->slot[i].left != left || m->slot[i].right != right))
 		i = (i + 1) & (m->n_slots - 1);

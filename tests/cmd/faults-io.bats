@@ -215,7 +215,7 @@ every_output() {
 	refused 2 'nowhere/file: cannot create a temporary file' moe-tokenize -o nowhere/file
 	refused 2 'folder: cannot open for writing: Is a directory' moe-tokenize -o folder
 	refused 2 'name of the output is empty' moe-tokenize -o ''
-	refused 2 'a.png/x: cannot create' moe-tokenize -o a.png/x
+	refused 2 'a.png/x: cannot open for writing' moe-tokenize -o a.png/x
 	refused 2 'No space left on device' moe-tokenize -o /dev/full
 	refused 2 'cannot create|cannot open' moe-tokenize -o /proc/nothing
 	refused 2 'nowhere/stats: cannot create' moe-route -l 2 --stats=json:nowhere/stats -o /dev/null <attended

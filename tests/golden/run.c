@@ -235,15 +235,15 @@ static void embed(struct session *s, float **feature, const struct moe_patch_gri
 static void layers(struct session *s, const struct golden_case *c)
 {
 	size_t rows = s->layout.rows, hidden = (size_t)s->m->spec->hidden, k = (size_t)s->m->spec->router.top_k, e = (size_t)s->m->spec->router.experts;
-	struct moe_span span = {0, rows, (uint32_t)s->slots, s->cache};
-	struct moe_batch b = {.rows = rows, .hidden = hidden, .axes = s->layout.axes, .x = s->x, .position = s->layout.position, .image = s->layout.image,
+	struct moe_span span = {.n = rows, .x = s->x, .start = (uint32_t)s->slots, .cache = s->cache};
+	struct moe_batch b = {.rows = rows, .hidden = hidden, .axes = s->layout.axes, .position = s->layout.position, .image = s->layout.image,
 			      .span = &span, .spans = 1};
 	struct moe_diag d = {0};
 	char name[40];
 
 	for (size_t l = 0; l < (size_t)s->m->spec->n_layers; l++) {
 		struct moe_routed r;
-		check(moe_layer_attend(s->m, l, &b, NULL, &s->compute, &d), &d);
+		check(moe_layer_attend(s->m, l, &b, &s->compute, &d), &d);
 		snprintf(name, sizeof name, "%zu.attend", l);
 		if (c)
 			compare(c, "attend", name, s->x, rows * hidden);
@@ -451,7 +451,7 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	for (; optind < argc; optind++) {
-		bool any = run_model(argv[optind]) | run_tokenizer(argv[optind]);
+		bool model = run_model(argv[optind]), any = run_tokenizer(argv[optind]) || model;
 		if (!any)
 			fprintf(stderr, "%s: nothing that this program knows how to compare\n", argv[optind]);
 		recognised += any;

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/rd.h"
 #include "base/rng.h"
+#include "base/utf8.h"
 #include "lib_data.h"
 
 /* ---- arithmetic ---- */
@@ -424,6 +425,10 @@ static void test_diag_string(void **state)
 	moe_diag_path(&d, "x\ny\r");
 	assert_string_equal(say(&d), "x\\x0ay\\x0d: byte 0: tensor \"a\\x0ab\\x7f\\x1b[31m\xc3\xa9\"");
 	moe_diag_clear(&d);
+	/* C1 controls, line separators and turned writing; bytes that are no UTF-8 */
+	moe_fail(&d, MOE_EINPUT, "\xc2\x9b" "1m \xe2\x80\xa8 \xe2\x80\xae \x80 \xf0\x9f\x98 \xf0\x9f\x98\x80 \xed\xa0\x80");
+	assert_string_equal(say(&d), "\\xc2\\x9b1m \\xe2\\x80\\xa8 \\xe2\\x80\\xae \\x80 \\xf0\\x9f\\x98 \xf0\x9f\x98\x80 \\xed\\xa0\\x80");
+	moe_diag_clear(&d);
 	memset(long_text, '\n', sizeof long_text - 1);
 	long_text[sizeof long_text - 1] = 0;
 	moe_fail_at(&d, MOE_EINPUT, INT64_MAX, "%s", long_text);
@@ -444,6 +449,30 @@ static void test_diag_string(void **state)
 	assert_int_equal(strlen(d.text), sizeof d.text - 1);
 }
 
+/* Every character there and back; every pair of bytes is a character, two of them, or the longest piece of one. */
+static void test_utf8(void **state)
+{
+	char s[4];
+	bool good;
+
+	(void)state;
+	for (unsigned u = 0; u < 0x110000; u++) {
+		size_t n = moe_utf8_put(s, u);
+		assert_int_equal(moe_utf8_step(s, n, &good), u >= 0xd800 && u < 0xe000 ? 1 : n);
+		assert_int_equal(good, u < 0xd800 || u >= 0xe000);
+		assert_int_equal(moe_utf8_get(s, n), u);
+		for (size_t k = 1; good && k < n; k++) {
+			assert_int_equal(moe_utf8_step(s, k, &good), k);
+			assert_false(good);
+			good = true;
+		}
+	}
+	assert_int_equal(moe_utf8_step("\xe2\x28\xa1", 3, &good), 1);
+	assert_int_equal(moe_utf8_step("\xf0\x9f\x28\x80", 4, &good), 2);
+	assert_int_equal(moe_utf8_step("\xc0\x80", 2, &good), 1);
+	assert_false(good);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -452,7 +481,7 @@ int main(void)
 		cmocka_unit_test(test_arena_is_steady), cmocka_unit_test(test_arena_reuse), cmocka_unit_test(test_arena_limits),
 		cmocka_unit_test(test_dtypes), cmocka_unit_test(test_half),
 		cmocka_unit_test(test_bfloat), cmocka_unit_test(test_widen), cmocka_unit_test(test_philox), cmocka_unit_test(test_random),
-		cmocka_unit_test(test_first_error_wins), cmocka_unit_test(test_errno), cmocka_unit_test(test_diag_string),
+		cmocka_unit_test(test_first_error_wins), cmocka_unit_test(test_errno), cmocka_unit_test(test_diag_string), cmocka_unit_test(test_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -266,7 +266,7 @@ static int read_what_is_there(size_t n)
 	if (write(fd[1], "abcdefgh", n) != (ssize_t)n || !moe_source_ready(s))
 		return 1;
 	for (size_t all = 0; all < n; all += got)
-		if (moe_source_read(s, buf, 8, &got, &d) || !got || memcmp(buf, "abcdefgh" + all, got))
+		if (moe_source_read(s, buf, 8, &got, &d) || !got || memcmp(buf, &"abcdefgh"[all], got))
 			return 1;
 	return moe_source_ready(s);
 }
@@ -387,6 +387,51 @@ static void test_replace(void **state)
 	umask(mask);
 }
 
+/* What replaces a file has its mode; what a link leads to is replaced, not the link. */
+static void test_replace_keeps(void **state)
+{
+	struct moe_diag d = {0};
+	struct moe_sink *s;
+	struct stat st;
+
+	(void)state;
+	write_bytes(scratch("private"), "old", 3);
+	assert_int_equal(chmod(scratch("private"), 0600), 0);
+	assert_int_equal(symlink("private", scratch("link")), 0);
+	assert_int_equal(symlink("nowhere", scratch("dangling")), 0);
+	expect_ok(&d, moe_sink_commit(write_sink("link", "new"), &d));
+	expect_file("private", "new");
+	assert_int_equal(lstat(scratch("link"), &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	assert_int_equal(stat(scratch("private"), &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	expect_fail(&d, moe_sink_open(&s, scratch("dangling"), &d), MOE_EIO, "dangling: cannot open for writing: No such file");
+}
+
+/* /dev/fd/N is what is open there, at the place where it stands; it is not the name of a file that could be replaced. */
+static void test_named_descriptor(void **state)
+{
+	struct moe_diag d = {0};
+	struct moe_sink *s;
+	char name[32];
+	struct iovec iov = {"after", 5};
+	int fd = open(scratch("log"), O_CREAT | O_RDWR, 0600);
+
+	(void)state;
+	assert_int_equal(write(fd, "before ", 7), 7);
+	snprintf(name, sizeof name, "/dev/fd/%d", fd);
+	expect_ok(&d, moe_sink_open(&s, name, &d));
+	expect_ok(&d, moe_write_all(moe_sink_descriptor(s), &iov, 1, &d));
+	expect_ok(&d, moe_sink_commit(s, &d));
+	assert_int_equal(write(fd, " all", 4), 4);
+	close(fd);
+	expect_file("log", "before after all");
+	expect_ok(&d, moe_sink_open(&s, "/dev/stdout", &d));
+	moe_sink_abandon(s);
+	assert_true(fcntl(STDOUT_FILENO, F_GETFD) >= 0);
+	expect_fail(&d, moe_sink_open(&s, "/proc/self/fd/999999", &d), MOE_EIO, "/proc/self/fd/999999: cannot open for writing");
+}
+
 /* A commit that fails leaves the old file and nothing else: here the name has become a folder. */
 static void test_commit_fails(void **state)
 {
@@ -469,6 +514,37 @@ static void test_write_all(void **state)
 	free(iov);
 }
 
+/* Both ends wait, although their descriptors do not block. */
+static void test_not_blocking(void **state)
+{
+	struct moe_diag d = {0};
+	struct moe_source *s;
+	struct iovec iov = {data, N_DATA};
+	size_t n;
+	uint8_t *got = malloc(N_DATA + 1);
+	int fd[2], status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe2(fd, O_NONBLOCK), 0);
+	pid = fork();
+	if (!pid) {
+		close(fd[0]);
+		usleep(20000);
+		_exit(moe_write_all(fd[1], &iov, 1, NULL));
+	}
+	close(fd[1]);
+	expect_ok(&d, moe_source_fd(&s, fd[0], "pipe", &d));
+	expect_ok(&d, drain(s, 50000, got, N_DATA + 1, &n, &d));
+	assert_int_equal(n, N_DATA);
+	assert_memory_equal(got, data, n);
+	moe_source_close(s);
+	close(fd[0]);
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+	free(got);
+}
+
 static void test_broken_pipe(void **state)
 {
 	struct moe_diag d = {0};
@@ -516,6 +592,9 @@ static void test_map(void **state)
 	expect_fail(&d, moe_map_open(&a, scratch(""), &d), MOE_EIO, "is not a regular file");
 	moe_diag_clear(&d);
 	expect_fail(&d, moe_map_open(&a, "/dev/null", &d), MOE_EIO, "/dev/null: is not a regular file");
+	assert_int_equal(mkfifo(scratch("fifo"), 0600), 0);
+	moe_diag_clear(&d);
+	expect_fail(&d, moe_map_open(&a, scratch("fifo"), &d), MOE_EIO, "fifo: is not a regular file");
 }
 
 static const char *expected_name;
@@ -568,7 +647,8 @@ int main(void)
 		cmocka_unit_test(test_plain), cmocka_unit_test(test_gzip), cmocka_unit_test(test_gzip_members), cmocka_unit_test(test_gzip_truncated),
 		cmocka_unit_test(test_gzip_damaged), cmocka_unit_test(test_open_fails), cmocka_unit_test(test_read_fails),
 		cmocka_unit_test(test_does_not_wait),
-		cmocka_unit_test(test_read_file), cmocka_unit_test(test_replace), cmocka_unit_test(test_commit_fails),
+		cmocka_unit_test(test_read_file), cmocka_unit_test(test_replace), cmocka_unit_test(test_commit_fails), cmocka_unit_test(test_replace_keeps),
+		cmocka_unit_test(test_named_descriptor), cmocka_unit_test(test_not_blocking),
 		cmocka_unit_test(test_sink_open_fails),
 		cmocka_unit_test(test_full), cmocka_unit_test(test_write_all), cmocka_unit_test(test_broken_pipe), cmocka_unit_test(test_map),
 		cmocka_unit_test(test_shrinking_file),

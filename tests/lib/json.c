@@ -5,6 +5,7 @@
  * and takes a NUL byte behind a document for its end. */
 #include <jansson.h>
 
+#include "base/utf8.h"
 #include "format/json.h"
 #include "lib_data.h"
 

@@ -362,7 +362,10 @@ static void test_bad_index(void **state)
 		{"{\"weight_map\":[]}", MOE_EINPUT, "expected an object", INDEX}, {"{}", MOE_EINPUT, "no weight_map", INDEX},
 		{"", MOE_EINPUT, "JSON", INDEX},
 		{"[", MOE_EINPUT, "JSON", INDEX}, {MAP("") " x", MOE_EINPUT, "trailing", INDEX},
-		{MAP("\"a\":\"one.safetensors\\u0000x\""), MOE_EINPUT, "", INDEX},
+		{MAP("\"a\":\"one.safetensors\\u0000x\""), MOE_EINPUT, "plain file name", INDEX},
+		{MAP("\"a\\u0000\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\""), MOE_EINPUT, "is in no shard", INDEX},
+		{"{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"one.safetensors\"},\"weight_map\":{\"c\":\"two.safetensors\"}}", MOE_EINPUT,
+		 "weight_map stands twice", INDEX},
 	};
 	char long_name[600];
 

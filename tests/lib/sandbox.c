@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,6 +58,17 @@ static int protect_code(void)
 
 	return mprotect(p, 4096, PROT_READ | PROT_EXEC);
 }
+static int advise(void)
+{
+	char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return madvise(p, 4096, MADV_DONTNEED) < 0 && errno == EACCES ? 0 : 1;
+}
+#ifdef __x86_64__
+static int x32_call(void) { return (int)syscall(0x40000000 | SYS_write, 1, "", 0); }
+#else
+static int x32_call(void) { return kill_parent(); }
+#endif
 static int burn(void)
 {
 	for (volatile unsigned turning = 1; turning;)
@@ -77,8 +90,8 @@ static int status_of(int (*fn)(void))
 
 static void test_filter(void **state)
 {
-	static int (*const fine[])(void) = {memory, too_much, open_file, create_file, use_stat};
-	static int (*const fatal[])(void) = {make_socket, fork_once, run_program, kill_parent, map_code, protect_code};
+	static int (*const fine[])(void) = {memory, too_much, open_file, create_file, use_stat, advise};
+	static int (*const fatal[])(void) = {make_socket, fork_once, run_program, kill_parent, map_code, protect_code, x32_call};
 
 	(void)state;
 	if (!moe_sandbox_real())
@@ -202,6 +215,28 @@ static void test_descriptors(void **state)
 	fclose(f);
 }
 
+/* Where no descriptor is left for the worker's socket, that is said, and the next start works. */
+static void test_no_descriptor(void **state)
+{
+	struct rlimit old, none;
+	struct moe_worker w;
+	struct moe_diag d = {0};
+	int lowest = dup(0);
+
+	(void)state;
+	close(lowest);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = (rlim_t)lowest;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(moe_worker_start(&w, MOE_WORK_PICTURES, -1, false, &d), MOE_EIO);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_string_equal(d.text, "cannot start a decoder: Too many open files");
+	assert_int_equal(moe_worker_start(&w, MOE_WORK_PICTURES, -1, false, &d), MOE_OK);
+	assert_int_equal(say(&w, 100), 100);
+	moe_worker_end(&w, NULL);
+}
+
 static void test_unprepared(void **state)
 {
 	struct moe_worker w;
@@ -280,7 +315,8 @@ static void test_not_started(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_filter), cmocka_unit_test(test_worker), cmocka_unit_test(test_descriptors), cmocka_unit_test(test_unprepared),
+		cmocka_unit_test(test_filter), cmocka_unit_test(test_worker), cmocka_unit_test(test_descriptors), cmocka_unit_test(test_no_descriptor),
+		cmocka_unit_test(test_unprepared),
 		cmocka_unit_test(test_death), cmocka_unit_test(test_not_started),
 	};
 

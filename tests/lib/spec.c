@@ -3,7 +3,8 @@
 #include <jansson.h>
 
 #include "lib_data.h"
-#include "model/model.h"
+#include "model/layer.h"
+#include "model/merge.h"
 
 #define READ "share/models/read/"
 #define OLMOE "tests/golden/olmoe/model/"
@@ -292,6 +293,8 @@ static void test_config(void **state)
 		{"config.json", "moe_intermediate_size", "191", "gate_proj.weight\" has the shape [192, 160], expected [191, 160]"},
 		{"config.json", "vocab_size", "101", "embed_tokens.weight\" has the shape [100, 160], expected [101, 160]"},
 		{"config.json", "vocab_size", "2", "text.eos (4) is outside the vocabulary (2)"},
+		{"config.json", "bos_token_id", "100", "text.bos (100) is outside the vocabulary (100)"},
+		{"config.json", "image_grid", "[4096,4096]", "image.grids: 4096 x 4096 patches are 32768 x 32768 pixels"},
 		{"config.json", "rms_norm_eps", "-1", "setting norm.eps is -1"}, {"config.json", "rms_norm_eps", "true", "setting norm.eps is true"},
 		{"config.json", "norm_topk_prob", "1", "setting router.renormalise is 1, expected true or false"},
 		{"config.json", "image_token_id", "100", "merge.placeholder (100) is outside the vocabulary"},
@@ -312,6 +315,7 @@ static void test_config(void **state)
 		{"preprocessor_config.json", "pad_color", "\"blue\"", "setting image.pad is \"blue\", expected one of: border_median constant"},
 		{"generation_config.json", "eos_token_id", "\"x\"", "setting text.eos"},
 		{"generation_config.json", "suppress_tokens", "[-1]", "setting text.suppress"},
+		{"generation_config.json", "suppress_tokens", "[0,100]", "text.suppress (100) is outside the vocabulary (100)"},
 		{"generation_config.json", "max_new_tokens", "0", "setting text.max_new is 0"},
 	};
 
@@ -362,6 +366,10 @@ static void test_family_files(void **state)
 		{"router.score", "\"tanh\"", "setting router.score is \"tanh\", expected one of: softmax sigmoid logit"},
 		{"attention.rope.axes", "1", "merge.position axial goes with attention.rope.axes 2"},
 		{"tensors.q", "\"model.layers.{L}.self_attn.q_proj.weight:io\"", "unknown order of axes"}, {"tensors.q", "", "names no tensor for \"q\""},
+		{"tensors.q", "\"model.layers.0.self_attn.q_proj.weight\"", "tensor \"model.layers.0.self_attn.q_proj.weight\" has two places"},
+		{"tensors.q", "\"model.layers.{l}.self_attn.q_proj.weight\"", "tensors.q is not a pattern"},
+		{"tensors.q", "\"model.layers.{E}.self_attn.q_proj.weight\"", "tensors.q is not a pattern"},
+		{"family match", "1", "unknown setting family match"},
 		{"tensors.q", "3", "tensors.q is not a pattern"}, {"hidden", "", "the family file has no setting hidden"},
 		{"hidden", "\"@text.hidden_size\"", "do not have \"@text.hidden_size\""},
 		{"hidden", "\"@hidden_size/@num_experts_per_token\"", "do not have"},
@@ -386,12 +394,39 @@ static void test_family_files(void **state)
 	}
 }
 
+/* Row and column embeddings exist for the grids of the model and for no others: features of another grid, as a stream may claim them, would
+ * be placed by what lies behind them. */
+static void test_foreign_grid(void **state)
+{
+	static const struct moe_patch_grid grids[] = {{4, 16}, {5, 16}, {16, 4}, {1000, 1}, {4096, 4096}, {65536, 65536}, {0, 0}};
+	static const int32_t token[] = {2, 1};
+	static float pixel[192], feature[160];
+	struct moe_arena a = {0};
+	struct moe_compute work = {&a, NULL, NULL};
+	struct moe_layout l;
+	struct moe_model *m;
+	struct moe_diag d;
+
+	(void)state;
+	expect_ok(&d, open_model(READ, &m, &d));
+	expect_ok(&d, moe_layout_make(&l, m->spec, token, 2, &grids[0], 16, &a, &d));
+	assert_int_equal(l.rows, 65);
+	for (size_t i = 1; i < sizeof grids / sizeof *grids; i++) {
+		moe_diag_clear(&d);
+		expect_fail(&d, moe_layout_make(&l, m->spec, token, 2, &grids[i], 16, &a, &d), MOE_EINPUT, "the model has no such grid");
+	}
+	moe_diag_clear(&d);
+	expect_fail(&d, moe_tower_forward(m, pixel, 1, 1, feature, &work, &d), MOE_EINPUT, "1 x 1 patches: the model has no such grid");
+	moe_arena_free(&a);
+	moe_model_close(m);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good), cmocka_unit_test(test_spec_string), cmocka_unit_test(test_fingerprint), cmocka_unit_test(test_tensors),
 		cmocka_unit_test(test_truncated_weights), cmocka_unit_test(test_config),
-		cmocka_unit_test(test_truncated_config), cmocka_unit_test(test_family_files),
+		cmocka_unit_test(test_truncated_config), cmocka_unit_test(test_family_files), cmocka_unit_test(test_foreign_grid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, scratch_remove);

@@ -71,7 +71,7 @@ static void expect_ids(struct moe_tokenizer *t, const char *text, const int32_t 
 
 	while (want[n] != -1)
 		n++;
-	if (ids.n != n || memcmp(ids.id, want, n * sizeof *want))
+	if (ids.n != n || (n && memcmp(ids.id, want, n * sizeof *want)))
 		fail_msg("\"%s\": %zu ids, the first %d", text, ids.n, ids.n ? (int)ids.id[0] : -1);
 	free(ids.id);
 }
@@ -357,6 +357,49 @@ static void test_added(void **state)
 	moe_tokenizer_free(t);
 }
 
+/* Unknown characters in a row are one token where fuse_unk says so, each its own where not. */
+static void test_fuse_unknown(void **state)
+{
+	struct moe_tokenizer *t = load_text("{" MODEL("\"unk_token\":\"<unk>\",\"fuse_unk\":true,") "}");
+
+	(void)state;
+	expect_ids(t, "xyza\xc3\xa9z", IDS(4, 0, 4));
+	expect_ids(t, "x", IDS(4));
+	moe_tokenizer_free(t);
+	t = load_text("{" MODEL("\"unk_token\":\"<unk>\",") "}");
+	expect_ids(t, "xya", IDS(4, 4, 0));
+	moe_tokenizer_free(t);
+}
+
+#define SPLIT(regex, options) "\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex "\"}," options "}"
+
+/* Removed and inverted: the matches stay, what lies between them goes. */
+static void test_split_removed(void **state)
+{
+	struct moe_tokenizer *t = load_text(WITH(SPLIT("b+", "\"behavior\":\"Removed\",\"invert\":true")));
+
+	(void)state;
+	expect_ids(t, "abbab", IDS(1, 1, 1));
+	expect_ids(t, "aa", IDS(-1));
+	moe_tokenizer_free(t);
+	t = load_text(WITH(SPLIT("b+", "\"behavior\":\"Isolated\"")));
+	expect_ids(t, "abbab", IDS(0, 1, 1, 0, 1));
+	moe_tokenizer_free(t);
+}
+
+static void test_no_decoder(void **state)
+{
+	struct moe_tokenizer *t = load_text("{" MODEL("") "}");
+	struct moe_diag d = {0};
+	char *text = NULL;
+	size_t n = 0, cap = 0;
+
+	(void)state;
+	expect_fail(&d, moe_tokenizer_decode(t, IDS(0), 1, false, &text, &n, &cap, &d), MOE_EINPUT, "tokenizer.json has no decoder");
+	free(text);
+	moe_tokenizer_free(t);
+}
+
 static void test_refused(void **state)
 {
 	static const struct { const char *json, *part; } cases[] = {
@@ -374,7 +417,10 @@ static void test_refused(void **state)
 		{ADDED("{\"id\":5,\"content\":\"x\",\"single_word\":true}"), "added token option \"single_word\" is not supported"},
 		{ADDED("{\"id\":5,\"content\":\"\"}"), "an added token needs"}, {ADDED("{\"content\":\"x\"}"), "an added token needs"},
 		{ADDED("{\"id\":5}"), "an added token needs"}, {ADDED("{\"id\":-1,\"content\":\"x\"}"), "unsigned integer"},
-		{ADDED("{\"id\":16777216,\"content\":\"x\"}"), "id is above"}, {ADDED("{\"id\":4,\"content\":\"x\"}"), "two tokens have the same id"},
+		{ADDED("{\"id\":16777216,\"content\":\"x\"}"), "id is above"},
+		{ADDED("{\"id\":16777215,\"content\":\"x\"}"), "larger than a file of this size can have"},
+		{ADDED("{\"id\":5,\"content\":\"x\"},{\"id\":6,\"content\":\"x\"}"), "the added token \"x\" has two ids"},
+		{ADDED("{\"id\":4,\"content\":\"x\"}"), "two tokens have the same id"},
 		{WITH("\"normalizer\":{\"type\":\"NFKC\"}"), "normalizer \"NFKC\" is not supported"},
 		{WITH("\"normalizer\":{\"type\":\"Lowercase\"}"), "normalizer \"Lowercase\" is not supported"},
 		{WITH("\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"x\"}"), "normalizer \"Prepend\" is not supported"},
@@ -392,6 +438,10 @@ static void test_refused(void **state)
 		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"Isolated\",\"invert\":true}"), "not supported"},
 		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"MergedWithNext\"}"),
 		 "\"MergedWithNext\" is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"ByteLevel\"}]}"),
+		 "a pre_tokenizer behind ByteLevel is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},"
+		      "\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"add_prefix_space\":true}]}"), "\"add_prefix_space\" is not supported"},
 		{WITH("\"post_processor\":{\"type\":\"BertProcessing\"}"), "post_processor \"BertProcessing\" is not supported"},
 		{WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}"), "post_processor \"TemplateProcessing\" is not supported"},
 		{WITH("\"decoder\":{\"type\":\"WordPiece\"}"), "decoder \"WordPiece\" is not supported"},
@@ -430,7 +480,7 @@ static void test_refused(void **state)
 static void test_patterns(void **state)
 {
 	static const struct { const char *regex, *part; } cases[] = {{"(", "the pattern is wrong at 1"}, {"[b-a]", "the pattern is wrong at"},
-		{"(a|aa)+$", "too hard"}};
+		{"(a|aa)+$", "too hard"}, {"\\\\C", "the pattern is wrong at"}};
 	char json[1000], text[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
 
 	(void)state;
@@ -488,7 +538,8 @@ static void use(struct moe_tokenizer *t)
 	if (!moe_tokenizer_encode(t, input, sizeof input - 1, false, &ids, &d)) {
 		for (size_t i = 0; i < ids.n; i++)
 			assert_true(ids.id[i] >= 0 && (size_t)ids.id[i] < moe_tokenizer_size(t));
-		expect_ok(&d, moe_tokenizer_decode(t, ids.id, ids.n, false, &text, &n, &cap, &d));
+		if (moe_tokenizer_decode(t, ids.id, ids.n, false, &text, &n, &cap, &d))
+			assert_non_null(strstr(say(&d), "has no decoder"));
 	}
 	free(text);
 	free(ids.id);
@@ -527,6 +578,7 @@ int main(void)
 		cmocka_unit_test(test_bytes_round_trip), cmocka_unit_test(test_every_byte), cmocka_unit_test(test_append),
 		cmocka_unit_test(test_long_text),
 		cmocka_unit_test(test_merges), cmocka_unit_test(test_ranks), cmocka_unit_test(test_added), cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_fuse_unknown), cmocka_unit_test(test_split_removed), cmocka_unit_test(test_no_decoder),
 		cmocka_unit_test(test_patterns),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_mutated),
 	};
