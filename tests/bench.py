@@ -45,7 +45,7 @@ def run(command, memory=False):
 
 def pipeline(wanted):
     stages = "".join(f" | moe-attend {wanted} -t 1 -l {l} | moe-route -t 1 -l {l} | moe-expert -t 1 -l {l}" for l in range(LAYERS))
-    return (f"rm -f loop; mkfifo loop; moe-tokenize -t 1 --files-from {names} --generate --loop loop --window 128 | moe-patchify -t 1 --files-from {names} |"
+    return (f"rm -f loop; mkfifo loop; moe-tokenize -t 1 --files-from {names} --generate --loop loop --window 192 | moe-patchify -t 1 --files-from {names} |"
             f" moe-encode -t 1 | moe-embed -t 1{stages} | moe-decode -t 1 --loop loop")
 
 
