@@ -1,8 +1,6 @@
 #include "base/mem.h"
 
-#include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,23 +115,6 @@ char *moe_arena_string(struct moe_arena *a, const char *s, size_t n)
 		memcpy(p, s, n);
 		p[n] = 0;
 	}
-	return p;
-}
-
-char *moe_arena_printf(struct moe_arena *a, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-	char *p;
-
-	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
-	va_end(ap);
-	if (n < 0 || !(p = moe_arena_get(a, (size_t)n + 1, 1)))
-		return NULL;
-	va_start(ap, fmt);
-	vsnprintf(p, (size_t)n + 1, fmt, ap);
-	va_end(ap);
 	return p;
 }
 

@@ -25,7 +25,6 @@ struct moe_arena {
 void *moe_arena_get(struct moe_arena *a, size_t n, size_t size);
 void *moe_arena_zero(struct moe_arena *a, size_t n, size_t size);
 char *moe_arena_string(struct moe_arena *a, const char *s, size_t n);
-char *moe_arena_printf(struct moe_arena *a, const char *fmt, ...) MOE_PRINTF(2, 3);
 void moe_arena_reset(struct moe_arena *a);
 
 /* Release forgets what was given since the mark. */

@@ -5,7 +5,9 @@
 
 #include "base/check.h"
 
-void moe_rope_table(float *cosine, float *sine, const int32_t *position, size_t axes, size_t rows, size_t head_dim, double theta)
+/* Cosines and sines [rows][head_dim / 2]. Axis a turns pairs [a·n, (a+1)·n), n = head_dim / 2 / axes, by position · theta^(-i/n). Frequencies and
+ * angles are rounded to f32 as transformers does. */
+static void rope_table(float *cosine, float *sine, const int32_t *position, size_t axes, size_t rows, size_t head_dim, double theta)
 {
 	size_t pairs = head_dim / 2, n = pairs / axes;
 
@@ -146,7 +148,7 @@ static enum moe_err make_rotation(struct moe_batch *b, const struct moe_attentio
 	b->sine = moe_arena_get(scratch, b->rows * pairs, sizeof(float));
 	if (!b->cosine || !b->sine)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the positions of %zu rows", b->rows);
-	moe_rope_table(b->cosine, b->sine, b->position, b->axes, b->rows, (size_t)s->head_dim, s->rope_theta);
+	rope_table(b->cosine, b->sine, b->position, b->axes, b->rows, (size_t)s->head_dim, s->rope_theta);
 	return MOE_OK;
 }
 

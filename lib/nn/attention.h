@@ -31,8 +31,4 @@ struct moe_attention_weights {
 enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
 				   float eps, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Cosines and sines [rows][head_dim / 2]. Axis a turns pairs [a·n, (a+1)·n), n = head_dim / 2 / axes, by position · theta^(-i/n). Frequencies and
- * angles are rounded to f32 as transformers does. */
-void moe_rope_table(float *cosine, float *sine, const int32_t *position, size_t axes, size_t rows, size_t head_dim, double theta);
-
 #endif

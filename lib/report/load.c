@@ -10,7 +10,7 @@
 
 enum { BAR = 10 };
 
-const char *moe_modality_name(unsigned modality)
+static const char *modality_name(unsigned modality)
 {
 	static const char *const names[MOE_N_MODALITIES] = {"text", "image", "audio", "video", "other"};
 
@@ -102,7 +102,8 @@ void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, cons
 	}
 }
 
-void moe_load_sum(const struct moe_load *l, unsigned first, unsigned last, struct moe_load_part *sum, struct moe_load_summary *out)
+/* Sums the parts `first` to `last` into *sum (its arrays are [experts], the caller's) and summarises them. */
+static void sum_parts(const struct moe_load *l, unsigned first, unsigned last, struct moe_load_part *sum, struct moe_load_summary *out)
 {
 	double entropy = 0, weight = 0;
 
@@ -153,10 +154,10 @@ static size_t make_columns(const struct moe_load *l, struct column *c, bool *ok)
 	for (int m = -1; m < MOE_N_MODALITIES; m++) {
 		if (m >= 0 && !l->part[m].tokens)
 			continue;
-		c[n].name = m < 0 ? "all" : moe_modality_name((unsigned)m);
+		c[n].name = m < 0 ? "all" : modality_name((unsigned)m);
 		*ok &= part_init(&c[n].sum, l->experts);
 		if (*ok)
-			moe_load_sum(l, m < 0 ? 0 : (unsigned)m, m < 0 ? MOE_N_MODALITIES - 1 : (unsigned)m, &c[n].sum, &c[n].s);
+			sum_parts(l, m < 0 ? 0 : (unsigned)m, m < 0 ? MOE_N_MODALITIES - 1 : (unsigned)m, &c[n].sum, &c[n].s);
 		n++;
 	}
 	return n;

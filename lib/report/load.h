@@ -11,8 +11,6 @@
 
 enum { MOE_N_MODALITIES = 5 };         /* the last: numbers without a name */
 
-const char *moe_modality_name(unsigned modality);
-
 /* Sums over the tokens of one modality in one layer. */
 struct moe_load_part {
 	uint64_t tokens, choices;
@@ -41,9 +39,6 @@ struct moe_load_summary {
 	double load_entropy, router_entropy, busiest, mean_weight, mean_margin, least_margin;
 	size_t unused, busiest_expert;
 };
-
-/* Sums the parts `first` to `last` into *sum (its arrays are [experts], the caller's) and summarises them. */
-void moe_load_sum(const struct moe_load *l, unsigned first, unsigned last, struct moe_load_part *sum, struct moe_load_summary *out);
 
 enum moe_load_format { MOE_LOAD_TEXT, MOE_LOAD_JSON, MOE_LOAD_TSV };
 

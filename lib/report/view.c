@@ -32,7 +32,8 @@ double moe_tensor_value(const struct moe_tensor *t, uint64_t i)
 	}
 }
 
-bool moe_tensor_has_numbers(const struct moe_tensor *t)
+/* Does moe_tensor_value give numbers? The types of less than 16 bits that are no integers have none here, nor have complex ones. */
+static bool has_numbers(const struct moe_tensor *t)
 {
 	float none;
 
@@ -44,7 +45,7 @@ void moe_tensor_values(const struct moe_tensor *t, struct moe_values *r)
 {
 	double sum = 0, squares = 0;
 
-	*r = (struct moe_values){.least = INFINITY, .largest = -INFINITY, .n = moe_tensor_count(t), .numbers = moe_tensor_has_numbers(t)};
+	*r = (struct moe_values){.least = INFINITY, .largest = -INFINITY, .n = moe_tensor_count(t), .numbers = has_numbers(t)};
 	if (!r->numbers)
 		return;
 	for (uint64_t i = 0; i < r->n; i++) {

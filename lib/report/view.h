@@ -23,9 +23,6 @@ struct moe_values {
 	bool numbers;           /* false for types without numbers to show */
 };
 
-/* Does moe_tensor_value give numbers? The types of less than 16 bits that are no integers have none here, nor have complex ones. */
-bool moe_tensor_has_numbers(const struct moe_tensor *t);
-
 void moe_tensor_values(const struct moe_tensor *t, struct moe_values *r);
 
 /* Element i as a number; NaN for types without. */

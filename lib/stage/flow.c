@@ -271,7 +271,8 @@ static struct moe_sequence *find(struct moe_sequences *s, uint64_t seq)
 	return NULL;
 }
 
-enum moe_err moe_sequences_get(struct moe_sequences *s, uint64_t seq, struct moe_cache **cache, struct moe_diag *d)
+/* The caches of a sequence, empty ones when it is new. */
+static enum moe_err get_caches(struct moe_sequences *s, uint64_t seq, struct moe_cache **cache, struct moe_diag *d)
 {
 	struct moe_sequence *q = find(s, seq);
 
@@ -306,7 +307,7 @@ enum moe_err moe_sequences_attach(struct moe_sequences *s, struct moe_flow *flow
 		size_t have;
 		uint64_t seq;
 		MOE_TRY(moe_frame_number(flow->frame[i], "moe.seq", UINT64_MAX, &seq, d));
-		MOE_TRY(moe_sequences_get(s, seq, &span->cache, d));
+		MOE_TRY(get_caches(s, seq, &span->cache, d));
 		have = span->cache[layer].n_slots;
 		if (span->start != have)
 			return moe_frame_fail(flow->frame[i], d, MOE_EMATCH, "moe.start is %u, but the cache of layer %zu holds %zu rows of this sequence", span->start,

@@ -43,7 +43,6 @@ struct moe_sequences {
 
 void moe_sequences_init(struct moe_sequences *s, const struct moe_model *m);
 void moe_sequences_free(struct moe_sequences *s);
-enum moe_err moe_sequences_get(struct moe_sequences *s, uint64_t seq, struct moe_cache **cache, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_sequences_drop(struct moe_sequences *s, uint64_t seq);
 
 /* Points the spans of a flow, each of another sequence, to their caches; refuses a frame whose moe.start is not what the cache of `layer` holds. */
