@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -211,13 +213,22 @@ struct moe_identity cli_identity(const struct moe_model *m, const char *tokenize
 	};
 }
 
-/* Stages that share few CPUs do best when each works off all that waits for it, rather than being preempted by the one that it has just woken. */
+/* Stages that share few CPUs do best when each works off all that waits for it, rather than being preempted by the one that it has just woken: no
+ * preemption on waking and, since Linux 6.12, longer slices. */
 static void share_cpus(void)
 {
-	struct sched_param p = {0};
+	struct {        /* sched_setattr(2), for which the C library has neither name nor type */
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t slice_ns, deadline, period;
+	} a = {.size = sizeof a, .policy = SCHED_BATCH, .slice_ns = 20000000};
 
-	if (sched_getscheduler(0) == SCHED_OTHER)
-		sched_setscheduler(0, SCHED_BATCH, &p);
+	if (sched_getscheduler(0) != SCHED_OTHER)
+		return;
+	a.nice = getpriority(PRIO_PROCESS, 0);
+	syscall(SYS_sched_setattr, 0, &a, 0);
 }
 
 struct moe_reader *cli_reader(const char *path)
