@@ -31,7 +31,7 @@ lint() {
 		mkdir -p "$work/tree/man${p##*.}"
 		cp "$p" "$work/tree/man${p##*.}"
 	done
-	makewhatis "$work/tree" || fail "makewhatis cannot index the pages"
+	PATH=$PATH:/usr/sbin makewhatis "$work/tree" || fail "makewhatis cannot index the pages"       # not in an ordinary user's PATH on Debian
 	MANPATH=$work/tree mandoc -T lint -W style "${pages[@]}" >"$work/lint" 2>&1
 	[ ! -s "$work/lint" ] || fail "$(cat "$work/lint")"
 }
