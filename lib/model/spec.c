@@ -636,6 +636,6 @@ void moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out)
 		.parameters = layers * (attention + router + norms + (uint64_t)s->router.experts * expert) + hidden + head * (s->tied ? 1 : 2) + tower,
 		.active = layers * (attention + router + norms + (uint64_t)s->router.top_k * expert) + hidden + head * (s->tied ? 1 : 2) + tower,
 		.cache_nbytes_per_token = layers * 2 * kv * sizeof(float),
-		.flops_per_token = 2.0 * (double)(layers * (attention + router + (uint64_t)s->router.top_k * expert)),
+		.flops_per_token = 2 * layers * (attention + router + (uint64_t)s->router.top_k * expert),
 	};
 }

@@ -89,7 +89,7 @@ struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s);
 /* Parameters of the weights in all, and of those that one token passes. */
 struct moe_sizes {
 	uint64_t parameters, active, cache_nbytes_per_token;
-	double flops_per_token;         /* 2 per active weight of a matrix; attention over the context apart */
+	uint64_t flops_per_token;       /* in the layers: 2 per active weight of a matrix; attention over the context and the head apart */
 };
 
 void moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out);

@@ -155,9 +155,13 @@ enum moe_err moe_view_frame(FILE *f, const struct moe_frame *frame, uint64_t n, 
 		json_object_set_new(o, "tensors", tensors);
 		return dump(f, o, d);
 	}
-	fprintf(f, "frame %llu: ", (unsigned long long)n);
-	moe_print_escaped(f, moe_frame_kind(frame), strlen(moe_frame_kind(frame)));
-	fprintf(f, ", %zu bytes at byte %llu\n", frame->nbytes, (unsigned long long)frame->at);
+	if (frame->nbytes) {
+		fprintf(f, "frame %llu: ", (unsigned long long)n);
+		moe_print_escaped(f, moe_frame_kind(frame), strlen(moe_frame_kind(frame)));
+		fprintf(f, ", %zu bytes at byte %llu\n", frame->nbytes, (unsigned long long)frame->at);
+	} else {        /* the tensors of a model, from one file or several */
+		fprintf(f, "%zu tensors\n", frame->h.n_tensors);
+	}
 	for (size_t i = 0; i < frame->h.n_meta; i++)
 		if (strcmp(frame->h.meta[i].key, "moe.kind") && strcmp(frame->h.meta[i].key, "moe.crc32"))
 			print_key(f, &frame->h.meta[i]);
@@ -183,11 +187,11 @@ enum moe_err moe_view_model(FILE *f, const struct moe_model *m, bool json, struc
 
 	moe_spec_sizes(s, &z);
 	if (json)
-		return dump(f, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:I}", "family", s->family, "fingerprint", m->fingerprint,
+		return dump(f, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "family", s->family, "fingerprint", m->fingerprint,
 					 "layers", (json_int_t)s->n_layers, "hidden", (json_int_t)s->hidden, "vocab", (json_int_t)s->vocab, "heads",
 					 (json_int_t)s->attention.heads, "experts", (json_int_t)s->router.experts, "experts_per_token", (json_int_t)s->router.top_k,
 					 "expert_width", (json_int_t)s->expert_width, "parameters", (json_int_t)z.parameters, "active_parameters", (json_int_t)z.active,
-					 "bytes", (json_int_t)nbytes, "flops_per_token", z.flops_per_token, "cache_bytes_per_token",
+					 "bytes", (json_int_t)nbytes, "flops_per_token", (json_int_t)z.flops_per_token, "cache_bytes_per_token",
 					 (json_int_t)z.cache_nbytes_per_token), d);
 	fprintf(f, "model            %s\nfamily           %s\nfingerprint      %s\n", m->directory, s->family, m->fingerprint);
 	fprintf(f, "layers           %lld, hidden %lld, vocabulary %lld\n", (long long)s->n_layers, (long long)s->hidden, (long long)s->vocab);
@@ -199,6 +203,6 @@ enum moe_err moe_view_model(FILE *f, const struct moe_model *m, bool json, struc
 			(long long)s->image.patch, (long long)s->image.patch);
 	fprintf(f, "parameters       %llu, active per token %llu\n", (unsigned long long)z.parameters, (unsigned long long)z.active);
 	fprintf(f, "weights          %llu bytes\n", (unsigned long long)nbytes);
-	fprintf(f, "cost per token   %.3g MFLOP in the layers, %llu bytes of cache\n", z.flops_per_token / 1e6, (unsigned long long)z.cache_nbytes_per_token);
+	fprintf(f, "cost per token   %.3g MFLOP in the layers, %llu bytes of cache\n", (double)z.flops_per_token / 1e6, (unsigned long long)z.cache_nbytes_per_token);
 	return ferror(f) ? moe_fail_errno(d, "cannot write") : MOE_OK;
 }
