@@ -159,6 +159,7 @@ enum moe_err moe_stage_loop(struct moe_reader *in, struct moe_output *out, const
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	l->in = in;
 	l->out = out;
+	out->in = in;
 	l->s = s;
 	l->id = id;
 	err = loop(l, d);

@@ -35,7 +35,12 @@ enum moe_err moe_patchify_init(struct moe_patchify *p, const struct moe_spec *s,
 	return moe_fit_from_spec(&p->fit, s, d);
 }
 
-void moe_patchify_free(struct moe_patchify *p) { moe_arena_free(&p->memory); }
+void moe_patchify_free(struct moe_patchify *p)
+{
+	if (p->has_ahead)
+		moe_feed_item_clear(&p->ahead);
+	moe_arena_free(&p->memory);
+}
 
 enum moe_err moe_picture_patches(const struct moe_fit *fit, const struct moe_picture *in, struct moe_arena *memory, float **pixel, int32_t grid[2],
 				 int32_t valid[2], struct moe_diag *d)
@@ -64,15 +69,26 @@ struct patches {
 	char *name;
 };
 
+static enum moe_err next_item(struct moe_patchify *p, struct moe_feed_item *item, struct moe_diag *d)
+{
+	if (p->has_ahead) {
+		*item = p->ahead;
+		p->has_ahead = false;
+		return MOE_OK;
+	}
+	MOE_TRY(moe_feed_next(p->feed, item, d));
+	p->given++;
+	return MOE_OK;
+}
+
 /* Takes the next picture of the feed. A picture that cannot be used leaves its message in *why (from the arena); MOE_END: there is none. */
 static enum moe_err take_picture(struct moe_patchify *p, struct patches *out, const char **why, struct moe_diag *d)
 {
 	struct moe_feed_item item;
 	char text[700];
-	enum moe_err err = moe_feed_next(p->feed, &item, d);
+	enum moe_err err = next_item(p, &item, d);
 
 	MOE_TRY(err);
-	p->given++;
 	out->name = moe_arena_string(&p->memory, item.label, strlen(item.label));
 	if (item.failure.code) {
 		moe_diag_string(&item.failure, text, sizeof text);
@@ -149,26 +165,30 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 	return MOE_OK;
 }
 
-/* At the end no picture may be left over. */
+/* At the end of the last member no picture may be left over. */
 static enum moe_err notice(void *self, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
 {
 	struct moe_patchify *p = self;
 	struct moe_feed_item item;
 	enum moe_err err;
+	bool more;
 
-	(void)out;
 	if (f->kind != MOE_KIND_END)
 		return MOE_OK;
-	while (!(err = moe_feed_next(p->feed, &item, d))) {
-		p->given++;
+	err = next_item(p, &p->ahead, d);
+	if (err)
+		return err == MOE_END ? MOE_OK : err;
+	p->has_ahead = true;
+	MOE_TRY(moe_writer_flush(out->writer, d));
+	MOE_TRY(moe_reader_more(out->in, &more, d));
+	if (more)
+		return MOE_OK;
+	while (!(err = next_item(p, &item, d)))
 		moe_feed_item_clear(&item);
-	}
 	if (err != MOE_END)
 		return err;
-	if (p->given != p->wanted)
-		return moe_frame_fail(f, d, MOE_EINPUT, "the prompts ask for %llu pictures, but %llu were given", (unsigned long long)p->wanted,
-				      (unsigned long long)p->given);
-	return MOE_OK;
+	return moe_frame_fail(f, d, MOE_EINPUT, "the prompts ask for %llu pictures, but %llu were given", (unsigned long long)p->wanted,
+			      (unsigned long long)p->given);
 }
 
 struct moe_stage moe_patchify_stage(struct moe_patchify *p)

@@ -12,6 +12,8 @@ struct moe_patchify {
 	struct moe_feed *feed;
 	struct moe_fit fit;             /* made from the spec by moe_patchify_init */
 	uint64_t wanted, given;         /* pictures that placeholders asked for; pictures that the feed gave */
+	struct moe_feed_item ahead;     /* a picture that nobody has asked for yet, if has_ahead */
+	bool has_ahead;
 	struct moe_arena memory;
 };
 

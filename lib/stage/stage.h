@@ -15,6 +15,7 @@ enum { MOE_BATCH_FRAMES = 64, MOE_BATCH_NBYTES = 512 << 10 };
 struct moe_output {
 	struct moe_writer *writer;
 	struct moe_account account;
+	struct moe_reader *in;          /* what is read, set by the loop; for a stage that must know whether more follows */
 };
 
 enum moe_err moe_emit(struct moe_output *out, const struct moe_frame *f, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -290,3 +290,17 @@ enum moe_err moe_reader_next(struct moe_reader *r, struct moe_frame *f, bool wai
 	MOE_TRY(classify(r, &kind, d));
 	return deliver(r, f, kind, d);
 }
+
+enum moe_err moe_reader_more(struct moe_reader *r, bool *more, struct moe_diag *d)
+{
+	size_t got;
+
+	if (r->beg == r->end && !r->at_end) {
+		MOE_TRY(make_room(r, d));
+		MOE_TRY(moe_source_read(r->source, r->buf + r->end, moe_min(r->cap - r->end, AHEAD), &got, d));
+		r->end += got;
+		r->at_end = !got;
+	}
+	*more = r->beg < r->end;
+	return MOE_OK;
+}

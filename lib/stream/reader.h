@@ -29,6 +29,9 @@ enum moe_err moe_reader_next(struct moe_reader *r, struct moe_frame *f, bool wai
 /* Where the bytes come from, for messages. */
 const char *moe_reader_name(const struct moe_reader *r);
 
+/* Does anything follow the frame that was returned last? Waits for it, or for the end of the input. */
+enum moe_err moe_reader_more(struct moe_reader *r, bool *more, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* The descriptor that is read, -1 for memory; to wait on. */
 int moe_reader_descriptor(const struct moe_reader *r);
 

@@ -96,3 +96,13 @@ load helper
 	refuses_late moe-patchify "$word" <many.sts
 	grep -q '^moe-patchify: .*2 pictures.*1 were given' err
 }
+
+@test "members of a stream take the pictures one after another; only behind the last may none be left" {
+	{ moe-tokenize; moe-tokenize; } | moe-patchify "$demo/word.png" "$demo/clock.png" >two.sts
+	same "$(moe-view --check two.sts)" "two.sts: 8 frames, all good"
+	same "$(moe-encode <two.sts | moe-embed | moe-block -l 0- | moe-decode)" "F
+1"
+	{ moe-tokenize; moe-tokenize; } >prompts.sts
+	refuses 2 'ask for 2 pictures, but 3 were given' moe-patchify "$demo/word.png" "$demo/clock.png" "$demo/date.png" -o out.sts <prompts.sts
+	refuses 2 'ask for 2 pictures, but only 1 were given' moe-patchify "$demo/word.png" -o out.sts <prompts.sts
+}
