@@ -155,6 +155,8 @@ static enum moe_err answer(void *self, uint64_t index, const struct moe_answer *
 	struct batch *b = self;
 	enum moe_err err;
 
+	for (size_t i = 0; i < b->r->n_exec && !a->error; i++)          /* with commands, one batch is computed at a time: they need no lock */
+		MOE_TRY(moe_exec_drop(b->r->exec[i], index, d));
 	pthread_mutex_lock(&b->lock);
 	err = keep_answer(b, index, a, d);
 	if (!err)

@@ -30,7 +30,7 @@ struct moe_exec {
 	int to;                         /* its standard input */
 	struct moe_reader *from;
 	struct moe_frame out, in;
-	uint8_t *bytes;                 /* frame on its way out */
+	uint8_t *bytes;                 /* frames on their way out: drops that nobody waits for, and the one that is answered */
 	size_t n_bytes, cap;
 };
 
@@ -150,7 +150,6 @@ static enum moe_err exchange(struct moe_exec *x, struct moe_diag *d)
 	bool answered = false;
 	size_t at = 0;
 
-	x->n_bytes = 0;
 	MOE_TRY(moe_frame_format(&x->out, &x->bytes, &x->n_bytes, &x->cap, d));
 	while (!answered || at < x->n_bytes) {
 		struct pollfd p[2] = {{.fd = answered ? -1 : moe_reader_descriptor(x->from), .events = POLLIN},
@@ -159,9 +158,10 @@ static enum moe_err exchange(struct moe_exec *x, struct moe_diag *d)
 		int n;
 		if (err == MOE_END)
 			return moe_fail(d, MOE_EIO, "\"%s\" ended before it answered", x->command);
-		answered |= !err;
-		if (!err)
+		if (!err) {
+			answered = x->in.kind != MOE_KIND_DROP;         /* a command may pass those on */
 			continue;
+		}
 		if (err != MOE_AGAIN)
 			return err;
 		n = poll(p, 2, x->timeout_ms);
@@ -172,6 +172,7 @@ static enum moe_err exchange(struct moe_exec *x, struct moe_diag *d)
 		if (p[1].revents)
 			MOE_TRY(push(x, &at, d));
 	}
+	x->n_bytes = 0;
 	return MOE_OK;
 }
 
@@ -368,4 +369,13 @@ enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass
 	if (step == MOE_PASS_ROUTE && !with_logits)
 		p->routed.logit = NULL;
 	return MOE_OK;
+}
+
+enum moe_err moe_exec_drop(struct moe_exec *x, uint64_t sequence, struct moe_diag *d)
+{
+	if (x->step != MOE_PASS_ATTEND)
+		return MOE_OK;
+	MOE_TRY(moe_frame_reset(&x->out, MOE_KIND_DROP, d));
+	MOE_TRY(moe_frame_set_number(&x->out, "moe.seq", sequence, d));
+	return moe_frame_format(&x->out, &x->bytes, &x->n_bytes, &x->cap, d);
 }

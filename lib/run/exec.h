@@ -17,4 +17,7 @@ enum moe_err moe_exec_stop(struct moe_exec *x, bool failed, struct moe_diag *d) 
 /* Runs the step with the command when it is the command's; *done says whether it was. */
 enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass_step step, bool *done, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* The sequence is over: a command that attends, and so keeps something of it, gets a drop frame before its next frame. */
+enum moe_err moe_exec_drop(struct moe_exec *x, uint64_t sequence, struct moe_diag *d) MOE_CHECK_RESULT;
+
 #endif

@@ -280,6 +280,8 @@ router() {
 	done
 	moe-run --json --files-from list --exec "route:1=moe-route -l 1 | tee seen.sts" --exec "expert:3=moe-expert -l 3" | cmp - want
 	moe-view --check seen.sts          # its head says that it has no end frame
+	moe-run --json --files-from list --exec "attend:1=tee attended.sts | moe-attend -l 1" | cmp - want
+	same "$(moe-view --json attended.sts | jq -r 'select(.kind == "drop").meta["moe.seq"]' | sort | xargs)" "$(jq -rs 'length - 1 | [range(.)] | join(" ")' want)"
 	run -2 moe-run --exec 'route:2=moe-route -l 3' "$word"
 	grep -q 'expected "3.attend"' <<<"$output"
 }
