@@ -134,7 +134,9 @@ int main(int argc, char **argv)
 		run.feed = pictures_feed(argv + at, n, &feed_options);
 	}
 	printer.f = cli_text(cli.output, &sink);
-	printer.style = (struct moe_answer_style){.json = o.json || o.timings, .names = o.names == 'H' || (!run.single && o.names != 'h'), .lines = o.names == 'H' || !run.single};
+	printer.style = (struct moe_answer_style){
+		.json = o.json || o.timings, .names = o.names == 'H' || (!run.single && o.names != 'h'), .lines = o.names == 'H' || !run.single,
+	};
 	run.answer = print_answer;
 	run.to = &printer;
 	for (size_t i = 0; i < o.exec.n; i++)
