@@ -99,6 +99,15 @@ void cli_say(const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Outputs that are not complete. However the program exits, no temporary file stays behind. */
+static struct moe_sink *unfinished[4];
+
+static void abandon_unfinished(void)
+{
+	for (size_t i = 0; i < sizeof unfinished / sizeof *unfinished; i++)
+		moe_sink_abandon(unfinished[i]);
+}
+
 _Noreturn void cli_fail(const char *fmt, ...)
 {
 	va_list ap;
@@ -106,6 +115,7 @@ _Noreturn void cli_fail(const char *fmt, ...)
 	va_start(ap, fmt);
 	say(fmt, ap);
 	va_end(ap);
+	abandon_unfinished();
 	_exit(EXIT_CANNOT);     /* at once: other threads may be running, and what is buffered for an abandoned file must not be written */
 }
 
@@ -243,15 +253,6 @@ struct moe_reader *cli_reader(const char *path)
 	cli_check(moe_source_open(&s, path ? path : "-", &d), &d);
 	cli_check(moe_reader_new(&r, s, &d), &d);
 	return r;
-}
-
-/* Outputs that are not complete. However the program exits, no temporary file stays behind. */
-static struct moe_sink *unfinished[4];
-
-static void abandon_unfinished(void)
-{
-	for (size_t i = 0; i < sizeof unfinished / sizeof *unfinished; i++)
-		moe_sink_abandon(unfinished[i]);
 }
 
 static struct moe_sink *open_sink(const char *path)

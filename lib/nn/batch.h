@@ -28,6 +28,21 @@ struct moe_batch {
 	size_t spans;
 };
 
+/* The span whose row a recorded failure is about (diag.row counts from 1 through the batch), and the row counts through the span from now on.
+ * NULL when it is about no row. */
+static inline const struct moe_span *moe_batch_blame(const struct moe_batch *b, struct moe_diag *d)
+{
+	for (size_t i = 0; d && d->row && i < b->spans; i++) {
+		const struct moe_span *s = &b->span[i];
+		size_t row = (size_t)d->row - 1;
+		if (row >= s->first && row - s->first < s->n) {
+			d->row -= (int64_t)s->first;
+			return s;
+		}
+	}
+	return NULL;
+}
+
 /* What a forward function needs beside its operands: memory, of which it keeps only what it hands back, and threads (NULL: none). */
 struct moe_compute {
 	struct moe_arena *scratch;

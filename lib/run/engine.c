@@ -220,15 +220,10 @@ static enum moe_err run_step(const struct moe_engine *e, struct moe_pass *p, enu
 /* Names the sequence that a step's failure is about. */
 static enum moe_err blame(const struct moe_pass *p, enum moe_err err, struct moe_diag *d)
 {
-	for (size_t i = 0; err && d && d->row && i < p->batch.spans; i++) {
-		const struct moe_span *s = &p->batch.span[i];
-		size_t row = (size_t)d->row - 1;
-		if (row >= s->first && row - s->first < s->n) {
-			d->row -= (int64_t)s->first;
-			moe_diag_path(d, p->sequence[i].name);
-			break;
-		}
-	}
+	const struct moe_span *s = err ? moe_batch_blame(&p->batch, d) : NULL;
+
+	if (s)
+		moe_diag_path(d, p->sequence[s - p->batch.span].name);
 	return err;
 }
 

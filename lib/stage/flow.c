@@ -187,8 +187,8 @@ enum moe_err moe_flow_cut(struct moe_flow *flow, struct moe_arena *a, struct moe
 	for (size_t i = 0; i < flow->n; i++) {
 		const struct moe_span *s = &flow->span[i];
 		const uint64_t *shape;
-		const void *token;
-		MOE_TRY(moe_frame_tensor(flow->frame[i], "image", MOE_I32, 1, &token, &shape, d));
+		const void *image;
+		MOE_TRY(moe_frame_tensor(flow->frame[i], "image", MOE_I32, 1, &image, &shape, d));
 		if (s->n < shape[0])
 			MOE_TRY(cut_frame(flow->frame[i], shape[0], s->n, s->start, flow->batch.axes, a, d));
 	}

@@ -85,15 +85,9 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 /* Names the frame that a step's failure is about, where it is about values. */
 static enum moe_err blame(const struct moe_flow *flow, enum moe_err err, struct moe_diag *d)
 {
-	for (size_t i = 0; d && d->row && i < flow->n; i++) {
-		const struct moe_span *s = &flow->span[i];
-		size_t row = (size_t)d->row - 1;
-		if (row >= s->first && row - s->first < s->n) {
-			d->row -= (int64_t)s->first;
-			return moe_frame_blame(flow->frame[i], err, d);
-		}
-	}
-	return err;
+	const struct moe_span *s = err ? moe_batch_blame(&flow->batch, d) : NULL;
+
+	return s ? moe_frame_blame(flow->frame[s - flow->span], err, d) : err;
 }
 
 /* Frames [from, from + n) with each sequence at most once go through all steps together. */
