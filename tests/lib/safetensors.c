@@ -455,6 +455,40 @@ static void test_single_file(void **state)
 	expect_fail(&d, moe_checkpoint_open(&c, scratch(""), &d), MOE_EIO, "is not a regular file");
 }
 
+/* What is remembered of the last header helps only where the text of the tensors is the same, and then says the same. */
+static void test_tail(void **state)
+{
+	static const char one[] = "{\"__metadata__\":{\"k\":\"1\"}," X("ab", "F32", "[2,3]", 0, 24) "}";
+	static const char blanks[] = "{\"__metadata__\":{\"longer\":\"12\"}," X("ab", "F32", "[2,3]", 0, 24) "}    ";
+	static const char *const others[] = {
+		"{\"__metadata__\":{\"k\":\"1\"}," X("ab", "F32", "[3,2]", 0, 24) "}", "{\"__metadata__\":{\"k\":\"1\"}," X("ac", "I32", "[2,3]", 0, 24) "}",
+	};
+	struct moe_header_tail tail = {0};
+	struct moe_header h = {0}, fresh = {0};
+	struct moe_diag d = {0};
+
+	(void)state;
+	expect_ok(&d, moe_header_parse(&h, one, sizeof one - 1, &tail, &d));
+	assert_false(tail.same);
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		expect_ok(&d, moe_header_parse(&h, blanks, sizeof blanks - 1, &tail, &d));
+		assert_int_equal(tail.same, !i);
+		assert_string_equal(h.tensor[0].name, "ab");
+		assert_int_equal(h.payload_nbytes, 24);
+		assert_string_equal(h.meta[0].key, "longer");
+		expect_ok(&d, moe_header_parse(&h, others[i], strlen(others[i]), &tail, &d));
+		expect_ok(&d, moe_header_parse(&fresh, others[i], strlen(others[i]), NULL, &d));
+		assert_false(tail.same);
+		assert_int_equal(h.n_tensors, 1);
+		assert_string_equal(h.tensor[0].name, fresh.tensor[0].name);
+		assert_int_equal(h.tensor[0].type, fresh.tensor[0].type);
+		assert_int_equal(h.tensor[0].shape[0], fresh.tensor[0].shape[0]);
+	}
+	moe_header_free(&h);
+	moe_header_free(&fresh);
+	moe_header_tail_free(&tail);
+}
+
 static void test_shape_string(void **state)
 {
 	static const uint64_t shape[8] = {1, 2, UINT64_MAX, 0, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
@@ -474,7 +508,7 @@ int main(void)
 		cmocka_unit_test(test_golden), cmocka_unit_test(test_escapes), cmocka_unit_test(test_mutations), cmocka_unit_test(test_truncations),
 		cmocka_unit_test(test_shards), cmocka_unit_test(test_bad_index), cmocka_unit_test(test_index_entry_twice),
 		cmocka_unit_test(test_tensor_in_two_shards),
-		cmocka_unit_test(test_damaged_shard), cmocka_unit_test(test_single_file), cmocka_unit_test(test_shape_string),
+		cmocka_unit_test(test_damaged_shard), cmocka_unit_test(test_single_file), cmocka_unit_test(test_shape_string), cmocka_unit_test(test_tail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, scratch_remove);
