@@ -38,7 +38,7 @@ void stats_init(struct stats *s, const struct moe_model *m, size_t first, size_t
 	if (!s->load)
 		cli_fail("out of memory");
 	for (size_t l = first; l <= last; l++)
-		cli_check(moe_load_init(&s->load[l], (size_t)m->spec->router.experts, (size_t)m->spec->router.top_k, &d), &d);
+		cli_check(moe_load_init(&s->load[l], (size_t)m->spec->router.experts, moe_spec_top_k(m->spec, l), &d), &d);
 }
 
 enum moe_err stats_observe(void *self, size_t layer, const struct moe_flow *flow, struct moe_diag *d)
@@ -62,12 +62,14 @@ enum moe_err stats_observe(void *self, size_t layer, const struct moe_flow *flow
 void stats_print(struct stats *s)
 {
 	struct moe_diag d = {0};
+	size_t printed = 0;
 	bool bars = s->load && s->format == MOE_LOAD_TEXT && isatty(fileno(s->f));
 
 	if (!s->load)
 		return;
 	for (size_t l = s->first; l <= s->last; l++) {
-		cli_check(moe_load_print(s->f, &s->load[l], l, s->format, bars, l == s->first, &d), &d);
+		if (s->load[l].k)       /* a dense layer routes nothing */
+			cli_check(moe_load_print(s->f, &s->load[l], l, s->format, bars, !printed++, &d), &d);
 		moe_load_free(&s->load[l]);
 	}
 	free(s->load);

@@ -1,5 +1,7 @@
 #include "base/dtype.h"
 
+#include <math.h>
+
 #define TYPE(name) {name, sizeof(name) - 1}
 
 static const struct { const char *name; size_t name_nbytes; } types[MOE_N_DTYPES] = {
@@ -77,3 +79,13 @@ int moe_widen(float *to, const void *from, size_t n, enum moe_dtype t)
 		return 0;
 	}
 }
+
+/* Eight values of one exponent: sign · (8 + f) · 2^(e - 10), and f · 2^-9 for e = 0. */
+#define EIGHT(u) 8 * (u), 9 * (u), 10 * (u), 11 * (u), 12 * (u), 13 * (u), 14 * (u), 15 * (u)
+#define HALF(s) \
+	s * 0.0f, s * 0x1p-9f, s * 0x1p-8f, s * 0x3p-9f, s * 0x1p-7f, s * 0x5p-9f, s * 0x3p-8f, s * 0x7p-9f, \
+	EIGHT(s * 0x1p-9f), EIGHT(s * 0x1p-8f), EIGHT(s * 0x1p-7f), EIGHT(s * 0x1p-6f), EIGHT(s * 0x1p-5f), EIGHT(s * 0x1p-4f), EIGHT(s * 0x1p-3f), \
+	EIGHT(s * 0x1p-2f), EIGHT(s * 0x1p-1f), EIGHT(s * 1.0f), EIGHT(s * 2.0f), EIGHT(s * 4.0f), EIGHT(s * 8.0f), EIGHT(s * 16.0f), \
+	s * 256.0f, s * 288.0f, s * 320.0f, s * 352.0f, s * 384.0f, s * 416.0f, s * 448.0f, NAN
+
+const float moe_f32_from_f8[256] = {HALF(1), HALF(-1)};

@@ -32,6 +32,10 @@ static inline float moe_f32_from_bf16(uint16_t h)
 /* IEEE binary16 to binary32, exact for every input. */
 float moe_f32_from_f16(uint16_t h);
 
+/* The value of each F8_E4M3 byte: sign, 4 bits of exponent with bias 7, 3 of fraction; S.1111.111 is NaN, and there is no infinity (OCP 8-bit
+ * floating point specification, section 5). */
+extern const float moe_f32_from_f8[256];
+
 /* Widens n elements of a float type (F32, F16, BF16, F64) to f32; false for other types. `from` may be unaligned. */
 int moe_widen(float *to, const void *from, size_t n, enum moe_dtype t);
 

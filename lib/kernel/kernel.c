@@ -36,6 +36,49 @@ static const struct moe_kernels *kernels(void)
 
 const char *moe_kernel_select(void) { return choose()->name; }
 
+/* Weights that do not lie as the kernels read them are turned or scaled into a buffer, so many floats at a time. */
+enum { UNPACKED = 65536, FEW_ROWS = 3 };
+
+static void widen_scaled(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
+{
+	size_t blocks = (w->cols + MOE_SCALE_BLOCK - 1) / MOE_SCALE_BLOCK;
+	const uint8_t *data = w->data;
+
+	for (size_t j = 0; j < n; j++) {
+		const float *scale = w->scale + (n0 + j) / MOE_SCALE_BLOCK * blocks;
+		for (size_t k = 0; k < w->cols; k++)
+			to[j * ld + k] = moe_f32_from_f8[data[(n0 + j) * w->stride + k]] * scale[k / MOE_SCALE_BLOCK];
+	}
+}
+
+static void matmul_unpacked(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)
+{
+	const struct moe_kernels *k = kernels();
+	_Alignas(64) float rows[UNPACKED];
+	size_t ld = moe_round_up(w->cols, 16), most = UNPACKED / ld < 16 ? UNPACKED / ld : UNPACKED / ld / 16 * 16;
+
+	for (size_t n = n0, wide; n < n1; n += wide) {
+		struct moe_mat part = {.data = rows, .type = MOE_F32, .cols = w->cols, .stride = ld};
+		wide = part.rows = moe_min(most, n1 - n);
+		if (w->scale)
+			widen_scaled(rows, ld, w, n, wide);
+		else
+			k->turn_rows(rows, ld, w, n, wide);
+		k->matmul_f32(y + n, ldy, x, ldx, m, &part, 0, wide);
+	}
+}
+
+static moe_matmul_fn *choose_product(const struct moe_mat *w, size_t m)
+{
+	const struct moe_kernels *k = kernels();
+
+	if (w->scale)
+		return matmul_unpacked;
+	if (w->step > 1)
+		return m <= FEW_ROWS || w->cols > UNPACKED ? k->matmul_inputs_first : matmul_unpacked;
+	return w->type == MOE_F32 ? k->matmul_f32 : w->type == MOE_BF16 ? k->matmul_bf16 : k->matmul_f16;
+}
+
 struct product {
 	moe_matmul_fn *fn;
 	float *y;
@@ -55,8 +98,7 @@ static void run_product(void *arg, size_t i)
 
 void moe_matmul(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, struct moe_pool *pool)
 {
-	const struct moe_kernels *k = kernels();
-	struct product p = {w->type == MOE_F32 ? k->matmul_f32 : w->type == MOE_BF16 ? k->matmul_bf16 : k->matmul_f16, y, x, w, ldy, ldx, m, 0, 1};
+	struct product p = {choose_product(w, m), y, x, w, ldy, ldx, m, 0, 1};
 
 	if (!m || !w->rows)
 		return;

@@ -16,12 +16,16 @@
 #include "base/dtype.h"
 #include "sys/pool.h"
 
-/* A weight matrix in place: row n (an output) holds `cols` inputs of type F32, F16 or BF16. Needs no alignment. */
+enum { MOE_SCALE_BLOCK = 128 };
+
+/* A weight matrix in place: row n (an output) holds `cols` inputs of type F32, F16, BF16 or F8_E4M3. Needs no alignment. Either the inputs of
+ * a row lie together (step 0 or 1), or the rows of an input (stride 1): [out][in] and [in][out]. */
 struct moe_mat {
 	const void *data;
 	enum moe_dtype type;
 	size_t rows, cols;
-	size_t stride;          /* elements from row to row */
+	size_t stride, step;    /* elements from row to row, and from input to input */
+	const float *scale;     /* F8_E4M3: [rows / 128][cols / 128], rounded up: a weight is its value times the scale of its block, rounded to f32 */
 };
 
 /* y[i][n] = dot(x row i, w row n), i < m, n < w->rows; ldx and ldy are row strides in elements. y must not overlap x. */

@@ -1,4 +1,5 @@
 /* The body of a variant: variant_*.c define MOE_V_... and VARIANT, and include this. */
+#include "base/check.h"
 #include "kernel/kernel_priv.h"
 #include "kernel/v16.h"
 
@@ -6,9 +7,12 @@
 
 #include "kernel/matmul_impl.h"
 
+#include "kernel/strided_impl.h"
+
 #include "kernel/attention_impl.h"
 
 const struct moe_kernels VARIANT = {
-	.name = VARIANT_NAME, .matmul_f32 = matmul_f32, .matmul_bf16 = matmul_bf16, .matmul_f16 = matmul_f16, .dot = dot, .rms_norm = rms_norm, .axpy = axpy,
+	.name = VARIANT_NAME, .matmul_f32 = matmul_f32, .matmul_bf16 = matmul_bf16, .matmul_f16 = matmul_f16,
+	.matmul_inputs_first = matmul_inputs_first, .turn_rows = turn_rows, .dot = dot, .rms_norm = rms_norm, .axpy = axpy,
 	.add = add, .silu = silu, .silu_mul = silu_mul, .exp_sum = exp_sum, .exp_one = exp_one, .sin_cos = sin_cos, .rope = rope, .attend = attend,
 };

@@ -5,143 +5,212 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/names.h"
+
 struct binder {
 	struct moe_model *m;
-	json_t *names;          /* logical name → pattern, or a list of alternatives */
-	bool *used;             /* [tensors of the checkpoint] */
+	struct moe_names names;
+	uint32_t *uses, *places;        /* [tensors of the checkpoint]: matrices bound from it, and how many it holds */
+	struct moe_sizes *sizes;        /* when counting; then there are no weights, and nothing is bound */
+	enum moe_part part;             /* which part of the model is being walked */
 	struct moe_diag *d;
 };
 
-/* Where a pattern is to be filled in: {L} layer, {E} expert, {N} name of a convolution; -1 and NULL where it has none. */
-struct place {
-	int64_t layer, expert;
-	const char *name;
-};
+static const struct moe_place nowhere = {-1, -1, NULL};
 
-/* Expands the pattern up to its ':'; false when it does not fit, or has a brace that is none of these three. */
-static bool expand(const char *pattern, struct place at, char *out, size_t cap)
+/* Finds the tensor of a logical name, checks its shape (as it lies on disk) and type, and keeps the books of its uses. */
+static enum moe_err find(struct binder *b, const char *logical, struct moe_place at, const uint64_t *shape, unsigned rank, bool f8, struct moe_where *w)
 {
-	size_t n = 0;
+	const struct moe_tensor *t = w->tensor;
+	char have[96], want[96];
 
-	for (const char *p = pattern; *p && *p != ':'; p++) {
-		int wrote;
-		if (*p != '{' && *p != '}')
-			wrote = snprintf(out + n, cap - n, "%c", *p);
-		else if (!strncmp(p, "{L}", 3) && at.layer >= 0)
-			wrote = snprintf(out + n, cap - n, "%lld", (long long)at.layer);
-		else if (!strncmp(p, "{E}", 3) && at.expert >= 0)
-			wrote = snprintf(out + n, cap - n, "%lld", (long long)at.expert);
-		else if (!strncmp(p, "{N}", 3) && at.name)
-			wrote = snprintf(out + n, cap - n, "%s", at.name);
-		else
-			return false;
-		if (wrote < 0 || (size_t)wrote >= cap - n)
-			return false;
-		n += (size_t)wrote;
-		if (*p == '{')
-			p += 2;
-	}
-	out[n] = 0;
-	return true;
-}
-
-/* The axes of a matrix on disk: "oi" is [out][in]. The only order so far. */
-static enum moe_err check_axes(const struct binder *b, const char *pattern)
-{
-	const char *axes = strchr(pattern, ':');
-
-	if (axes && strcmp(axes, ":oi"))
-		return moe_fail(b->d, MOE_EINPUT, "family %s: \"%s\": unknown order of axes, known is oi", b->m->spec->family, pattern);
+	b->places[w->index] = (uint32_t)((w->axes >= MOE_AXES_EOI ? shape[0] : 1) * w->parts);
+	if (b->uses[w->index]++ == b->places[w->index])
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has two places in the family %s, one of them \"%s\"", w->name, b->m->spec->family, logical);
+	if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has the shape %s, expected %s (from config.json)", w->name,
+				moe_shape_string(t->shape, t->rank, have, sizeof have), moe_shape_string(shape, rank, want, sizeof want));
+	if (t->type != MOE_F32 && t->type != MOE_F16 && t->type != MOE_BF16 && !(f8 && t->type == MOE_F8_E4M3))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected F32, F16%s or BF16", w->name, moe_dtype_name(t->type), f8 ? ", F8_E4M3" : "");
+	(void)at;
 	return MOE_OK;
 }
 
-/* Finds the tensor of a logical name and checks its shape and type. */
-static enum moe_err find(struct binder *b, const char *logical, struct place at, const uint64_t *shape, unsigned rank, const struct moe_tensor **out)
-{
-	json_t *entry = json_object_get(b->names, logical);
-	size_t n = json_is_array(entry) ? json_array_size(entry) : entry ? 1 : 0, index;
-	char name[512] = "", have[96], want[96];
+static void count(struct binder *b, uint64_t n) { b->sizes->part[b->part] += n; }
 
-	if (!n)
-		return moe_fail(b->d, MOE_EINPUT, "family %s names no tensor for \"%s\"", b->m->spec->family, logical);
-	for (size_t i = 0; i < n; i++) {
-		const char *pattern = json_string_value(json_is_array(entry) ? json_array_get(entry, i) : entry);
-		if (!pattern || !expand(pattern, at, name, sizeof name))
-			return moe_fail(b->d, MOE_EINPUT, "family %s: tensors.%s is not a pattern", b->m->spec->family, logical);
-		MOE_TRY(check_axes(b, pattern));
-		*out = moe_checkpoint_find(b->m->weights, name, &index);
-		if (*out)
-			break;
-	}
-	if (!*out)
-		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is missing", name);
-	if (b->used[index])
-		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has two places in the family %s, one of them \"%s\"", name, b->m->spec->family, logical);
-	b->used[index] = true;
-	if ((*out)->rank != rank || memcmp((*out)->shape, shape, rank * sizeof *shape))
-		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has the shape %s, expected %s (from config.json)", name,
-				moe_shape_string((*out)->shape, (*out)->rank, have, sizeof have), moe_shape_string(shape, rank, want, sizeof want));
-	if ((*out)->type != MOE_F32 && (*out)->type != MOE_F16 && (*out)->type != MOE_BF16)
-		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected F32, F16 or BF16", name, moe_dtype_name((*out)->type));
+/* Shape on disk of a matrix of o outputs and i inputs; its rank. */
+static unsigned disk_shape(const struct moe_where *w, uint64_t experts, uint64_t o, uint64_t i, uint64_t shape[3])
+{
+	bool stacked = w->axes >= MOE_AXES_EOI, inputs_first = w->axes == MOE_AXES_IO || w->axes == MOE_AXES_EIO;
+	unsigned n = 0;
+
+	if (stacked)
+		shape[n++] = experts;
+	shape[n++] = inputs_first ? i : o * w->parts;
+	shape[n++] = inputs_first ? o * w->parts : i;
+	return n;
+}
+
+/* Scales of an F8 matrix: one per block of 128 outputs and 128 inputs, in the tensor NAME_scale_inv (DeepSeek-V3, section 3.3). */
+static enum moe_err bind_scales(struct binder *b, const struct moe_where *w, struct moe_mat *mat)
+{
+	char name[sizeof w->name + 16];
+	uint64_t shape[2] = {(mat->rows + MOE_SCALE_BLOCK - 1) / MOE_SCALE_BLOCK, (mat->cols + MOE_SCALE_BLOCK - 1) / MOE_SCALE_BLOCK};
+	const struct moe_tensor *t;
+	size_t index;
+	float *scale;
+
+	if (w->axes != MOE_AXES_OI || w->parts != 1)
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is F8_E4M3, which is known as [out][in] only", w->name);
+	snprintf(name, sizeof name, "%s_scale_inv", w->name);
+	t = moe_checkpoint_find(b->m->weights, name, &index);
+	if (!t)
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is missing (the scales of an F8_E4M3 tensor)", name);
+	if (t->rank != 2 || memcmp(t->shape, shape, sizeof shape))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" does not have one scale for each 128 x 128 weights", name);
+	scale = moe_arena_get(&b->m->memory, moe_tensor_count(t), sizeof *scale);
+	if (!scale)
+		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
+	if (!moe_widen(scale, t->data, moe_tensor_count(t), t->type))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected a float type", name, moe_dtype_name(t->type));
+	b->uses[index] = b->places[index] = 1;
+	mat->scale = scale;
 	return MOE_OK;
 }
 
-static const struct place nowhere = {-1, -1, NULL};
-
-static enum moe_err bind_mat(struct binder *b, const char *logical, struct place at, int64_t rows, int64_t cols, struct moe_mat *mat)
+/* A matrix of o outputs and i inputs, in place. */
+static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_place at, int64_t o, int64_t i, struct moe_mat *mat)
 {
-	uint64_t shape[2] = {(uint64_t)rows, (uint64_t)cols};
-	const struct moe_tensor *t = NULL;
+	uint64_t shape[3] = {0}, rows = (uint64_t)o, cols = (uint64_t)i, offset;
+	struct moe_where w;
+	bool inputs_first;
+	unsigned rank;
 
-	MOE_TRY(find(b, logical, at, shape, 2, &t));
-	*mat = (struct moe_mat){t->data, t->type, (size_t)rows, (size_t)cols, (size_t)cols};
-	return MOE_OK;
-}
-
-/* A small vector (or matrix) that is used in f32: in place when it is F32 and aligned, else widened once. */
-static enum moe_err bind_floats(struct binder *b, const char *logical, struct place at, const uint64_t *shape, unsigned rank, const float **out)
-{
-	const struct moe_tensor *t = NULL;
-	float *copy;
-
-	MOE_TRY(find(b, logical, at, shape, rank, &t));
-	if (t->type == MOE_F32 && (uintptr_t)t->data % 4 == 0) {
-		*out = (const float *)(const void *)t->data;
+	MOE_TRY(moe_names_find(&b->names, logical, at, &w, b->d));
+	if (b->sizes) {
+		count(b, rows * cols);
 		return MOE_OK;
 	}
-	copy = moe_arena_get(&b->m->memory, moe_tensor_count(t), sizeof *copy);
+	inputs_first = w.axes == MOE_AXES_IO || w.axes == MOE_AXES_EIO;
+	rank = disk_shape(&w, (uint64_t)b->m->spec->router.experts, rows, cols, shape);
+	if (w.interleaved && inputs_first)
+		return moe_fail(b->d, MOE_EINPUT, "family %s: %s: outputs can be interleaved only as [out][in]", b->m->spec->family, logical);
+	MOE_TRY(find(b, logical, at, shape, rank, true, &w));
+	offset = w.part * (w.interleaved ? cols : inputs_first ? rows : rows * cols);
+	if (w.axes >= MOE_AXES_EOI)
+		offset += (uint64_t)at.expert * rows * w.parts * cols;
+	*mat = (struct moe_mat){
+		.data = w.tensor->data + offset * moe_dtype_nbits(w.tensor->type) / 8, .type = w.tensor->type, .rows = rows, .cols = cols,
+		.stride = inputs_first ? 1 : w.interleaved ? w.parts * cols : cols, .step = inputs_first ? rows * w.parts : 1,
+	};
+	return w.tensor->type == MOE_F8_E4M3 ? bind_scales(b, &w, mat) : MOE_OK;
+}
+
+/* The weights of a convolution, as a matrix [out][in · height · width]. */
+static enum moe_err bind_kernel(struct binder *b, const char *logical, struct moe_place at, const uint64_t shape[4], struct moe_mat *mat)
+{
+	size_t k = shape[1] * shape[2] * shape[3];
+	struct moe_where w;
+
+	MOE_TRY(moe_names_find(&b->names, logical, at, &w, b->d));
+	if (b->sizes) {
+		count(b, shape[0] * k);
+		return MOE_OK;
+	}
+	MOE_TRY(find(b, logical, at, shape, 4, false, &w));
+	*mat = (struct moe_mat){.data = w.tensor->data, .type = w.tensor->type, .rows = shape[0], .cols = k, .stride = k, .step = 1};
+	return MOE_OK;
+}
+
+/* A small vector (or matrix) that is used in f32: in place when it is F32 and aligned, else widened once. `shape` is that of the part. */
+static enum moe_err bind_floats(struct binder *b, const char *logical, struct moe_place at, const uint64_t *shape, unsigned rank, const float **out)
+{
+	uint64_t n = 1, disk[2] = {shape[0], rank > 1 ? shape[1] : 0};
+	struct moe_where w;
+	const uint8_t *data;
+	float *copy;
+
+	for (unsigned i = 0; i < rank; i++)
+		n *= shape[i];
+	MOE_TRY(moe_names_find(&b->names, logical, at, &w, b->d));
+	if (b->sizes) {
+		count(b, n);
+		return MOE_OK;
+	}
+	disk[0] *= w.parts;
+	MOE_TRY(find(b, logical, at, disk, rank, false, &w));
+	data = w.tensor->data + w.part * n * moe_dtype_nbits(w.tensor->type) / 8;
+	if (w.tensor->type == MOE_F32 && (uintptr_t)data % 4 == 0) {
+		*out = (const float *)(const void *)data;
+		return MOE_OK;
+	}
+	copy = moe_arena_get(&b->m->memory, n, sizeof *copy);
 	if (!copy)
 		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
-	moe_widen(copy, t->data, moe_tensor_count(t), t->type);
+	moe_widen(copy, data, n, w.tensor->type);
 	*out = copy;
 	return MOE_OK;
 }
 
-static enum moe_err bind_vector(struct binder *b, const char *logical, struct place at, int64_t n, const float **out)
+static enum moe_err bind_vector(struct binder *b, const char *logical, struct moe_place at, int64_t n, const float **out)
 {
 	uint64_t shape[1] = {(uint64_t)n};
 
 	return bind_floats(b, logical, at, shape, 1, out);
 }
 
-static enum moe_err bind_attention(struct binder *b, struct place at, struct moe_attention_weights *w)
+static enum moe_err bind_attention(struct binder *b, struct moe_place at, struct moe_attention_weights *w)
 {
 	const struct moe_spec *s = b->m->spec;
 	int64_t q = s->attention.heads * s->attention.head_dim, kv = s->attention.kv_heads * s->attention.head_dim;
 	bool head = s->attention.qk_norm == MOE_QK_NORM_HEAD;
 
-	MOE_TRY(bind_vector(b, "attn_norm", at, s->hidden, &w->norm));
+	b->part = MOE_PART_ATTENTION;
 	MOE_TRY(bind_mat(b, "q", at, q, s->hidden, &w->q));
 	MOE_TRY(bind_mat(b, "k", at, kv, s->hidden, &w->k));
 	MOE_TRY(bind_mat(b, "v", at, kv, s->hidden, &w->v));
 	MOE_TRY(bind_mat(b, "o", at, s->hidden, q, &w->o));
+	if (s->attention.qkv_bias) {
+		MOE_TRY(bind_vector(b, "q_bias", at, q, &w->q_bias));
+		MOE_TRY(bind_vector(b, "k_bias", at, kv, &w->k_bias));
+		MOE_TRY(bind_vector(b, "v_bias", at, kv, &w->v_bias));
+	}
+	if (s->attention.o_bias)
+		MOE_TRY(bind_vector(b, "o_bias", at, s->hidden, &w->o_bias));
+	b->part = MOE_PART_NORM;
+	MOE_TRY(bind_vector(b, "attn_norm", at, s->hidden, &w->norm));
 	if (s->attention.qk_norm == MOE_QK_NORM_NONE)
 		return MOE_OK;
 	MOE_TRY(bind_vector(b, "q_norm", at, head ? s->attention.head_dim : q, &w->q_norm));
 	return bind_vector(b, "k_norm", at, head ? s->attention.head_dim : kv, &w->k_norm);
 }
 
-static enum moe_err bind_ffn(struct binder *b, struct place at, struct moe_ffn_weights *w)
+/* The three matrices of a gated unit, under the names PREFIXgate, PREFIXup, PREFIXdown. */
+static enum moe_err bind_glu(struct binder *b, const char *prefix, struct moe_place at, int64_t width, struct moe_expert_weights *w)
+{
+	int64_t hidden = b->m->spec->hidden;
+	char name[3][32];
+
+	snprintf(name[0], sizeof name[0], "%sgate", prefix);
+	snprintf(name[1], sizeof name[1], "%sup", prefix);
+	snprintf(name[2], sizeof name[2], "%sdown", prefix);
+	MOE_TRY(bind_mat(b, name[0], at, width, hidden, &w->gate));
+	MOE_TRY(bind_mat(b, name[1], at, width, hidden, &w->up));
+	return bind_mat(b, name[2], at, hidden, width, &w->down);
+}
+
+static enum moe_err bind_router(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
+{
+	const struct moe_spec *s = b->m->spec;
+
+	b->part = MOE_PART_ROUTER;
+	MOE_TRY(bind_mat(b, "router", at, s->router.experts, s->hidden, &w->router));
+	if (s->router.bias)
+		MOE_TRY(bind_vector(b, "router_bias", at, s->router.experts, &w->router_bias));
+	return s->router.choice_bias ? bind_vector(b, "choice_bias", at, s->router.experts, &w->choice_bias) : MOE_OK;
+}
+
+static enum moe_err bind_experts(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
 {
 	const struct moe_spec *s = b->m->spec;
 	struct moe_expert_weights *expert = moe_arena_zero(&b->m->memory, (size_t)s->router.experts, sizeof *expert);
@@ -149,28 +218,41 @@ static enum moe_err bind_ffn(struct binder *b, struct place at, struct moe_ffn_w
 	if (!expert)
 		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
 	w->expert = expert;
-	MOE_TRY(bind_vector(b, "ffn_norm", at, s->hidden, &w->norm));
-	MOE_TRY(bind_mat(b, "router", at, s->router.experts, s->hidden, &w->router));
-	for (at.expert = 0; at.expert < s->router.experts; at.expert++) {
-		MOE_TRY(bind_mat(b, "gate", at, s->expert_width, s->hidden, &expert[at.expert].gate));
-		MOE_TRY(bind_mat(b, "up", at, s->expert_width, s->hidden, &expert[at.expert].up));
-		MOE_TRY(bind_mat(b, "down", at, s->hidden, s->expert_width, &expert[at.expert].down));
-	}
-	return MOE_OK;
+	b->part = MOE_PART_EXPERTS;
+	for (at.expert = 0; at.expert < s->router.experts; at.expert++)
+		MOE_TRY(bind_glu(b, "", at, s->expert_width, &expert[at.expert]));
+	at.expert = -1;
+	if (!s->shared.count)
+		return MOE_OK;
+	b->part = MOE_PART_SHARED;
+	MOE_TRY(bind_glu(b, "shared_", at, s->shared.count * s->shared.width, &w->shared));
+	return s->shared.gate ? bind_mat(b, "shared_router", at, 1, s->hidden, &w->shared_gate) : MOE_OK;
 }
 
-static enum moe_err bind_tower(struct binder *b)
+static enum moe_err bind_ffn(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
+{
+	const struct moe_spec *s = b->m->spec;
+
+	b->part = MOE_PART_NORM;
+	MOE_TRY(bind_vector(b, "ffn_norm", at, s->hidden, &w->norm));
+	if (moe_spec_is_dense(s, (size_t)at.layer)) {
+		b->part = MOE_PART_DENSE;
+		return bind_glu(b, "dense_", at, s->dense.width, &w->shared);
+	}
+	MOE_TRY(bind_router(b, at, w));
+	return bind_experts(b, at, w);
+}
+
+static enum moe_err bind_stem(struct binder *b)
 {
 	struct moe_model *m = b->m;
 	const struct moe_spec *s = m->spec;
 
+	b->part = MOE_PART_TOWER;
 	for (size_t i = 0; i < s->tower.n_conv; i++) {
 		const struct moe_conv *c = &s->tower.conv[i];
-		const struct moe_tensor *t = NULL;
 		uint64_t shape[4] = {(uint64_t)c->out, (uint64_t)c->in, (uint64_t)c->kernel, (uint64_t)c->kernel};
-		size_t k = (size_t)(c->in * c->kernel * c->kernel);
-		MOE_TRY(find(b, "conv", (struct place){-1, -1, c->name}, shape, 4, &t));
-		m->conv[i] = (struct moe_mat){t->data, t->type, (size_t)c->out, k, k};
+		MOE_TRY(bind_kernel(b, "conv", (struct moe_place){-1, -1, c->name}, shape, &m->conv[i]));
 	}
 	if (s->tower.row_col) {
 		struct moe_spec_sides most = moe_spec_largest_sides(s);
@@ -191,45 +273,81 @@ static bool ignorable(json_t *ignore, const char *name)
 	return false;
 }
 
+/* Every tensor is used whole, or may be ignored. */
 static enum moe_err check_left_over(struct binder *b)
 {
 	json_t *ignore = json_object_get(b->m->spec->doc, "ignore");
 
 	for (size_t i = 0; i < moe_checkpoint_count(b->m->weights); i++) {
 		const char *name = moe_checkpoint_get(b->m->weights, i)->name;
-		if (!b->used[i] && !ignorable(ignore, name))
+		if (b->uses[i] != b->places[i])
+			return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" holds %u matrices, of which the family %s uses %u", name, b->places[i], b->m->spec->family,
+					b->uses[i]);
+		if (!b->uses[i] && !ignorable(ignore, name))
 			return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has no place in the family %s", name, b->m->spec->family);
 	}
 	return MOE_OK;
 }
 
-static enum moe_err bind_all(struct binder *b)
+/* All tensors of the spec. */
+static enum moe_err walk(struct binder *b)
 {
 	struct moe_model *m = b->m;
 	const struct moe_spec *s = m->spec;
 
+	b->part = MOE_PART_EMBED;
 	MOE_TRY(bind_mat(b, "embed", nowhere, s->vocab, s->hidden, &m->embed));
+	b->part = MOE_PART_NORM;
 	MOE_TRY(bind_vector(b, "final_norm", nowhere, s->hidden, &m->final_norm));
+	b->part = MOE_PART_HEAD;
 	m->lm_head = m->embed;
 	if (!s->tied)
 		MOE_TRY(bind_mat(b, "lm_head", nowhere, s->vocab, s->hidden, &m->lm_head));
 	for (int64_t l = 0; l < s->n_layers; l++) {
-		struct place at = {l, -1, NULL};
+		struct moe_place at = {l, -1, NULL};
 		MOE_TRY(bind_attention(b, at, &m->layer[l].attention));
 		MOE_TRY(bind_ffn(b, at, &m->layer[l].ffn));
 	}
-	if (s->tower.kind == MOE_TOWER_CONV_STEM)
-		MOE_TRY(bind_tower(b));
-	return check_left_over(b);
+	return s->tower.kind == MOE_TOWER_CONV_STEM ? bind_stem(b) : MOE_OK;
 }
 
 enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d)
 {
-	struct binder b = {m, json_object_get(m->spec->doc, "tensors"), calloc(moe_checkpoint_count(m->weights) + 1, sizeof(bool)), d};
+	size_t n = moe_checkpoint_count(m->weights) + 1;
+	struct binder b = {.m = m, .uses = calloc(n, sizeof(uint32_t)), .places = calloc(n, sizeof(uint32_t)), .d = d};
 	enum moe_err err;
 
 	m->layer = moe_arena_zero(&m->memory, (size_t)m->spec->n_layers, sizeof *m->layer);
-	err = b.used && m->layer ? bind_all(&b) : moe_fail(d, MOE_ENOMEM, "out of memory");
-	free(b.used);
+	err = b.uses && b.places && m->layer ? moe_names_init(&b.names, m->spec, m->weights, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+	if (!err)
+		err = walk(&b);
+	if (!err)
+		err = check_left_over(&b);
+	free(b.uses);
+	free(b.places);
+	return err;
+}
+
+enum moe_err moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out, struct moe_diag *d)
+{
+	struct moe_model m = {.spec = (struct moe_spec *)(uintptr_t)s};
+	struct binder b = {.m = &m, .sizes = out, .d = d};
+	uint64_t kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim), routed;
+	enum moe_err err;
+
+	*out = (struct moe_sizes){0};
+	m.layer = moe_arena_zero(&m.memory, (size_t)s->n_layers, sizeof *m.layer);
+	err = m.layer ? moe_names_init(&b.names, s, NULL, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+	if (!err)
+		err = walk(&b);
+	moe_arena_free(&m.memory);
+	for (int p = 0; p < MOE_N_PARTS; p++)
+		out->parameters += out->part[p];
+	routed = out->part[MOE_PART_EXPERTS] / (uint64_t)s->router.experts * (uint64_t)s->router.top_k;
+	out->active = out->part[MOE_PART_NORM] + out->part[MOE_PART_ATTENTION] + out->part[MOE_PART_ROUTER] + out->part[MOE_PART_SHARED] +
+		      out->part[MOE_PART_DENSE] + routed;
+	out->head = (uint64_t)(s->vocab * s->hidden);
+	out->cache_nbytes_per_token = (uint64_t)s->n_layers * 2 * kv * sizeof(float);
+	out->flops_per_token = 2 * (out->active - out->part[MOE_PART_NORM]);
 	return err;
 }

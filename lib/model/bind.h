@@ -1,4 +1,4 @@
-/* Binding: the only place where a name in a checkpoint meets a field of a struct. */
+/* Binding: the only place where a name in a checkpoint meets a field of a struct. The same walk over all tensors of a spec counts them. */
 #ifndef MOE_MODEL_BIND_H
 #define MOE_MODEL_BIND_H
 

@@ -18,6 +18,34 @@ static void norm_span(const struct moe_model *m, size_t layer, const struct moe_
 		normed[s->first + r] = to + r * b->hidden;
 }
 
+/* The arrays of a routing of `rows` rows. */
+static enum moe_err plan_routed(struct moe_routed *r, const struct moe_spec *s, size_t layer, size_t rows, struct moe_arena *a, struct moe_diag *d)
+{
+	size_t experts = (size_t)s->router.experts;
+	bool compares = s->router.choice_bias || s->router.groups > 1, ok;
+
+	*r = (struct moe_routed){.top_k = moe_spec_top_k(s, layer), .normed = moe_arena_get(a, rows, sizeof *r->normed)};
+	ok = r->normed;
+	if (r->top_k) {
+		r->logit = moe_arena_get(a, rows * experts, sizeof(float));
+		r->choice = compares ? moe_arena_get(a, rows * experts, sizeof(float)) : NULL;
+		r->expert_id = moe_arena_get(a, rows * r->top_k, sizeof(int32_t));
+		r->weight = moe_arena_get(a, rows * r->top_k, sizeof(float));
+		ok = ok && r->logit && (r->choice || !compares) && r->expert_id && r->weight;
+	}
+	return ok ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory for the router of %zu rows", rows);
+}
+
+/* Adds the layer to what a failure says. */
+static enum moe_err blame_layer(enum moe_err err, size_t layer, struct moe_diag *d)
+{
+	size_t n = err && d ? strlen(d->text) : 0;
+
+	if (n && n + 24 < sizeof d->text)
+		snprintf(d->text + n, sizeof d->text - n, " (layer %zu)", layer);
+	return err;
+}
+
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d)
 {
@@ -26,30 +54,25 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 	struct moe_arena *a = work->scratch;
 	float *normed = moe_arena_get(a, b->rows * b->hidden, sizeof *normed);
 
-	out->normed = moe_arena_get(a, b->rows, sizeof *out->normed);
-	out->logit = moe_arena_get(a, b->rows * (size_t)s->experts, sizeof(float));
-	out->expert_id = moe_arena_get(a, b->rows * (size_t)s->top_k, sizeof(int32_t));
-	out->weight = moe_arena_get(a, b->rows * (size_t)s->top_k, sizeof(float));
-	if (!normed || !out->normed || !out->logit || !out->expert_id || !out->weight)
-		return moe_fail(d, MOE_ENOMEM, "out of memory for the router of %zu rows", b->rows);
+	if (!normed)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", b->rows);
+	MOE_TRY(plan_routed(out, m->spec, layer, b->rows, a, d));
 	for (size_t i = 0; i < b->spans; i++)
 		norm_span(m, layer, b, &b->span[i], normed + b->span[i].first * b->hidden, out->normed);
+	if (!out->top_k)
+		return MOE_OK;
 	moe_matmul(out->logit, (size_t)s->experts, normed, b->hidden, b->rows, &ffn->router, work->pool);
-	if (moe_router_choose(out->logit, b->rows, s, w, a, out->expert_id, out->weight, d)) {
-		size_t n = d ? strlen(d->text) : 0;
-		if (d && n + 24 < sizeof d->text)
-			snprintf(d->text + n, sizeof d->text - n, " (layer %zu)", layer);
-		return d ? d->code : MOE_EINPUT;
-	}
-	return MOE_OK;
+	for (size_t r = 0; ffn->router_bias && r < b->rows; r++)
+		moe_add(out->logit + r * (size_t)s->experts, ffn->router_bias, (size_t)s->experts);
+	return blame_layer(moe_router_choose(out->logit, b->rows, s, ffn->choice_bias, w, a, out->expert_id, out->weight, out->choice, d), layer, d);
 }
 
 enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d)
 {
-	const struct moe_spec *s = m->spec;
+	size_t experts = (size_t)m->spec->router.experts;
 
-	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, (size_t)s->router.top_k, (size_t)s->router.experts, d));
+	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, r->top_k, experts, d));
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
 		float *normed;
@@ -60,8 +83,7 @@ enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct mo
 			return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", span->n);
 		norm_span(m, layer, b, span, normed, r->normed);
 	}
-	return moe_experts_forward(b, r->normed, r->expert_id, r->weight, (size_t)s->router.top_k, m->layer[layer].ffn.expert, (size_t)s->router.experts,
-				   (size_t)s->expert_width, work, d);
+	return moe_experts_forward(b, r->normed, r->expert_id, r->weight, r->top_k, &m->layer[layer].ffn, experts, work, d);
 }
 
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d)

@@ -8,7 +8,9 @@
 /* What the router hands to the experts. */
 struct moe_routed {
 	float **normed;                 /* [rows] → [hidden]: what the experts read; the rows of a span lie together. NULL where a foreign router gave none */
-	float *logit;                   /* [rows][experts]; NULL when a foreign router gave none */
+	size_t top_k;                   /* 0 in a dense layer, which has no routing */
+	float *logit;                   /* [rows][experts]; NULL when a foreign router gave none, and in a dense layer */
+	float *choice;                  /* [rows][experts]: what was compared, where that is not the logits; else NULL */
 	int32_t *expert_id;             /* [rows][top_k] */
 	float *weight;                  /* [rows][top_k] */
 };
@@ -17,7 +19,7 @@ struct moe_routed {
 enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Norm, router logits, choice. The arrays of *out come from work->scratch. */
+/* Norm and, but for a dense layer, router logits and choice. The arrays of *out come from work->scratch. */
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -396,6 +396,11 @@ static enum moe_err check_relations(const struct moe_spec *s, struct moe_diag *d
 	if (s->attention.head_dim % (2 * s->attention.rope_axes))
 		return moe_fail(d, MOE_EINPUT, "attention.head_dim (%lld) does not divide into pairs for %lld rope axes", (long long)s->attention.head_dim,
 				(long long)s->attention.rope_axes);
+	if (s->router.experts % s->router.groups || s->router.top_groups > s->router.groups)
+		return moe_fail(d, MOE_EINPUT, "router.groups (%lld) must divide router.experts (%lld), and router.top_groups (%lld) not be more", (long long)s->router.groups,
+				(long long)s->router.experts, (long long)s->router.top_groups);
+	if (s->router.top_k > s->router.experts / s->router.groups * s->router.top_groups && s->router.groups > 1)
+		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than the experts of router.top_groups groups", (long long)s->router.top_k);
 	if (s->router.top_k > s->router.experts)
 		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than router.experts (%lld)", (long long)s->router.top_k, (long long)s->router.experts);
 	MOE_TRY(check_ids(s, "text.bos", &s->text.bos, d));
@@ -617,25 +622,14 @@ struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s)
 	return most;
 }
 
-void moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out)
+bool moe_spec_is_dense(const struct moe_spec *s, size_t layer)
 {
-	uint64_t hidden = (uint64_t)s->hidden, q = (uint64_t)(s->attention.heads * s->attention.head_dim);
-	uint64_t kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim), layers = (uint64_t)s->n_layers;
-	uint64_t attention = hidden * (2 * q + 2 * kv), expert = 3 * hidden * (uint64_t)s->expert_width;
-	uint64_t router = hidden * (uint64_t)s->router.experts, norms = 2 * hidden, head = hidden * (uint64_t)s->vocab, tower = 0;
-
-	if (s->attention.qk_norm)
-		norms += s->attention.qk_norm == MOE_QK_NORM_FULL ? q + kv : 2 * (uint64_t)s->attention.head_dim;
-	for (size_t i = 0; i < s->tower.n_conv; i++)
-		tower += (uint64_t)(s->tower.conv[i].in * s->tower.conv[i].out * s->tower.conv[i].kernel * s->tower.conv[i].kernel);
-	if (s->tower.row_col) {
-		struct moe_spec_sides most = moe_spec_largest_sides(s);
-		tower += (uint64_t)(most.rows + most.columns) * hidden;
-	}
-	*out = (struct moe_sizes){
-		.parameters = layers * (attention + router + norms + (uint64_t)s->router.experts * expert) + hidden + head * (s->tied ? 1 : 2) + tower,
-		.active = layers * (attention + router + norms + (uint64_t)s->router.top_k * expert) + hidden + head * (s->tied ? 1 : 2) + tower,
-		.cache_nbytes_per_token = layers * 2 * kv * sizeof(float),
-		.flops_per_token = 2 * layers * (attention + router + (uint64_t)s->router.top_k * expert),
-	};
+	if (!s->dense.width)
+		return false;
+	for (size_t i = 0; i < s->dense.layers.n; i++)
+		if ((int64_t)layer == s->dense.layers.v[i])
+			return true;
+	return (int64_t)layer < s->dense.first || (s->dense.step > 1 && ((int64_t)layer + 1) % s->dense.step);
 }
+
+size_t moe_spec_top_k(const struct moe_spec *s, size_t layer) { return moe_spec_is_dense(s, layer) ? 0 : (size_t)s->router.top_k; }

@@ -37,6 +37,15 @@ struct moe_spec {
 	struct moe_router_settings router;
 	int64_t expert_width;
 	int expert_act;                 /* one choice so far: silu */
+	struct {
+		int64_t count, width;   /* one unit of count · width, which every token passes; count 0: none */
+		bool gate;              /* its output is multiplied by the sigmoid of a product with the token */
+	} shared;
+	struct {
+		int64_t width;          /* layers without experts have one unit of this width; 0: there are none such */
+		int64_t first, step;    /* the first layers; of the others those whose number, counted from 1, step does not divide */
+		struct moe_ints layers; /* and these */
+	} dense;
 	bool tied;                      /* the head is the embedding */
 	struct {
 		int kind;               /* enum moe_tower */
@@ -86,12 +95,26 @@ enum moe_err moe_spec_check_grid(const struct moe_spec *s, uint64_t rows, uint64
 struct moe_spec_sides { int64_t rows, columns; };
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s);
 
-/* Parameters of the weights in all, and of those that one token passes. */
+/* Does this layer have a dense unit in the place of experts? */
+bool moe_spec_is_dense(const struct moe_spec *s, size_t layer);
+
+/* Experts per token in the tables of a layer: 0 in a dense one. */
+size_t moe_spec_top_k(const struct moe_spec *s, size_t layer);
+
+enum moe_part {
+	MOE_PART_EMBED, MOE_PART_NORM, MOE_PART_ATTENTION, MOE_PART_ROUTER, MOE_PART_EXPERTS, MOE_PART_SHARED, MOE_PART_DENSE, MOE_PART_HEAD, MOE_PART_TOWER,
+	MOE_PART_PROJECTOR, MOE_N_PARTS,
+};
+
 struct moe_sizes {
-	uint64_t parameters, active, cache_nbytes_per_token;
+	uint64_t parameters, part[MOE_N_PARTS];
+	uint64_t active;                /* of a text token in the layers, norms included; embedding and head apart */
+	uint64_t head;                  /* of the head, whether its own or the embedding's */
+	uint64_t cache_nbytes_per_token;
 	uint64_t flops_per_token;       /* in the layers: 2 per active weight of a matrix; attention over the context and the head apart */
 };
 
-void moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out);
+/* Counts every tensor that the family names for this spec; weights are not needed (bind.c). */
+enum moe_err moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -27,6 +27,12 @@ static void clamp(float *x, size_t n, float limit)
 		x[i] = x[i] < -limit ? -limit : x[i] > limit ? limit : x[i];
 }
 
+static void add_bias(float *x, size_t rows, size_t width, const float *bias)
+{
+	for (size_t r = 0; bias && r < rows; r++)
+		moe_add(x + r * width, bias, width);
+}
+
 /* What q and k pass between the projection and the rotation. */
 static void norm_heads(float *x, size_t rows, size_t heads, size_t dim, const float *weight, int kind, float eps)
 {
@@ -38,26 +44,30 @@ static void norm_heads(float *x, size_t rows, size_t heads, size_t dim, const fl
 		moe_rms_norm(x, dim, x, dim, weight, rows * heads, dim, eps);
 }
 
-/* The slots that each row of a span sees: a prefix that ends behind itself or, for a bidirectional image, behind its image. */
-static enum moe_err set_limits(const struct moe_batch *b, const struct moe_span *s, int mask, uint32_t *limit, struct moe_diag *d)
+/* The slots [first, limit) that each row of a span sees: up to itself or, for a bidirectional image, to the end of its image; from the
+ * beginning or, with a window, from so many slots before its own end. */
+static enum moe_err set_slots(const struct moe_batch *b, const struct moe_span *s, const struct moe_attention_settings *set, uint32_t *first,
+			      uint32_t *limit, struct moe_diag *d)
 {
 	for (size_t i = s->n; i-- > 0;) {
 		size_t r = s->first + i;
-		bool same = mask == MOE_MASK_BIDIRECTIONAL_IMAGE && i + 1 < s->n && b->image[r] >= 0 && b->image[r + 1] == b->image[r];
-		limit[r] = same ? limit[r + 1] : s->start + (uint32_t)i + 1;
+		bool same = set->mask == MOE_MASK_BIDIRECTIONAL_IMAGE && i + 1 < s->n && b->image[r] >= 0 && b->image[r + 1] == b->image[r];
+		uint32_t end = s->start + (uint32_t)i + 1;
+		limit[r] = same ? limit[r + 1] : end;
+		first[r] = set->window && end > (uint64_t)set->window ? end - (uint32_t)set->window : 0;
 	}
-	if (mask == MOE_MASK_BIDIRECTIONAL_IMAGE && s->n && s->start + (uint32_t)s->n > UINT32_MAX / 2)
+	if (s->n && s->start + (uint64_t)s->n > UINT32_MAX / 2)
 		return moe_fail(d, MOE_EINPUT, "the sequence is too long");
 	return MOE_OK;
 }
 
-/* Attention of one span, whose rows of `q`, `out` and `limit` these are. */
+/* Attention of one span, whose rows of `q`, `out`, `first` and `limit` these are. */
 static void attend_span(const struct moe_span *s, const struct moe_cache *c, const struct moe_attention_settings *set, const float *q, float *out,
-			const uint32_t *zero, const uint32_t *limit, struct moe_pool *pool)
+			const uint32_t *first, const uint32_t *limit, struct moe_pool *pool)
 {
 	struct moe_attention a = {
 		.q = q, .out = out, .rows = s->n, .heads = (size_t)set->heads, .kv_heads = (size_t)set->kv_heads, .dim = (size_t)set->head_dim,
-		.scale = 1.0f / sqrtf((float)set->head_dim), .first = zero, .limit = limit,
+		.scale = 1.0f / sqrtf((float)set->head_dim), .first = first, .limit = limit,
 		.key = (const float *const *)c->key, .value = (const float *const *)c->value,
 	};
 
@@ -68,7 +78,7 @@ static void attend_span(const struct moe_span *s, const struct moe_cache *c, con
 /* Everything per row that the steps of attention hand on; [rows] or [rows][...]. */
 struct parts {
 	float *normed, *q, *k, *v, *out;
-	uint32_t *limit, *zero;
+	uint32_t *first, *limit;
 };
 
 static bool plan(struct parts *p, const struct moe_batch *b, const struct moe_attention_settings *s, struct moe_arena *scratch)
@@ -81,8 +91,8 @@ static bool plan(struct parts *p, const struct moe_batch *b, const struct moe_at
 	p->k = moe_arena_get(scratch, n * kv, sizeof(float));
 	p->v = moe_arena_get(scratch, n * kv, sizeof(float));
 	p->limit = moe_arena_get(scratch, n, sizeof(uint32_t));
-	p->zero = moe_arena_zero(scratch, n, sizeof(uint32_t));
-	return p->normed && p->q && p->out && p->k && p->v && p->limit && p->zero;
+	p->first = moe_arena_get(scratch, n, sizeof(uint32_t));
+	return p->normed && p->q && p->out && p->k && p->v && p->limit && p->first;
 }
 
 /* Keys and values of all rows into the caches. */
@@ -93,6 +103,8 @@ static enum moe_err fill_caches(const struct moe_batch *b, size_t layer, const s
 
 	moe_matmul(p->k, width, p->normed, b->hidden, b->rows, &w->k, work->pool);
 	moe_matmul(p->v, width, p->normed, b->hidden, b->rows, &w->v, work->pool);
+	add_bias(p->k, b->rows, width, w->k_bias);
+	add_bias(p->v, b->rows, width, w->v_bias);
 	norm_heads(p->k, b->rows, heads, dim, w->k_norm, s->qk_norm, eps);
 	if (s->clip > 0) {
 		clamp(p->k, b->rows * width, (float)s->clip);
@@ -126,6 +138,7 @@ static void compact(struct moe_batch *b, struct parts *p, size_t pairs)
 			keep_rows(p->normed, b->hidden, at, from, n);
 			keep_rows(b->cosine, pairs, at, from, n);
 			keep_rows(b->sine, pairs, at, from, n);
+			memmove(p->first + at, p->first + from, n * sizeof *p->first);
 			memmove(p->limit + at, p->limit + from, n * sizeof *p->limit);
 		}
 		s->x += skipped * b->hidden;
@@ -165,12 +178,13 @@ enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const stru
 		return moe_fail(d, MOE_ENOMEM, "out of memory for attention over %zu rows", b->rows);
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
-		MOE_TRY(set_limits(b, span, s->mask, p.limit, d));
+		MOE_TRY(set_slots(b, span, s, p.first, p.limit, d));
 		moe_rms_norm(p.normed + span->first * b->hidden, b->hidden, span->x, b->hidden, w->norm, span->n, b->hidden, eps);
 	}
 	MOE_TRY(fill_caches(b, layer, w, s, eps, &p, work, d));
 	compact(b, &p, pairs);
 	moe_matmul(p.q, width, p.normed, b->hidden, b->rows, &w->q, work->pool);
+	add_bias(p.q, b->rows, width, w->q_bias);
 	norm_heads(p.q, b->rows, heads, dim, w->q_norm, s->qk_norm, eps);
 	if (s->clip > 0)
 		clamp(p.q, b->rows * width, (float)s->clip);
@@ -178,9 +192,11 @@ enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const stru
 		moe_rope(p.q + r * width, heads, dim, pairs, b->cosine + r * pairs, b->sine + r * pairs);
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
-		attend_span(span, &span->cache[layer], s, p.q + span->first * width, p.out + span->first * width, p.zero, p.limit + span->first, work->pool);
+		attend_span(span, &span->cache[layer], s, p.q + span->first * width, p.out + span->first * width, p.first + span->first,
+			    p.limit + span->first, work->pool);
 	}
 	moe_matmul(p.normed, b->hidden, p.out, width, b->rows, &w->o, work->pool);
+	add_bias(p.normed, b->rows, b->hidden, w->o_bias);
 	for (size_t i = 0; i < b->spans; i++)
 		moe_add(b->span[i].x, p.normed + b->span[i].first * b->hidden, b->span[i].n * b->hidden);
 	moe_arena_release(work->scratch, mark);

@@ -3,6 +3,8 @@
 #ifndef MOE_NN_ATTENTION_H
 #define MOE_NN_ATTENTION_H
 
+#include <stdbool.h>
+
 #include "kernel/kernel.h"
 #include "nn/batch.h"
 
@@ -17,11 +19,15 @@ struct moe_attention_settings {
 	int64_t rope_axes;
 	double rope_theta;
 	double clip;                    /* q, k and v are clamped to ± this; 0 is off */
+	bool qkv_bias, o_bias;
+	int64_t window;                 /* a row sees itself and the window - 1 slots before it; 0: all (Beltagy et al. 2020; Mistral) */
 };
 
 struct moe_attention_weights {
 	const float *norm;              /* [hidden] */
 	struct moe_mat q, k, v, o;
+	const float *q_bias, *k_bias, *v_bias;          /* [heads · dim], [kv_heads · dim]; NULL: none */
+	const float *o_bias;            /* [hidden] or NULL */
 	const float *q_norm, *k_norm;   /* full: [heads · dim], [kv_heads · dim]; head: [dim]; none: NULL */
 };
 

@@ -13,13 +13,16 @@ struct moe_expert_weights {
 struct moe_ffn_weights {
 	const float *norm;                      /* [hidden] */
 	struct moe_mat router;                  /* [experts][hidden] */
-	const struct moe_expert_weights *expert;
+	const float *router_bias, *choice_bias; /* [experts] or NULL */
+	const struct moe_expert_weights *expert;        /* [experts]; NULL in a dense layer */
+	struct moe_expert_weights shared;       /* what every token passes: shared experts as one unit, or the dense layer's; no data: none */
+	struct moe_mat shared_gate;             /* [1][hidden]; no data: none */
 };
 
-/* x[r] += sum over slots i, in order, of weight[r][i] · X_{expert_id[r][i]}(normed[r]), for all rows r of the batch. normed [rows] → [hidden];
- * expert_id and weight [rows][k]; `width` is the experts' inner one. The ids must have been checked. */
+/* x[r] += sum over slots i, in order, of weight[r][i] · X_{expert_id[r][i]}(normed[r]), then S(normed[r]) of the shared experts, times
+ * sigmoid(shared_gate · normed[r]) where there is such a gate (Qwen1.5-MoE), for all rows r of the batch. normed [rows] → [hidden]; expert_id and
+ * weight [rows][k], k 0 in a dense layer. The ids must have been checked. */
 enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
-				 const struct moe_expert_weights *expert, size_t n_experts, size_t width, const struct moe_compute *work,
-				 struct moe_diag *d) MOE_CHECK_RESULT;
+				 const struct moe_ffn_weights *w, size_t n_experts, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -16,23 +16,57 @@ static void scores(const float *z, float *s, size_t n, int kind)
 		s[i] = kind == MOE_SCORE_SIGMOID ? 1.0f / (1.0f + moe_exp(-z[i])) : z[i];
 }
 
-static bool better(const float *z, const bool *force, size_t a, size_t b)
+static bool better(const float *c, const bool *force, size_t a, size_t b)
 {
 	bool fa = force && force[a], fb = force && force[b];
 
-	return fa != fb ? fa : z[a] != z[b] ? z[a] > z[b] : a < b;
+	return fa != fb ? fa : c[a] != c[b] ? c[a] > c[b] : a < b;
 }
 
-/* The k best of n by insertion into a short sorted list; every score is monotone in z, so z decides. Returns how many are eligible. */
-static size_t choose(const float *z, size_t n, size_t k, const struct moe_what_if *w, int32_t *id)
+static bool eligible(const float *c, const struct moe_what_if *w, size_t e) { return c[e] != -INFINITY && !(w->drop && w->drop[e]); }
+
+/* Score of the group of `size` experts from `first` on; one with a forced expert is best. */
+static float group_score(const float *c, size_t first, size_t size, int kind, const struct moe_what_if *w)
+{
+	float most = -INFINITY, next = -INFINITY;
+
+	for (size_t e = first; e < first + size; e++) {
+		if (!eligible(c, w, e))
+			continue;
+		if (w->force && w->force[e])
+			return INFINITY;
+		next = c[e] > most ? most : c[e] > next ? c[e] : next;
+		most = c[e] > most ? c[e] : most;
+	}
+	return kind == MOE_GROUP_TOP2 && next > -INFINITY ? most + next : most;
+}
+
+/* Takes the experts of all but the best groups out of c (DeepSeek-V2, section 2.2.2; DeepSeek-V3, section 2.1.2). `score` has room for the groups. */
+static void limit_groups(float *c, const struct moe_router_settings *s, const struct moe_what_if *w, float *score)
+{
+	size_t groups = (size_t)s->groups, size = (size_t)s->experts / groups;
+
+	for (size_t g = 0; g < groups; g++)
+		score[g] = group_score(c, g * size, size, s->group_score, w);
+	for (size_t g = 0; g < groups; g++) {
+		size_t before = 0;
+		for (size_t h = 0; h < groups; h++)
+			before += score[h] > score[g] || (score[h] == score[g] && h < g);
+		for (size_t e = g * size; before >= (size_t)s->top_groups && e < (g + 1) * size; e++)
+			c[e] = -INFINITY;
+	}
+}
+
+/* The k best of n by insertion into a short sorted list. Returns how many are eligible. */
+static size_t choose(const float *c, size_t n, size_t k, const struct moe_what_if *w, int32_t *id)
 {
 	size_t found = 0;
 
 	for (size_t e = 0; e < n; e++) {
 		size_t at = found;
-		if (z[e] == -INFINITY || (w->drop && w->drop[e]))
+		if (!eligible(c, w, e))
 			continue;
-		while (at && better(z, w->force, e, (size_t)id[at - 1]))
+		while (at && better(c, w->force, e, (size_t)id[at - 1]))
 			at--;
 		if (at == k)
 			continue;
@@ -68,6 +102,8 @@ static void weigh(const float *z, const float *s, const struct moe_router_settin
 	else if (set->renormalise)
 		for (size_t i = 0; i < n; i++)
 			sum += weight[i];
+	if (set->renormalise)
+		sum += (float)set->eps;
 	for (size_t i = 0; i < n; i++) {
 		if (sum != 0)
 			weight[i] /= sum;
@@ -76,14 +112,35 @@ static void weigh(const float *z, const float *s, const struct moe_router_settin
 	}
 }
 
-enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe_router_settings *s, const struct moe_what_if *w,
-			       struct moe_arena *scratch, int32_t *expert_id, float *weight, struct moe_diag *d)
+/* Logits of one row over the temperature. */
+static enum moe_err cool(float *z, const float *logit, size_t n, float temperature, size_t row, struct moe_diag *d)
+{
+	for (size_t e = 0; e < n; e++) {
+		z[e] = temperature > 0 ? logit[e] / temperature : logit[e];
+		if (isnan(z[e]) || z[e] == INFINITY)
+			return moe_fail_row(d, MOE_EINPUT, row, "router logit of expert %zu is %s", e, isnan(z[e]) ? "NaN" : "+inf");
+	}
+	return MOE_OK;
+}
+
+/* What is compared. Every score is monotone in z, which keeps more digits: without a bias and groups, z decides. */
+static void compared(float *c, const float *z, const float *score, const struct moe_router_settings *s, const float *choice_bias)
+{
+	bool by_score = choice_bias || s->groups > 1;
+
+	for (size_t e = 0; e < (size_t)s->experts; e++)
+		c[e] = z[e] == -INFINITY || !by_score ? z[e] : choice_bias ? score[e] + choice_bias[e] : score[e];
+}
+
+enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe_router_settings *s, const float *choice_bias, const struct moe_what_if *w,
+			       struct moe_arena *scratch, int32_t *expert_id, float *weight, float *choice, struct moe_diag *d)
 {
 	static const struct moe_what_if none;
 	size_t n = (size_t)s->experts, width = (size_t)s->top_k, k;
-	float *z = moe_arena_get(scratch, n, sizeof *z), *score = moe_arena_get(scratch, n, sizeof *score);
+	float *z = moe_arena_get(scratch, n, sizeof *z), *score = moe_arena_get(scratch, n, sizeof *score), *own = moe_arena_get(scratch, n, sizeof *own);
+	float *group = moe_arena_get(scratch, (size_t)s->groups, sizeof *group);
 
-	if (!z || !score)
+	if (!z || !score || !own || !group)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	w = w ? w : &none;
 	k = w->top_k ? (size_t)w->top_k : width;
@@ -91,15 +148,16 @@ enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe
 		int32_t *id = expert_id + r * width;
 		float *g = weight + r * width;
 		size_t found;
-		for (size_t e = 0; e < n; e++) {
-			z[e] = w->temperature > 0 ? logit[r * n + e] / w->temperature : logit[r * n + e];
-			if (isnan(z[e]) || z[e] == INFINITY)
-				return moe_fail_row(d, MOE_EINPUT, r, "router logit of expert %zu is %s", e, isnan(z[e]) ? "NaN" : "+inf");
-		}
-		found = choose(z, n, k, w, id);
+		MOE_TRY(cool(z, logit + r * n, n, w->temperature, r, d));
+		scores(z, score, n, s->score);
+		compared(own, z, score, s, choice_bias);
+		if (s->groups > 1)
+			limit_groups(own, s, w, group);
+		if (choice)
+			memcpy(choice + r * n, own, n * sizeof *own);
+		found = choose(own, n, k, w, id);
 		if (!found)
 			return moe_fail_row(d, MOE_EINPUT, r, "no expert is left to choose");
-		scores(z, score, n, s->score);
 		weigh(z, score, s, id, g, found);
 		sort_chosen(id, g, found);
 		for (size_t i = found; i < width; i++) {

@@ -1,11 +1,13 @@
 /* The router: one formula with settings.
  *
- *     z = W_r u                       u: the normed row; z are the router logits
+ *     z = W_r u (+ b_r)               u: the normed row; z are the router logits
  *     s = softmax(z) | sigmoid(z) | z
- *     I = the k largest of s (ties: the lowest index)
- *     w = s_I | softmax(z_I);  renormalised: w /= sum w;  times a scale
+ *     c = s (+ b_c)                   what is compared; the bias is for the choice only (DeepSeek-V3, eq. 16)
+ *     with groups: a group's score is its largest c, or the sum of its two largest; only experts of the best groups remain
+ *     I = the k largest of c (ties: the lowest index)
+ *     w = s_I | softmax(z_I);  renormalised: w /= sum w + eps;  times a scale
  *
- * (Shazeer et al. 2017; the settings cover OLMoE, Mixtral, Qwen and others.) What-if settings change it on purpose. */
+ * (Shazeer et al. 2017; the settings cover OLMoE, Mixtral, Qwen, DeepSeek and others.) What-if settings change it on purpose. */
 #ifndef MOE_NN_ROUTER_H
 #define MOE_NN_ROUTER_H
 
@@ -17,12 +19,15 @@
 
 enum moe_score { MOE_SCORE_SOFTMAX, MOE_SCORE_SIGMOID, MOE_SCORE_LOGIT };
 enum moe_gate_weight { MOE_WEIGHT_SCORE, MOE_WEIGHT_SOFTMAX_OF_CHOSEN };
+enum moe_group_score { MOE_GROUP_MAX, MOE_GROUP_TOP2 };
 
 struct moe_router_settings {
 	int64_t experts, top_k;
 	int score, weight;              /* enum moe_score, enum moe_gate_weight */
-	bool renormalise;
-	double scale;
+	bool renormalise, bias, choice_bias;    /* the two biases are weights of the layer */
+	int64_t groups, top_groups;     /* experts fall into so many equal groups, of which so many remain; 1 and 1: no groups */
+	int group_score;                /* enum moe_group_score */
+	double eps, scale;
 };
 
 /* Changes of the choice for experiments; zeroed: none. The width of the tables stays the model's top_k: places without an expert are -1. */
@@ -33,10 +38,11 @@ struct moe_what_if {
 	const bool *force;              /* [experts] always chosen, first, or NULL */
 };
 
-/* Chooses for `rows` rows: logit [rows][experts] → expert_id [rows][top_k], weight [rows][top_k], sorted by falling weight, -1 and 0 at the end.
+/* Chooses for `rows` rows: logit [rows][experts], choice_bias [experts] (or NULL) → expert_id [rows][top_k], weight [rows][top_k], sorted by falling
+ * weight, -1 and 0 at the end. choice (NULL: not wanted) gets what was compared, c [rows][experts].
  * A logit that is NaN or +inf fails with MOE_EINPUT and the row; so does a row for which no expert is left. -inf: not eligible. */
-enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe_router_settings *s, const struct moe_what_if *w,
-			       struct moe_arena *scratch, int32_t *expert_id, float *weight, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe_router_settings *s, const float *choice_bias, const struct moe_what_if *w,
+			       struct moe_arena *scratch, int32_t *expert_id, float *weight, float *choice, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Checks choices that came from outside: ids in range, no duplicates, -1 only at the end and with weight 0, finite weights. */
 enum moe_err moe_router_check(const int32_t *expert_id, const float *weight, size_t rows, size_t k, size_t experts, struct moe_diag *d) MOE_CHECK_RESULT;

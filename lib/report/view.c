@@ -185,7 +185,7 @@ enum moe_err moe_view_model(FILE *f, const struct moe_model *m, bool json, struc
 	uint64_t nbytes = weight_nbytes(m);
 	struct moe_sizes z;
 
-	moe_spec_sizes(s, &z);
+	MOE_TRY(moe_spec_sizes(s, &z, d));
 	if (json)
 		return dump(f, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "family", s->family, "fingerprint", m->fingerprint,
 					 "layers", (json_int_t)s->n_layers, "hidden", (json_int_t)s->hidden, "vocab", (json_int_t)s->vocab, "heads",

@@ -214,7 +214,7 @@ static enum moe_err run_step(const struct moe_engine *e, struct moe_pass *p, enu
 		MOE_TRY(moe_layer_route(e->model, p->layer, &p->batch, e->what_if, &p->routed, &p->compute, d));
 	else if (!done)
 		MOE_TRY(moe_layer_expert(e->model, p->layer, &p->batch, &p->routed, &p->compute, d));
-	return step == MOE_PASS_ROUTE && e->watch ? e->watch(e->self, p, d) : MOE_OK;
+	return step == MOE_PASS_ROUTE && e->watch && p->routed.top_k ? e->watch(e->self, p, d) : MOE_OK;
 }
 
 /* Names the sequence that a step's failure is about. */

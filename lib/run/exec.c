@@ -267,7 +267,7 @@ static enum moe_err make_frame(struct moe_exec *x, const struct moe_pass *p, siz
 {
 	const struct moe_span *s = &p->batch.span[i];
 	const struct moe_pass_sequence *q = &p->sequence[i];
-	size_t hidden = p->batch.hidden, axes = p->batch.axes, k = (size_t)x->model->spec->router.top_k, e = (size_t)x->model->spec->router.experts;
+	size_t hidden = p->batch.hidden, axes = p->batch.axes, k = p->routed.top_k, e = (size_t)x->model->spec->router.experts;
 	enum moe_kind kind = x->step == MOE_PASS_EXPERT ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
 	struct moe_frame *f = &x->out;
 	int32_t *position;
@@ -326,7 +326,7 @@ static enum moe_err copy_back(struct moe_exec *x, const char *name, enum moe_dty
 static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i, bool *with_logits, struct moe_diag *d)
 {
 	const struct moe_span *s = &p->batch.span[i];
-	size_t hidden = p->batch.hidden, k = (size_t)x->model->spec->router.top_k, e = (size_t)x->model->spec->router.experts;
+	size_t hidden = p->batch.hidden, k = p->routed.top_k, e = (size_t)x->model->spec->router.experts;
 	enum moe_kind want = x->step == MOE_PASS_ROUTE ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
 	const char *seq = moe_frame_meta(&x->in, "moe.seq"), *sent = moe_frame_meta(&x->out, "moe.seq");
 	bool given;
@@ -353,6 +353,8 @@ enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass
 	bool with_logits = true;
 
 	if (step != x->step || p->layer < x->first || p->layer > x->last)
+		return MOE_OK;
+	if (step == MOE_PASS_ROUTE && !moe_spec_top_k(x->model->spec, p->layer))        /* a dense layer has no choice to make */
 		return MOE_OK;
 	*done = true;
 	if (step == MOE_PASS_ROUTE)     /* what a foreign router need not give: the normed rows, and logits for who watches */

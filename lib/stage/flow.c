@@ -29,9 +29,9 @@ static enum moe_err matrix(struct moe_frame *f, const char *name, enum moe_dtype
 	return shape[0] == rows && shape[1] == width ? MOE_OK : shape_error(f, d, name, shape, rows, width);
 }
 
-static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)
+static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struct moe_model *m, size_t layer, struct moe_diag *d)
 {
-	uint64_t k = (uint64_t)m->spec->router.top_k, e = (uint64_t)m->spec->router.experts;
+	uint64_t k = moe_spec_top_k(m->spec, layer), e = (uint64_t)m->spec->router.experts;
 	const void *normed;
 
 	if (moe_frame_find(f, "normed")) {
@@ -47,7 +47,7 @@ static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struc
 	return moe_frame_blame(f, moe_router_check_logits(p->logit, p->expert_id, p->rows, k, e, d), d);
 }
 
-static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)
+static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct moe_model *m, size_t layer, struct moe_diag *d)
 {
 	const uint64_t *shape;
 	const int32_t *patch;
@@ -68,13 +68,14 @@ static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct 
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"patch_index\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
 	if (m->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE && p->image[0] >= 0 && patch[0] != 0)
 		return moe_frame_fail(f, d, MOE_EINPUT, "the frame begins inside a picture, whose patches must come whole");
-	return f->kind == MOE_KIND_ROUTED ? open_routed(p, f, m, d) : MOE_OK;
+	return f->kind == MOE_KIND_ROUTED ? open_routed(p, f, m, layer, d) : MOE_OK;
 }
 
 /* What the layers read beside x and normed comes to lie together. */
-static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_t rows, const struct moe_model *m, struct moe_arena *a, struct moe_diag *d)
+static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_t rows, const struct moe_model *m, size_t layer, struct moe_arena *a,
+			   struct moe_diag *d)
 {
-	size_t h = (size_t)m->spec->hidden, k = (size_t)m->spec->router.top_k, axes = (size_t)m->spec->attention.rope_axes, at = 0;
+	size_t h = (size_t)m->spec->hidden, k = moe_spec_top_k(m->spec, layer), axes = (size_t)m->spec->attention.rope_axes, at = 0;
 	bool routed = flow->frame[0]->kind == MOE_KIND_ROUTED;
 	int32_t *position = moe_arena_get(a, rows * axes, sizeof *position), *image = moe_arena_get(a, rows, sizeof *image);
 
@@ -83,6 +84,7 @@ static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_
 	flow->batch.image = image;
 	flow->routed = (struct moe_routed){0};
 	if (routed) {
+		flow->routed.top_k = k;
 		flow->routed.normed = moe_arena_get(a, rows, sizeof *flow->routed.normed);
 		flow->routed.expert_id = moe_arena_get(a, rows * k, sizeof(int32_t));
 		flow->routed.weight = moe_arena_get(a, rows * k, sizeof(float));
@@ -105,7 +107,8 @@ static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_
 	return MOE_OK;
 }
 
-enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n, const struct moe_model *m, struct moe_arena *a, struct moe_diag *d)
+enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n, const struct moe_model *m, size_t layer, struct moe_arena *a,
+			   struct moe_diag *d)
 {
 	struct part *part = moe_arena_zero(a, n, sizeof *part);
 	size_t rows = 0;
@@ -117,14 +120,14 @@ enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++) {
 		uint64_t start;
-		MOE_TRY(open_part(&part[i], f[i], m, d));
+		MOE_TRY(open_part(&part[i], f[i], m, layer, d));
 		MOE_TRY(moe_frame_number(f[i], "moe.start", 0, &start, d));
 		if (start > INT32_MAX)
 			return moe_frame_fail(f[i], d, MOE_EINPUT, "moe.start is too large");
 		flow->span[i] = (struct moe_span){.first = rows, .n = part[i].rows, .x = part[i].x, .start = (uint32_t)start};
 		rows += part[i].rows;
 	}
-	return gather(flow, part, rows, m, a, d);
+	return gather(flow, part, rows, m, layer, a, d);
 }
 
 enum moe_err moe_wanted_rows(const struct moe_frame *f, uint64_t rows, uint64_t *first, struct moe_diag *d)
@@ -199,13 +202,15 @@ enum moe_err moe_flow_cut(struct moe_flow *flow, struct moe_arena *a, struct moe
 static enum moe_err put_routed(struct moe_flow *flow, size_t i, const struct moe_model *m, struct moe_diag *d)
 {
 	const struct moe_span *s = &flow->span[i];
-	size_t h = flow->batch.hidden, k = (size_t)m->spec->router.top_k, e = (size_t)m->spec->router.experts;
+	size_t h = flow->batch.hidden, k = flow->routed.top_k, e = (size_t)m->spec->router.experts;
 	struct moe_frame *f = flow->frame[i];
 
 	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, h, flow->routed.normed[s->first], d));
 	MOE_TRY(moe_frame_put(f, "expert_id", MOE_I32, 2, s->n, k, flow->routed.expert_id + s->first * k, d));
 	MOE_TRY(moe_frame_put(f, "weight", MOE_F32, 2, s->n, k, flow->routed.weight + s->first * k, d));
-	return moe_frame_put(f, "router_logit", MOE_F32, 2, s->n, e, flow->routed.logit + s->first * e, d);
+	if (flow->routed.choice)
+		MOE_TRY(moe_frame_put(f, "choice", MOE_F32, 2, s->n, e, flow->routed.choice + s->first * e, d));
+	return k ? moe_frame_put(f, "router_logit", MOE_F32, 2, s->n, e, flow->routed.logit + s->first * e, d) : MOE_OK;
 }
 
 static void remove_routed(struct moe_frame *f)

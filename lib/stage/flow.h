@@ -14,8 +14,10 @@ struct moe_flow {
 	struct moe_span *span;          /* [n]: the frames' rows */
 };
 
-/* Makes a batch of the frames, whose hidden rows are changed where they lie. Shapes are checked against the model; all memory comes from `a`. */
-enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n, const struct moe_model *m, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Makes a batch of the frames, whose hidden rows are changed where they lie. Shapes are checked against the model (those of routed frames: of its
+ * `layer`); all memory comes from `a`. */
+enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n, const struct moe_model *m, size_t layer, struct moe_arena *a,
+			   struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Rows [*first, rows) of a frame are those whose logits are wanted (moe.logits). */
 enum moe_err moe_wanted_rows(const struct moe_frame *f, uint64_t rows, uint64_t *first, struct moe_diag *d) MOE_CHECK_RESULT;

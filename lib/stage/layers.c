@@ -74,7 +74,7 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 		return attend(l, flow, layer, work, d);
 	case MOE_STEP_ROUTE:
 		MOE_TRY(moe_layer_route(l->model, layer, &flow->batch, l->what_if, &flow->routed, work, d));
-		return l->observe ? l->observe(l->observer, layer, flow, d) : MOE_OK;
+		return l->observe && flow->routed.top_k ? l->observe(l->observer, layer, flow, d) : MOE_OK;
 	case MOE_STEP_EXPERT:
 		return moe_layer_expert(l->model, layer, &flow->batch, &flow->routed, work, d);
 	default:
@@ -98,7 +98,7 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	struct moe_flow flow;
 
 	moe_arena_reset(&l->scratch);
-	MOE_TRY(moe_flow_open(&flow, f, n, l->model, &l->scratch, d));
+	MOE_TRY(moe_flow_open(&flow, f, n, l->model, l->first / MOE_N_STEPS, &l->scratch, d));
 	mark = moe_arena_mark(&l->scratch);
 	for (size_t step = l->first; step <= l->last; step++) {
 		if (step % MOE_N_STEPS == MOE_STEP_ROUTE)

@@ -93,7 +93,7 @@ static float defined_dot(const float *x, const float *w, size_t k)
 static void check_product(size_t m, size_t n, size_t k, enum moe_dtype type, size_t stride, int at_end, struct moe_pool *pool)
 {
 	struct guarded x = guarded_floats(m * k, at_end), w = guarded_weights((n - 1) * stride + k, type, at_end);
-	struct moe_mat mat = {w.p, type, n, k, stride};
+	struct moe_mat mat = {.data = w.p, .type = type, .rows = n, .cols = k, .stride = stride};
 	float *want = malloc(m * n * sizeof *want), *row = malloc(k * sizeof *row);
 
 	for (size_t j = 0; j < n; j++) {
@@ -112,6 +112,84 @@ static void check_product(size_t m, size_t n, size_t k, enum moe_dtype type, siz
 	free(row);
 	unguard(x);
 	unguard(w);
+}
+
+/* The same weights as [in][out], and as the second of two runs of outputs of a wider tensor. */
+static void check_inputs_first(size_t m, size_t n, size_t k, enum moe_dtype type, struct moe_pool *pool)
+{
+	size_t nbytes = type == MOE_F32 ? 4 : 2, step = 2 * n;
+	struct guarded x = guarded_floats(m * k, 1), w = guarded_weights(k * step, type, 1);
+	struct moe_mat mat = {.data = (char *)w.p + n * nbytes, .type = type, .rows = n, .cols = k, .stride = 1, .step = step};
+	float *want = malloc(m * n * sizeof *want), *row = malloc(k * sizeof *row);
+
+	for (size_t j = 0; j < n; j++) {
+		for (size_t i = 0; i < k; i++)
+			moe_widen(row + i, (char *)w.p + (i * step + n + j) * nbytes, 1, type);
+		for (size_t i = 0; i < m; i++)
+			want[i * n + j] = defined_dot((float *)x.p + i * k, row, k);
+	}
+	for (int v = 0; v < N_MASKS; v++) {
+		struct guarded y = guard(m * n * sizeof(float), 1);
+		use(v);
+		moe_matmul(y.p, n, x.p, k, m, &mat, pool);
+		assert_memory_equal(y.p, want, m * n * sizeof(float));
+		unguard(y);
+	}
+	free(want);
+	free(row);
+	unguard(x);
+	unguard(w);
+}
+
+static void test_inputs_first(void **state)
+{
+	static const size_t sizes[] = {1, 2, 3, 5, 15, 16, 17, 33, 64, 65, 100, 257, 300};
+	struct moe_pool *pool = moe_pool_new(3);
+
+	(void)state;
+	for (int i = 0; i < 150; i++) {
+		size_t m = 1 + (size_t)(i % 7), n = sizes[(size_t)(i * 5) % 13], k = sizes[(size_t)(i * 3) % 13];
+		check_inputs_first(m, n, k, (enum moe_dtype[]){MOE_F32, MOE_BF16, MOE_F16}[i % 3], i % 2 ? pool : NULL);
+	}
+	check_inputs_first(1, 700, 1000, MOE_BF16, pool);
+	check_inputs_first(40, 130, 5000, MOE_BF16, pool);
+	check_inputs_first(5, 3, 70000, MOE_F32, NULL);
+	moe_pool_free(pool);
+}
+
+/* Bytes of F8_E4M3 with one scale for each block of 128 x 128. The values are decoded here by their definition. */
+static void test_scaled(void **state)
+{
+	size_t n = 200, k = 300, m = 9, blocks = 3;
+	uint8_t *w = malloc(n * k);
+	float *x = malloc(m * k * sizeof *x), *y = malloc(m * n * sizeof *y), *row = malloc(k * sizeof *row), scale[6];
+	struct moe_mat mat = {.data = w, .type = MOE_F8_E4M3, .rows = n, .cols = k, .stride = k, .scale = scale};
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++)
+		scale[i] = 0.25f + draw();
+	for (size_t i = 0; i < n * k; i++)
+		w[i] = (uint8_t)(i * 37 % 127 + (i % 3 ? 128 : 0));
+	for (size_t i = 0; i < m * k; i++)
+		x[i] = draw();
+	for (int v = 0; v < N_MASKS; v++) {
+		use(v);
+		moe_matmul(y, n, x, k, m, &mat, NULL);
+		for (size_t j = 0; j < n; j++) {
+			for (size_t i = 0; i < k; i++) {
+				int b = w[j * k + i], e = b >> 3 & 15, f = b & 7;
+				float value = e ? ldexpf(1 + (float)f / 8, e - 7) : ldexpf((float)f / 8, -6);
+				row[i] = (b & 128 ? -value : value) * scale[j / 128 * blocks + i / 128];
+			}
+			for (size_t i = 0; i < m; i++)
+				assert_float_equal(y[i * n + j], defined_dot(x + i * k, row, k), 0);
+		}
+	}
+	assert_true(isnan(moe_f32_from_f8[127]) && isnan(moe_f32_from_f8[255]) && moe_f32_from_f8[126] == 448);
+	free(w);
+	free(x);
+	free(y);
+	free(row);
 }
 
 static void test_products(void **state)
@@ -376,7 +454,7 @@ static void bench_product(size_t m, size_t n, size_t k)
 {
 	float *x = calloc(m * k, sizeof *x), *y = calloc(m * n, sizeof *y);
 	uint16_t *w = calloc(n * k, sizeof *w);
-	struct moe_mat mat = {w, MOE_BF16, n, k, k};
+	struct moe_mat mat = {.data = w, .type = MOE_BF16, .rows = n, .cols = k, .stride = k};
 	double flops = 2.0 * (double)m * (double)n * (double)k, best = 1e9;
 	int repeat = 1 + (int)(2e8 / flops);
 
@@ -450,7 +528,7 @@ static int bench(void)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_products), cmocka_unit_test(test_threads), cmocka_unit_test(test_vectors), cmocka_unit_test(test_edges_of_exp),
+		cmocka_unit_test(test_products), cmocka_unit_test(test_inputs_first), cmocka_unit_test(test_scaled), cmocka_unit_test(test_threads), cmocka_unit_test(test_vectors), cmocka_unit_test(test_edges_of_exp),
 		cmocka_unit_test(test_accuracy), cmocka_unit_test(test_attention), cmocka_unit_test(test_rope_and_im2col),
 	};
 

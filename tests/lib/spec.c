@@ -192,7 +192,7 @@ static void test_spec_string(void **state)
 	text = moe_spec_string(s);
 	assert_non_null(strstr(text, "hidden = 160\n"));
 	assert_non_null(strstr(text, "router.top_k = 2\n"));
-	moe_spec_sizes(s, &sizes);
+	expect_ok(&d, moe_spec_sizes(s, &sizes, &d));
 	assert_in_range(sizes.active, 1, sizes.parameters - 1);
 	free(text);
 	moe_spec_free(s);
@@ -279,7 +279,7 @@ static void test_config(void **state)
 		{"config.json", "hidden_size", "-160", "setting hidden is -160, expected an integer"},
 		{"config.json", "hidden_size", "9223372036854775807", "setting hidden is 9223372036854775807"},
 		{"config.json", "num_hidden_layers", "3", "tensor \"model.layers.3.|has no place"},
-		{"config.json", "num_hidden_layers", "5", "tensor \"model.layers.4.input_layernorm.weight\" is missing"},
+		{"config.json", "num_hidden_layers", "5", "tensor \"model.layers.4.self_attn.q_proj.weight\" is missing"},
 		{"config.json", "num_hidden_layers", "0", "setting layers.count is 0"},
 		{"config.json", "num_hidden_layers", "4097", "setting layers.count is 4097"},
 		{"config.json", "num_attention_heads", "4", "config.json|attention.heads (4) is not a multiple of attention.kv_heads (5)"},
@@ -365,12 +365,16 @@ static void test_family_files(void **state)
 		 "setting attention.rope.pairs is \"even\", expected one of: half"},
 		{"router.score", "\"tanh\"", "setting router.score is \"tanh\", expected one of: softmax sigmoid logit"},
 		{"attention.rope.axes", "1", "merge.position axial goes with attention.rope.axes 2"},
-		{"tensors.q", "\"model.layers.{L}.self_attn.q_proj.weight:io\"", "unknown order of axes"}, {"tensors.q", "", "names no tensor for \"q\""},
-		{"tensors.q", "\"model.layers.0.self_attn.q_proj.weight\"", "tensor \"model.layers.0.self_attn.q_proj.weight\" has two places"},
-		{"tensors.q", "\"model.layers.{l}.self_attn.q_proj.weight\"", "tensors.q is not a pattern"},
-		{"tensors.q", "\"model.layers.{E}.self_attn.q_proj.weight\"", "tensors.q is not a pattern"},
+		{"tensors.text.q", "\"layers.{L}.self_attn.q_proj.weight:ii\"", "is not a pattern for q"},
+		{"tensors.text.q", "\"layers.{L}.self_attn.q_proj.weight:oi:2/2\"", "is not a pattern for q"},
+		{"tensors.text.q", "\"layers.{L}.self_attn.q_proj.weight:oi:0/2\"", "has the shape [160, 160], expected [320, 160]"},
+		{"tensors.text.gate", "\"layers.{L}.mlp.gate.weight:eoi\"", "has the shape [8, 160], expected [8, 192, 160]"},
+		{"tensors.q", "\"x\"", "tensors.q: expected a group of names"}, {"tensors.text.q", "", "names no tensor for \"q\""},
+		{"tensors.text.q", "\"layers.0.self_attn.q_proj.weight\"", "tensor \"model.layers.0.self_attn.q_proj.weight\" has two places"},
+		{"tensors.text.q", "\"layers.{l}.self_attn.q_proj.weight\"", "is not a pattern for q"},
+		{"tensors.text.q", "\"layers.{E}.self_attn.q_proj.weight\"", "is not a pattern for q"},
 		{"family match", "1", "unknown setting family match"},
-		{"tensors.q", "3", "tensors.q is not a pattern"}, {"hidden", "", "the family file has no setting hidden"},
+		{"tensors.text.q", "3", "names no tensor for \"q\""}, {"hidden", "", "the family file has no setting hidden"},
 		{"hidden", "\"@text.hidden_size\"", "do not have \"@text.hidden_size\""},
 		{"hidden", "\"@hidden_size/@num_experts_per_token\"", "do not have"},
 		{"hidden", "\"@hidden_size*@hidden_size\"", "tower.layers: 160 channels"},

@@ -1,0 +1,121 @@
+/* Products with weights that lie as [in][out], as fused experts do in some checkpoints. Bits are those of matmul_impl.h. */
+
+enum { STRIP = 256, STEP_K = 64 };      /* outputs whose sums are kept near; inputs after which the next 16 outputs follow */
+
+/* Adds inputs [at, at + n) to the 16 partial sums of 16 outputs for m rows. */
+FN void strip_products(float (*sum)[LANES][STRIP], const float *x, size_t ldx, size_t m, const char *from, size_t step, size_t at, size_t n, size_t lanes,
+		       enum moe_dtype type)
+{
+	for (size_t r = 0; r < moe_min(LANES, n); r++) {
+		v16 s[FEW];
+		UNROLL
+		for (size_t i = 0; i < m; i++)
+			s[i] = v_load(sum[i][r]);
+		for (size_t k = at + r; k < at + n; k += LANES) {
+			v16 b = v_load_weights(from + k * step, type, lanes);
+			UNROLL
+			for (size_t i = 0; i < m; i++)
+				s[i] = v_fma(b, v_set(x[i * ldx + k]), s[i]);
+		}
+		UNROLL
+		for (size_t i = 0; i < m; i++)
+			v_store(sum[i][r], s[i]);
+	}
+}
+
+/* The sums of the tail's missing inputs meet a product of zeros, as in a padded row: -0 becomes +0. */
+FN void strip_tail(float (*sum)[LANES][STRIP], size_t m, size_t k, size_t c)
+{
+	for (size_t i = 0; i < m; i++)
+		for (size_t r = k % LANES; k % LANES && r < LANES; r++)
+			v_store(&sum[i][r][c], v_fma(v_zero(), v_zero(), v_load(&sum[i][r][c])));
+}
+
+/* The tree of a dot product, for 16 outputs at once. */
+FN v16 strip_sum(float (*sum)[STRIP], size_t c)
+{
+	v16 s[LANES];
+
+	for (size_t r = 0; r < LANES; r++)
+		s[r] = v_load(&sum[r][c]);
+	for (size_t half = LANES / 2; half; half /= 2)
+		for (size_t r = 0; r < half; r++)
+			s[r] = v_add(s[r], s[r + half]);
+	return s[0];
+}
+
+/* m <= FEW rows by n <= STRIP outputs, whose first weight is at `from`; `step` bytes from input to input. */
+FN void few_strip(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const char *from, size_t step, size_t n, size_t k, enum moe_dtype type)
+{
+	_Alignas(64) float sum[FEW][LANES][STRIP];
+	size_t nbytes = type == MOE_F32 ? 4 : 2;
+
+	memset(sum, 0, m * sizeof *sum);
+	for (size_t at = 0; at < k; at += STEP_K)
+		for (size_t c = 0; c < n; c += LANES)
+			strip_products((float (*)[LANES][STRIP])&sum[0][0][c], x, ldx, m, from + c * nbytes, step, at, moe_min(STEP_K, k - at), moe_min(LANES, n - c), type);
+	for (size_t c = 0; c < n; c += LANES) {
+		strip_tail(sum, m, k, c);
+		for (size_t i = 0; i < m; i++)
+			v_store_n(y + i * ldy + c, strip_sum(sum[i], c), moe_min(LANES, n - c));
+	}
+}
+
+FN void few_inputs_first(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1, enum moe_dtype type)
+{
+	size_t nbytes = type == MOE_F32 ? 4 : 2;
+	const char *data = w->data;
+
+	for (size_t n = n0; n < n1; n += STRIP) {
+		size_t wide = moe_min(STRIP, n1 - n);
+		if (m == 1)
+			few_strip(y + n, ldy, x, ldx, 1, data + n * nbytes, w->step * nbytes, wide, w->cols, type);
+		else if (m == 2)
+			few_strip(y + n, ldy, x, ldx, 2, data + n * nbytes, w->step * nbytes, wide, w->cols, type);
+		else
+			few_strip(y + n, ldy, x, ldx, 3, data + n * nbytes, w->step * nbytes, wide, w->cols, type);
+	}
+}
+
+TARGET static void matmul_inputs_first(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)
+{
+	for (size_t i = 0; i < m; i += FEW) {
+		size_t rows = moe_min(FEW, m - i);
+		if (w->type == MOE_F32)
+			few_inputs_first(y + i * ldy, ldy, x + i * ldx, ldx, rows, w, n0, n1, MOE_F32);
+		else if (w->type == MOE_BF16)
+			few_inputs_first(y + i * ldy, ldy, x + i * ldx, ldx, rows, w, n0, n1, MOE_BF16);
+		else
+			few_inputs_first(y + i * ldy, ldy, x + i * ldx, ldx, rows, w, n0, n1, MOE_F16);
+	}
+}
+
+/* 16 outputs of 16 inputs, turned. */
+FN void turn_block(float *to, size_t ld, const char *from, size_t step, size_t inputs, size_t outputs, enum moe_dtype type)
+{
+	_Alignas(64) float block[LANES][LANES];
+
+	for (size_t r = 0; r < inputs; r++)
+		v_store(block[r], v_load_weights(from + r * step, type, outputs));
+	for (size_t j = 0; j < outputs; j++)
+		for (size_t r = 0; r < inputs; r++)
+			to[j * ld + r] = block[r][j];
+}
+
+/* Outputs [n0, n0 + n) of [in][out] weights as rows of f32: to [n][ld]. */
+TARGET static void turn_rows(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
+{
+	size_t nbytes = w->type == MOE_F32 ? 4 : 2, step = w->step * nbytes;
+
+	for (size_t k = 0; k < w->cols; k += LANES)
+		for (size_t j = 0; j < n; j += LANES) {
+			const char *from = (const char *)w->data + k * step + (n0 + j) * nbytes;
+			size_t inputs = moe_min(LANES, w->cols - k), outputs = moe_min(LANES, n - j);
+			if (w->type == MOE_F32)
+				turn_block(to + j * ld + k, ld, from, step, inputs, outputs, MOE_F32);
+			else if (w->type == MOE_BF16)
+				turn_block(to + j * ld + k, ld, from, step, inputs, outputs, MOE_BF16);
+			else
+				turn_block(to + j * ld + k, ld, from, step, inputs, outputs, MOE_F16);
+		}
+}
