@@ -237,18 +237,21 @@ int main(int argc, char **argv)
 	};
 	static const struct tool tool = {"moe-diff", "A B", "Compares two streams, safetensors files or models; exit 1 when they differ.", opts};
 	struct verdict v = {0};
+	const char *a, *b;
 	int at, status;
 
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
 	if (argc - at != 2)
 		opt_usage(&tool);
-	if (is_directory(argv[at]) != is_directory(argv[at + 1]))
-		cli_fail("%s and %s: a model is compared with a model, a stream with a stream", argv[at], argv[at + 1]);
-	if (is_directory(argv[at]))
-		compare_models(argv[at], argv[at + 1], &v);
+	a = cli_model_path(argv[at]);
+	b = cli_model_path(argv[at + 1]);
+	if (is_directory(a) != is_directory(b))
+		cli_fail("%s and %s: a model is compared with a model, a stream with a stream", a, b);
+	if (is_directory(a))
+		compare_models(a, b, &v);
 	else
-		compare_streams(argv[at], argv[at + 1], &v);
+		compare_streams(a, b, &v);
 	if (!cli.quiet && !o.json) {
 		printf("%llu tensors compared, %llu differ, largest relative rms %.3g", (unsigned long long)v.tensors, (unsigned long long)v.differing,
 		       v.largest_relative);

@@ -2,14 +2,16 @@
 #include <stdlib.h>
 
 #include "common/cli.h"
-#include "report/view.h"
+#include "report/info.h"
 
 static bool json, spec;
+static long tokens = 1024;
 
 int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
 		{0, "json", OPT_FLAG, &json, 0, "one JSON object", 0, 0, 0},
+		{0, "tokens", OPT_INT, &tokens, "N", "tell the memory for a sequence of N tokens, those of pictures included", 1, 1e9, "1024"},
 		{0, "spec", OPT_FLAG, &spec, 0, "every setting as it was understood", 0, 0, 0},
 		OPT_MODEL, OPT_END,
 	};
@@ -24,6 +26,7 @@ int main(int argc, char **argv)
 		opt_usage(&tool);
 	if (at < argc)
 		cli.model = argv[at];
+	cli.config_only = true;
 	m = cli_model();
 	if (spec) {
 		char *text = moe_spec_string(m->spec);
@@ -32,7 +35,7 @@ int main(int argc, char **argv)
 		fputs(text, stdout);
 		free(text);
 	} else {
-		cli_check(moe_view_model(stdout, m, json, &d), &d);
+		cli_check(moe_info_print(stdout, m, (uint64_t)tokens, json, &d), &d);
 	}
 	moe_model_close(m);
 	return cli_close_stdout();

@@ -53,7 +53,7 @@ static int check_stream(const char *path)
 static int check_model(const char *path)
 {
 	char *families = cli_share("families");
-	struct moe_spec_options options = {path, families, NULL};
+	struct moe_spec_options options = {.directory = path, .families = families};
 	struct moe_diag d = {0};
 	struct moe_model *m;
 	size_t bad = 0;
@@ -201,7 +201,7 @@ int main(int argc, char **argv)
 	at = opt_parse(&tool, argc, argv);
 	if (at + 1 < argc || o.check + o.seal + (o.npy != NULL) > 1 || ((o.head || o.assume_complete) && !o.seal))
 		opt_usage(&tool);
-	path = at < argc ? argv[at] : NULL;
+	path = at < argc ? cli_model_path(argv[at]) : NULL;
 	if (o.check && cli.output)
 		cli_fail("--check writes no output: its exit status is the answer");
 	if (is_model(path) && (o.seal || o.frame >= 0))

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/progress.h"
+#include "io/hub.h"
 #include "io/map.h"
 #include "kernel/kernel.h"
 #include "sys/cpu.h"
@@ -190,6 +191,19 @@ char *cli_share(const char *name)
 	return path;
 }
 
+const char *cli_model_path(const char *model)
+{
+	struct moe_hub hub = {getenv("HF_HUB_CACHE"), getenv("HF_HOME"), getenv("XDG_CACHE_HOME"), getenv("HOME")};
+	struct moe_diag d = {0};
+	char *directory;
+
+	if (!access(model, F_OK) || !moe_hub_is_name(model))
+		return model;
+	cli_check(moe_hub_find(&directory, model, &hub, &d), &d);
+	cli.hub_name = model;
+	return directory;
+}
+
 const char *cli_model_directory(void)
 {
 	const char *env = getenv("MOE_MODEL");
@@ -198,8 +212,9 @@ const char *cli_model_directory(void)
 		cli.model = env;
 	if (!cli.model)
 		cli.model = cli_share("models/read");
+	cli.model = cli_model_path(cli.model);
 	if (access(cli.model, F_OK))
-		cli_fail("%s: no such model directory (give one with -m or $MOE_MODEL)", cli.model);
+		cli_fail("%s: no such model directory (give a folder or the name ORG/NAME of one in the hub's local cache, with -m or $MOE_MODEL)", cli.model);
 	return cli.model;
 }
 
@@ -207,10 +222,16 @@ struct moe_model *cli_model(void)
 {
 	struct moe_diag d = {0};
 	char *families = cli_share("families");
-	struct moe_spec_options o = {cli_model_directory(), families, cli.family};
+	struct moe_spec_options o = {cli_model_directory(), families, cli.family, cli.config_only};
 	struct moe_model *m;
+	char text[MESSAGE];
 
-	cli_check(moe_model_open(&m, &o, &d), &d);
+	if (moe_model_open(&m, &o, &d)) {
+		if (cli.hub_name && d.code == MOE_EIO)
+			cli_fail("%s (`hf download %.*s` fetches what is missing)", moe_diag_string(&d, text, sizeof text), (int)strcspn(cli.hub_name, "@"),
+				 cli.hub_name);
+		cli_die(&d);
+	}
 	free(families);
 	return m;
 }

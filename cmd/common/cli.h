@@ -19,15 +19,17 @@ enum { EXIT_DONE = 0, EXIT_NO = 1, EXIT_CANNOT = 2 };
 /* Values of the shared options, set by opt_parse. */
 extern struct cli {
 	const struct tool *tool;
+	bool config_only;       /* the program can do without weights */
 	bool quiet, help, version, list_options, any_model, any_order, no_pg;
 	long threads;
 	const char *cpu, *model, *family, *output;
+	const char *hub_name;   /* the name on the hub that the model was given by, or NULL */
 	char *command;          /* the command line, for moe.pg */
 } cli;
 
 /* Rows for tables. */
 #define OPT_MODEL \
-	{'m', "model", OPT_TEXT, &cli.model, "MODEL", "model directory", 0, 0, "$MOE_MODEL, else the model that ships with the toolkit"}, \
+	{'m', "model", OPT_TEXT, &cli.model, "MODEL", "model directory, or ORG/NAME[@REVISION] in the hub's local cache", 0, 0, "$MOE_MODEL, else the model that ships with the toolkit"}, \
 	{0, "family", OPT_TEXT, &cli.family, "FILE", "family file to read the model with", 0, 0, "the one that matches its config.json"}
 #define OPT_OUTPUT {'o', "output", OPT_TEXT, &cli.output, "FILE", "write there, replacing it when all is done", 0, 0, "standard output"}
 #define OPT_STREAM \
@@ -61,6 +63,10 @@ void cli_cpu(void);
 
 /* Threads to use, after --threads and $MOE_THREADS. */
 struct moe_pool *cli_pool(void);
+
+/* The directory of a model: itself, or where the hub's local cache has a model of that name (an existing path wins). Dies when it is a name, but not
+ * there. */
+const char *cli_model_path(const char *model);
 
 /* The directory of -m, $MOE_MODEL or the default model; dies with a hint when there is none. */
 const char *cli_model_directory(void);

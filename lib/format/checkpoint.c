@@ -209,6 +209,24 @@ static enum moe_err open_sharded(struct moe_checkpoint *c, const char *directory
 	return err;
 }
 
+/* Is there such a file in the directory? */
+static bool has_file(const char *directory, const char *name)
+{
+	char *path;
+	bool there = asprintf(&path, "%s/%s", directory, name) >= 0;
+
+	if (there) {
+		there = !access(path, F_OK);
+		free(path);
+	}
+	return there;
+}
+
+bool moe_checkpoint_exists(const char *directory)
+{
+	return has_file(directory, "model.safetensors") || has_file(directory, "model.safetensors.index.json");
+}
+
 enum moe_err moe_checkpoint_open(struct moe_checkpoint **out, const char *directory, struct moe_diag *d)
 {
 	struct moe_checkpoint *c = calloc(1, sizeof *c);

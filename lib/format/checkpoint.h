@@ -7,6 +7,8 @@
 struct moe_checkpoint;
 
 enum moe_err moe_checkpoint_open(struct moe_checkpoint **out, const char *directory, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Are there weights in the directory? */
+bool moe_checkpoint_exists(const char *directory);
 void moe_checkpoint_close(struct moe_checkpoint *c);
 
 /* All tensors, sorted by name. */

@@ -19,7 +19,7 @@ struct binder {
 static const struct moe_place nowhere = {-1, -1, NULL};
 
 /* Finds the tensor of a logical name, checks its shape (as it lies on disk) and type, and keeps the books of its uses. */
-static enum moe_err find(struct binder *b, const char *logical, struct moe_place at, const uint64_t *shape, unsigned rank, bool f8, struct moe_where *w)
+static enum moe_err find(struct binder *b, const char *logical, const uint64_t *shape, unsigned rank, bool f8, struct moe_where *w)
 {
 	const struct moe_tensor *t = w->tensor;
 	char have[96], want[96];
@@ -32,7 +32,6 @@ static enum moe_err find(struct binder *b, const char *logical, struct moe_place
 				moe_shape_string(t->shape, t->rank, have, sizeof have), moe_shape_string(shape, rank, want, sizeof want));
 	if (t->type != MOE_F32 && t->type != MOE_F16 && t->type != MOE_BF16 && !(f8 && t->type == MOE_F8_E4M3))
 		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected F32, F16%s or BF16", w->name, moe_dtype_name(t->type), f8 ? ", F8_E4M3" : "");
-	(void)at;
 	return MOE_OK;
 }
 
@@ -95,7 +94,8 @@ static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_p
 	rank = disk_shape(&w, (uint64_t)b->m->spec->router.experts, rows, cols, shape);
 	if (w.interleaved && inputs_first)
 		return moe_fail(b->d, MOE_EINPUT, "family %s: %s: outputs can be interleaved only as [out][in]", b->m->spec->family, logical);
-	MOE_TRY(find(b, logical, at, shape, rank, true, &w));
+	MOE_TRY(find(b, logical, shape, rank, true, &w));
+	b->m->part_nbytes[b->part] += rows * cols * moe_dtype_nbits(w.tensor->type) / 8;
 	offset = w.part * (w.interleaved ? cols : inputs_first ? rows : rows * cols);
 	if (w.axes >= MOE_AXES_EOI)
 		offset += (uint64_t)at.expert * rows * w.parts * cols;
@@ -117,7 +117,8 @@ static enum moe_err bind_kernel(struct binder *b, const char *logical, struct mo
 		count(b, shape[0] * k);
 		return MOE_OK;
 	}
-	MOE_TRY(find(b, logical, at, shape, 4, false, &w));
+	MOE_TRY(find(b, logical, shape, 4, false, &w));
+	b->m->part_nbytes[b->part] += w.tensor->nbytes;
 	*mat = (struct moe_mat){.data = w.tensor->data, .type = w.tensor->type, .rows = shape[0], .cols = k, .stride = k, .step = 1};
 	return MOE_OK;
 }
@@ -138,7 +139,8 @@ static enum moe_err bind_floats(struct binder *b, const char *logical, struct mo
 		return MOE_OK;
 	}
 	disk[0] *= w.parts;
-	MOE_TRY(find(b, logical, at, disk, rank, false, &w));
+	MOE_TRY(find(b, logical, disk, rank, false, &w));
+	b->m->part_nbytes[b->part] += n * moe_dtype_nbits(w.tensor->type) / 8;
 	data = w.tensor->data + w.part * n * moe_dtype_nbits(w.tensor->type) / 8;
 	if (w.tensor->type == MOE_F32 && (uintptr_t)data % 4 == 0) {
 		*out = (const float *)(const void *)data;

@@ -51,7 +51,8 @@ enum moe_err moe_model_open(struct moe_model **out, const struct moe_spec_option
 
 	if (!m || !(m->directory = moe_strdup(o->directory)))
 		err = moe_fail(d, MOE_ENOMEM, "out of memory");
-	else if (!(err = moe_spec_load(&m->spec, o, d)) && !(err = moe_checkpoint_open(&m->weights, o->directory, d)) && !(err = moe_model_bind(m, d)))
+	else if (!(err = moe_spec_load(&m->spec, o, d)) && !(o->config_only && !moe_checkpoint_exists(o->directory)) &&
+		 !(err = moe_checkpoint_open(&m->weights, o->directory, d)) && !(err = moe_model_bind(m, d)))
 		err = fingerprint(m, d);
 	if (err) {
 		moe_diag_path(d, o->directory);

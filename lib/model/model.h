@@ -13,7 +13,8 @@ struct moe_layer {
 
 struct moe_model {
 	struct moe_spec *spec;
-	struct moe_checkpoint *weights;
+	struct moe_checkpoint *weights; /* NULL: config.json alone, nothing below is bound */
+	uint64_t part_nbytes[MOE_N_PARTS];      /* of the weights, on disk */
 	struct moe_mat embed, lm_head;          /* [vocab][hidden] */
 	const float *final_norm;                /* [hidden] */
 	struct moe_layer *layer;                /* [n_layers] */
@@ -24,7 +25,8 @@ struct moe_model {
 	struct moe_arena memory;
 };
 
-/* Opens a model directory and binds every tensor: what the family names must be there with the exact shape, and nothing may be left over. */
+/* Opens a model directory and binds every tensor: what the family names must be there with the exact shape, and nothing may be left over. With
+ * o->config_only and no weights there, the model has none. */
 enum moe_err moe_model_open(struct moe_model **out, const struct moe_spec_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_model_close(struct moe_model *m);
 

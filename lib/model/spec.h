@@ -20,6 +20,7 @@
 enum { MOE_MAX_GRIDS = 16, MOE_MAX_IDS = 64 };
 
 enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM };
+enum moe_weights { MOE_WEIGHTS_F32, MOE_WEIGHTS_BF16, MOE_WEIGHTS_F16 };
 enum moe_pad { MOE_PAD_BORDER_MEDIAN, MOE_PAD_CONSTANT };
 enum moe_position { MOE_POSITION_SEQUENTIAL, MOE_POSITION_AXIAL };
 
@@ -31,6 +32,7 @@ struct moe_ints {
 struct moe_spec {
 	char family[32];
 	int64_t n_layers, hidden, vocab;
+	int dtype;                      /* enum moe_weights: what the configuration says; for plans, where there are no weights to look at */
 	int block, norm_kind;           /* one choice each so far: pre, rms */
 	double norm_eps;
 	struct moe_attention_settings attention;
@@ -79,6 +81,7 @@ struct moe_spec {
 /* Where the JSON files of a model lie, and the family file to use (NULL: the first in `families` that matches). */
 struct moe_spec_options {
 	const char *directory, *families, *family_file;
+	bool config_only;       /* weights may be absent (model.h) */
 };
 
 /* Reads the model's JSON files and resolves the family. Errors name the file and the setting. */

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "model/model.h"
+#include "format/safetensors.h"
 #include "stream/frame.h"
 
 struct moe_view_style {
@@ -27,8 +27,5 @@ void moe_tensor_values(const struct moe_tensor *t, struct moe_values *r);
 
 /* Element i as a number; NaN for types without. */
 double moe_tensor_value(const struct moe_tensor *t, uint64_t i);
-
-/* What a model is: `moe-info`. */
-enum moe_err moe_view_model(FILE *f, const struct moe_model *m, bool json, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -388,7 +388,7 @@ static bool run_model(const char *directory)
 		json_decref(cases);
 		return false;
 	}
-	check(moe_model_open(&m, &(struct moe_spec_options){model, families, NULL}, &d), &d);
+	check(moe_model_open(&m, &(struct moe_spec_options){.directory = model, .families = families}, &d), &d);
 	t = load_tokenizer(model);
 	for (size_t i = 0; i < json_array_size(cases); i++) {
 		struct golden_case c = {.json = json_array_get(cases, i)};

@@ -12,7 +12,7 @@
 
 static struct moe_spec_options options(const char *directory)
 {
-	return (struct moe_spec_options){directory, FAMILIES, NULL};
+	return (struct moe_spec_options){.directory = directory, .families = FAMILIES};
 }
 
 static enum moe_err open_model(const char *directory, struct moe_model **m, struct moe_diag *d)
@@ -380,7 +380,7 @@ static void test_family_files(void **state)
 		{"hidden", "\"@hidden_size*@hidden_size\"", "tower.layers: 160 channels"},
 	};
 	char family[256];
-	struct moe_spec_options o = {folder(), FAMILIES, family};
+	struct moe_spec_options o = {.directory = folder(), .families = FAMILIES, .family_file = family};
 
 	(void)state;
 	copy_configs();

@@ -19,7 +19,7 @@ static struct moe_model *model;
 
 static int open_model(void **state)
 {
-	struct moe_spec_options o = {"share/models/read", "share/families", NULL};
+	struct moe_spec_options o = {.directory = "share/models/read", .families = "share/families"};
 	struct moe_diag d = {0};
 
 	(void)state;

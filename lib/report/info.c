@@ -1,0 +1,104 @@
+#include "report/info.h"
+
+#include <jansson.h>
+
+#include "report/escape.h"
+
+static const char *const part_names[MOE_N_PARTS] = {
+	[MOE_PART_EMBED] = "embedding", [MOE_PART_NORM] = "norms", [MOE_PART_ATTENTION] = "attention", [MOE_PART_ROUTER] = "routers",
+	[MOE_PART_EXPERTS] = "experts", [MOE_PART_SHARED] = "shared_experts", [MOE_PART_DENSE] = "dense_layers", [MOE_PART_HEAD] = "head",
+	[MOE_PART_TOWER] = "tower", [MOE_PART_PROJECTOR] = "projector",
+};
+
+static uint64_t weight_nbytes(const struct moe_model *m)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; m->weights && i < moe_checkpoint_count(m->weights); i++)
+		n += moe_checkpoint_get(m->weights, i)->nbytes;
+	return n;
+}
+
+static json_t *integer(uint64_t n) { return json_integer((json_int_t)n); }
+
+static json_t *parts_json(const struct moe_sizes *z)
+{
+	json_t *parts = json_object();
+
+	for (int p = 0; p < MOE_N_PARTS; p++)
+		if (z->part[p])
+			json_object_set_new(parts, part_names[p], integer(z->part[p]));
+	return parts;
+}
+
+static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct moe_sizes *z, const struct moe_plan *p, uint64_t tokens, struct moe_diag *d)
+{
+	const struct moe_spec *s = m->spec;
+	json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "family", s->family, "layers", integer((uint64_t)s->n_layers),
+			      "hidden", integer((uint64_t)s->hidden), "vocab", integer((uint64_t)s->vocab), "heads", integer((uint64_t)s->attention.heads),
+			      "experts", integer((uint64_t)s->router.experts), "experts_per_token", integer((uint64_t)s->router.top_k),
+			      "expert_width", integer((uint64_t)s->expert_width), "parameters", integer(z->parameters), "active_parameters", integer(z->active),
+			      "head_parameters", integer(z->head), "flops_per_token", integer(z->flops_per_token),
+			      "cache_bytes_per_token", integer(z->cache_nbytes_per_token));
+
+	json_object_set_new(o, "parts", parts_json(z));
+	if (m->weights) {
+		json_object_set_new(o, "fingerprint", json_string(m->fingerprint));
+		json_object_set_new(o, "bytes", integer(weight_nbytes(m)));
+	}
+	json_object_set_new(o, "memory", json_pack("{s:o, s:o, s:o, s:o, s:o}", "tokens", integer(tokens), "weights", integer(p->weights), "cache", integer(p->cache),
+						   "scratch", integer(p->scratch), "total", integer(p->total)));
+	return moe_print_json(f, o) ? MOE_OK : moe_fail_errno(d, "cannot write");
+}
+
+static void print_pictures(FILE *f, const struct moe_spec *s)
+{
+	for (size_t i = 0; i < s->image.n_grids && s->tower.kind != MOE_TOWER_NONE; i++)
+		fprintf(f, "pictures         %lld x %lld patches of %lld x %lld pixels\n", (long long)s->image.grid[i][0], (long long)s->image.grid[i][1],
+			(long long)s->image.patch, (long long)s->image.patch);
+}
+
+static void print_experts(FILE *f, const struct moe_spec *s)
+{
+	size_t dense = 0;
+
+	for (size_t l = 0; l < (size_t)s->n_layers; l++)
+		dense += moe_spec_is_dense(s, l);
+	fprintf(f, "experts          %lld of width %lld, %lld per token", (long long)s->router.experts, (long long)s->expert_width, (long long)s->router.top_k);
+	if (s->shared.count)
+		fprintf(f, ", beside shared ones of width %lld", (long long)(s->shared.count * s->shared.width));
+	if (dense)
+		fprintf(f, "; %zu layers without", dense);
+	fputc('\n', f);
+}
+
+enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens, bool json, struct moe_diag *d)
+{
+	const struct moe_spec *s = m->spec;
+	struct moe_plan p;
+	struct moe_sizes z;
+
+	MOE_TRY(moe_spec_sizes(s, &z, d));
+	MOE_TRY(moe_plan_make(&p, m, &(struct moe_plan_options){.tokens = tokens}, d));
+	if (json)
+		return print_json(f, m, &z, &p, tokens, d);
+	fprintf(f, "model            %s%s\nfamily           %s\n", m->directory, m->weights ? "" : " (its configuration alone: there are no weights)", s->family);
+	if (m->weights)
+		fprintf(f, "fingerprint      %s\n", m->fingerprint);
+	fprintf(f, "layers           %lld, hidden %lld, vocabulary %lld\n", (long long)s->n_layers, (long long)s->hidden, (long long)s->vocab);
+	fprintf(f, "attention        %lld heads of %lld, %lld key heads\n", (long long)s->attention.heads, (long long)s->attention.head_dim,
+		(long long)s->attention.kv_heads);
+	print_experts(f, s);
+	print_pictures(f, s);
+	fprintf(f, "parameters       %llu; a token passes %llu in the layers and %llu in the head\n", (unsigned long long)z.parameters, (unsigned long long)z.active,
+		(unsigned long long)z.head);
+	for (int i = 0; i < MOE_N_PARTS; i++)
+		if (z.part[i])
+			fprintf(f, "  %-14s %llu (%.1f %%)\n", part_names[i], (unsigned long long)z.part[i], 100 * (double)z.part[i] / (double)z.parameters);
+	if (m->weights)
+		fprintf(f, "weights          %llu bytes\n", (unsigned long long)weight_nbytes(m));
+	fprintf(f, "cost per token   %.3g MFLOP in the layers, %llu bytes of cache\n", (double)z.flops_per_token / 1e6, (unsigned long long)z.cache_nbytes_per_token);
+	fprintf(f, "memory           %.2f GB for %llu tokens: weights %.2f, cache %.3f, working memory %.3f\n", (double)p.total / 1e9, (unsigned long long)tokens,
+		(double)p.weights / 1e9, (double)p.cache / 1e9, (double)p.scratch / 1e9);
+	return ferror(f) ? moe_fail_errno(d, "cannot write") : MOE_OK;
+}
