@@ -1,4 +1,4 @@
-# make [MODE=release|debug|asan|tsan] [all|check|check-san|bench|demo|deps|install|uninstall|clean|dist]
+# make [MODE=release|debug|asan|tsan] [all|check|check-san|fuzz|bench|demo|deps|install|uninstall|clean|dist]
 # CFLAGS, LDFLAGS, PREFIX and DESTDIR are the user's; PACKAGES are Debian's, and `make deps` installs them.
 
 VERSION  := 0.1.0
@@ -12,6 +12,7 @@ O        := build/$(MODE)
 
 MODE_debug := -O0 -DMOE_DEBUG
 MODE_asan  := -O1 -DMOE_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+MODE_fuzz  := -O1 -DMOE_DEBUG -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 MODE_tsan  := -O1 -DMOE_DEBUG -fsanitize=thread
 
 PKGS     := libarchive jansson libpcre2-8 libutf8proc libdeflate libxxhash zlib
@@ -23,7 +24,7 @@ LINK      = $(CC) $(CFLAGS) $(MODE_$(MODE)) -pie -pthread -Wl,--as-needed -Wl,-z
 LIBS      = $(PKG_LIBS) -lm
 
 # Only what compiles here asks pkg-config: `make deps` works on a bare machine, and check, bench and demo call make again when all is there.
-ifneq ($(filter-out deps missing-deps clean dist uninstall check check-san bench demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps missing-deps clean dist uninstall check check-san fuzz bench demo,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>&1 || echo missing)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 ifneq ($(filter missing,$(PKG_CFLAGS)),)
@@ -34,7 +35,9 @@ endif
 LIB    := $(patsubst %.c,$(O)/%.o,$(wildcard lib/*/*.c))
 COMMON := $(patsubst %.c,$(O)/%.o,$(wildcard cmd/common/*.c))
 CMDS   := $(patsubst cmd/%.c,$(O)/bin/%,$(wildcard cmd/*.c))
-TESTS  := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard tests/lib/*.c tests/kernel/*.c)) $(O)/tests/golden/run
+TESTS  := $(patsubst tests/%.c,$(O)/tests/%,$(wildcard tests/lib/*.c tests/kernel/*.c)) $(O)/tests/golden/run \
+          $(patsubst tests/fuzz/%.c,$(O)/tests/fuzz/%,$(filter-out tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
+TARGETS := $(filter-out replay,$(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c)))
 PAGES  := $(wildcard man/*.[1-9])
 COMPLETIONS := completions/moe.bash completions/_moe completions/moe.fish
 
@@ -49,6 +52,14 @@ $(O)/bin/%: $(O)/cmd/%.o $(COMMON) $(O)/libmoe.a
 $(O)/tests/golden/run: $(patsubst %.c,$(O)/%.o,$(wildcard tests/golden/*.c)) $(O)/libmoe.a
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ $(LIBS)
+# A fuzz target with the program that replays its corpus; under MODE=fuzz with libFuzzer instead.
+ifeq ($(MODE),fuzz)
+$(O)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/libmoe.a
+	$(LINK) -fsanitize=fuzzer -o $@ $^ $(LIBS)
+else
+$(O)/tests/fuzz/%: $(O)/tests/fuzz/%.o $(O)/tests/fuzz/replay.o $(O)/libmoe.a
+	$(LINK) -o $@ $^ $(LIBS)
+endif
 $(O)/tests/%: $(O)/tests/%.o $(O)/libmoe.a
 	@mkdir -p $(@D)
 	$(LINK) -o $@ $^ -lcmocka $(LIBS)
@@ -78,6 +89,16 @@ check-san: missing-deps
 	@$(MAKE) --no-print-directory check MODE=tsan
 	@$(MAKE) --no-print-directory all MODE=release
 	@tests/valgrind.sh build/release/bin
+
+# FUZZ_SECONDS for each target, of which FUZZ names some; what is found stays in build/fuzz/new/TARGET.
+FUZZ_SECONDS ?= 60
+FUZZ         ?= $(TARGETS)
+fuzz: missing-deps
+	@share/deps.sh missing clang
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang $(FUZZ:%=build/fuzz/tests/fuzz/%)
+	@set -e; for t in $(FUZZ); do mkdir -p build/fuzz/new/$$t; \
+		build/fuzz/tests/fuzz/$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -close_fd_mask=1 -artifact_prefix=build/fuzz/new/$$t- \
+			build/fuzz/new/$$t tests/fuzz/corpus/$$t; done
 
 bench: missing-deps
 	@$(MAKE) --no-print-directory all
@@ -126,6 +147,6 @@ clean:
 	rm -rf build moe-*.tar.gz
 
 FORCE:
-.PHONY: all tests check check-san bench demo deps missing-deps completions install uninstall dist clean FORCE
+.PHONY: all tests check check-san fuzz bench demo deps missing-deps completions install uninstall dist clean FORCE
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(LIB) $(COMMON)) $(wildcard $(O)/cmd/*.d $(O)/tests/*/*.d)

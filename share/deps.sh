@@ -1,11 +1,14 @@
 #!/bin/sh
-# deps.sh install | missing: Debian packages that building, testing and the demo need. `missing` installs only what is not there.
+# deps.sh install | missing [PACKAGE...]: Debian packages that building, testing and the demo need, and those that are named. `missing` installs only
+# what is not there.
 set -eu
+how=$1
+shift
 packages='gcc libc6-dev make pkg-config zlib1g-dev libarchive-dev libstb-dev libjansson-dev libpcre2-dev libutf8proc-dev libdeflate-dev libxxhash-dev
-libcmocka-dev bats jq python3-numpy mandoc zip valgrind'
+libcmocka-dev bats jq python3-numpy mandoc zip valgrind '"$*"
 if ! command -v apt-get >/dev/null; then
 	echo "not a Debian system: what is needed here goes by these names there: $packages" >&2
-	[ "$1" = missing ] && exit 0    # perhaps all is there
+	[ "$how" = missing ] && exit 0    # perhaps all is there
 	exit 1
 fi
 want=

@@ -63,6 +63,10 @@ for kind in tests/golden/tokenizers/*/; do
 done
 step "golden: an altered reference fails" altered_reference
 step "golden: nothing to compare is said" nothing_to_compare
+for t in "$out"/tests/fuzz/*; do
+	case $t in *.o | *.d) continue ;; esac
+	step "fuzz corpus ${t##*/}" "$t" "tests/fuzz/corpus/${t##*/}"
+done
 step "man pages" tests/man.sh "$out/bin"
 step completions tests/completions.sh "$out/bin"
 for t in tests/cmd/*.bats; do

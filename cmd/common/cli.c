@@ -222,7 +222,9 @@ struct moe_model *cli_model(void)
 {
 	struct moe_diag d = {0};
 	char *families = cli_share("families");
-	struct moe_spec_options o = {cli_model_directory(), families, cli.family, cli.config_only};
+	struct moe_spec_options o = {
+		.directory = cli_model_directory(), .families = families, .family_file = cli.family, .config_only = cli.config_only,
+	};
 	struct moe_model *m;
 	char text[MESSAGE];
 

@@ -214,16 +214,25 @@ static enum moe_err bind_router(struct binder *b, struct moe_place at, struct mo
 
 static enum moe_err bind_experts(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
 {
-	const struct moe_spec *s = b->m->spec;
-	struct moe_expert_weights *expert = moe_arena_zero(&b->m->memory, (size_t)s->router.experts, sizeof *expert);
+	int64_t n = b->sizes ? 1 : b->m->spec->router.experts;         /* one is counted for all */
+	struct moe_expert_weights *expert = moe_arena_zero(&b->m->memory, (size_t)n, sizeof *expert);
+	uint64_t before = b->sizes ? b->sizes->part[MOE_PART_EXPERTS] : 0;
 
 	if (!expert)
 		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
 	w->expert = expert;
 	b->part = MOE_PART_EXPERTS;
-	for (at.expert = 0; at.expert < s->router.experts; at.expert++)
-		MOE_TRY(bind_glu(b, "", at, s->expert_width, &expert[at.expert]));
-	at.expert = -1;
+	for (at.expert = 0; at.expert < n; at.expert++)
+		MOE_TRY(bind_glu(b, "", at, b->m->spec->expert_width, &expert[at.expert]));
+	if (b->sizes)
+		b->sizes->part[MOE_PART_EXPERTS] += (b->sizes->part[MOE_PART_EXPERTS] - before) * (uint64_t)(b->m->spec->router.experts - 1);
+	return MOE_OK;
+}
+
+static enum moe_err bind_shared(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
+{
+	const struct moe_spec *s = b->m->spec;
+
 	if (!s->shared.count)
 		return MOE_OK;
 	b->part = MOE_PART_SHARED;
@@ -242,7 +251,8 @@ static enum moe_err bind_ffn(struct binder *b, struct moe_place at, struct moe_f
 		return bind_glu(b, "dense_", at, s->dense.width, &w->shared);
 	}
 	MOE_TRY(bind_router(b, at, w));
-	return bind_experts(b, at, w);
+	MOE_TRY(bind_experts(b, at, w));
+	return bind_shared(b, at, w);
 }
 
 static enum moe_err bind_stem(struct binder *b)

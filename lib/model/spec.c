@@ -19,15 +19,11 @@ struct docs {
 	struct { const char *word, *file; json_t *json; } doc[N_DOCS];
 };
 
-static enum moe_err load_json(json_t **out, const char *path, struct moe_diag *d)
+static enum moe_err parse_json(json_t **out, const char *text, size_t n, const char *path, struct moe_diag *d)
 {
 	json_error_t e;
-	char *text;
-	size_t n;
 
-	MOE_TRY(moe_read_file(path, FILE_LIMIT, &text, &n, d));
 	*out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-	free(text);
 	if (!*out || !json_is_object(*out)) {
 		if (*out)
 			moe_fail(d, MOE_EINPUT, "JSON: expected an object");
@@ -40,10 +36,26 @@ static enum moe_err load_json(json_t **out, const char *path, struct moe_diag *d
 	return MOE_OK;
 }
 
-static enum moe_err load_docs(struct docs *docs, const char *directory, struct moe_diag *d)
+static enum moe_err load_json(json_t **out, const char *path, struct moe_diag *d)
 {
+	enum moe_err err;
+	char *text;
+	size_t n;
+
+	MOE_TRY(moe_read_file(path, FILE_LIMIT, &text, &n, d));
+	err = parse_json(out, text, n, path, d);
+	free(text);
+	return err;
+}
+
+static enum moe_err load_docs(struct docs *docs, const struct moe_spec_options *o, struct moe_diag *d)
+{
+	const char *directory = o->directory;
+
 	*docs = (struct docs){directory, {{"config", "config.json", NULL}, {"generation_config", "generation_config.json", NULL},
 					  {"preprocessor_config", "preprocessor_config.json", NULL}}};
+	if (o->config)
+		return parse_json(&docs->doc[0].json, o->config, o->config_nbytes, directory, d);
 	for (int i = 0; i < N_DOCS; i++) {
 		char *path;
 		enum moe_err err = MOE_OK;
@@ -524,7 +536,7 @@ enum moe_err moe_spec_load(struct moe_spec **out, const struct moe_spec_options 
 	if (!s)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	s->merge.placeholder = -1;
-	err = load_docs(&docs, o->directory, d);
+	err = load_docs(&docs, o, d);
 	if (!err)
 		err = build(s, &docs, o, d);
 	free_docs(&docs);

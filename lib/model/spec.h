@@ -82,6 +82,8 @@ struct moe_spec {
 struct moe_spec_options {
 	const char *directory, *families, *family_file;
 	bool config_only;       /* weights may be absent (model.h) */
+	const char *config;     /* the text of config.json, config_nbytes of it; then the directory is only a name. NULL: read the directory's files */
+	size_t config_nbytes;
 };
 
 /* Reads the model's JSON files and resolves the family. Errors name the file and the setting. */

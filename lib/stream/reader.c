@@ -75,10 +75,13 @@ static enum moe_err make_room(struct moe_reader *r, struct moe_diag *d)
 static enum moe_err look(struct moe_reader *r, struct moe_diag *d)
 {
 	size_t have = r->end - r->beg;
-	const uint8_t *p = r->buf + r->beg;
+	const uint8_t *p;
 	struct moe_rd rd;
 	uint64_t n;
 
+	if (!have)              /* nothing has come yet: there is no buffer either */
+		return MOE_OK;
+	p = r->buf + r->beg;
 	if (!r->header_nbytes && have >= 8) {
 		moe_rd_init(&rd, p, 8);
 		n = moe_rd_le(&rd, 8);
