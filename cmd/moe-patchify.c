@@ -49,7 +49,7 @@ int main(int argc, char **argv)
 		cli_fail("%s: the family %s takes no pictures", cli.model, m->spec->family);
 	feed_options.decode = moe_decode_from_spec(m->spec);
 	feed = pictures_feed(argv + at, argc - at, &feed_options);
-	cli_check(moe_patchify_init(&p, m->spec, feed, &d), &d);
+	cli_check(moe_patchify_init(&p, m->spec, pictures_choice(), feed, &d), &d);
 	stage = moe_patchify_stage(&p);
 	status = source ? run_source(&p, m) : cli_filter(&stage, m);
 	pictures_report(feed);

@@ -123,6 +123,7 @@ int main(int argc, char **argv)
 	run.threads = (unsigned)cli.threads;
 	run.window = (size_t)o.batch;
 	run.max_new = o.max_new ? (size_t)o.max_new : (size_t)m->spec->text.max_new;
+	run.image = pictures_choice();
 	run.what_if = layers_what_if(m);
 	stats_init(&stats, m, 0, (size_t)m->spec->n_layers - 1);
 	if (stats.load) {

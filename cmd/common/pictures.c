@@ -27,6 +27,15 @@ void pictures_report(struct moe_feed *feed)
 			c.special == 1 ? "" : "s");
 }
 
+const struct moe_image_choice *pictures_choice(void)
+{
+	static struct moe_image_choice c;
+	const char *split = pictures_options.split;
+
+	c = (struct moe_image_choice){pictures_options.size, split && !*split ? "original" : split};
+	return &c;
+}
+
 struct moe_feed *pictures_feed(char **operands, int n, struct moe_feed_options *o)
 {
 	const struct pictures_options *p = &pictures_options;

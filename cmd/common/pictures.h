@@ -4,15 +4,21 @@
 
 #include "common/cli.h"
 #include "image/feed.h"
+#include "stage/patchify.h"
 
 extern struct pictures_options {
 	const char *files_from;
 	bool null, no_sandbox;
+	long size;
+	const char *split;
 } pictures_options;
 
 #define OPT_PICTURES \
 	{0, "files-from", OPT_TEXT, &pictures_options.files_from, "LIST", "also take the pictures named in this file, one a line (-: standard input)", 0, 0, 0}, \
 	{'0', "null", OPT_FLAG, &pictures_options.null, 0, "names in LIST end with NUL instead of a newline", 0, 0, 0}, \
+	{0, "max-image-size", OPT_INT, &pictures_options.size, "PIXELS", "side of the square that a picture is fitted into, where the model leaves a choice", 1, 65535, \
+	 "the model's own"}, \
+	{0, "split", OPT_OPTIONAL, &pictures_options.split, "HOW", "cut a picture into tiles: original (the default of --split), hf or none", 0, 0, "the model's own"}, \
 	{0, "no-sandbox", OPT_FLAG, &pictures_options.no_sandbox, 0, "decode even where the kernel cannot confine the decoder", 0, 0, 0}
 
 /* First thing in main, even before cli_start: forks the server that decodes. */
@@ -20,6 +26,9 @@ void pictures_start(const struct tool *t);
 
 /* Says how many files were passed over, unless that is none or --quiet. */
 void pictures_report(struct moe_feed *feed);
+
+/* What --max-image-size and --split ask for. */
+const struct moe_image_choice *pictures_choice(void);
 
 /* A feed over n operands and --files-from. */
 struct moe_feed *pictures_feed(char **operands, int n, struct moe_feed_options *o);

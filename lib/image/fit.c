@@ -114,21 +114,13 @@ enum moe_err moe_fit_canvas(const struct moe_fit *f, size_t g, const struct moe_
 
 void moe_fit_patches(const struct moe_fit *f, size_t g, const uint8_t *canvas, float *pixel)
 {
-	uint32_t pw = f->patch_width, ph = f->patch_height;
-	size_t row = (size_t)moe_fit_width(f, g) * C;
+	struct moe_patching p = {f->grid[g].rows, f->grid[g].cols, C, f->patch_height, f->patch_width};
 	float value[C][256];
 
 	for (int c = 0; c < C; c++)
 		for (int v = 0; v < 256; v++)
 			value[c][v] = ((float)v - f->mean[c]) / f->std[c];
-	for (uint32_t i = 0; i < f->grid[g].rows; i++)
-		for (uint32_t j = 0; j < f->grid[g].cols; j++)
-			for (int c = 0; c < C; c++)
-				for (uint32_t y = 0; y < ph; y++) {
-					const uint8_t *s = canvas + ((size_t)i * ph + y) * row + (size_t)j * pw * C + c;
-					for (uint32_t x = 0; x < pw; x++)
-						*pixel++ = value[c][s[(size_t)x * C]];
-				}
+	moe_patches_from_pixels(pixel, canvas, &p, (const float (*)[256])value);
 }
 
 /* Where row y of patch (i, j) lies in plane c. */
@@ -145,6 +137,17 @@ static size_t plane_at(const struct moe_patching *p, uint32_t i, uint32_t j, uin
 		for (uint32_t j = 0; j < (p)->cols; j++) \
 			for (uint32_t c = 0; c < (p)->n_channels; c++) \
 				for (uint32_t y = 0; y < (p)->patch_height; y++)
+
+void moe_patches_from_pixels(float *pixel, const uint8_t *canvas, const struct moe_patching *p, const float (*value)[256])
+{
+	size_t row = (size_t)p->cols * p->patch_width * p->n_channels;
+
+	EACH_ROW(p) {
+		const uint8_t *s = canvas + ((size_t)i * p->patch_height + y) * row + (size_t)j * p->patch_width * p->n_channels + c;
+		for (uint32_t x = 0; x < p->patch_width; x++)
+			*pixel++ = value[c][s[(size_t)x * p->n_channels]];
+	}
+}
 
 void moe_planes_from_patches(float *planes, const float *pixel, const struct moe_patching *p)
 {

@@ -73,6 +73,9 @@ void moe_fit_patches(const struct moe_fit *f, size_t g, const uint8_t *canvas, f
 /* Patches and planes: pixel [rows·cols][n_channels][ph][pw] <-> planes [n_channels][rows·ph][cols·pw]. */
 struct moe_patching { uint32_t rows, cols, n_channels, patch_height, patch_width; };
 
+/* Cuts a canvas [rows·ph][cols·pw][n_channels]: pixel is [rows·cols][n_channels][ph][pw], value[c][v] of a byte v in channel c. */
+void moe_patches_from_pixels(float *pixel, const uint8_t *canvas, const struct moe_patching *p, const float (*value)[256]);
+
 void moe_planes_from_patches(float *planes, const float *pixel, const struct moe_patching *p);
 void moe_patches_from_planes(float *pixel, const float *planes, const struct moe_patching *p);
 

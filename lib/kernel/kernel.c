@@ -138,9 +138,15 @@ void moe_rms_norm(float *out, size_t ldo, const float *x, size_t ldx, const floa
 	kernels()->rms_norm(out, ldo, x, ldx, weight, rows, n, eps);
 }
 
+void moe_layer_norm(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, const float *bias, size_t rows, size_t n, float eps)
+{
+	kernels()->layer_norm(out, ldo, x, ldx, weight, bias, rows, n, eps);
+}
+
 void moe_axpy(float *y, float a, const float *x, size_t n) { kernels()->axpy(y, a, x, n); }
 void moe_add(float *y, const float *x, size_t n) { kernels()->add(y, x, n); }
 void moe_silu(float *y, const float *x, size_t n) { kernels()->silu(y, x, n); }
+void moe_gelu_tanh(float *y, const float *x, size_t n) { kernels()->gelu_tanh(y, x, n); }
 void moe_silu_mul(float *gate, const float *up, size_t n) { kernels()->silu_mul(gate, up, n); }
 float moe_exp_sum(float *y, const float *x, size_t n) { return kernels()->exp_sum(y, x, n); }
 float moe_exp(float x) { return kernels()->exp_one(x); }

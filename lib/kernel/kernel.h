@@ -37,6 +37,10 @@ float moe_dot(const float *x, const float *y, size_t n);
  * (Zhang and Sennrich 2019, eq. 4.) */
 void moe_rms_norm(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, size_t rows, size_t n, float eps);
 
+/* out[i] = fma(c[i] · r, weight[i], bias[i]) with c = x - sum(x) / n and r = 1 / sqrt(dot(c, c) / n + eps), for `rows` rows of n; strides in
+ * elements. out may be x. (Ba et al. 2016, eq. 4.) */
+void moe_layer_norm(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, const float *bias, size_t rows, size_t n, float eps);
+
 /* y[i] = fma(a, x[i], y[i]). */
 void moe_axpy(float *y, float a, const float *x, size_t n);
 
@@ -45,6 +49,9 @@ void moe_add(float *y, const float *x, size_t n);
 
 /* x / (1 + exp(-x)), elementwise; y may be x. */
 void moe_silu(float *y, const float *x, size_t n);
+
+/* x / (1 + exp(-2u)) with u = √(2/π) (x + 0.044715 x³), elementwise, which is x/2 · (1 + tanh u) (Hendrycks and Gimpel 2016, the approximation); y may be x. */
+void moe_gelu_tanh(float *y, const float *x, size_t n);
 
 /* gate[i] = silu(gate[i]) · up[i]. */
 void moe_silu_mul(float *gate, const float *up, size_t n);

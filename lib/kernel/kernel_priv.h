@@ -13,9 +13,11 @@ struct moe_kernels {
 	void (*turn_rows)(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n);
 	float (*dot)(const float *x, const float *y, size_t n);
 	void (*rms_norm)(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, size_t rows, size_t n, float eps);
+	void (*layer_norm)(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, const float *bias, size_t rows, size_t n, float eps);
 	void (*axpy)(float *y, float a, const float *x, size_t n);
 	void (*add)(float *y, const float *x, size_t n);
 	void (*silu)(float *y, const float *x, size_t n);
+	void (*gelu_tanh)(float *y, const float *x, size_t n);
 	void (*silu_mul)(float *gate, const float *up, size_t n);
 	float (*exp_sum)(float *y, const float *x, size_t n);
 	float (*exp_one)(float x);

@@ -39,6 +39,22 @@ TARGET static void silu(float *y, const float *x, size_t n)
 	}
 }
 
+/* 2 √(2/π) (x + 0.044715 x³) = x · (x² · 0.0713548163 + 1.59576912). */
+FN v16 v_gelu_tanh(v16 x)
+{
+	v16 u = v_mul(x, v_fma(v_mul(x, x), v_set(0.0713548163f), v_set(1.59576912f)));
+
+	return v_div(x, v_add(v_set(1.0f), v_exp(v_neg(u))));
+}
+
+TARGET static void gelu_tanh(float *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i += LANES) {
+		size_t m = n - i < LANES ? n - i : LANES;
+		v_store_n(y + i, v_gelu_tanh(v_load_n(x + i, m)), m);
+	}
+}
+
 TARGET static void silu_mul(float *gate, const float *up, size_t n)
 {
 	size_t i = 0;
@@ -108,6 +124,36 @@ TARGET static void rms_norm(float *out, size_t ldo, const float *x, size_t ldx, 
 		for (size_t i = 0; i < n; i += LANES) {
 			size_t m = n - i < LANES ? n - i : LANES;
 			v_store_n(to + i, v_mul(v_mul(v_load_n(from + i, m), scale), v_load_n(weight + i, m)), m);
+		}
+	}
+}
+
+TARGET static float sum_of(const float *x, size_t n)
+{
+	v16 sum = v_zero();
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		sum = v_add(sum, v_load(x + i));
+	if (i < n)
+		sum = v_add(sum, v_load_n(x + i, n - i));
+	return v_sum(sum);
+}
+
+TARGET static void layer_norm(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, const float *bias, size_t rows, size_t n, float eps)
+{
+	for (size_t r = 0; r < rows; r++) {
+		const float *from = x + r * ldx;
+		float *to = out + r * ldo;
+		v16 mean = v_set(sum_of(from, n) / (float)n), scale;
+		for (size_t i = 0; i < n; i += LANES) {
+			size_t m = n - i < LANES ? n - i : LANES;
+			v_store_n(to + i, v_sub(v_load_n(from + i, m), mean), m);
+		}
+		scale = v_set(1.0f / sqrtf(dot(to, to, n) / (float)n + eps));
+		for (size_t i = 0; i < n; i += LANES) {
+			size_t m = n - i < LANES ? n - i : LANES;
+			v_store_n(to + i, v_fma(v_mul(v_load_n(to + i, m), scale), v_load_n(weight + i, m), v_load_n(bias + i, m)), m);
 		}
 	}
 }

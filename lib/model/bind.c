@@ -275,6 +275,84 @@ static enum moe_err bind_stem(struct binder *b)
 	return MOE_OK;
 }
 
+static enum moe_err bind_linear(struct binder *b, const char *logical, struct moe_place at, int64_t o, int64_t i, bool bias, struct moe_linear *l)
+{
+	char name[32];
+
+	MOE_TRY(bind_mat(b, logical, at, o, i, &l->weight));
+	snprintf(name, sizeof name, "%s_bias", logical);
+	return bias ? bind_vector(b, name, at, o, &l->bias) : MOE_OK;
+}
+
+/* A LayerNorm: NAME and NAME_bias. */
+static enum moe_err bind_norm(struct binder *b, const char *logical, struct moe_place at, int64_t n, struct moe_norm *w)
+{
+	char name[32];
+
+	MOE_TRY(bind_vector(b, logical, at, n, &w->weight));
+	snprintf(name, sizeof name, "%s_bias", logical);
+	return bind_vector(b, name, at, n, &w->bias);
+}
+
+static enum moe_err bind_vit_layer(struct binder *b, struct moe_place at, struct moe_vit_layer *w)
+{
+	const struct moe_vit_settings *s = &b->m->spec->tower.vit;
+
+	MOE_TRY(bind_norm(b, "norm1", at, s->hidden, &w->norm1));
+	MOE_TRY(bind_norm(b, "norm2", at, s->hidden, &w->norm2));
+	MOE_TRY(bind_linear(b, "vit_q", at, s->hidden, s->hidden, true, &w->q));
+	MOE_TRY(bind_linear(b, "vit_k", at, s->hidden, s->hidden, true, &w->k));
+	MOE_TRY(bind_linear(b, "vit_v", at, s->hidden, s->hidden, true, &w->v));
+	MOE_TRY(bind_linear(b, "vit_o", at, s->hidden, s->hidden, true, &w->o));
+	MOE_TRY(bind_linear(b, "fc1", at, s->width, s->hidden, true, &w->fc1));
+	return bind_linear(b, "fc2", at, s->hidden, s->width, true, &w->fc2);
+}
+
+static enum moe_err bind_vit(struct binder *b)
+{
+	const struct moe_spec *s = b->m->spec;
+	const struct moe_vit_settings *v = &s->tower.vit;
+	struct moe_vit_weights *w = &b->m->vit;
+	uint64_t kernel[4] = {(uint64_t)v->hidden, (uint64_t)s->image.channels, (uint64_t)s->image.patch, (uint64_t)s->image.patch};
+	uint64_t table[2] = {(uint64_t)(v->position_grid * v->position_grid), (uint64_t)v->hidden};
+
+	b->part = MOE_PART_TOWER;
+	w->layer = moe_arena_zero(&b->m->memory, (size_t)v->layers, sizeof *w->layer);
+	if (!w->layer)
+		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
+	MOE_TRY(bind_kernel(b, "patch", nowhere, kernel, &w->patch.weight));
+	MOE_TRY(bind_vector(b, "patch_bias", nowhere, v->hidden, &w->patch.bias));
+	MOE_TRY(bind_floats(b, "position", nowhere, table, 2, &w->position));
+	for (int64_t l = 0; l < v->layers; l++)
+		MOE_TRY(bind_vit_layer(b, (struct moe_place){l, -1, NULL}, &w->layer[l]));
+	return MOE_OK;
+}
+
+static enum moe_err bind_projector(struct binder *b)
+{
+	const struct moe_spec *s = b->m->spec;
+	const struct moe_query_attention_settings *q = &s->projector.query;
+	struct moe_query_attention_weights *w = &b->m->projector;
+	int64_t n = s->tower.vit.hidden;
+	uint64_t queries[2] = {(uint64_t)q->queries, (uint64_t)n};
+
+	b->part = MOE_PART_PROJECTOR;
+	MOE_TRY(bind_floats(b, "query", nowhere, queries, 2, &w->query));
+	MOE_TRY(bind_norm(b, "query_norm", nowhere, n, &w->query_norm));
+	MOE_TRY(bind_norm(b, "patch_norm", nowhere, n, &w->patch_norm));
+	MOE_TRY(bind_norm(b, "mlp_norm", nowhere, n, &w->mlp_norm));
+	MOE_TRY(bind_linear(b, "cross_q", nowhere, n, n, false, &w->q));
+	MOE_TRY(bind_linear(b, "cross_k", nowhere, n, n, false, &w->k));
+	MOE_TRY(bind_linear(b, "cross_v", nowhere, n, n, false, &w->v));
+	MOE_TRY(bind_linear(b, "in_q", nowhere, n, n, true, &w->in_q));
+	MOE_TRY(bind_linear(b, "in_k", nowhere, n, n, true, &w->in_k));
+	MOE_TRY(bind_linear(b, "in_v", nowhere, n, n, true, &w->in_v));
+	MOE_TRY(bind_linear(b, "out", nowhere, n, n, true, &w->out));
+	MOE_TRY(bind_linear(b, "linear", nowhere, n, n, true, &w->linear));
+	MOE_TRY(bind_linear(b, "mlp_in", nowhere, q->width, n, false, &w->mlp_in));
+	return bind_linear(b, "mlp_out", nowhere, s->hidden, q->width, false, &w->mlp_out);
+}
+
 static bool ignorable(json_t *ignore, const char *name)
 {
 	for (size_t i = 0; i < json_array_size(ignore); i++) {
@@ -320,7 +398,11 @@ static enum moe_err walk(struct binder *b)
 		MOE_TRY(bind_attention(b, at, &m->layer[l].attention));
 		MOE_TRY(bind_ffn(b, at, &m->layer[l].ffn));
 	}
-	return s->tower.kind == MOE_TOWER_CONV_STEM ? bind_stem(b) : MOE_OK;
+	if (s->tower.kind == MOE_TOWER_CONV_STEM)
+		MOE_TRY(bind_stem(b));
+	if (s->tower.kind == MOE_TOWER_VIT)
+		MOE_TRY(bind_vit(b));
+	return s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION ? bind_projector(b) : MOE_OK;
 }
 
 enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d)

@@ -98,17 +98,15 @@ enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, 
 	return MOE_OK;
 }
 
-enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
-			       struct moe_diag *d)
+static enum moe_err stem_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
+				 struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
 	size_t p = (size_t)s->image.patch, channels = (size_t)s->image.channels;
 	struct moe_patching cut = {(uint32_t)rows, (uint32_t)columns, (uint32_t)channels, (uint32_t)p, (uint32_t)p};
 	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
-	float *planes;
+	float *planes = moe_arena_get(work->scratch, rows * columns * p * p * channels, sizeof *planes);
 
-	MOE_TRY(moe_spec_check_grid(s, rows, columns, d));
-	planes = moe_arena_get(work->scratch, rows * columns * p * p * channels, sizeof *planes);
 	if (!planes)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu patches", rows, columns);
 	moe_planes_from_patches(planes, pixel, &cut);
@@ -117,15 +115,37 @@ enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, si
 	return MOE_OK;
 }
 
-void moe_place_forward(const struct moe_model *m, const float *feature, size_t rows, size_t columns, float *x)
+static enum moe_err vit_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
+				struct moe_diag *d)
+{
+	const struct moe_spec *s = m->spec;
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+	float *x = moe_arena_get(work->scratch, rows * columns * (size_t)s->tower.vit.hidden, sizeof *x);
+
+	if (!x)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu patches", rows, columns);
+	moe_vit_embed(x, pixel, rows, columns, &s->tower.vit, &m->vit, work->pool);
+	MOE_TRY(moe_vit_forward(x, rows * columns, &s->tower.vit, &m->vit, work, d));
+	MOE_TRY(moe_query_attention_forward(feature, moe_spec_features(s, rows, columns), x, rows * columns, &s->projector.query, &m->projector, work, d));
+	moe_arena_release(work->scratch, mark);
+	return MOE_OK;
+}
+
+enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
+			       struct moe_diag *d)
+{
+	MOE_TRY(moe_spec_check_grid(m->spec, rows, columns, d));
+	return m->spec->tower.kind == MOE_TOWER_VIT ? vit_forward(m, pixel, rows, columns, feature, work, d)
+						    : stem_forward(m, pixel, rows, columns, feature, work, d);
+}
+
+void moe_place_forward(const struct moe_model *m, const float *feature, const struct moe_patch_grid *g, float *x)
 {
 	size_t hidden = (size_t)m->spec->hidden;
 
-	memmove(x, feature, rows * columns * hidden * sizeof *x);
-	if (!m->row_embed)
-		return;
-	for (size_t i = 0; i < rows * columns; i++) {
-		const float *r = m->row_embed + i / columns * hidden, *c = m->col_embed + i % columns * hidden;
+	memmove(x, feature, g->features * hidden * sizeof *x);
+	for (size_t i = 0; m->row_embed && i < g->features; i++) {
+		const float *r = m->row_embed + i / g->columns * hidden, *c = m->col_embed + i % g->columns * hidden;
 		for (size_t j = 0; j < hidden; j++)
 			x[i * hidden + j] += r[j] + c[j];
 	}

@@ -3,6 +3,7 @@
 #ifndef MOE_MODEL_LAYER_H
 #define MOE_MODEL_LAYER_H
 
+#include "model/merge.h"
 #include "model/model.h"
 
 /* What the router hands to the experts. */
@@ -30,14 +31,14 @@ enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct mo
 /* Embeddings of n tokens into x [n][hidden]; ids outside the vocabulary fail. Placeholders (rows of pictures) are left alone. */
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* One picture's patches, pixel [rows · columns][channels · patch · patch], to feature [rows · columns][hidden]. A grid that
- * the model does not have fails with MOE_EINPUT. */
+/* The patches of a picture or crop, pixel [rows · columns][channels · patch · patch], to feature [moe_spec_features][hidden]: tower and projector. A grid
+ * that the model does not have fails with MOE_EINPUT. */
 enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
 			       struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* x[i] = feature[i] + (row_embed[i / columns] + col_embed[i % columns]): the rows of a picture in the hidden states.
+/* x[i] = feature[i], and + (row_embed[i / columns] + col_embed[i % columns]) where the model has such: the rows of a picture in the hidden states.
  * The grid has been checked (moe_layout_make does it). */
-void moe_place_forward(const struct moe_model *m, const float *feature, size_t rows, size_t columns, float *x);
+void moe_place_forward(const struct moe_model *m, const float *feature, const struct moe_patch_grid *g, float *x);
 
 /* logit [n][vocab] of hidden rows x [n][hidden]: final norm and head. */
 enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;

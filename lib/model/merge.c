@@ -31,10 +31,10 @@ static void set_row(struct moe_layout *l, size_t r, int32_t token, int32_t image
 	l->patch[r] = patch;
 }
 
-/* The patches of a picture. Axial: (row, column) of the grid. Sequential: each patch takes the next text position. */
+/* The features of a picture. Axial: (row, column) of the grid, whose patches they are. Sequential: each takes the next text position. */
 static size_t place_picture(struct moe_layout *l, size_t r, int32_t token, int32_t image, struct moe_patch_grid g, int position)
 {
-	for (uint32_t i = 0; i < g.rows * g.columns; i++, r++) {
+	for (size_t i = 0; i < g.features; i++, r++) {
 		set_row(l, r, token, image, (int32_t)i);
 		if (position == MOE_POSITION_AXIAL) {
 			l->position[r] = (int32_t)(i / g.columns);
@@ -54,7 +54,9 @@ enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, c
 	for (size_t i = 0; i < n; i++) {
 		if (grid && is_picture(s, token[i])) {
 			MOE_TRY(moe_spec_check_grid(s, grid[picture].rows, grid[picture].columns, d));
-			rows += (size_t)grid[picture].rows * grid[picture].columns;
+			if (!grid[picture].features || grid[picture].features % moe_spec_features(s, grid[picture].rows, grid[picture].columns))
+				return moe_fail(d, MOE_EINPUT, "a picture of %zu features, which is not a number of whole crops", grid[picture].features);
+			rows += grid[picture].features;
 			picture++;
 		} else {
 			rows++;

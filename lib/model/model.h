@@ -20,6 +20,8 @@ struct moe_model {
 	struct moe_layer *layer;                /* [n_layers] */
 	struct moe_mat conv[MOE_MAX_CONV];      /* tower conv_stem */
 	const float *row_embed, *col_embed;     /* [rows][hidden], [columns][hidden] of the largest grid, or NULL */
+	struct moe_vit_weights vit;             /* tower vit */
+	struct moe_query_attention_weights projector;   /* projector query_attention */
 	char fingerprint[33];                   /* 32 hex digits */
 	char *directory;
 	struct moe_arena memory;

@@ -217,21 +217,44 @@ static enum moe_err set_triple(const struct moe_setting *s, json_t *v, double *t
 	return MOE_OK;
 }
 
-static enum moe_err set_grids(const struct moe_setting *s, json_t *v, struct moe_spec *spec, struct moe_diag *d)
+static enum moe_err set_pair(const struct moe_setting *s, json_t *all, json_t *a, json_t *b, struct moe_pairs *to, struct moe_diag *d)
+{
+	if (to->n == MOE_MAX_PAIRS)
+		return wrong(d, s, all, "at most 32 pairs");
+	MOE_TRY(set_int(s, a, &to->v[to->n][0], d));
+	return set_int(s, b, &to->v[to->n++][1], d);
+}
+
+/* {"1225": 128, ...} */
+static enum moe_err set_map(const struct moe_setting *s, json_t *v, struct moe_pairs *to, struct moe_diag *d)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(v, key, value) {
+		json_t *number = json_loads(key, JSON_DECODE_ANY, NULL);
+		enum moe_err err = number ? set_pair(s, v, number, value, to, d) : wrong(d, s, v, "whole numbers as keys");
+		json_decref(number);
+		MOE_TRY(err);
+	}
+	return MOE_OK;
+}
+
+static enum moe_err set_pairs(const struct moe_setting *s, json_t *v, struct moe_pairs *to, struct moe_diag *d)
 {
 	bool single = json_is_integer(json_array_get(v, 0));
-	size_t n = single ? 1 : json_array_size(v);
 
-	if (!n || n > MOE_MAX_GRIDS)
-		return wrong(d, s, v, "1 to 16 pairs [rows, columns]");
-	for (size_t i = 0; i < n; i++) {
+	to->n = 0;
+	if (json_is_object(v))
+		return set_map(s, v, to, d);
+	if (!json_is_array(v))
+		return wrong(d, s, v, "a list of pairs");
+	for (size_t i = 0; i < (single ? 1 : json_array_size(v)); i++) {
 		json_t *pair = single ? v : json_array_get(v, i);
 		if (json_array_size(pair) != 2)
-			return wrong(d, s, v, "pairs [rows, columns]");
-		MOE_TRY(set_int(s, json_array_get(pair, 0), &spec->image.grid[i][0], d));
-		MOE_TRY(set_int(s, json_array_get(pair, 1), &spec->image.grid[i][1], d));
+			return wrong(d, s, v, "pairs of numbers");
+		MOE_TRY(set_pair(s, v, json_array_get(pair, 0), json_array_get(pair, 1), to, d));
 	}
-	spec->image.n_grids = n;
 	return MOE_OK;
 }
 
@@ -282,7 +305,7 @@ static enum moe_err set(struct moe_spec *spec, const struct moe_setting *s, json
 	case MOE_SET_CHOICE: return set_choice(s, v, to, d);
 	case MOE_SET_IDS: return set_ids(s, v, to, d);
 	case MOE_SET_TRIPLE: return set_triple(s, v, to, d);
-	case MOE_SET_GRIDS: return set_grids(s, v, spec, d);
+	case MOE_SET_PAIRS: return set_pairs(s, v, to, d);
 	case MOE_SET_CONVS: return set_convs(s, v, spec, d);
 	case MOE_SET_BOOL:
 		if (!json_is_boolean(v))
@@ -301,13 +324,34 @@ static enum moe_err set(struct moe_spec *spec, const struct moe_setting *s, json
 /* The setting's node in the family file (borrowed), NULL when it is not there. */
 static json_t *node_of(json_t *family, const char *path) { return descend(family, path, strlen(path)); }
 
+/* Does the setting count in this spec (only_if)? */
+static bool counts(const struct moe_spec *spec, const struct moe_setting *s)
+{
+	const char *choice = s->only_if ? strchr(s->only_if, '=') : NULL;
+	size_t section = s->only_if ? strcspn(s->only_if, ".") : 0;
+
+	if (!s->only_if)
+		return true;
+	if (!json_object_getn(spec->doc, s->only_if, section))
+		return false;
+	for (const struct moe_setting *at = moe_settings; choice && at < s; at++)
+		if (strlen(at->path) == (size_t)(choice - s->only_if) && !strncmp(at->path, s->only_if, strlen(at->path))) {
+			const char *p = at->choices;
+			for (int i = *(const int *)(const void *)((const char *)spec + at->offset); i; i--)
+				p += strcspn(p, " ") + 1;
+			return strlen(choice + 1) == strcspn(p, " ") && !strncmp(p, choice + 1, strlen(choice + 1));
+		}
+	return true;
+}
+
 static enum moe_err set_one(struct moe_spec *spec, const struct moe_setting *s, const struct docs *docs, struct moe_diag *d)
 {
 	json_t *node = node_of(spec->doc, s->path), *v = NULL;
 	enum moe_err err;
 
-	if (s->only_if && !json_object_get(spec->doc, s->only_if))
-		return MOE_OK;
+	if (!counts(spec, s))
+		return node && json_object_getn(spec->doc, s->path, strcspn(s->path, ".")) && strchr(s->only_if, '=')
+			       ? moe_fail(d, MOE_EINPUT, "setting %s goes with %s only", s->path, s->only_if) : MOE_OK;
 	if (node) {
 		v = resolve(docs, node);
 		if (!v) {
@@ -367,15 +411,64 @@ static enum moe_err check_ids(const struct moe_spec *s, const char *path, const 
 }
 
 /* The sizes of canvases bound all that the tower allocates. */
+static enum moe_err check_canvas(int64_t height, int64_t width, const char *setting, struct moe_diag *d)
+{
+	if (height > MOE_FIT_MAX_SIDE || width > MOE_FIT_MAX_SIDE || height * width > MOE_FIT_MAX_PIXELS)
+		return moe_fail(d, MOE_EINPUT, "%s: a canvas of %lld x %lld pixels, expected at most %d a side and %d in all", setting, (long long)height,
+				(long long)width, MOE_FIT_MAX_SIDE, MOE_FIT_MAX_PIXELS);
+	return MOE_OK;
+}
+
 static enum moe_err check_grids(const struct moe_spec *s, struct moe_diag *d)
 {
-	for (size_t i = 0; i < s->image.n_grids; i++) {
-		int64_t height = s->image.grid[i][0] * s->image.patch, width = s->image.grid[i][1] * s->image.patch;
-		if (height > MOE_FIT_MAX_SIDE || width > MOE_FIT_MAX_SIDE || height * width > MOE_FIT_MAX_PIXELS)
-			return moe_fail(d, MOE_EINPUT, "image.grids: %lld x %lld patches are %lld x %lld pixels, expected at most %d a side and %d in all",
-					(long long)s->image.grid[i][0], (long long)s->image.grid[i][1], (long long)height, (long long)width, MOE_FIT_MAX_SIDE,
-					MOE_FIT_MAX_PIXELS);
+	if (s->image.kind == MOE_IMAGE_FIT && !s->image.grids.n && s->image.patch)
+		return moe_fail(d, MOE_EINPUT, "image.grids: expected at least one pair [rows, columns]");
+	for (size_t i = 0; i < s->image.grids.n; i++)
+		MOE_TRY(check_canvas(s->image.grids.v[i][0] * s->image.patch, s->image.grids.v[i][1] * s->image.patch, "image.grids", d));
+	return MOE_OK;
+}
+
+/* Features of a square canvas of so many patches, 0 when the projector has no queries for it. */
+static size_t queries_for(const struct moe_spec *s, uint64_t patches)
+{
+	for (size_t i = 0; i < s->projector.queries.n; i++)
+		if ((uint64_t)s->projector.queries.v[i][0] == patches)
+			return (size_t)s->projector.queries.v[i][1];
+	return 0;
+}
+
+/* Every size of a canvas is made of whole patches and has its queries; the one that is used unless asked otherwise is among them. */
+static enum moe_err check_sizes(const struct moe_spec *s, struct moe_diag *d)
+{
+	bool known = s->image.kind != MOE_IMAGE_CANVAS;
+
+	for (size_t i = 0; i < s->image.sizes.n; i++) {
+		int64_t size = s->image.sizes.v[i], side = size / s->image.patch;
+		MOE_TRY(check_canvas(size, size, "image.sizes", d));
+		if (size % s->image.patch || s->image.min_side > size)
+			return moe_fail(d, MOE_EINPUT, "image.sizes: %lld is not a multiple of image.patch (%lld) of at least image.min_side (%lld)", (long long)size,
+					(long long)s->image.patch, (long long)s->image.min_side);
+		if (s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION && !queries_for(s, (uint64_t)(side * side)))
+			return moe_fail(d, MOE_EINPUT, "projector.queries has none for the %lld patches of image.sizes %lld", (long long)(side * side), (long long)size);
+		known |= size == s->image.size;
 	}
+	return known ? MOE_OK : moe_fail(d, MOE_EINPUT, "image.size (%lld) is not among image.sizes", (long long)s->image.size);
+}
+
+/* Widths of tower and projector. */
+static enum moe_err check_vit(const struct moe_spec *s, struct moe_diag *d)
+{
+	const struct moe_vit_settings *v = &s->tower.vit;
+
+	if (s->tower.kind == MOE_TOWER_VIT && (v->hidden % v->heads || v->hidden / v->heads > 512))
+		return moe_fail(d, MOE_EINPUT, "tower.heads (%lld) must divide tower.hidden (%lld) into at most 512 each", (long long)v->heads, (long long)v->hidden);
+	if (s->projector.kind == MOE_PROJECTOR_NONE)
+		return s->tower.kind != MOE_TOWER_VIT ? MOE_OK : moe_fail(d, MOE_EINPUT, "tower.kind vit goes with projector.kind query_attention");
+	if (s->tower.kind != MOE_TOWER_VIT || s->image.kind != MOE_IMAGE_CANVAS)
+		return moe_fail(d, MOE_EINPUT, "projector.kind query_attention goes with tower.kind vit and image.kind canvas");
+	if (v->hidden % s->projector.query.heads || v->hidden / s->projector.query.heads > 512)
+		return moe_fail(d, MOE_EINPUT, "projector.heads (%lld) must divide tower.hidden (%lld) into at most 512 each", (long long)s->projector.query.heads,
+				(long long)v->hidden);
 	return MOE_OK;
 }
 
@@ -389,12 +482,12 @@ static enum moe_err check_tower(const struct moe_spec *s, struct moe_diag *d)
 	for (size_t i = 0; i < s->tower.n_conv; i++) {
 		const struct moe_conv *c = &s->tower.conv[i];
 		if (c->in != out)
-			return moe_fail(d, MOE_EINPUT, "tower.layers: %s takes %lld channels, %lld come in", c->name, (long long)c->in, (long long)out);
+			return moe_fail(d, MOE_EINPUT, "tower.conv: %s takes %lld channels, %lld come in", c->name, (long long)c->in, (long long)out);
 		out = c->out;
 		side *= c->stride;
 	}
 	if (out != s->hidden || side != s->image.patch)
-		return moe_fail(d, MOE_EINPUT, "tower.layers: %lld channels at a stride of %lld come out, expected hidden %lld and patch %lld", (long long)out,
+		return moe_fail(d, MOE_EINPUT, "tower.conv: %lld channels at a stride of %lld come out, expected hidden %lld and patch %lld", (long long)out,
 				(long long)side, (long long)s->hidden, (long long)s->image.patch);
 	return MOE_OK;
 }
@@ -424,7 +517,11 @@ static enum moe_err check_relations(const struct moe_spec *s, struct moe_diag *d
 		return moe_fail(d, MOE_EINPUT, "merge.position axial goes with attention.rope.axes 2");
 	if ((s->tower.kind != MOE_TOWER_NONE) != (s->merge.placeholder >= 0))
 		return moe_fail(d, MOE_EINPUT, "a tower and merge.placeholder go together");
+	if (s->merge.position == MOE_POSITION_AXIAL && s->image.kind != MOE_IMAGE_FIT)
+		return moe_fail(d, MOE_EINPUT, "merge.position axial goes with image.kind fit");
 	MOE_TRY(check_grids(s, d));
+	MOE_TRY(check_sizes(s, d));
+	MOE_TRY(check_vit(s, d));
 	return check_tower(s, d);
 }
 
@@ -540,6 +637,9 @@ enum moe_err moe_spec_load(struct moe_spec **out, const struct moe_spec_options 
 	if (!err)
 		err = build(s, &docs, o, d);
 	free_docs(&docs);
+	for (size_t i = 0; i < s->projector.queries.n; i++)
+		if (s->projector.queries.v[i][1] > s->projector.query.queries)
+			s->projector.query.queries = s->projector.queries.v[i][1];
 	if (err)
 		moe_spec_free(s);
 	else
@@ -566,6 +666,7 @@ static void print_setting(FILE *f, const struct moe_spec *spec, const struct moe
 {
 	const void *at = (const char *)spec + s->offset;
 	const struct moe_ints *ids = at;
+	const struct moe_pairs *pairs = at;
 	const double *real = at;
 
 	fprintf(f, "%s = ", s->path);
@@ -580,9 +681,9 @@ static void print_setting(FILE *f, const struct moe_spec *spec, const struct moe
 		for (size_t i = 0; i < ids->n; i++)
 			fprintf(f, "%s%lld", i ? " " : "", (long long)ids->v[i]);
 		break;
-	case MOE_SET_GRIDS:
-		for (size_t i = 0; i < spec->image.n_grids; i++)
-			fprintf(f, "%s%lldx%lld", i ? " " : "", (long long)spec->image.grid[i][0], (long long)spec->image.grid[i][1]);
+	case MOE_SET_PAIRS:
+		for (size_t i = 0; i < pairs->n; i++)
+			fprintf(f, "%s%lldx%lld", i ? " " : "", (long long)pairs->v[i][0], (long long)pairs->v[i][1]);
 		break;
 	case MOE_SET_CONVS:
 		for (size_t i = 0; i < spec->tower.n_conv; i++) {
@@ -605,7 +706,7 @@ char *moe_spec_string(const struct moe_spec *s)
 		return NULL;
 	fprintf(f, "family = %s\n", s->family);
 	for (size_t i = 0; i < moe_n_settings; i++)
-		if (!moe_settings[i].only_if || json_object_get(s->doc, moe_settings[i].only_if))
+		if (counts(s, &moe_settings[i]))
 			print_setting(f, s, &moe_settings[i]);
 	if (fclose(f)) {
 		free(text);
@@ -614,22 +715,41 @@ char *moe_spec_string(const struct moe_spec *s)
 	return text;
 }
 
+static bool on_canvas(const struct moe_spec *s, uint64_t rows, uint64_t columns)
+{
+	uint64_t patch = (uint64_t)s->image.patch, longer = rows > columns ? rows : columns, shorter = rows > columns ? columns : rows;
+
+	for (size_t i = 0; i < s->image.sizes.n; i++)
+		if (longer == (uint64_t)s->image.sizes.v[i] / patch)
+			return shorter >= ((uint64_t)s->image.min_side + patch - 1) / patch;
+	return false;
+}
+
 enum moe_err moe_spec_check_grid(const struct moe_spec *s, uint64_t rows, uint64_t columns, struct moe_diag *d)
 {
-	for (size_t i = 0; i < s->image.n_grids; i++)
-		if (rows == (uint64_t)s->image.grid[i][0] && columns == (uint64_t)s->image.grid[i][1])
+	for (size_t i = 0; i < s->image.grids.n; i++)
+		if (rows == (uint64_t)s->image.grids.v[i][0] && columns == (uint64_t)s->image.grids.v[i][1])
 			return MOE_OK;
-	return moe_fail(d, MOE_EINPUT, "a picture of %llu x %llu patches: the model has no such grid (image.grids)", (unsigned long long)rows,
-			(unsigned long long)columns);
+	if (on_canvas(s, rows, columns))
+		return MOE_OK;
+	return moe_fail(d, MOE_EINPUT, "a picture of %llu x %llu patches: the model has no such grid (image.%s)", (unsigned long long)rows,
+			(unsigned long long)columns, s->image.kind == MOE_IMAGE_FIT ? "grids" : "sizes");
+}
+
+size_t moe_spec_features(const struct moe_spec *s, uint64_t rows, uint64_t columns)
+{
+	uint64_t side = rows > columns ? rows : columns;
+
+	return s->projector.kind == MOE_PROJECTOR_NONE ? rows * columns : queries_for(s, side * side);
 }
 
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s)
 {
 	struct moe_spec_sides most = {0, 0};
 
-	for (size_t i = 0; i < s->image.n_grids; i++) {
-		most.rows = s->image.grid[i][0] > most.rows ? s->image.grid[i][0] : most.rows;
-		most.columns = s->image.grid[i][1] > most.columns ? s->image.grid[i][1] : most.columns;
+	for (size_t i = 0; i < s->image.grids.n; i++) {
+		most.rows = s->image.grids.v[i][0] > most.rows ? s->image.grids.v[i][0] : most.rows;
+		most.columns = s->image.grids.v[i][1] > most.columns ? s->image.grids.v[i][1] : most.columns;
 	}
 	return most;
 }

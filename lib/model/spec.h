@@ -14,18 +14,28 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "nn/attention.h"
+#include "nn/query_attention.h"
 #include "nn/router.h"
 #include "nn/stem.h"
+#include "nn/vit.h"
 
-enum { MOE_MAX_GRIDS = 16, MOE_MAX_IDS = 64 };
+enum { MOE_MAX_PAIRS = 32, MOE_MAX_IDS = 64 };
 
-enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM };
+enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM, MOE_TOWER_VIT };
+enum moe_projector { MOE_PROJECTOR_NONE, MOE_PROJECTOR_QUERY_ATTENTION };
+enum moe_image_kind { MOE_IMAGE_FIT, MOE_IMAGE_CANVAS };
 enum moe_weights { MOE_WEIGHTS_F32, MOE_WEIGHTS_BF16, MOE_WEIGHTS_F16 };
+enum moe_alpha_rule { MOE_ALPHA_RULE_OVER, MOE_ALPHA_RULE_DROP };
 enum moe_pad { MOE_PAD_BORDER_MEDIAN, MOE_PAD_CONSTANT };
 enum moe_position { MOE_POSITION_SEQUENTIAL, MOE_POSITION_AXIAL };
 
 struct moe_ints {
 	int64_t v[MOE_MAX_IDS];
+	size_t n;
+};
+
+struct moe_pairs {
+	int64_t v[MOE_MAX_PAIRS][2];
 	size_t n;
 };
 
@@ -54,13 +64,24 @@ struct moe_spec {
 		struct moe_conv conv[MOE_MAX_CONV];
 		size_t n_conv;
 		bool row_col;           /* learned row and column embeddings are added */
+		struct moe_vit_settings vit;
+		int act, position;      /* one choice each so far: gelu_tanh, bucketed */
 	} tower;
 	struct {
-		int kind, filter;       /* one choice each so far: fit, bicubic */
+		int kind;               /* enum moe_projector */
+		struct moe_pairs queries;       /* patches of a canvas, features that they become */
+		struct moe_query_attention_settings query;
+	} projector;
+	struct {
+		int kind, filter;       /* enum moe_image_kind; one choice so far: bicubic */
 		int64_t channels, patch;
-		int64_t grid[MOE_MAX_GRIDS][2];         /* rows, columns, in patches */
-		size_t n_grids;
+		struct moe_pairs grids; /* fit: rows, columns, in patches */
+		struct moe_ints sizes;  /* canvas: sides of a square canvas, in pixels */
+		int64_t size, min_side; /* canvas: the side unless another is asked for; least side of a picture on it */
+		bool split;             /* canvas: pictures are split unless asked not to */
+		struct moe_pairs ratios;        /* canvas: columns and rows of tiles that a picture may be split into */
 		int pad;                /* enum moe_pad */
+		int alpha;              /* enum moe_alpha_rule */
 		double pad_colour[3], background[3];    /* 0 to 255 */
 		double mean[3], std[3];
 	} image;
@@ -93,12 +114,16 @@ void moe_spec_free(struct moe_spec *s);
 /* "path = value" lines for every setting, in a fixed order; to be freed. */
 char *moe_spec_string(const struct moe_spec *s);
 
-/* The grids are all that a picture may have, since row and column embeddings and positions exist for no others: MOE_EINPUT for any other. */
+/* MOE_EINPUT for a grid that no picture has: with image.grids it is one of them, since row and column embeddings and positions exist for no others; on a
+ * canvas the longer side fills it, and the shorter is at least min_side. */
 enum moe_err moe_spec_check_grid(const struct moe_spec *s, uint64_t rows, uint64_t columns, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Most rows and most columns of any grid; 0 without pictures. */
 struct moe_spec_sides { int64_t rows, columns; };
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s);
+
+/* Rows of hidden states that a picture (or a crop of one) of this grid becomes. The grid has been checked. */
+size_t moe_spec_features(const struct moe_spec *s, uint64_t rows, uint64_t columns);
 
 /* Does this layer have a dense unit in the place of experts? */
 bool moe_spec_is_dense(const struct moe_spec *s, size_t layer);

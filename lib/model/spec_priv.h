@@ -12,7 +12,7 @@ enum moe_setting_type {
 	MOE_SET_TEXT,           /* char[]: `hi` is its size */
 	MOE_SET_IDS,            /* struct moe_ints: a number or a list */
 	MOE_SET_TRIPLE,         /* double[3] */
-	MOE_SET_GRIDS,          /* [[rows, columns], ...], or one such pair */
+	MOE_SET_PAIRS,          /* struct moe_pairs: [[a, b], ...], one such pair, or {"a": b, ...} */
 	MOE_SET_CONVS,          /* list of convolution layers */
 };
 
@@ -23,7 +23,7 @@ struct moe_setting {
 	double lo, hi;          /* range of numbers */
 	const char *choices;    /* "a b c" */
 	const char *absent;     /* value when the family file does not have it (JSON), NULL: required */
-	const char *only_if;    /* a section that must be there for this setting to count */
+	const char *only_if;    /* "section", or "section.setting=choice" of a row above: what must be there for this setting to count */
 };
 
 extern const struct moe_setting moe_settings[];

@@ -53,8 +53,8 @@ static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct 
 
 static void print_pictures(FILE *f, const struct moe_spec *s)
 {
-	for (size_t i = 0; i < s->image.n_grids && s->tower.kind != MOE_TOWER_NONE; i++)
-		fprintf(f, "pictures         %lld x %lld patches of %lld x %lld pixels\n", (long long)s->image.grid[i][0], (long long)s->image.grid[i][1],
+	for (size_t i = 0; i < s->image.grids.n; i++)
+		fprintf(f, "pictures         %lld x %lld patches of %lld x %lld pixels\n", (long long)s->image.grids.v[i][0], (long long)s->image.grids.v[i][1],
 			(long long)s->image.patch, (long long)s->image.patch);
 }
 

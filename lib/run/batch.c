@@ -189,7 +189,7 @@ static void run_engine(struct batch *b, struct moe_pool *pool)
 {
 	const struct moe_batch_run *r = b->r;
 	struct moe_engine e = {
-		.model = r->model, .tokenizer = r->tokenizer, .pool = pool, .window = r->window, .max_new = r->max_new, .what_if = r->what_if,
+		.model = r->model, .tokenizer = r->tokenizer, .pool = pool, .window = r->window, .max_new = r->max_new, .image = r->image, .what_if = r->what_if,
 		.next = next, .answer = answer, .watch = r->watch ? watch : NULL, .replace = r->n_exec ? replace : NULL, .self = b,
 	};
 	struct moe_diag d = {0};

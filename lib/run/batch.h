@@ -18,6 +18,7 @@ struct moe_batch_run {
 	struct moe_feed *feed;          /* NULL: the prompt has no pictures, and is answered once */
 	const int32_t *token;           /* the prompt of every sequence */
 	size_t n_tokens, n_pictures, window, max_new;
+	const struct moe_image_choice *image;
 	const struct moe_what_if *what_if;
 	struct moe_exec *exec[MOE_MAX_EXEC];
 	size_t n_exec;

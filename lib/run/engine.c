@@ -7,6 +7,7 @@
 #include "nn/sample.h"
 #include "stage/decode.h"
 #include "stage/embed.h"
+#include "stage/encode.h"
 #include "stage/patchify.h"
 
 /* A sequence on its way. */
@@ -30,7 +31,7 @@ struct state {
 	struct sequence *seq;           /* [window], the first n are open */
 	size_t n;
 	bool exhausted, *suppress;
-	struct moe_fit fit;
+	struct moe_image_plan plan;
 	struct moe_arena scratch;
 	struct moe_cache_pool blocks;
 };
@@ -74,15 +75,6 @@ static enum moe_err give_answer(struct state *s, const struct sequence *q, struc
 	return err;
 }
 
-static size_t most_patches(const struct moe_fit *f)
-{
-	size_t most = 0;
-
-	for (size_t g = 0; g < f->n_grids; g++)
-		most = moe_max(most, moe_fit_n_patches(f, g));
-	return most;
-}
-
 /* Lets new sequences into the window. Failed jobs are answered at once. */
 static enum moe_err admit(struct state *s, struct moe_diag *d)
 {
@@ -108,7 +100,7 @@ static enum moe_err admit(struct state *s, struct moe_diag *d)
 			MOE_TRY(err);
 			continue;
 		}
-		rows += q->job.n_tokens + q->job.n_pictures * most_patches(&s->fit);
+		rows += q->job.n_tokens + q->job.n_pictures * moe_plan_most_patches(&s->plan);
 		q->cache = calloc((size_t)s->e->model->spec->n_layers, sizeof *q->cache);
 		if (!q->cache)
 			return moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -116,25 +108,11 @@ static enum moe_err admit(struct state *s, struct moe_diag *d)
 	return MOE_OK;
 }
 
-/* Features of a picture, from the pass's scratch. */
-static enum moe_err see(struct state *s, const struct moe_picture *p, float **feature, struct moe_patch_grid *grid, struct moe_diag *d)
-{
-	struct moe_compute c = {&s->scratch, s->e->pool, NULL};
-	int32_t side[2], valid[2];
-	float *pixel;
-
-	MOE_TRY(moe_picture_patches(&s->fit, p, &s->scratch, &pixel, side, valid, d));
-	*grid = (struct moe_patch_grid){(uint32_t)side[0], (uint32_t)side[1]};
-	*feature = moe_arena_get(&s->scratch, (size_t)side[0] * (size_t)side[1] * (size_t)s->e->model->spec->hidden, sizeof **feature);
-	if (!*feature)
-		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture");
-	return moe_tower_forward(s->e->model, pixel, grid->rows, grid->columns, *feature, &c, d);
-}
-
 /* Rows of a prompt. Its pictures are not needed afterwards. */
 static enum moe_err prompt_rows(struct state *s, struct sequence *q, struct moe_diag *d)
 {
 	const struct moe_model *m = s->e->model;
+	struct moe_compute work = {&s->scratch, s->e->pool, NULL};
 	size_t n = q->job.n_pictures, hidden = (size_t)m->spec->hidden;
 	struct moe_patch_grid *grid = moe_arena_get(&s->scratch, n + 1, sizeof *grid);
 	float **feature = moe_arena_get(&s->scratch, n + 1, sizeof *feature);
@@ -142,7 +120,7 @@ static enum moe_err prompt_rows(struct state *s, struct sequence *q, struct moe_
 	if (!grid || !feature)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++)
-		MOE_TRY(see(s, &q->job.picture[i], &feature[i], &grid[i], d));
+		MOE_TRY(moe_picture_encode(m, &s->plan, &q->job.picture[i], &feature[i], &grid[i], &work, d));
 	MOE_TRY(moe_layout_make(&q->layout, m->spec, q->job.token, q->job.n_tokens, n ? grid : NULL, q->next, &s->scratch, d));
 	q->x = moe_arena_get(&s->scratch, q->layout.rows * hidden, sizeof *q->x);
 	if (!q->x)
@@ -317,7 +295,7 @@ static enum moe_err run(struct state *s, struct moe_diag *d)
 	if (!s->suppress || !s->seq)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (spec->tower.kind != MOE_TOWER_NONE)
-		MOE_TRY(moe_fit_from_spec(&s->fit, spec, d));
+		MOE_TRY(moe_plan_from_spec(&s->plan, spec, s->e->image, d));
 	for (;;) {
 		MOE_TRY(admit(s, d));
 		if (!s->n)

@@ -3,7 +3,7 @@
 #ifndef MOE_RUN_ENGINE_H
 #define MOE_RUN_ENGINE_H
 
-#include "image/fit.h"
+#include "stage/patchify.h"
 #include "model/layer.h"
 #include "model/merge.h"
 #include "stage/answer.h"
@@ -46,6 +46,7 @@ struct moe_engine {
 	const struct moe_tokenizer *tokenizer;
 	struct moe_pool *pool;          /* NULL: one thread */
 	size_t window, max_new;         /* sequences at once; tokens per answer */
+	const struct moe_image_choice *image;   /* how pictures are prepared; NULL: as the model's files say */
 	const struct moe_what_if *what_if;
 
 	/* The next sequence. MOE_END: there are no more. MOE_AGAIN: none now; only when may_wait is false. */

@@ -229,6 +229,19 @@ static bool ended_within(pid_t pid, int ms)
 	return n != 0;
 }
 
+/* What the command still writes when its input has ended, such as news of finished sequences that it passes on: read, so that it is not cut off. */
+static void drain(int fd, int timeout_ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char rest[4096];
+
+	while (poll(&p, 1, timeout_ms) > 0) {
+		ssize_t n = read(fd, rest, sizeof rest);
+		if (!n || (n < 0 && errno != EINTR && errno != EAGAIN))
+			return;
+	}
+}
+
 enum moe_err moe_exec_stop(struct moe_exec *x, bool failed, struct moe_diag *d)
 {
 	enum moe_err err = MOE_OK;
@@ -239,6 +252,8 @@ enum moe_err moe_exec_stop(struct moe_exec *x, bool failed, struct moe_diag *d)
 		close(x->to);
 	if (x->from) {
 		int fd = moe_reader_descriptor(x->from);
+		if (!failed)
+			drain(fd, x->timeout_ms);
 		moe_reader_free(x->from);
 		close(fd);
 	}

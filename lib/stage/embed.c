@@ -73,8 +73,8 @@ enum moe_err moe_rows_forward(const struct moe_model *m, const struct moe_layout
 			MOE_TRY(moe_embed_forward(m, l->token + r, 1, x + r * hidden, d));
 			r++;
 		} else {
-			moe_place_forward(m, feature[image], grid[image].rows, grid[image].columns, x + r * hidden);
-			r += (size_t)grid[image].rows * grid[image].columns;
+			moe_place_forward(m, feature[image], &grid[image], x + r * hidden);
+			r += grid[image].features;
 		}
 	}
 	return MOE_OK;
@@ -114,7 +114,7 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 		return moe_frame_fail(f, d, MOE_EINPUT, "the sequence before it has %zu pictures, but features of %zu came (is moe-patchify or moe-encode missing?)",
 				      e->wanted, e->have);
 	moe_arena_reset(&e->memory);
-	e->wanted = e->have = 0;
+	e->wanted = e->have = e->crop = 0;
 	e->grid = NULL;
 	MOE_TRY(moe_frame_tensor(f, "token", MOE_I32, 1, (const void **)&token, &shape, d));
 	if (!shape[0])
@@ -132,28 +132,48 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 	return moe_frame_copy(&e->tokens, f, d);
 }
 
+/* Which crop of its picture the features are: the first of a picture makes room for all of them. */
+static enum moe_err open_crop(struct moe_embed *e, struct moe_frame *f, size_t features, struct moe_diag *d)
+{
+	struct moe_patch_grid *g = &e->grid[e->have];
+	uint64_t crop, crops;
+
+	MOE_TRY(moe_frame_number(f, "moe.crop", 0, &crop, d));
+	MOE_TRY(moe_frame_number(f, "moe.crops", 1, &crops, d));
+	if (crop != e->crop || !crops || crops > MOE_MAX_CROPS || (crop && crops != e->crops))
+		return moe_frame_fail(f, d, MOE_EINPUT, "crop %llu of %llu came, expected number %zu", (unsigned long long)crop, (unsigned long long)crops, e->crop);
+	e->crops = crops;
+	if (crop)
+		return features * crops == g->features ? MOE_OK : moe_frame_fail(f, d, MOE_EINPUT, "the crops of a picture have different sizes");
+	MOE_TRY(moe_frame_grid(f, e->model->spec, &g->rows, &g->columns, d));
+	g->features = features * crops;
+	e->feature[e->have] = moe_arena_get(&e->memory, g->features * (size_t)e->model->spec->hidden, sizeof(float));
+	return e->feature[e->have] ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+}
+
 static enum moe_err take_features(struct moe_embed *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
 {
 	const char *seq = moe_frame_meta(f, "moe.seq"), *want = moe_frame_meta(&e->tokens, "moe.seq");
-	uint64_t hidden = (uint64_t)e->model->spec->hidden;
-	struct moe_patch_grid *g;
+	uint64_t hidden = (uint64_t)e->model->spec->hidden, features;
+	uint32_t rows, columns;
 	const float *feature;
 	const int32_t *token;
 	const uint64_t *shape;
 
 	if (!e->waiting || !seq || !want || strcmp(seq, want))
 		return moe_frame_fail(f, d, MOE_EINPUT, "features of a sequence that does not wait for any");
-	g = &e->grid[e->have];
-	MOE_TRY(moe_frame_grid(f, e->model->spec, &g->rows, &g->columns, d));
+	MOE_TRY(moe_frame_grid(f, e->model->spec, &rows, &columns, d));
+	features = moe_spec_features(e->model->spec, rows, columns);
 	MOE_TRY(moe_frame_tensor(f, "feature", MOE_F32, 2, (const void **)&feature, &shape, d));
-	if (shape[0] != (uint64_t)g->rows * g->columns || shape[1] != hidden)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"feature\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],
-				      (unsigned long long)shape[1], g->rows * g->columns, (unsigned long long)hidden);
-	e->feature[e->have] = moe_arena_get(&e->memory, shape[0] * hidden, sizeof(float));
-	if (!e->feature[e->have])
-		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	memcpy(e->feature[e->have++], feature, shape[0] * hidden * sizeof(float));
-	if (e->have < e->wanted)
+	if (shape[0] != features || shape[1] != hidden)
+		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"feature\" is %llu x %llu, expected %llu x %llu", (unsigned long long)shape[0],
+				      (unsigned long long)shape[1], (unsigned long long)features, (unsigned long long)hidden);
+	MOE_TRY(open_crop(e, f, features, d));
+	memcpy(e->feature[e->have] + e->crop * features * hidden, feature, features * hidden * sizeof(float));
+	if (++e->crop < e->crops)
+		return MOE_OK;
+	e->crop = 0;
+	if (++e->have < e->wanted)
 		return MOE_OK;
 	e->waiting = false;
 	MOE_TRY(moe_frame_tensor(&e->tokens, "token", MOE_I32, 1, (const void **)&token, &shape, d));

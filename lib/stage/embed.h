@@ -5,6 +5,8 @@
 #include "model/merge.h"
 #include "stage/stage.h"
 
+enum { MOE_MAX_CROPS = 1024 };  /* of one picture */
+
 struct moe_embed {
 	const struct moe_model *model;
 	size_t chunk;                   /* rows per frame, 0: all in one; rounded up to the end of a bidirectional image */
@@ -13,6 +15,7 @@ struct moe_embed {
 	struct moe_patch_grid *grid;          /* [pictures] that it wants */
 	float **feature;
 	size_t wanted, have;
+	size_t crop, crops;             /* of the picture that is coming: crops so far, and in all */
 	struct moe_arena memory;        /* of one sequence */
 };
 

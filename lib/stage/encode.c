@@ -13,12 +13,45 @@ enum moe_err moe_frame_grid(struct moe_frame *f, const struct moe_spec *s, uint3
 	return moe_frame_blame(f, moe_spec_check_grid(s, *rows, *columns, d), d);
 }
 
+/* All crops of a picture; there is room for their features. */
+static enum moe_err encode_crops(const struct moe_model *m, struct moe_crops *c, float *feature, const struct moe_compute *work, struct moe_diag *d)
+{
+	size_t hidden = (size_t)m->spec->hidden;
+
+	while (c->at < c->n) {
+		struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+		struct moe_patches p;
+		MOE_TRY(moe_crops_next(c, &p, work->scratch, d));
+		MOE_TRY(moe_tower_forward(m, p.pixel, p.rows, p.columns, feature, work, d));
+		feature += moe_spec_features(m->spec, p.rows, p.columns) * hidden;
+		moe_arena_release(work->scratch, mark);
+	}
+	return MOE_OK;
+}
+
+enum moe_err moe_picture_encode(const struct moe_model *m, const struct moe_image_plan *plan, const struct moe_picture *p, float **feature,
+				struct moe_patch_grid *grid, const struct moe_compute *work, struct moe_diag *d)
+{
+	struct moe_crops c;
+	enum moe_err err = moe_crops_open(&c, plan, p, d);
+
+	if (!err) {
+		moe_crops_grid(&c, &grid->rows, &grid->columns);
+		grid->features = c.n * moe_spec_features(m->spec, grid->rows, grid->columns);
+		*feature = moe_arena_get(work->scratch, grid->features * (size_t)m->spec->hidden, sizeof **feature);
+		err = *feature ? encode_crops(m, &c, *feature, work, d) : moe_fail(d, MOE_ENOMEM, "out of memory for a picture");
+	}
+	moe_crops_close(&c);
+	return err;
+}
+
 static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
 {
 	struct moe_compute work = {&e->scratch, e->pool, NULL};
 	const struct moe_spec *s = e->model->spec;
 	uint64_t width = (uint64_t)(s->image.channels * s->image.patch * s->image.patch), hidden = (uint64_t)s->hidden;
 	uint32_t rows, columns;
+	size_t features;
 	const float *pixel;
 	const uint64_t *shape;
 	float *feature;
@@ -29,7 +62,8 @@ static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, stru
 	if (shape[0] != (uint64_t)rows * columns || shape[1] != width)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"pixel\" is %llu x %llu, expected %u x %llu", (unsigned long long)shape[0],
 				      (unsigned long long)shape[1], rows * columns, (unsigned long long)width);
-	feature = moe_arena_get(&e->scratch, (size_t)rows * columns * hidden, sizeof *feature);
+	features = moe_spec_features(s, rows, columns);
+	feature = moe_arena_get(&e->scratch, features * hidden, sizeof *feature);
 	if (!feature)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %u patches", rows * columns);
 	MOE_TRY(moe_tower_forward(e->model, pixel, rows, columns, feature, &work, d));
@@ -37,7 +71,7 @@ static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, stru
 	MOE_TRY(moe_frame_set(f, "moe.kind", "features", d));
 	moe_frame_remove(f, "pixel");
 	moe_frame_remove(f, "valid");
-	MOE_TRY(moe_frame_put(f, "feature", MOE_F32, 2, (uint64_t)rows * columns, hidden, feature, d));
+	MOE_TRY(moe_frame_put(f, "feature", MOE_F32, 2, features, hidden, feature, d));
 	return moe_emit(out, f, d);
 }
 

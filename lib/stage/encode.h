@@ -2,6 +2,7 @@
 #ifndef MOE_STAGE_ENCODE_H
 #define MOE_STAGE_ENCODE_H
 
+#include "image/crops.h"
 #include "stage/stage.h"
 
 struct moe_encode {
@@ -9,6 +10,10 @@ struct moe_encode {
 	struct moe_pool *pool;
 	struct moe_arena scratch;
 };
+
+/* Features of a whole picture, crop by crop: *feature [grid->features][hidden] from work->scratch. */
+enum moe_err moe_picture_encode(const struct moe_model *m, const struct moe_image_plan *plan, const struct moe_picture *p, float **feature,
+				struct moe_patch_grid *grid, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
 struct moe_stage moe_encode_stage(struct moe_encode *e);
 void moe_encode_free(struct moe_encode *e);

@@ -17,6 +17,7 @@
 #include "model/merge.h"
 #include "nn/sample.h"
 #include "stage/decode.h"
+#include "stage/encode.h"
 #include "stage/patchify.h"
 #include "stage/prompt_text.h"
 #include "sys/cpu.h"
@@ -65,8 +66,8 @@ static void complain(const struct golden_case *c, const char *tensor, const char
 	printf("FAIL %s %s: %s: %.9g, reference %.9g at element %zu\n", c->name, tensor, what, a, b, at);
 }
 
-/* Compares n floats with a reference tensor (absent: nothing to do). */
-static void compare(const struct golden_case *c, const char *label, const char *tensor, const float *have, size_t n)
+/* Compares n floats with those of a reference tensor from element `first` on (absent: nothing to do). */
+static void compare_part(const struct golden_case *c, const char *label, const char *tensor, const float *have, size_t first, size_t n)
 {
 	const struct moe_tensor *t = find(c, tensor);
 	struct stage *s = stage(label);
@@ -78,9 +79,9 @@ static void compare(const struct golden_case *c, const char *label, const char *
 		return;
 	s->compared++;
 	want = malloc((n + 1) * sizeof *want);
-	if (moe_tensor_count(t) != n || !moe_widen(want, t->data, n, t->type)) {
+	if (moe_tensor_count(t) < first + n || !moe_widen(want, t->data + first * moe_dtype_nbits(t->type) / 8, n, t->type)) {
 		s->bad++;
-		complain(c, tensor, "elements", (double)n, (double)moe_tensor_count(t), 0);
+		complain(c, tensor, "elements", (double)(first + n), (double)moe_tensor_count(t), 0);
 		free(want);
 		return;
 	}
@@ -97,11 +98,25 @@ static void compare(const struct golden_case *c, const char *label, const char *
 	squares = sqrt(squares / (double)n) / reference;
 	if (!(squares <= rms_limit) || !(largest / reference <= largest_limit)) {
 		s->bad++;
-		complain(c, tensor, "differs", have[at], want[at], at);
+		complain(c, tensor, "differs", have[at], want[at], first + at);
 	}
 	s->rms = squares > s->rms ? squares : s->rms;
 	s->largest = largest / reference > s->largest ? largest / reference : s->largest;
 	free(want);
+}
+
+/* Compares n floats with a whole reference tensor. */
+static void compare(const struct golden_case *c, const char *label, const char *tensor, const float *have, size_t n)
+{
+	const struct moe_tensor *t = find(c, tensor);
+
+	if (t && moe_tensor_count(t) != n) {
+		stage(label)->compared++;
+		stage(label)->bad++;
+		complain(c, tensor, "elements", (double)n, (double)moe_tensor_count(t), 0);
+		return;
+	}
+	compare_part(c, label, tensor, have, 0, n);
 }
 
 static void compare_ints(const struct golden_case *c, const char *label, const char *tensor, const int32_t *have, size_t n)
@@ -171,40 +186,116 @@ static void prompt_ids(const struct golden_case *c, const struct moe_model *m, s
 	}
 }
 
-/* One picture of the case: its pixels are compared, its features returned. */
-static float *see(const struct golden_case *c, const struct moe_model *m, const char *directory, const char *path, struct moe_patch_grid *grid,
-		  struct moe_compute *compute)
+/* Pictures of a case, for all of them together. */
+struct pictures {
+	float *feature[16];
+	struct moe_patch_grid grid[16];
+	int32_t valid[32];
+	size_t n;
+};
+
+static void read_picture(struct moe_feed_item *item, const struct moe_spec *s, const char *directory, const char *path)
 {
-	struct moe_feed_options o = {.decode = moe_decode_from_spec(m->spec)};
-	struct moe_feed_item item;
+	struct moe_feed_options o = {.decode = moe_decode_from_spec(s)};
 	struct moe_feed *feed;
-	struct moe_fit fit;
 	struct moe_diag d = {0};
-	int32_t side[2], valid[2];
-	float *pixel, *feature, *planes;
 	char *full;
-	size_t p = (size_t)m->spec->image.patch, n;
 
 	if (asprintf(&full, "%s/%s", directory, path) < 0)
 		exit(2);
 	check(moe_feed_new(&feed, &o, &d), &d);
 	check(moe_feed_add(feed, full, &d), &d);
-	check(moe_feed_next(feed, &item, &d), &d);
-	check(item.failure.code, &item.failure);
-	check(moe_fit_from_spec(&fit, m->spec, &d), &d);
-	check(moe_picture_patches(&fit, &item.picture, compute->scratch, &pixel, side, valid, &d), &d);
-	*grid = (struct moe_patch_grid){(uint32_t)side[0], (uint32_t)side[1]};
-	n = (size_t)side[0] * (size_t)side[1];
-	planes = moe_arena_get(compute->scratch, n * p * p * 3, sizeof *planes);
-	feature = moe_arena_get(compute->scratch, n * (size_t)m->spec->hidden, sizeof *feature);
-	moe_planes_from_patches(planes, pixel, &(struct moe_patching){grid->rows, grid->columns, 3, (uint32_t)p, (uint32_t)p});
-	compare(c, "pixels", "pixel_values", planes, n * p * p * 3);
-	check(moe_tower_forward(m, pixel, grid->rows, grid->columns, feature, compute, &d), &d);
-	compare(c, "tower", "stem", feature, n * (size_t)m->spec->hidden);
-	moe_feed_item_clear(&item);
+	check(moe_feed_next(feed, item, &d), &d);
+	check(item->failure.code, &item->failure);
 	moe_feed_free(feed);
 	free(full);
-	return feature;
+}
+
+/* A model with a convolution stem: pixels as planes, and what comes out of it. */
+static void compare_stem(const struct golden_case *c, const struct moe_model *m, const struct moe_patches *p, const float *feature, struct moe_arena *a)
+{
+	uint32_t side = (uint32_t)m->spec->image.patch;
+	size_t n = (size_t)p->rows * p->columns;
+	float *planes = moe_arena_get(a, n * side * side * 3, sizeof *planes);
+
+	moe_planes_from_patches(planes, p->pixel, &(struct moe_patching){p->rows, p->columns, 3, side, side});
+	compare(c, "pixels", "pixel_values", planes, n * side * side * 3);
+	compare(c, "tower", "stem", feature, n * (size_t)m->spec->hidden);
+}
+
+/* The tower of a vision transformer, at the patches that the reference keeps and the picture has: it leaves padding out. */
+static void compare_tower(const struct golden_case *c, const struct moe_model *m, size_t i, const struct moe_patches *p, const struct moe_compute *work)
+{
+	size_t hidden = (size_t)m->spec->tower.vit.hidden, n = (size_t)p->rows * p->columns, side = p->rows > p->columns ? p->rows : p->columns;
+	const struct moe_tensor *index = find(c, "patch_index");
+	float *x = moe_arena_get(work->scratch, n * hidden, sizeof *x);
+	struct moe_diag d = {0};
+
+	if (!index)
+		return;
+	for (int after = 0; after < 2; after++) {
+		if (after)
+			check(moe_vit_forward(x, n, &m->spec->tower.vit, &m->vit, work, &d), &d);
+		else
+			moe_vit_embed(x, p->pixel, p->rows, p->columns, &m->spec->tower.vit, &m->vit, NULL);
+		for (uint64_t j = 0; j < index->shape[0]; j++) {
+			int32_t at;
+			memcpy(&at, index->data + 4 * j, 4);
+			if ((size_t)at % side < p->columns && (size_t)at / side < p->rows)
+				compare_part(c, after ? "vision" : "vision embed", after ? "vision" : "vision_embed", x + ((size_t)at / side * p->columns + (size_t)at % side) * hidden,
+					     (i * index->shape[0] + j) * hidden, hidden);
+		}
+	}
+}
+
+/* The u8 pixels on their canvas: where the picture is, they are those of the reference; elsewhere the reference has 0. */
+static void compare_pixels(const struct golden_case *c, const struct moe_image_plan *plan, size_t i, const struct moe_patches *p)
+{
+	const struct moe_tensor *t = find(c, "pixel_u8");
+	size_t size = plan->canvas.size, patch = plan->canvas.patch, plane = size * size;
+	struct stage *s = stage("pixels");
+
+	if (!t)
+		return;
+	s->compared++;
+	for (size_t y = 0; y < p->rows * patch; y++)
+		for (size_t x = 0; x < p->columns * patch; x++)
+			for (size_t ch = 0; ch < 3; ch++) {
+				uint8_t want = t->data[(i * 3 + ch) * plane + y * size + x];
+				float have = p->pixel[((y / patch * p->columns + x / patch) * 3 + ch) * patch * patch + y % patch * patch + x % patch];
+				if (have == plan->canvas.value[ch][want])
+					continue;
+				s->bad++;
+				complain(c, "pixel_u8", "differs", have, plan->canvas.value[ch][want], y * size + x);
+				return;
+			}
+}
+
+/* One picture of the case: its pixels and what the tower makes of them are compared, its features kept. */
+static void see(const struct golden_case *c, const struct moe_model *m, const struct moe_image_plan *plan, const char *directory, const char *path,
+		struct pictures *to, struct moe_compute *work)
+{
+	size_t i = to->n++;
+	struct moe_feed_item item;
+	struct moe_crops crops;
+	struct moe_patches p;
+	struct moe_diag d = {0};
+
+	read_picture(&item, m->spec, directory, path);
+	check(moe_picture_encode(m, plan, &item.picture, &to->feature[i], &to->grid[i], work, &d), &d);
+	check(moe_crops_open(&crops, plan, &item.picture, &d), &d);
+	check(moe_crops_next(&crops, &p, work->scratch, &d), &d);
+	to->valid[2 * i] = (int32_t)p.height;
+	to->valid[2 * i + 1] = (int32_t)p.width;
+	if (plan->on_canvas) {
+		compare_pixels(c, plan, i, &p);
+		compare_tower(c, m, i, &p, work);
+		compare_part(c, "features", "features", to->feature[i], i * to->grid[i].features * (size_t)m->spec->hidden, to->grid[i].features * (size_t)m->spec->hidden);
+	} else {
+		compare_stem(c, m, &p, to->feature[i], work->scratch);
+	}
+	moe_crops_close(&crops);
+	moe_feed_item_clear(&item);
 }
 
 struct session {
@@ -227,14 +318,73 @@ static void embed(struct session *s, float **feature, const struct moe_patch_gri
 		if (image < 0)
 			check(moe_embed_forward(s->m, s->layout.token + r, 1, s->x + r * hidden, &d), &d);
 		else if (s->layout.patch[r] == 0)
-			moe_place_forward(s->m, feature[image], grid[image].rows, grid[image].columns, s->x + r * hidden);
+			moe_place_forward(s->m, feature[image], &grid[image], s->x + r * hidden);
 	}
+}
+
+/* Compares rows of `width` floats; where the reference keeps some rows only (tensor "row"), those. */
+static void compare_rows(const struct golden_case *c, const char *label, const char *tensor, const float *have, size_t rows, size_t width)
+{
+	const struct moe_tensor *row = find(c, "row");
+	float *kept;
+
+	if (!row || row->shape[0] == rows) {
+		compare(c, label, tensor, have, rows * width);
+		return;
+	}
+	kept = malloc(row->shape[0] * width * sizeof *kept);
+	for (uint64_t i = 0; i < row->shape[0]; i++) {
+		int32_t r;
+		memcpy(&r, row->data + 4 * i, 4);
+		memcpy(kept + i * width, have + (size_t)r * width, width * sizeof *kept);
+	}
+	compare(c, label, tensor, kept, row->shape[0] * width);
+	free(kept);
+}
+
+static void compare_routing(const struct golden_case *c, const struct moe_spec *s, size_t l, size_t rows, const struct moe_routed *r)
+{
+	const struct moe_tensor *row = find(c, "row");
+	size_t k = r->top_k, n = row ? row->shape[0] : rows;
+	int32_t *id = malloc((n * k + 1) * sizeof *id);
+	char name[40];
+
+	snprintf(name, sizeof name, "%zu.router_logit", l);
+	compare_rows(c, "router logits", name, r->logit, rows, (size_t)s->router.experts);
+	for (size_t i = 0; i < n; i++) {
+		int32_t at = (int32_t)i;
+		if (row)
+			memcpy(&at, row->data + 4 * i, 4);
+		memcpy(id + i * k, r->expert_id + (size_t)at * k, k * sizeof *id);
+	}
+	snprintf(name, sizeof name, "%zu.expert_id", l);
+	compare_ints(c, "experts", name, id, n * k);
+	snprintf(name, sizeof name, "%zu.weight", l);
+	compare_rows(c, "weights", name, r->weight, rows, k);
+	free(id);
+}
+
+/* What the shared experts alone make of the rows: a layer without choices, on zeros. */
+static void compare_shared(const struct golden_case *c, struct session *s, size_t l, const struct moe_batch *b, const struct moe_routed *r)
+{
+	struct moe_span span = *b->span;
+	struct moe_batch alone = *b;
+	struct moe_diag d = {0};
+	char name[40];
+
+	snprintf(name, sizeof name, "%zu.shared", l);
+	if (!find(c, name))
+		return;
+	span.x = moe_arena_zero(s->compute.scratch, b->rows * b->hidden, sizeof(float));
+	alone.span = &span;
+	check(moe_experts_forward(&alone, r->normed, NULL, NULL, 0, &s->m->layer[l].ffn, 0, &s->compute, &d), &d);
+	compare_rows(c, "shared experts", name, span.x, b->rows, b->hidden);
 }
 
 /* All layers over the session's rows; with a case, every stage is compared. */
 static void layers(struct session *s, const struct golden_case *c)
 {
-	size_t rows = s->layout.rows, hidden = (size_t)s->m->spec->hidden, k = (size_t)s->m->spec->router.top_k, e = (size_t)s->m->spec->router.experts;
+	size_t rows = s->layout.rows, hidden = (size_t)s->m->spec->hidden;
 	struct moe_span span = {.n = rows, .x = s->x, .start = (uint32_t)s->slots, .cache = s->cache};
 	struct moe_batch b = {.rows = rows, .hidden = hidden, .axes = s->layout.axes, .position = s->layout.position, .image = s->layout.image,
 			      .span = &span, .spans = 1};
@@ -246,20 +396,16 @@ static void layers(struct session *s, const struct golden_case *c)
 		check(moe_layer_attend(s->m, l, &b, &s->compute, &d), &d);
 		snprintf(name, sizeof name, "%zu.attend", l);
 		if (c)
-			compare(c, "attend", name, s->x, rows * hidden);
+			compare_rows(c, "attend", name, s->x, rows, hidden);
 		check(moe_layer_route(s->m, l, &b, NULL, &r, &s->compute, &d), &d);
-		snprintf(name, sizeof name, "%zu.router_logit", l);
-		if (c) {
-			compare(c, "router logits", name, r.logit, rows * e);
-			snprintf(name, sizeof name, "%zu.expert_id", l);
-			compare_ints(c, "experts", name, r.expert_id, rows * k);
-			snprintf(name, sizeof name, "%zu.weight", l);
-			compare(c, "weights", name, r.weight, rows * k);
-		}
+		if (c && r.top_k)
+			compare_routing(c, s->m->spec, l, rows, &r);
+		if (c)
+			compare_shared(c, s, l, &b, &r);
 		check(moe_layer_expert(s->m, l, &b, &r, &s->compute, &d), &d);
 		snprintf(name, sizeof name, "%zu.expert", l);
 		if (c)
-			compare(c, "expert", name, s->x, rows * hidden);
+			compare_rows(c, "expert", name, s->x, rows, hidden);
 	}
 	s->slots += rows;
 }
@@ -274,7 +420,7 @@ static void compare_head(struct session *s, const struct golden_case *c)
 	struct moe_diag d = {0};
 
 	moe_rms_norm(norm, hidden, s->x, hidden, s->m->final_norm, rows, hidden, (float)s->m->spec->norm_eps);
-	compare(c, "norm", "norm", norm, rows * hidden);
+	compare_rows(c, "norm", "norm", norm, rows, hidden);
 	check(moe_head_forward(s->m, s->x, rows, logit, &s->compute, &d), &d);
 	compare(c, "logits", "logits", logit, rows * v);
 	if (last && last->shape[0] <= rows)
@@ -331,25 +477,30 @@ static void run_case(struct golden_case *c, const struct moe_model *m, struct mo
 	struct moe_cache_pool blocks = {.kv_heads = (size_t)m->spec->attention.kv_heads, .dim = (size_t)m->spec->attention.head_dim};
 	struct session s = {.m = m, .cache = calloc((size_t)m->spec->n_layers, sizeof *s.cache), .compute = {&scratch, NULL, &blocks}};
 	json_t *images = json_object_get(c->json, "images");
-	struct moe_patch_grid grid[16];
-	float *feature[16];
+	struct moe_image_choice choice = {.size = json_integer_value(json_object_get(c->json, "max_image_size"))};
+	struct moe_image_plan plan;
+	struct pictures p = {0};
 	struct moe_ids ids = {0};
 	struct moe_diag d = {0};
 	const char *text = json_string_value(json_object_get(c->json, "prompt"));
 	struct moe_ids prompt = {0};
 
 	prompt_ids(c, m, t, &ids);
+	if (json_array_size(images))
+		check(moe_plan_from_spec(&plan, m->spec, &choice, &d), &d);
 	for (size_t i = 0; i < json_array_size(images) && i < 16; i++)
-		feature[i] = see(c, m, directory, json_string_value(json_array_get(images, i)), &grid[i], &s.compute);
-	check(moe_layout_make(&s.layout, m->spec, ids.id, ids.n, json_array_size(images) ? grid : NULL, moe_first_position(m->spec), &scratch, &d), &d);
+		see(c, m, &plan, directory, json_string_value(json_array_get(images, i)), &p, &s.compute);
+	if (p.n)
+		compare_ints(c, "pixels", "pixel_valid", p.valid, 2 * p.n);
+	check(moe_layout_make(&s.layout, m->spec, ids.id, ids.n, p.n ? p.grid : NULL, moe_first_position(m->spec), &scratch, &d), &d);
 	compare_ints(c, "tokens", "token", s.layout.token, s.layout.rows);
-	embed(&s, feature, grid);
-	compare(c, "embed", "hidden.embed", s.x, s.layout.rows * (size_t)m->spec->hidden);
+	embed(&s, p.feature, p.grid);
+	compare_rows(c, "embed", "hidden.embed", s.x, s.layout.rows, (size_t)m->spec->hidden);
 	layers(&s, c);
 	compare_head(&s, c);
 	clear_cache(&s);
 	check(moe_prompt_encode(t, m->spec, text, strlen(text), &prompt, &d), &d);
-	generate(&s, c, &prompt, prompt.n, feature, json_array_size(images) ? grid : NULL);
+	generate(&s, c, &prompt, prompt.n, p.feature, p.n ? p.grid : NULL);
 	for (int64_t l = 0; l < m->spec->n_layers; l++)
 		moe_cache_free(&s.cache[l], &blocks);
 	moe_cache_pool_free(&blocks);

@@ -251,6 +251,8 @@ static void op_silu(float *y, const float *x, const float *z, size_t n) { (void)
 static void op_silu_mul(float *y, const float *x, const float *z, size_t n) { (void)z; moe_silu_mul(y, x, n); }
 static void op_axpy(float *y, const float *x, const float *z, size_t n) { (void)z; moe_axpy(y, 0.37f, x, n); }
 static void op_add(float *y, const float *x, const float *z, size_t n) { (void)z; moe_add(y, x, n); }
+static void op_layer_norm(float *y, const float *x, const float *z, size_t n) { moe_layer_norm(y, n, x, n, z, x, 1, n, 1e-6f); }
+static void op_gelu(float *y, const float *x, const float *z, size_t n) { (void)z; moe_gelu_tanh(y, x, n); }
 static void op_norm(float *y, const float *x, const float *z, size_t n) { moe_rms_norm(y, n, x, n, z, 1, n, 1e-6f); }
 static void op_exp_sum(float *y, const float *x, const float *z, size_t n) { (void)z; y[0] = moe_exp_sum(y, x, n); }
 static void op_dot(float *y, const float *x, const float *z, size_t n) { y[0] = moe_dot(x, z, n); }
@@ -259,7 +261,7 @@ static void op_sin(float *y, const float *x, const float *z, size_t n) { float c
 
 static void test_vectors(void **state)
 {
-	static vector_op *const ops[] = {op_silu, op_silu_mul, op_axpy, op_add, op_norm, op_exp_sum, op_dot, op_exp, op_sin};
+	static vector_op *const ops[] = {op_silu, op_silu_mul, op_layer_norm, op_gelu, op_axpy, op_add, op_norm, op_exp_sum, op_dot, op_exp, op_sin};
 
 	(void)state;
 	for (size_t o = 0; o < sizeof ops / sizeof *ops; o++)

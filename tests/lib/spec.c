@@ -271,7 +271,7 @@ static void test_truncated_weights(void **state)
 static void test_config(void **state)
 {
 	static const struct { const char *file, *path, *value, *parts; } cases[] = {
-		{"config.json", "hidden_size", "128", "tower.layers: 160 channels|expected hidden 128"},
+		{"config.json", "hidden_size", "128", "tower.conv: 160 channels|expected hidden 128"},
 		{"config.json", "hidden_size", "", "setting hidden: the model's files do not have \"@hidden_size\""},
 		{"config.json", "hidden_size", "null", "setting hidden: the model's files do not have"},
 		{"config.json", "hidden_size", "\"160\"", "setting hidden is \"160\", expected an integer from 1 to"},
@@ -294,7 +294,7 @@ static void test_config(void **state)
 		{"config.json", "vocab_size", "101", "embed_tokens.weight\" has the shape [100, 160], expected [101, 160]"},
 		{"config.json", "vocab_size", "2", "text.eos (4) is outside the vocabulary (2)"},
 		{"config.json", "bos_token_id", "100", "text.bos (100) is outside the vocabulary (100)"},
-		{"config.json", "image_grid", "[4096,4096]", "image.grids: 4096 x 4096 patches are 32768 x 32768 pixels"},
+		{"config.json", "image_grid", "[4096,4096]", "image.grids: a canvas of 32768 x 32768 pixels"},
 		{"config.json", "rms_norm_eps", "-1", "setting norm.eps is -1"}, {"config.json", "rms_norm_eps", "true", "setting norm.eps is true"},
 		{"config.json", "norm_topk_prob", "1", "setting router.renormalise is 1, expected true or false"},
 		{"config.json", "image_token_id", "100", "merge.placeholder (100) is outside the vocabulary"},
@@ -302,12 +302,12 @@ static void test_config(void **state)
 		{"config.json", "image_grid", "[8,16]", "row_embed.weight\" has the shape [4, 160], expected [8, 160]"},
 		{"config.json", "patch_size", "4", "expected hidden 160 and patch 4"},
 		{"config.json", "num_channels", "1", "setting image.channels is 1"},
-		{"config.json", "vision_stem.layers", "[]", "setting tower.layers"}, {"config.json", "vision_stem", "", "setting tower.layers"},
+		{"config.json", "vision_stem.layers", "[]", "setting tower.conv"}, {"config.json", "vision_stem", "", "setting tower.conv"},
 		{"config.json", "vision_stem.layers.1.bias", "true", "convolution without bias"},
 		{"config.json", "vision_stem.layers.1.activation", "\"gelu\"", "an activation (silu or none)"},
 		{"config.json", "vision_stem.layers.1.in_channels", "33", "conv2 takes 33 channels, 32 come in"},
 		{"config.json", "vision_stem.layers.1.kernel_size", "5", "conv2.weight\" has the shape [64, 32, 3, 3], expected [64, 32, 5, 5]"},
-		{"config.json", "vision_stem.layers.1.stride", "0", "setting tower.layers"},
+		{"config.json", "vision_stem.layers.1.stride", "0", "setting tower.conv"},
 		{"config.json", "model_type", "\"llama\"", "llama"}, {"config.json", "model_type", "", "family"},
 		{"preprocessor_config.json", "image_mean", "[1,2]", "setting image.mean is [1,2], expected a list of three numbers"},
 		{"preprocessor_config.json", "image_std", "[70,0,70]", "setting image.std"},
@@ -377,7 +377,7 @@ static void test_family_files(void **state)
 		{"tensors.text.q", "3", "names no tensor for \"q\""}, {"hidden", "", "the family file has no setting hidden"},
 		{"hidden", "\"@text.hidden_size\"", "do not have \"@text.hidden_size\""},
 		{"hidden", "\"@hidden_size/@num_experts_per_token\"", "do not have"},
-		{"hidden", "\"@hidden_size*@hidden_size\"", "tower.layers: 160 channels"},
+		{"hidden", "\"@hidden_size*@hidden_size\"", "tower.conv: 160 channels"},
 	};
 	char family[256];
 	struct moe_spec_options o = {.directory = folder(), .families = FAMILIES, .family_file = family};
@@ -402,7 +402,7 @@ static void test_family_files(void **state)
  * be placed by what lies behind them. */
 static void test_foreign_grid(void **state)
 {
-	static const struct moe_patch_grid grids[] = {{4, 16}, {5, 16}, {16, 4}, {1000, 1}, {4096, 4096}, {65536, 65536}, {0, 0}};
+	static const struct moe_patch_grid grids[] = {{4, 16, 64}, {5, 16, 80}, {16, 4, 64}, {1000, 1, 1000}, {4096, 4096, 1}, {65536, 65536, 1}, {0, 0, 0}};
 	static const int32_t token[] = {2, 1};
 	static float pixel[192], feature[160];
 	struct moe_arena a = {0};

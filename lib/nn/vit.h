@@ -1,0 +1,39 @@
+/* Vision transformer (Dosovitskiy et al. 2021) with the positions of NaViT (Dehghani et al. 2023), as in SigLIP and Idefics2: pre-norm layers, biases
+ * everywhere, attention over all patches of one picture. */
+#ifndef MOE_NN_VIT_H
+#define MOE_NN_VIT_H
+
+#include "nn/batch.h"
+#include "nn/linear.h"
+
+struct moe_vit_settings {
+	int64_t hidden, layers, heads, width;   /* width: the inner one of the MLP */
+	int64_t position_grid;          /* rows and columns of the table of positions */
+	double eps;
+};
+
+struct moe_vit_layer {
+	struct moe_norm norm1, norm2;
+	struct moe_linear q, k, v, o;   /* [hidden][hidden] */
+	struct moe_linear fc1, fc2;     /* [width][hidden], [hidden][width] */
+};
+
+struct moe_vit_weights {
+	struct moe_linear patch;        /* [hidden][channels · patch · patch] */
+	const float *position;          /* [position_grid²][hidden] */
+	struct moe_vit_layer *layer;    /* [layers] */
+};
+
+/* Row of the table of positions, along one axis, for patch i of n: which of g equal buckets i/n falls into, in the arithmetic of
+ * transformers.models.idefics3 (Idefics3VisionEmbeddings): floor(g·i/n), but where rounding puts i/n below the border. */
+uint32_t moe_vit_bucket(uint32_t i, uint32_t n, uint32_t g);
+
+/* embed [rows · columns][hidden]: patches and positions. pixel [rows · columns][channels · patch · patch] of a picture of rows × columns patches. */
+void moe_vit_embed(float *embed, const float *pixel, size_t rows, size_t columns, const struct moe_vit_settings *s, const struct moe_vit_weights *w,
+		   struct moe_pool *pool);
+
+/* x [n][hidden] goes through all layers, in place; no norm follows the last. Beside x it takes 8·n·hidden bytes for keys and values, and some megabytes. */
+enum moe_err moe_vit_forward(float *x, size_t n, const struct moe_vit_settings *s, const struct moe_vit_weights *w, const struct moe_compute *work,
+			     struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif
