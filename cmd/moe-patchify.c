@@ -26,7 +26,7 @@ int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
 		{0, "source", OPT_FLAG, &source, 0, "be the first stage: read no stream, give each picture a sequence of its own", 0, 0, 0},
-		OPT_PICTURES, OPT_MODEL, OPT_OUTPUT, OPT_STREAM, OPT_END,
+		OPT_IMAGES, OPT_FRAMES, OPT_PICTURES, OPT_MODEL, OPT_OUTPUT, OPT_STREAM, OPT_END,
 	};
 	static const struct tool tool = {"moe-patchify", "PICTURE|FOLDER|SHARD...", "Decodes pictures and cuts them into patches: tokens -> tokens + patches.", opts};
 	struct moe_feed_options feed_options = {.threads = 1};

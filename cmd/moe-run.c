@@ -1,70 +1,91 @@
 /* moe-run: the whole pass in one process. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "common/converse.h"
+#include "common/generation.h"
 #include "common/layers.h"
+#include "common/memory.h"
 #include "common/pictures.h"
-#include "common/progress.h"
+#include "common/prompt.h"
+#include "common/scores.h"
 #include "common/tokenizer.h"
 #include "io/source.h"
-#include "report/answers.h"
 #include "run/batch.h"
-#include "stage/patchify.h"
-#include "stage/prompt_text.h"
+
+enum { PROMPTS_LIMIT = 64 << 20 };
 
 static struct {
-	const char *prompt;
-	bool json, timings;
-	char names;             /* H, h or 0, the last one given, as in grep */
-	long max_new, batch;
+	const char *prompt, *prompts, *features, *score;
+	bool timings, interactive, score_lines;
+	long batch, cache;
 	struct opt_list exec;
 	double exec_timeout;
-} o = {.batch = 24, .exec_timeout = 60};
+} o = {.batch = 24, .exec_timeout = 60, .cache = 256};
 
-struct printer {
-	FILE *f;
-	struct moe_answer_style style;
-	struct timespec start;
-	uint64_t failed, answers;
+/* The prompts to ask, encoded. */
+struct questions {
+	struct moe_prompt_ids *prompt;
+	size_t n;
+	char *file;                     /* of --prompts; its lines are the texts */
 };
 
-static double seconds_since(const struct timespec *t)
+/* Pictures that a prompt takes. */
+static size_t count_pictures(const struct moe_spec *s, const struct moe_prompt_ids *p)
 {
-	struct timespec now;
+	size_t n = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - t->tv_sec) + 1e-9 * (double)(now.tv_nsec - t->tv_nsec);
+	for (size_t i = 0; i < p->n; i++)
+		n += s->merge.placeholder >= 0 && p->token[i] == s->merge.placeholder;
+	return n;
 }
 
-static enum moe_err print_answer(void *self, const struct moe_answer *a, struct moe_diag *d)
+static void add_question(struct questions *q, const struct moe_spec *s, struct moe_tokenizer *t, const char *text, bool named)
 {
-	struct printer *p = self;
+	struct moe_ids ids = {0};
 
-	progress_show(++p->answers, "answers");
-	if (a->error) {
-		p->failed++;
-		cli_say("%s", a->error);
-	}
-	if (o.timings)
-		p->style.seconds = seconds_since(&p->start);
-	return moe_answer_print(p->f, a, &p->style, d);
+	q->prompt = realloc(q->prompt, (q->n + 1) * sizeof *q->prompt);
+	if (!q->prompt)
+		cli_fail("out of memory");
+	prompt_encode(t, s, text, text ? strlen(text) : 0, &ids);
+	q->prompt[q->n++] = (struct moe_prompt_ids){ids.id, ids.n, named ? text : NULL};
+	if (count_pictures(s, &q->prompt[q->n - 1]) != count_pictures(s, &q->prompt[0]))
+		cli_fail("%s: line %zu takes another number of pictures than the first", o.prompts, q->n);
 }
 
-/* The prompt's ids; dies when the model has none of its own. */
-static void encode_prompt(struct moe_batch_run *run, struct moe_tokenizer *t, struct moe_ids *ids)
+/* -p, --messages, the lines of --prompts, or the model's own. */
+static void read_questions(struct questions *q, const struct moe_spec *s, struct moe_tokenizer *t)
 {
-	const struct moe_spec *s = run->model->spec;
-	const char *text = o.prompt ? o.prompt : s->text.prompt;
 	struct moe_diag d = {0};
+	size_t n;
 
-	if (!*text)
-		cli_fail("the family %s has no prompt of its own: give one with -p", s->family);
-	cli_check(moe_prompt_encode(t, s, text, strlen(text), ids, &d), &d);
-	run->token = ids->id;
-	run->n_tokens = ids->n;
-	for (size_t i = 0; i < ids->n; i++)
-		run->n_pictures += s->merge.placeholder >= 0 && ids->id[i] == s->merge.placeholder;
+	if ((o.prompt != NULL) + (o.prompts != NULL) + (prompt_options.messages != NULL) > 1)
+		cli_fail("-p, --prompts and --messages are three ways to give a prompt: one is enough");
+	if (!o.prompts) {
+		const char *text = o.prompt ? o.prompt : s->text.prompt;
+		if (!*text && !prompt_options.messages)
+			cli_fail("the family %s has no prompt of its own: give one with -p", s->family);
+		add_question(q, s, t, text, false);
+		return;
+	}
+	cli_check(moe_read_file(o.prompts, PROMPTS_LIMIT, &q->file, &n, &d), &d);
+	for (char *p = q->file, *next; *p; p = next) {
+		next = p + strcspn(p, "\n");
+		if (*next)
+			*next++ = 0;
+		if (*p)
+			add_question(q, s, t, p, true);
+	}
+	if (!q->n)
+		cli_fail("%s: no prompts, one a line, in it", o.prompts);
+}
+
+static void free_questions(struct questions *q)
+{
+	for (size_t i = 0; i < q->n; i++)
+		free((void *)(uintptr_t)q->prompt[i].token);
+	free(q->prompt);
+	free(q->file);
 }
 
 static void add_stats(void *self, size_t layer, const struct moe_pass *p)
@@ -74,84 +95,160 @@ static void add_stats(void *self, size_t layer, const struct moe_pass *p)
 	moe_load_add(&s->load[layer], p->batch.rows, p->modality, p->routed.logit, p->routed.expert_id, p->routed.weight);
 }
 
-int main(int argc, char **argv)
+static enum moe_err partial(void *self, uint64_t index, const char *text, size_t n, struct moe_diag *d)
 {
-	static const struct opt opts[] = {
-		{'p', "prompt", OPT_TEXT, &o.prompt, "TEXT", "the prompt; <image> stands for a picture", 0, 0, "the model's own"},
-		{'n', "max-new", OPT_INT, &o.max_new, "N", "at most N new tokens per answer", 1, 1e6, "the model's own limit"},
-		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per answer", 0, 0, 0},
-		{0, "timings", OPT_FLAG, &o.timings, 0, "JSON with the seconds since the start", 0, 0, 0},
-		{'H', "with-names", OPT_LETTER, &o.names, 0, "NAME<TAB>TEXT lines even for one picture", 0, 0, 0},
-		{'h', "no-names", OPT_LETTER, &o.names, 0, "texts without names even for several pictures", 0, 0, 0},
-		{0, "batch", OPT_INT, &o.batch, "N", "sequences computed together by a thread", 1, 4096, "24"},
-		{0, "exec", OPT_LIST, &o.exec, "STAGE:LAYERS=CMD", "a command of yours in place of attend, route or expert of some layers", 0, 0, 0},
-		{0, "exec-timeout", OPT_REAL, &o.exec_timeout, "SECONDS", "how long such a command may be silent", 0.1, 86400, "60"},
-		OPT_WHAT_IF, OPT_STATS, OPT_PICTURES, OPT_MODEL, OPT_OUTPUT, OPT_END,
-	};
-	static const struct tool tool = {"moe-run", "[PICTURE|FOLDER|SHARD...]", "Answers a prompt about each picture: the whole pass in one process.", opts};
+	(void)index;
+	return printer_partial(self, NULL, text, n, d);
+}
+
+/* The pictures: a feed over the operands, or features that were made before. */
+static void open_pictures(struct moe_batch_run *run, struct moe_given_features *given, char **operand, int n)
+{
 	struct moe_feed_options feed_options = {.threads = 1};
-	struct moe_batch_run run = {0};
-	struct printer printer = {0};
-	struct moe_ids ids = {0};
+	const struct moe_model *m = run->model;
+	struct moe_identity id = cli_identity(m, NULL);
+	struct moe_diag d = {0};
+	bool pictures = n || pictures_options.files_from;
+
+	if (o.features && pictures)
+		cli_fail("--features are in the place of pictures: give the one or the other");
+	if (!run->n_pictures && (pictures || o.features))
+		cli_fail("the prompt has no <image>, but pictures were given");
+	if (o.features) {
+		cli_check(moe_given_read(given, cli_reader(o.features), m, &id, &d), &d);
+		if (given->n != run->n_pictures)
+			cli_fail("%s: features of %zu pictures, but the prompt has %zu", o.features, given->n, run->n_pictures);
+		run->given = given;
+		return;
+	}
+	if (run->n_pictures && !pictures)
+		opt_usage(cli.tool);
+	run->single = n <= (int)run->n_pictures && !pictures_options.files_from;
+	for (int i = 0; i < n; i++)
+		run->single &= !moe_feed_holds_many(operand[i]) || pictures_options.frames >= (long)run->n_pictures;
+	if (run->n_pictures) {
+		feed_options.decode = moe_decode_from_spec(m->spec);
+		run->feed = pictures_feed(operand, n, &feed_options);
+	}
+}
+
+static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_generation *generation, struct moe_pool *pool, char **operand, int n,
+		       struct printer *printer)
+{
+	struct moe_batch_run run = {
+		.model = m, .generation = generation, .pool = pool, .threads = (unsigned)cli.threads, .window = (size_t)o.batch, .single = true,
+		.image = pictures_choice(), .what_if = layers_what_if(m), .cache_nbytes = (size_t)o.cache << 20, .answer = printer_answer, .to = printer,
+	};
+	struct moe_given_features given = {0};
+	struct questions q = {0};
+	struct stats stats;
 	struct moe_sink *sink;
 	struct moe_diag d = {0};
-	struct stats stats;
-	struct moe_model *m;
-	struct moe_tokenizer *t;
-	char fingerprint[33];
 	enum moe_err err;
-	int at, n, status;
+	int status;
 
-	pictures_start(&tool);
-	cli_start(argc, argv);
-	at = opt_parse(&tool, argc, argv);
-	n = argc - at;
-	clock_gettime(CLOCK_MONOTONIC, &printer.start);
-	run.pool = cli_pool();
-	m = cli_model();
-	t = tokenizer_load(fingerprint);
-	run.model = m;
-	run.tokenizer = t;
-	encode_prompt(&run, t, &ids);
-	if (run.n_pictures && !n && !pictures_options.files_from)
-		opt_usage(&tool);
-	if (!run.n_pictures && (n || pictures_options.files_from))
-		cli_fail("the prompt has no <image>, but pictures were given");
-	run.single = n <= (int)run.n_pictures && !pictures_options.files_from;
-	for (int i = 0; i < n; i++)
-		run.single &= !moe_feed_holds_many(argv[at + i]);
-	run.threads = (unsigned)cli.threads;
-	run.window = (size_t)o.batch;
-	run.max_new = o.max_new ? (size_t)o.max_new : (size_t)m->spec->text.max_new;
-	run.image = pictures_choice();
-	run.what_if = layers_what_if(m);
+	prompt_check(m->spec);
+	read_questions(&q, m->spec, t);
+	run.prompt = q.prompt;
+	run.n_prompts = q.n;
+	run.n_pictures = count_pictures(m->spec, &q.prompt[0]);
+	open_pictures(&run, &given, operand, n);
+	run.single &= q.n == 1;
+	memory_check(m, run.image, &q.prompt[0], run.n_pictures, generation->max_new, run.single ? 1 : run.window * run.threads);
 	stats_init(&stats, m, 0, (size_t)m->spec->n_layers - 1);
 	if (stats.load) {
 		run.watch = add_stats;
 		run.watcher = &stats;
 	}
-	if (run.n_pictures) {
-		feed_options.decode = moe_decode_from_spec(m->spec);
-		run.feed = pictures_feed(argv + at, n, &feed_options);
-	}
-	printer.f = cli_text(cli.output, &sink);
-	printer.style = (struct moe_answer_style){
-		.json = o.json || o.timings, .names = o.names == 'H' || (!run.single && o.names != 'h'), .lines = o.names == 'H' || !run.single,
-	};
-	run.answer = print_answer;
-	run.to = &printer;
+	printer->style.names = generation_options.names == 'H' || (!run.single && generation_options.names != 'h');
+	printer->style.lines = generation_options.names == 'H' || !run.single;
+	printer_init(printer, &sink);
+	if (printer_streams(printer))
+		run.partial = partial;
 	for (size_t i = 0; i < o.exec.n; i++)
 		cli_check(moe_batch_run_exec(&run, o.exec.item[i], o.exec_timeout, &d), &d);
 	err = moe_batch_run(&run, &d);
-	cli_finish_text(printer.f, sink, err, &d);
+	cli_finish_text(printer->f, sink, err, &d);
 	stats_print(&stats);
 	if (run.feed)
 		pictures_report(run.feed);
 	moe_feed_free(run.feed);
-	free(ids.id);
+	moe_given_free(&given);
+	free_questions(&q);
+	status = cli_close_stdout();
+	return status || !printer->failed ? status : run.single ? EXIT_CANNOT : EXIT_NO;
+}
+
+static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct moe_pool *pool)
+{
+	struct scores s = {
+		.model = m, .tokenizer = t, .pool = pool, .lines = o.score_lines, .json = generation_options.json || generation_options.logprobs,
+		.logprobs = generation_options.logprobs != NULL,
+	};
+	struct moe_sink *sink;
+	struct moe_diag d = {0};
+	FILE *f = cli_text(cli.output, &sink);
+
+	scores_print(&s, o.score, f);
+	cli_finish_text(f, sink, MOE_OK, &d);
+	return cli_close_stdout();
+}
+
+static int run_talk(const struct moe_model *m, struct moe_tokenizer *t, const struct moe_generation *generation, struct moe_pool *pool, char **operand, int n)
+{
+	struct converse c = {
+		.model = m, .tokenizer = t, .generation = generation, .pool = pool, .system = prompt_options.system, .picture = operand, .n_pictures = n,
+		.no_sandbox = pictures_options.no_sandbox,
+	};
+
+	if (o.prompt || o.prompts || prompt_options.messages || generation_options.json || generation_options.logprobs || o.exec.n)
+		cli_fail("-i is a conversation: prompts, --json and --exec do not go with it");
+	return converse_run(&c);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct opt opts[] = {
+		{'p', "prompt", OPT_TEXT, &o.prompt, "TEXT", "the prompt; <image> stands for a picture", 0, 0, "the model's own"},
+		{0, "prompts", OPT_TEXT, &o.prompts, "FILE", "one prompt a line, each asked of the same pictures", 0, 0, 0},
+		OPT_PROMPT,
+		{'i', "interactive", OPT_FLAG, &o.interactive, 0, "hold a conversation", 0, 0, 0},
+		{0, "score", OPT_TEXT, &o.score, "FILE", "print the log-probability and perplexity of this text (-: standard input)", 0, 0, 0},
+		{0, "score-lines", OPT_FLAG, &o.score_lines, 0, "with --score: each line is a text of its own", 0, 0, 0},
+		OPT_GENERATION,
+		{0, "timings", OPT_FLAG, &o.timings, 0, "JSON with the seconds since the start", 0, 0, 0},
+		{'H', "with-names", OPT_LETTER, &generation_options.names, 0, "NAME<TAB>TEXT lines even for one picture", 0, 0, 0},
+		{'h', "no-names", OPT_LETTER, &generation_options.names, 0, "texts without names even for several pictures", 0, 0, 0},
+		{0, "batch", OPT_INT, &o.batch, "N", "sequences computed together by a thread", 1, 4096, "24"},
+		{0, "features", OPT_TEXT, &o.features, "STREAM", "features of the pictures, as moe-encode wrote them: the tower does not run", 0, 0, 0},
+		{0, "feature-cache", OPT_INT, &o.cache, "MIB", "with --prompts: memory for features of pictures", 0, 1 << 20, "256"},
+		{0, "exec", OPT_LIST, &o.exec, "STAGE:LAYERS=CMD", "a command of yours in place of attend, route or expert of some layers", 0, 0, 0},
+		{0, "exec-timeout", OPT_REAL, &o.exec_timeout, "SECONDS", "how long such a command may be silent", 0.1, 86400, "60"},
+		OPT_WHAT_IF_ROUTE, OPT_STATS, OPT_IMAGES, OPT_FRAMES, OPT_PICTURES, OPT_MEMORY, OPT_MODEL, OPT_OUTPUT, OPT_END,
+	};
+	static const struct tool tool = {"moe-run", "[PICTURE|FOLDER|SHARD...]", "Answers a prompt about each picture: the whole pass in one process.", opts};
+	struct printer printer = {0};
+	struct moe_generation generation;
+	struct moe_pool *pool;
+	struct moe_model *m;
+	struct moe_tokenizer *t;
+	char fingerprint[33];
+	int at, status;
+
+	pictures_start(&tool);
+	cli_start(argc, argv);
+	at = opt_parse(&tool, argc, argv);
+	clock_gettime(CLOCK_MONOTONIC, &printer.start);
+	printer.timings = o.timings;
+	pool = cli_pool();
+	m = cli_model();
+	t = tokenizer_load(fingerprint);
+	generation_init(&generation, m->spec, t);
+	status = o.interactive ? run_talk(m, t, &generation, pool, argv + at, argc - at)
+	       : o.score ? run_scores(m, t, pool) : run_answers(m, t, &generation, pool, argv + at, argc - at, &printer);
+	moe_generation_free(&generation);
 	moe_tokenizer_free(t);
 	moe_model_close(m);
-	moe_pool_free(run.pool);
-	status = cli_close_stdout();
-	return status || !printer.failed ? status : run.single ? EXIT_CANNOT : EXIT_NO;
+	moe_pool_free(pool);
+	return status;
 }

@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include "common/pictures.h"
+#include "common/prompt.h"
 #include "common/tokenizer.h"
 #include "io/source.h"
-#include "stage/prompt_text.h"
 #include "stage/prompts.h"
 
 enum { PROMPT_LIMIT = 64 << 20 };
@@ -76,12 +76,13 @@ int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
 		{0, "for-each", OPT_TEXT, &o.for_each, "SOURCE", "one sequence per picture of a folder, shard or file, named after it", 0, 0, 0},
+		OPT_PROMPT,
 		{0, "raw", OPT_FLAG, &o.raw, 0, "take the text as it is, from standard input if there is no operand", 0, 0, 0},
 		{0, "logits", OPT_TEXT, &o.logits, "ROWS", "rows whose logits are wanted: none, last or all", 0, 0, "last"},
 		{0, "generate", OPT_FLAG, &o.generate, 0, "more tokens will follow the prompt: caches are kept", 0, 0, 0},
 		{0, "loop", OPT_TEXT, &o.loop, "FIFO", "the FIFO through which moe-decode sends tokens back", 0, 0, 0},
 		{0, "window", OPT_INT, &o.window, "N", "sequences inside the ring at once", 1, 65536, "16"},
-		OPT_PICTURES, OPT_MODEL, OPT_OUTPUT,
+		OPT_FRAMES, OPT_PICTURES, OPT_MODEL, OPT_OUTPUT,
 		{0, "no-pg", OPT_FLAG, &cli.no_pg, 0, "write no provenance", 0, 0, 0},
 		OPT_END,
 	};
@@ -95,7 +96,7 @@ int main(int argc, char **argv)
 	char fingerprint[33], *text;
 	struct moe_tokenizer *t;
 	enum moe_err err;
-	size_t n;
+	size_t n = 0;
 	int at;
 
 	pictures_start(&tool);
@@ -105,14 +106,19 @@ int main(int argc, char **argv)
 		opt_usage(&tool);
 	if (strcmp(o.logits, "none") && strcmp(o.logits, "last") && strcmp(o.logits, "all"))
 		cli_fail("--logits %s: expected none, last or all", o.logits);
+	if (o.raw && (prompt_options.chat || prompt_options.system || prompt_options.messages))
+		cli_fail("--raw takes the text as it is: --chat, --system and --messages do not go with it");
+	if (prompt_options.messages && at < argc)
+		cli_fail("--messages is the prompt: %s is one too many", argv[at]);
 	if (o.generate != (o.loop != NULL))
 		cli_fail("--generate and --loop go together: tokens come back through the FIFO");
 	if (o.generate && !strcmp(o.logits, "none"))
 		cli_fail("--logits none: without logits there is nothing to generate from");
 	m = cli_model();
 	t = tokenizer_load(fingerprint);
-	text = prompt_text(argc, argv, at, m->spec, &n);
-	cli_check(moe_prompt_encode(t, m->spec, text, n, &prompts.ids, &d), &d);
+	prompt_check(m->spec);
+	text = prompt_options.messages ? NULL : prompt_text(argc, argv, at, m->spec, &n);
+	prompt_encode(t, m->spec, text, n, &prompts.ids);
 	prompts.feed = open_feed();
 	p.self = &prompts;
 	p.spec = m->spec;

@@ -39,7 +39,7 @@ const struct moe_what_if *layers_what_if(const struct moe_model *m)
 	int64_t forced = 0;
 
 	if (o->top_k > m->spec->router.top_k)
-		cli_fail("--top-k %ld: the model chooses %lld experts; more have no place in its tables", o->top_k, (long long)m->spec->router.top_k);
+		cli_fail("top-k %ld: the model chooses %lld experts; more have no place in its tables", o->top_k, (long long)m->spec->router.top_k);
 	w.top_k = o->top_k;
 	w.temperature = (float)o->temperature;
 	w.drop = parse_list("drop", o->drop, n);

@@ -41,14 +41,17 @@ struct moe_feed *pictures_feed(char **operands, int n, struct moe_feed_options *
 	const struct pictures_options *p = &pictures_options;
 	struct moe_diag d = {0};
 	struct moe_feed *feed;
+	char separator = p->null ? 0 : '\n';
 
 	o->decode.no_sandbox = o->archive.no_sandbox = p->no_sandbox;
 	if (p->files_from && strcmp(p->files_from, "-") && access(p->files_from, R_OK))         /* no bad picture among others: nothing is known */
 		cli_fail("%s: cannot open: %s", p->files_from, strerror(errno));
 	cli_check(moe_feed_new(&feed, o, &d), &d);
 	for (int i = 0; i < n; i++)
-		cli_check(moe_feed_add(feed, operands[i], &d), &d);
+		cli_check(p->frames && moe_feed_holds_many(operands[i]) ? moe_feed_add_frames(feed, operands[i], false, 0, (uint64_t)p->frames, &d)
+									: moe_feed_add(feed, operands[i], &d), &d);
 	if (p->files_from)
-		cli_check(moe_feed_add_list(feed, p->files_from, p->null ? 0 : '\n', &d), &d);
+		cli_check(p->frames ? moe_feed_add_frames(feed, p->files_from, true, separator, (uint64_t)p->frames, &d)
+				    : moe_feed_add_list(feed, p->files_from, separator, &d), &d);
 	return feed;
 }

@@ -59,7 +59,8 @@ char *moe_strdup(const char *s)
 
 static void *payload(struct moe_arena_block *b) { return (char *)b + ALIGN; }
 
-/* Makes a block with room for nbytes the current one: the next kept block if it is large enough, else a new one. */
+/* Makes a block with room for nbytes the current one: the next kept block if it is large enough, else a new one in its place, so that sizes that grow a little
+ * from one use to the next do not leave a block each. */
 static bool next_block(struct moe_arena *a, size_t nbytes)
 {
 	struct moe_arena_block *b = a->now ? a->now->next : a->first;
@@ -69,7 +70,8 @@ static bool next_block(struct moe_arena *a, size_t nbytes)
 		struct moe_arena_block *fresh = aligned(ALIGN + room);
 		if (!fresh)
 			return false;
-		fresh->next = b;
+		fresh->next = b ? b->next : NULL;
+		free(b);
 		fresh->nbytes = room;
 		if (a->now) {
 			a->now->next = fresh;

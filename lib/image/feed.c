@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "image/decoder_priv.h"
@@ -92,6 +93,41 @@ static uint64_t pixels_nbytes(const struct moe_feed_item *item)
 }
 
 /* Reads and decodes what the walk found, and takes it apart. */
+/* How many items a source has. */
+static enum moe_err count_items(const struct moe_feed_options *like, const char *path, bool list, char separator, uint64_t *n, struct moe_diag *d)
+{
+	struct moe_feed_options o = {.labels_only = true, .archive = like->archive, .decode = like->decode};
+	struct moe_feed_item item;
+	struct moe_feed *f;
+	enum moe_err err;
+
+	*n = 0;
+	MOE_TRY(moe_feed_new(&f, &o, d));
+	err = list ? moe_feed_add_list(f, path, separator, d) : moe_feed_add(f, path, d);
+	while (!err && !(err = moe_feed_next(f, &item, d))) {
+		++*n;
+		moe_feed_item_clear(&item);
+	}
+	moe_feed_free(f);
+	return err == MOE_END ? MOE_OK : err;
+}
+
+enum moe_err moe_feed_add_frames(struct moe_feed *f, const char *path, bool list, char separator, uint64_t n, struct moe_diag *d)
+{
+	uint64_t items;
+
+	if (!strcmp(path, "-"))
+		return moe_fail(d, MOE_EUSAGE, "frames cannot be chosen from standard input, which can be read only once");
+	MOE_TRY(count_items(&f->o, path, list, separator, &items, d));
+	if (items < n) {
+		moe_fail(d, MOE_EINPUT, "%llu pictures, but %llu frames are asked for", (unsigned long long)items, (unsigned long long)n);
+		return moe_diag_path(d, path);
+	}
+	MOE_TRY(moe_walk_add(f->walk, path, list, separator, d));
+	moe_walk_sample(f->walk, items / n, n);
+	return MOE_OK;
+}
+
 static void make_item(const struct moe_feed_options *o, struct moe_decoder *dec, struct moe_walk_item *from, struct moe_feed_item *item)
 {
 	char *file = NULL;

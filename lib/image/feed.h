@@ -67,6 +67,10 @@ enum moe_err moe_feed_add(struct moe_feed *f, const char *path, struct moe_diag 
  * a path may be anything that moe_feed_add takes, except a list. */
 enum moe_err moe_feed_add_list(struct moe_feed *f, const char *path, char separator, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Appends a folder, shard or list (not standard input) as a video of which n frames are taken, evenly spaced: frame i is item i · (items / n), rounded down
+ * (rhymes-ai/Aria, load_video.py). MOE_EINPUT when it has fewer. Its items are counted now. */
+enum moe_err moe_feed_add_frames(struct moe_feed *f, const char *path, bool list, char separator, uint64_t n, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* The next item, now the caller's. MOE_END after the last; an error only when the feed itself cannot go on (memory, threads). */
 enum moe_err moe_feed_next(struct moe_feed *f, struct moe_feed_item *item, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_feed_item_clear(struct moe_feed_item *item);

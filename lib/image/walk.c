@@ -17,7 +17,7 @@
 
 enum { LONGEST_PATH = 64 << 10, LIST_BUFFER = 64 << 10 };
 
-struct origin { char *path; bool list; char separator; };
+struct origin { char *path; bool list; char separator; uint64_t stride, limit; };        /* stride 0: all items */
 
 /* A list being read: bytes at..end of buf are unread. */
 struct list {
@@ -34,6 +34,7 @@ struct moe_walk {
 	const struct moe_feed_options *o;
 	struct origin *origins;
 	size_t n_origins, cap_origins, next_origin;
+	uint64_t in_origin;                     /* items that the origin has had so far */
 	struct list list;
 	struct walk_folder folder;
 	struct moe_archive *archive;
@@ -115,6 +116,21 @@ enum moe_err moe_walk_add(struct moe_walk *w, const char *path, bool list, char 
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	w->origins[w->n_origins++] = o;
 	return MOE_OK;
+}
+
+void moe_walk_sample(struct moe_walk *w, uint64_t stride, uint64_t limit)
+{
+	w->origins[w->n_origins - 1].stride = stride;
+	w->origins[w->n_origins - 1].limit = limit;
+}
+
+/* Is the item that comes now one of those that are wanted of its origin? */
+static bool sampled(struct moe_walk *w)
+{
+	const struct origin *o = &w->origins[w->next_origin - 1];
+	uint64_t i = w->in_origin++;
+
+	return !o->stride || (i % o->stride == 0 && i / o->stride < o->limit);
 }
 
 void moe_walk_stop(struct moe_walk *w)
@@ -447,6 +463,7 @@ static enum moe_err origin_next(struct moe_walk *w, struct moe_walk_item *item, 
 {
 	const struct origin *o = &w->origins[w->next_origin++];
 
+	w->in_origin = 0;
 	if (!o->list)
 		return begin(w, o->path, item, d);
 	if (!open_list(w, o, &item->failure))
@@ -471,6 +488,10 @@ enum moe_err moe_walk_next(struct moe_walk *w, struct moe_walk_item *item, struc
 			err = origin_next(w, item, d);
 		else
 			err = MOE_END;
+		if (!err && !sampled(w)) {
+			moe_walk_item_clear(item);
+			err = MOE_AGAIN;
+		}
 	}
 	if (err)
 		moe_walk_item_clear(item);

@@ -22,6 +22,9 @@ void moe_walk_free(struct moe_walk *w);
 /* A path; or with list = true the path of a list whose lines end in `separator`. */
 enum moe_err moe_walk_add(struct moe_walk *w, const char *path, bool list, char separator, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Of the path that was added last only items 0, stride, 2·stride, ... are given, `limit` of them. */
+void moe_walk_sample(struct moe_walk *w, uint64_t stride, uint64_t limit);
+
 /* The next item; MOE_END after the last and after moe_walk_stop. Other results: no memory. */
 enum moe_err moe_walk_next(struct moe_walk *w, struct moe_walk_item *item, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_walk_item_clear(struct moe_walk_item *item);

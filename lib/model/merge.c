@@ -1,5 +1,7 @@
 #include "model/merge.h"
 
+#include "base/check.h"
+
 static bool is_picture(const struct moe_spec *s, int32_t token) { return s->merge.placeholder >= 0 && token == s->merge.placeholder; }
 
 enum moe_err moe_prompt_check(const struct moe_spec *s, const int32_t *token, size_t n, size_t *n_pictures, struct moe_diag *d)
@@ -44,6 +46,16 @@ static size_t place_picture(struct moe_layout *l, size_t r, int32_t token, int32
 		}
 	}
 	return r;
+}
+
+size_t moe_layout_chunk(const struct moe_layout *l, const struct moe_spec *s, size_t from, size_t n)
+{
+	size_t end = moe_min(l->rows - from, n) + from;
+
+	if (s->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE)
+		while (end < l->rows && l->image[end] >= 0 && l->image[end] == l->image[end - 1])
+			end++;
+	return end;
 }
 
 enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_patch_grid *grid,

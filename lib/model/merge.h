@@ -29,6 +29,9 @@ enum moe_err moe_prompt_check(const struct moe_spec *s, const int32_t *token, si
 enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_patch_grid *grid,
 			     uint32_t next, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* End of the chunk of at most n rows (n >= 1) that begins at row `from`; rounded up to the end of a picture whose rows see each other. */
+size_t moe_layout_chunk(const struct moe_layout *l, const struct moe_spec *s, size_t from, size_t n);
+
 uint32_t moe_first_position(const struct moe_spec *s);
 
 #endif

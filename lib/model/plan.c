@@ -18,6 +18,14 @@ static uint64_t row_floats(const struct moe_spec *s)
 	return hidden + (uint64_t)s->attention.head_dim + 8 + moe_max(attention, experts);
 }
 
+/* Floats that one patch takes in the tower: its pixels, and keys, values and hidden states, or the maps of convolutions. */
+static uint64_t patch_floats(const struct moe_spec *s)
+{
+	uint64_t pixels = (uint64_t)(s->image.channels * s->image.patch * s->image.patch);
+
+	return s->tower.kind == MOE_TOWER_VIT ? pixels + 4 * (uint64_t)s->tower.vit.hidden : 12 * pixels;
+}
+
 /* Bytes of the weights by part: counted when they were bound, or by the type of the configuration. */
 static enum moe_err part_nbytes(const struct moe_model *m, uint64_t nbytes[MOE_N_PARTS], struct moe_diag *d)
 {
@@ -47,6 +55,9 @@ enum moe_err moe_plan_make(struct moe_plan *out, const struct moe_model *m, cons
 	if (!moe_checked_mul(sequences * blocks * MOE_ATTN_BLOCK, z.cache_nbytes_per_token, &out->cache))
 		return moe_fail(d, MOE_EUSAGE, "%llu sequences of %llu tokens are more than can be counted", (unsigned long long)sequences, (unsigned long long)o->tokens);
 	out->scratch = PROGRAM + 4 * (moe_min(o->tokens, MOE_PASS_ROWS) * sequences * row_floats(s) + sequences * (uint64_t)s->vocab * 2);
+	if (!o->patches)
+		out->weights -= nbytes[MOE_PART_TOWER] + nbytes[MOE_PART_PROJECTOR];
+	out->scratch += 4 * o->patches * patch_floats(s);
 	out->total = out->weights + out->cache + out->scratch;
 	return MOE_OK;
 }

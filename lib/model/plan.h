@@ -8,6 +8,7 @@
 struct moe_plan_options {
 	uint64_t tokens;        /* rows of a sequence, patches and generated tokens included */
 	uint64_t sequences;     /* 0: 1 */
+	uint64_t patches;       /* of the largest picture; 0: no pictures */
 };
 
 /* Bytes. */

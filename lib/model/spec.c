@@ -194,6 +194,19 @@ static enum moe_err set_choice(const struct moe_setting *s, const json_t *v, int
 	return wrong(d, s, v, expected);
 }
 
+static enum moe_err set_texts(const struct moe_setting *s, json_t *v, struct moe_texts *to, struct moe_diag *d)
+{
+	if (!json_is_array(v) || json_array_size(v) > MOE_CHAT_TEXTS)
+		return wrong(d, s, v, "a list of at most 8 texts");
+	for (to->n = 0; to->n < json_array_size(v); to->n++) {
+		json_t *text = json_array_get(v, to->n);
+		if (!json_string_length(text) || json_string_length(text) >= MOE_CHAT_WORD)
+			return wrong(d, s, v, "texts of 1 to 63 bytes");
+		strcpy(to->v[to->n], json_string_value(text));
+	}
+	return MOE_OK;
+}
+
 static enum moe_err set_ids(const struct moe_setting *s, json_t *v, struct moe_ints *to, struct moe_diag *d)
 {
 	to->n = 0;
@@ -304,6 +317,7 @@ static enum moe_err set(struct moe_spec *spec, const struct moe_setting *s, json
 	case MOE_SET_REAL: return set_real(s, v, to, d);
 	case MOE_SET_CHOICE: return set_choice(s, v, to, d);
 	case MOE_SET_IDS: return set_ids(s, v, to, d);
+	case MOE_SET_TEXTS: return set_texts(s, v, to, d);
 	case MOE_SET_TRIPLE: return set_triple(s, v, to, d);
 	case MOE_SET_PAIRS: return set_pairs(s, v, to, d);
 	case MOE_SET_CONVS: return set_convs(s, v, spec, d);
@@ -662,6 +676,15 @@ static void print_choice(FILE *f, const char *choices, int index)
 	fprintf(f, "%.*s", (int)strcspn(choices, " "), choices);
 }
 
+/* As JSON has it, so that a setting stays a line. */
+static void print_text(FILE *f, const char *text)
+{
+	json_t *v = json_string(text);
+
+	json_dumpf(v, f, JSON_ENCODE_ANY);
+	json_decref(v);
+}
+
 static void print_setting(FILE *f, const struct moe_spec *spec, const struct moe_setting *s)
 {
 	const void *at = (const char *)spec + s->offset;
@@ -675,7 +698,13 @@ static void print_setting(FILE *f, const struct moe_spec *spec, const struct moe
 	case MOE_SET_REAL: fprintf(f, "%.9g", *real); break;
 	case MOE_SET_BOOL: fputs(*(const bool *)at ? "true" : "false", f); break;
 	case MOE_SET_CHOICE: print_choice(f, s->choices, *(const int *)at); break;
-	case MOE_SET_TEXT: fprintf(f, "\"%s\"", (const char *)at); break;
+	case MOE_SET_TEXT: print_text(f, at); break;
+	case MOE_SET_TEXTS:
+		for (size_t i = 0; i < ((const struct moe_texts *)at)->n; i++) {
+			fputs(i ? " " : "", f);
+			print_text(f, ((const struct moe_texts *)at)->v[i]);
+		}
+		break;
 	case MOE_SET_TRIPLE: fprintf(f, "%.9g %.9g %.9g", real[0], real[1], real[2]); break;
 	case MOE_SET_IDS:
 		for (size_t i = 0; i < ids->n; i++)

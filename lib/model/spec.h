@@ -18,6 +18,7 @@
 #include "nn/router.h"
 #include "nn/stem.h"
 #include "nn/vit.h"
+#include "text/chat.h"
 
 enum { MOE_MAX_PAIRS = 32, MOE_MAX_IDS = 64 };
 
@@ -96,6 +97,7 @@ struct moe_spec {
 		int64_t max_new;
 		char prompt[128];       /* moe-tokenize's default prompt, may be empty */
 	} text;
+	struct moe_chat chat;
 	json_t *doc;                    /* the family file, for the binding of tensors */
 };
 

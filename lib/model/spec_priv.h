@@ -10,6 +10,7 @@ enum moe_setting_type {
 	MOE_SET_BOOL,           /* bool */
 	MOE_SET_CHOICE,         /* int: index in `choices` */
 	MOE_SET_TEXT,           /* char[]: `hi` is its size */
+	MOE_SET_TEXTS,          /* struct moe_texts: a list */
 	MOE_SET_IDS,            /* struct moe_ints: a number or a list */
 	MOE_SET_TRIPLE,         /* double[3] */
 	MOE_SET_PAIRS,          /* struct moe_pairs: [[a, b], ...], one such pair, or {"a": b, ...} */

@@ -89,6 +89,17 @@ const struct moe_setting moe_settings[] = {
 	{"text.suppress", MOE_SET_IDS, AT(text.suppress), 0, MAX_VOCAB, 0, "[]", 0},
 	{"text.max_new", MOE_SET_INT, AT(text.max_new), 1, 1 << 24, 0, "256", 0},
 	{"text.prompt", MOE_SET_TEXT, AT(text.prompt), 0, sizeof ((struct moe_spec *)0)->text.prompt, 0, "\"\"", 0},
+	{"chat.turn", MOE_SET_TEXT, AT(chat.turn), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
+	{"chat.user", MOE_SET_TEXT, AT(chat.user), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
+	{"chat.assistant", MOE_SET_TEXT, AT(chat.assistant), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
+	{"chat.system", MOE_SET_TEXT, AT(chat.system), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
+	{"chat.begin", MOE_SET_TEXT, AT(chat.begin), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
+	{"chat.reply", MOE_SET_TEXT, AT(chat.reply), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
+	{"chat.default_system", MOE_SET_TEXT, AT(chat.default_system), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
+	{"chat.image", MOE_SET_TEXT, AT(chat.image), 0, MOE_CHAT_TEXT, 0, "\"<image>\"", "chat"},
+	{"chat.video", MOE_SET_TEXT, AT(chat.video), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
+	{"chat.roles", MOE_SET_TEXTS, AT(chat.roles), 0, 0, 0, "[]", "chat"},
+	{"chat.stop", MOE_SET_TEXTS, AT(chat.stop), 0, 0, 0, "[]", "chat"},
 };
 
 const size_t moe_n_settings = sizeof moe_settings / sizeof *moe_settings;

@@ -1,15 +1,49 @@
 #include "report/answers.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "report/escape.h"
 
+/* One token: id, text, log-probability. */
+static json_t *token_json(const struct moe_answer *a, const struct moe_choice *c)
+{
+	json_t *o = json_pack("{s:i}", "id", (int)c->token);
+	char *text = NULL;
+	size_t n = 0, cap = 0;
+
+	if (a->tokenizer && !moe_tokenizer_decode(a->tokenizer, &c->token, 1, false, &text, &n, &cap, NULL) && text)
+		json_object_set_new(o, "text", moe_json_text(text, n));
+	json_object_set_new(o, "logprob", json_real(c->logprob));
+	free(text);
+	return o;
+}
+
+static json_t *tokens_json(const struct moe_answer *a)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < a->ids.n; i++) {
+		json_t *o = token_json(a, &a->token[i]), *top = json_array();
+		for (size_t j = 0; j < a->n_best && a->best[i * a->n_best + j].token >= 0; j++)
+			json_array_append_new(top, token_json(a, &a->best[i * a->n_best + j]));
+		if (a->n_best)
+			json_object_set(o, "top", top);
+		json_decref(top);
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
 static bool print_json(FILE *f, const struct moe_answer *a, const struct moe_answer_style *style)
 {
+	static const char *const finish[] = {[MOE_FINISH_LENGTH] = "length", [MOE_FINISH_END] = "end", [MOE_FINISH_STOP] = "stop"};
 	json_t *o = json_object(), *ids = json_array();
 
 	if (a->name)
 		json_object_set_new(o, "name", moe_json_text(a->name, strlen(a->name)));
+	if (a->prompt)
+		json_object_set_new(o, "prompt", moe_json_text(a->prompt, strlen(a->prompt)));
 	if (a->error) {
 		json_object_set_new(o, "error", moe_json_text(a->error, strlen(a->error)));
 		json_decref(ids);
@@ -19,8 +53,13 @@ static bool print_json(FILE *f, const struct moe_answer *a, const struct moe_ans
 		json_object_set_new(o, "text", moe_json_text(a->text, a->n_text));
 		json_object_set_new(o, "ids", ids);
 		json_object_set_new(o, "logprob", json_real(a->logprob));
+		if (a->suppresses)
+			json_object_set_new(o, "logprob_over", json_string("allowed"));
+		json_object_set_new(o, "finish", json_string(finish[a->finish]));
 		json_object_set_new(o, "prompt_tokens", json_integer((json_int_t)a->n_prompt));
 		json_object_set_new(o, "generated_tokens", json_integer((json_int_t)a->ids.n));
+		if (a->token)
+			json_object_set_new(o, "tokens", tokens_json(a));
 		if (style->seconds > 0)
 			json_object_set_new(o, "seconds", json_real(style->seconds));
 	}
@@ -33,10 +72,14 @@ static void print_text(FILE *f, const struct moe_answer *a, const struct moe_ans
 		moe_print_escaped(f, a->name, strlen(a->name));
 		fputc('\t', f);
 	}
+	if (style->names && a->prompt) {
+		moe_print_escaped(f, a->prompt, strlen(a->prompt));
+		fputc('\t', f);
+	}
 	if (style->lines)
 		moe_print_escaped(f, a->text, a->n_text);
 	else
-		fwrite(a->text, 1, a->n_text, f);
+		fwrite(a->text + style->told, 1, a->n_text - style->told, f);
 	fputc('\n', f);
 }
 

@@ -10,6 +10,7 @@
 struct moe_answer_style {
 	bool json, names;
 	bool lines;             /* texts stay on one line: there are several answers */
+	size_t told;            /* bytes of the text that have been printed already */
 	double seconds;         /* JSON only: time of the answer; 0: left out */
 };
 

@@ -79,7 +79,7 @@ enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens,
 	struct moe_sizes z;
 
 	MOE_TRY(moe_spec_sizes(s, &z, d));
-	MOE_TRY(moe_plan_make(&p, m, &(struct moe_plan_options){.tokens = tokens}, d));
+	MOE_TRY(moe_plan_make(&p, m, &(struct moe_plan_options){.tokens = tokens, .patches = m->spec->tower.kind != MOE_TOWER_NONE}, d));
 	if (json)
 		return print_json(f, m, &z, &p, tokens, d);
 	fprintf(f, "model            %s%s\nfamily           %s\n", m->directory, m->weights ? "" : " (its configuration alone: there are no weights)", s->family);

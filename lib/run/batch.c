@@ -23,6 +23,8 @@ struct batch {
 	uint64_t begun, answered, ahead;        /* jobs given out; answers that went out; how far the former may lead */
 	bool exhausted, stopped;
 	struct waiting *waiting;        /* by index */
+	struct moe_job held;            /* the pictures that the next prompt is asked of, and their name or error */
+	struct moe_feature_cache *features;
 	struct moe_diag diag;           /* the first failure of any engine */
 };
 
@@ -32,6 +34,8 @@ static void free_waiting(struct waiting *w)
 	free(w->error);
 	free(w->text);
 	free(w->a.ids.id);
+	free((void *)(uintptr_t)w->a.token);
+	free((void *)(uintptr_t)w->a.best);
 	free(w);
 }
 
@@ -46,10 +50,11 @@ static bool copy(char **to, const void *from, size_t n)
 	return *to || !from;
 }
 
-/* The pictures of the next sequence; a bad one makes the job an error. */
-static enum moe_err fill_job(struct batch *b, struct moe_job *job, struct moe_diag *d)
+/* The next pictures of the feed; a bad one makes the job an error. */
+static enum moe_err hold_pictures(struct batch *b, struct moe_diag *d)
 {
 	const struct moe_batch_run *r = b->r;
+	struct moe_job *job = &b->held;
 	char text[700];
 
 	job->picture = calloc(r->n_pictures + 1, sizeof *job->picture);
@@ -75,6 +80,40 @@ static enum moe_err fill_job(struct batch *b, struct moe_job *job, struct moe_di
 	return MOE_OK;
 }
 
+/* A copy of what is held, for all but the last prompt. */
+static enum moe_err copy_held(const struct moe_job *held, struct moe_job *job, struct moe_diag *d)
+{
+	bool ok = copy(&job->name, held->name, held->name ? strlen(held->name) : 0) && copy(&job->error, held->error, held->error ? strlen(held->error) : 0);
+
+	job->picture = calloc(held->n_pictures + 1, sizeof *job->picture);
+	for (size_t i = 0; ok && job->picture && i < held->n_pictures; i++) {
+		const struct moe_picture *p = &held->picture[i];
+		char *rgb;
+		ok = copy(&rgb, p->rgb, (size_t)p->width * p->height * 3);
+		job->picture[job->n_pictures++] = (struct moe_picture){p->width, p->height, (uint8_t *)rgb};
+	}
+	return ok && job->picture ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+}
+
+/* Prompt number begun % n_prompts, asked of the pictures that are held. */
+static enum moe_err fill_job(struct batch *b, struct moe_job *job, struct moe_diag *d)
+{
+	size_t prompt = b->begun % b->r->n_prompts;
+	enum moe_err err = MOE_OK;
+
+	if (b->r->feed && !prompt)
+		err = hold_pictures(b, d);
+	if (!err && prompt + 1 < b->r->n_prompts) {
+		err = copy_held(&b->held, job, d);
+	} else if (!err) {
+		*job = b->held;
+		b->held = (struct moe_job){0};
+	}
+	job->index = b->begun;
+	job->prompt = &b->r->prompt[prompt];
+	return err;
+}
+
 static enum moe_err next_locked(struct batch *b, struct moe_job *job, bool may_wait, struct moe_diag *d)
 {
 	const struct moe_batch_run *r = b->r;
@@ -85,12 +124,13 @@ static enum moe_err next_locked(struct batch *b, struct moe_job *job, bool may_w
 			return MOE_AGAIN;
 		pthread_cond_wait(&b->moved, &b->lock);
 	}
-	if (b->stopped || b->exhausted || (!r->feed && b->begun))
+	if (b->stopped || b->exhausted || (!r->feed && b->begun == r->n_prompts))
 		return MOE_END;
-	*job = (struct moe_job){.index = b->begun, .token = r->token, .n_tokens = r->n_tokens};
-	err = r->feed ? fill_job(b, job, d) : MOE_OK;
+	*job = (struct moe_job){0};
+	err = fill_job(b, job, d);
 	if (err) {
 		moe_job_free(job);
+		moe_job_free(&b->held);
 		b->exhausted |= err == MOE_END;
 		return err;
 	}
@@ -112,19 +152,22 @@ static enum moe_err next(void *self, struct moe_job *job, bool may_wait, struct 
 static enum moe_err keep_answer(struct batch *b, uint64_t index, const struct moe_answer *a, struct moe_diag *d)
 {
 	struct waiting *w = calloc(1, sizeof *w), **at = &b->waiting;
-	char *ids = NULL;
+	char *ids = NULL, *token = NULL, *best = NULL;
 	bool ok;
 
 	if (!w)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	ok = copy(&w->name, a->name, a->name ? strlen(a->name) : 0) && copy(&w->error, a->error, a->error ? strlen(a->error) : 0) &&
-	     copy(&w->text, a->text, a->n_text) && copy(&ids, a->ids.id, a->ids.n * sizeof *a->ids.id);
+	     copy(&w->text, a->text, a->n_text) && copy(&ids, a->ids.id, a->ids.n * sizeof *a->ids.id) &&
+	     copy(&token, a->token, a->ids.n * sizeof *a->token) && copy(&best, a->token ? a->best : NULL, a->ids.n * a->n_best * sizeof *a->best);
 	w->index = index;
 	w->a = *a;
 	w->a.name = w->name;
 	w->a.error = w->error;
 	w->a.text = w->text;
 	w->a.ids.id = (int32_t *)(void *)ids;
+	w->a.token = (const struct moe_choice *)(void *)token;
+	w->a.best = (const struct moe_choice *)(void *)best;
 	if (!ok) {
 		free_waiting(w);
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -165,6 +208,13 @@ static enum moe_err answer(void *self, uint64_t index, const struct moe_answer *
 	return err;
 }
 
+static enum moe_err partial(void *self, uint64_t index, const char *text, size_t n, struct moe_diag *d)
+{
+	const struct batch *b = self;
+
+	return b->r->partial(b->r->to, index, text, n, d);
+}
+
 static enum moe_err watch(void *self, const struct moe_pass *p, struct moe_diag *d)
 {
 	struct batch *b = self;
@@ -189,7 +239,8 @@ static void run_engine(struct batch *b, struct moe_pool *pool)
 {
 	const struct moe_batch_run *r = b->r;
 	struct moe_engine e = {
-		.model = r->model, .tokenizer = r->tokenizer, .pool = pool, .window = r->window, .max_new = r->max_new, .image = r->image, .what_if = r->what_if,
+		.model = r->model, .generation = r->generation, .pool = pool, .window = r->window, .image = r->image, .what_if = r->what_if, .features = b->features,
+		.given = r->given, .partial = r->partial ? partial : NULL,
 		.next = next, .answer = answer, .watch = r->watch ? watch : NULL, .replace = r->n_exec ? replace : NULL, .self = b,
 	};
 	struct moe_diag d = {0};
@@ -234,11 +285,15 @@ enum moe_err moe_batch_run_exec(struct moe_batch_run *r, const char *text, doubl
 
 enum moe_err moe_batch_run(struct moe_batch_run *r, struct moe_diag *d)
 {
-	bool alone = r->single || !r->feed || r->n_exec;
+	bool alone = r->single || (!r->feed && r->n_prompts == 1) || r->n_exec;
 	struct batch b = {.r = r, .ahead = 4 * (uint64_t)r->threads * r->window, .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
 	enum moe_err err;
 
+	if (r->n_prompts > 1 && r->feed && r->cache_nbytes)
+		MOE_TRY(moe_feature_cache_new(&b.features, r->cache_nbytes, d));
 	run_engines(&b, alone ? 1 : r->threads);
+	moe_job_free(&b.held);
+	moe_feature_cache_free(b.features);
 	while (b.waiting) {
 		struct waiting *w = b.waiting;
 		b.waiting = w->next;

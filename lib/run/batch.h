@@ -11,13 +11,15 @@ struct moe_exec;
 
 struct moe_batch_run {
 	const struct moe_model *model;
-	const struct moe_tokenizer *tokenizer;
+	const struct moe_generation *generation;
 	struct moe_pool *pool;          /* for a single sequence, whose products are then shared out */
 	unsigned threads;
 	bool single;                    /* one sequence at most: no second engine is worth it */
-	struct moe_feed *feed;          /* NULL: the prompt has no pictures, and is answered once */
-	const int32_t *token;           /* the prompt of every sequence */
-	size_t n_tokens, n_pictures, window, max_new;
+	struct moe_feed *feed;          /* NULL: the prompts have no pictures, and each is answered once */
+	const struct moe_prompt_ids *prompt;    /* [n_prompts], all of which are asked of every n_pictures pictures */
+	size_t n_prompts, n_pictures, window;
+	size_t cache_nbytes;            /* of features of pictures, which are kept when there are several prompts */
+	const struct moe_given_features *given; /* in the place of pictures, or NULL */
 	const struct moe_image_choice *image;
 	const struct moe_what_if *what_if;
 	struct moe_exec *exec[MOE_MAX_EXEC];
@@ -25,6 +27,8 @@ struct moe_batch_run {
 
 	/* Answers in order; routing of every pass (may be NULL). Both are called by one thread at a time. */
 	enum moe_err (*answer)(void *to, const struct moe_answer *a, struct moe_diag *d);
+	/* Text of the only sequence's answer as soon as it is certain (may be NULL). */
+	enum moe_err (*partial)(void *to, uint64_t index, const char *text, size_t n, struct moe_diag *d);
 	void *to;
 	void (*watch)(void *watcher, size_t layer, const struct moe_pass *p);
 	void *watcher;

@@ -4,10 +4,8 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "nn/sample.h"
-#include "stage/decode.h"
+#include "model/plan.h"
 #include "stage/embed.h"
-#include "stage/encode.h"
 #include "stage/patchify.h"
 
 /* A sequence on its way. */
@@ -16,23 +14,26 @@ struct sequence {
 	struct moe_cache *cache;        /* [layers] */
 	size_t slots;                   /* rows in the caches */
 	uint32_t next, step;
-	struct moe_ids ids;
-	float logprob;
-	size_t n_prompt;
-	struct moe_layout layout;       /* of this pass */
-	float *x;                       /* its rows, of this pass */
+	struct moe_reply reply;
+	size_t n_prompt, n_told;        /* rows of the prompt; bytes of the text that were given as partial */
+	struct moe_layout layout;       /* of the prompt, or of the token that was generated last */
+	float *x;                       /* its rows */
+	size_t from, to;                /* rows of the layout that this pass computes; to = from: none */
+	struct moe_arena *own;          /* holds layout and x of the prompt until all of it has been computed */
 };
 
-/* Rows of new prompts after which a pass takes no more: enough for full tiles in every expert, few enough for the caches of the CPU. */
-enum { PROMPT_ROWS = 512 };
+/* Rows of prompts in a pass: enough for full tiles in every expert, few enough for the caches of the CPU. */
+enum { PROMPT_ROWS = MOE_PASS_ROWS };
 
 struct state {
 	const struct moe_engine *e;
 	struct sequence *seq;           /* [window], the first n are open */
 	size_t n;
-	bool exhausted, *suppress;
+	bool exhausted;
 	struct moe_image_plan plan;
 	struct moe_arena scratch;
+	struct moe_arena **spare;       /* [n_spare] for prompts */
+	size_t n_spare;
 	struct moe_cache_pool blocks;
 };
 
@@ -51,28 +52,38 @@ static void close_sequence(struct state *s, struct sequence *q)
 	for (int64_t l = 0; q->cache && l < s->e->model->spec->n_layers; l++)
 		moe_cache_free(&q->cache[l], &s->blocks);
 	free(q->cache);
-	free(q->ids.id);
+	if (q->own)
+		s->spare[s->n_spare++] = q->own;
+	moe_reply_free(&q->reply);
 	moe_job_free(&q->job);
 	*q = (struct sequence){0};
 }
 
 static enum moe_err give_answer(struct state *s, const struct sequence *q, struct moe_diag *d)
 {
-	struct moe_answer a = {.name = q->job.name, .error = q->job.error, .ids = q->ids, .logprob = q->logprob, .n_prompt = q->n_prompt, .text = ""};
-	char *text = NULL;
-	size_t n = 0, cap = 0;
-	enum moe_err err = MOE_OK;
+	struct moe_answer a = {.name = q->job.name, .error = q->job.error, .prompt = q->job.prompt->text, .n_prompt = q->n_prompt};
 
-	if (!a.error)
-		err = moe_tokenizer_decode(s->e->tokenizer, q->ids.id, q->ids.n, true, &text, &n, &cap, d);
-	if (text) {
-		a.text = text;
-		a.n_text = n;
-	}
-	if (!err)
-		err = s->e->answer(s->e->self, q->job.index, &a, d);
-	free(text);
-	return err;
+	moe_reply_answer(&q->reply, s->e->generation, &a);
+	return s->e->answer(s->e->self, q->job.index, &a, d);
+}
+
+static enum moe_err give_partial(struct state *s, struct sequence *q, struct moe_diag *d)
+{
+	size_t from = q->n_told;
+
+	if (!s->e->partial || q->reply.n_sure <= from)
+		return MOE_OK;
+	q->n_told = q->reply.n_sure;
+	return s->e->partial(s->e->self, q->job.index, q->reply.text + from, q->n_told - from, d);
+}
+
+/* An arena for a prompt: a used one if there is one. */
+static struct moe_arena *take_arena(struct state *s)
+{
+	if (!s->n_spare)
+		return calloc(1, sizeof(struct moe_arena));
+	moe_arena_reset(s->spare[s->n_spare - 1]);
+	return s->spare[--s->n_spare];
 }
 
 /* Lets new sequences into the window. Failed jobs are answered at once. */
@@ -100,83 +111,127 @@ static enum moe_err admit(struct state *s, struct moe_diag *d)
 			MOE_TRY(err);
 			continue;
 		}
-		rows += q->job.n_tokens + q->job.n_pictures * moe_plan_most_patches(&s->plan);
+		rows += q->job.prompt->n + q->job.n_pictures * moe_plan_most_patches(&s->plan);
 		q->cache = calloc((size_t)s->e->model->spec->n_layers, sizeof *q->cache);
-		if (!q->cache)
+		q->own = take_arena(s);
+		if (!q->cache || !q->own)
 			return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
 	return MOE_OK;
 }
 
-/* Rows of a prompt. Its pictures are not needed afterwards. */
-static enum moe_err prompt_rows(struct state *s, struct sequence *q, struct moe_diag *d)
+/* The features of the job's pictures, or those that were given. */
+static enum moe_err prompt_features(struct state *s, struct sequence *q, struct moe_patch_grid **grid, float ***feature, struct moe_diag *d)
 {
-	const struct moe_model *m = s->e->model;
 	struct moe_compute work = {&s->scratch, s->e->pool, NULL};
-	size_t n = q->job.n_pictures, hidden = (size_t)m->spec->hidden;
-	struct moe_patch_grid *grid = moe_arena_get(&s->scratch, n + 1, sizeof *grid);
-	float **feature = moe_arena_get(&s->scratch, n + 1, sizeof *feature);
+	size_t n = q->job.n_pictures;
 
-	if (!grid || !feature)
+	if (s->e->given) {
+		*grid = s->e->given->grid;
+		*feature = s->e->given->feature;
+		return MOE_OK;
+	}
+	*grid = moe_arena_get(&s->scratch, n + 1, sizeof **grid);
+	*feature = moe_arena_get(&s->scratch, n + 1, sizeof **feature);
+	if (!*grid || !*feature)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++)
-		MOE_TRY(moe_picture_encode(m, &s->plan, &q->job.picture[i], &feature[i], &grid[i], &work, d));
-	MOE_TRY(moe_layout_make(&q->layout, m->spec, q->job.token, q->job.n_tokens, n ? grid : NULL, q->next, &s->scratch, d));
-	q->x = moe_arena_get(&s->scratch, q->layout.rows * hidden, sizeof *q->x);
+		MOE_TRY(moe_feature_cache_encode(s->e->features, s->e->model, &s->plan, &q->job.picture[i], &(*feature)[i], &(*grid)[i], &work, d));
+	return MOE_OK;
+}
+
+/* Rows of a prompt. Its pictures are not needed afterwards. */
+static enum moe_err open_prompt(struct state *s, struct sequence *q, struct moe_diag *d)
+{
+	const struct moe_model *m = s->e->model;
+	const struct moe_prompt_ids *p = q->job.prompt;
+	struct moe_arena_mark mark = moe_arena_mark(&s->scratch);
+	struct moe_patch_grid *grid;
+	float **feature;
+	bool pictures = q->job.n_pictures || s->e->given;
+
+	MOE_TRY(prompt_features(s, q, &grid, &feature, d));
+	MOE_TRY(moe_layout_make(&q->layout, m->spec, p->token, p->n, pictures ? grid : NULL, q->next, q->own, d));
+	q->x = moe_arena_get(q->own, q->layout.rows * (size_t)m->spec->hidden, sizeof *q->x);
 	if (!q->x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", q->layout.rows);
 	MOE_TRY(moe_rows_forward(m, &q->layout, grid, feature, q->x, d));
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < q->job.n_pictures; i++) {
 		free(q->job.picture[i].rgb);
 		q->job.picture[i].rgb = NULL;
 	}
 	q->n_prompt = q->layout.rows;
-	return MOE_OK;
+	moe_arena_release(&s->scratch, mark);
+	return moe_reply_prompt(&q->reply, s->e->generation, p->token, p->n, d);
 }
 
 /* The row of the token that was generated last. */
 static enum moe_err token_row(struct state *s, struct sequence *q, struct moe_diag *d)
 {
-	MOE_TRY(moe_layout_make(&q->layout, s->e->model->spec, &q->ids.id[q->ids.n - 1], 1, NULL, q->next, &s->scratch, d));
+	MOE_TRY(moe_layout_make(&q->layout, s->e->model->spec, &q->reply.ids.id[q->reply.ids.n - 1], 1, NULL, q->next, &s->scratch, d));
 	q->x = moe_arena_get(&s->scratch, (size_t)s->e->model->spec->hidden, sizeof *q->x);
+	q->from = 0;
+	q->to = 1;
 	return q->x ? moe_embed_forward(s->e->model, q->layout.token, 1, q->x, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 }
 
-/* Joins the rows of all open sequences into one batch. */
+/* Rows for this pass: a token for those that generate; prompts, one after the other, until there are enough rows. Only a long prompt is cut. */
+static enum moe_err open_rows(struct state *s, struct moe_diag *d)
+{
+	size_t room = PROMPT_ROWS;
+
+	for (size_t i = 0; i < s->n; i++) {
+		struct sequence *q = &s->seq[i];
+		if (q->reply.ids.n) {
+			MOE_TRY(token_row(s, q, d));
+			continue;
+		}
+		if (!q->slots && !q->n_prompt)
+			MOE_TRY(open_prompt(s, q, d));
+		q->from = q->to = q->slots;
+		if (room)
+			q->to = moe_layout_chunk(&q->layout, s->e->model->spec, q->from, PROMPT_ROWS);
+		room -= moe_min(room, q->to - q->from);
+	}
+	return MOE_OK;
+}
+
+/* Joins the rows of this pass into one batch: a span for each sequence that has some. */
 static enum moe_err gather(struct state *s, struct moe_pass *p, struct moe_diag *d)
 {
 	struct moe_arena *a = &s->scratch;
-	size_t rows = 0, axes = (size_t)s->e->model->spec->attention.rope_axes, at = 0;
+	size_t rows = 0, axes = (size_t)s->e->model->spec->attention.rope_axes, at = 0, hidden = (size_t)s->e->model->spec->hidden, spans = 0;
 	struct moe_pass_sequence *sequence = moe_arena_get(a, s->n, sizeof *sequence);
 	struct moe_span *span = moe_arena_get(a, s->n, sizeof *span);
 	int32_t *token, *image, *patch, *position;
 	uint8_t *modality;
 
 	for (size_t i = 0; i < s->n; i++)
-		rows += s->seq[i].layout.rows;
+		rows += s->seq[i].to - s->seq[i].from;
 	token = moe_arena_get(a, rows, sizeof *token);
 	image = moe_arena_get(a, rows, sizeof *image);
 	patch = moe_arena_get(a, rows, sizeof *patch);
 	position = moe_arena_get(a, rows * axes, sizeof *position);
 	modality = moe_arena_get(a, rows, 1);
-	*p = (struct moe_pass){.token = token, .patch = patch, .modality = modality, .sequence = sequence, .compute = {a, s->e->pool, &s->blocks}};
-	p->batch = (struct moe_batch){.rows = rows, .hidden = (size_t)s->e->model->spec->hidden, .axes = axes,
-				      .position = position, .image = image, .span = span, .spans = s->n};
 	if (!sequence || !span || !token || !image || !patch || !position || !modality)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a batch of %zu rows", rows);
 	for (size_t i = 0; i < s->n; i++) {
 		struct sequence *q = &s->seq[i];
-		size_t n = q->layout.rows;
-		memcpy(token + at, q->layout.token, n * sizeof *token);
-		memcpy(image + at, q->layout.image, n * sizeof *image);
-		memcpy(patch + at, q->layout.patch, n * sizeof *patch);
-		memcpy(modality + at, q->layout.modality, n);
+		size_t n = q->to - q->from;
+		if (!n)
+			continue;
+		memcpy(token + at, q->layout.token + q->from, n * sizeof *token);
+		memcpy(image + at, q->layout.image + q->from, n * sizeof *image);
+		memcpy(patch + at, q->layout.patch + q->from, n * sizeof *patch);
+		memcpy(modality + at, q->layout.modality + q->from, n);
 		for (size_t x = 0; x < axes; x++)
-			memcpy(position + x * rows + at, q->layout.position + x * n, n * sizeof *position);
-		span[i] = (struct moe_span){.first = at, .n = n, .x = q->x, .start = (uint32_t)q->slots, .cache = q->cache};
-		sequence[i] = (struct moe_pass_sequence){q->job.index, q->job.name, q->step, q->layout.next};
+			memcpy(position + x * rows + at, q->layout.position + x * q->layout.rows + q->from, n * sizeof *position);
+		span[spans] = (struct moe_span){.first = at, .n = n, .x = q->x + q->from * hidden, .start = (uint32_t)q->slots, .cache = q->cache};
+		sequence[spans++] = (struct moe_pass_sequence){q->job.index, q->job.name, q->step, q->layout.next};
 		at += n;
 	}
+	*p = (struct moe_pass){.token = token, .patch = patch, .modality = modality, .sequence = sequence, .compute = {a, s->e->pool, &s->blocks}};
+	p->batch = (struct moe_batch){.rows = rows, .hidden = hidden, .axes = axes, .position = position, .image = image, .span = span, .spans = spans};
 	return MOE_OK;
 }
 
@@ -213,7 +268,7 @@ static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_d
 
 	for (p->layer = 0; p->layer < layers; p->layer++) {
 		struct moe_arena_mark mark;
-		for (size_t i = 0; i < s->n; i++)
+		for (size_t i = 0; i < p->batch.spans; i++)
 			p->batch.span[i].keep = p->layer + 1 == layers && !e->watch && !e->replace;
 		MOE_TRY(run_step(e, p, MOE_PASS_ATTEND, d));
 		mark = moe_arena_mark(&s->scratch);
@@ -224,49 +279,63 @@ static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_d
 	return MOE_OK;
 }
 
-/* The logits of the last row of each sequence. */
+/* Is the pass's last row of the sequence the one that its next token comes from? */
+static bool complete(const struct sequence *q) { return q->to > q->from && q->to == q->layout.rows; }
+
+/* The logits of the last row of each sequence that is complete, in their order. */
 static enum moe_err last_logits(struct state *s, const struct moe_pass *p, float **logit, struct moe_diag *d)
 {
-	size_t hidden = p->batch.hidden;
+	size_t hidden = p->batch.hidden, n = 0, span = 0;
 	float *x = moe_arena_get(&s->scratch, s->n * hidden, sizeof *x);
 
 	*logit = moe_arena_get(&s->scratch, s->n * (size_t)s->e->model->spec->vocab, sizeof **logit);
 	if (!x || !*logit)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the logits of %zu sequences", s->n);
-	for (size_t i = 0; i < s->n; i++)
-		memcpy(x + i * hidden, p->batch.span[i].x + (p->batch.span[i].n - 1) * hidden, hidden * sizeof *x);
-	return moe_head_forward(s->e->model, x, s->n, *logit, &p->compute, d);
+	for (size_t i = 0; i < s->n; i++) {
+		const struct moe_span *k = &p->batch.span[span];
+		span += s->seq[i].to > s->seq[i].from;
+		if (complete(&s->seq[i]))
+			memcpy(x + n++ * hidden, k->x + (k->n - 1) * hidden, hidden * sizeof *x);
+	}
+	return moe_head_forward(s->e->model, x, n, *logit, &p->compute, d);
 }
 
-/* One token for every open sequence; finished ones are answered and leave. */
+/* The sequence's next token. */
+static enum moe_err add_token(struct state *s, struct sequence *q, const float *logit, struct moe_diag *d)
+{
+	MOE_TRY(moe_reply_next(&q->reply, s->e->generation, logit, q->job.index, &s->scratch, d));
+	q->next = q->layout.next;
+	q->step++;
+	if (q->own) {
+		s->spare[s->n_spare++] = q->own;
+		q->own = NULL;
+	}
+	return give_partial(s, q, d);
+}
+
+/* One token for every sequence that is complete; finished ones are answered and leave. */
 static enum moe_err choose(struct state *s, const float *logit, struct moe_diag *d)
 {
-	const struct moe_spec *spec = s->e->model->spec;
-	float *scratch = moe_arena_get(&s->scratch, (size_t)spec->vocab, sizeof *scratch);
-	size_t kept = 0, n = s->n;
+	size_t kept = 0, n = s->n, vocab = (size_t)s->e->model->spec->vocab;
 
-	if (!scratch)
-		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < n; i++) {
 		struct sequence *q = &s->seq[i];
-		struct moe_choice c;
-		MOE_TRY(moe_choose_greedy(logit + i * (size_t)spec->vocab, (size_t)spec->vocab, s->suppress, scratch, &c, d));
-		MOE_TRY(moe_grow(&q->ids.id, &q->ids.cap, q->ids.n + 1, sizeof *q->ids.id, d));
-		q->ids.id[q->ids.n++] = c.token;
-		q->logprob += c.logprob;
-		q->slots += q->layout.rows;
-		q->next = q->layout.next;
-		q->step++;
-		if (moe_is_end(spec, c.token) || q->ids.n >= s->e->max_new) {
+		bool whole = complete(q);
+		q->slots += q->to - q->from;
+		if (whole) {
+			MOE_TRY(add_token(s, q, logit, d));
+			logit += vocab;
+		}
+		if (q->reply.done) {
 			MOE_TRY(give_answer(s, q, d));
 			close_sequence(s, q);
-		} else {
-			if (kept != i) {
-				s->seq[kept] = *q;
-				*q = (struct sequence){0};
-			}
-			kept++;
+			continue;
 		}
+		if (kept != i) {
+			s->seq[kept] = *q;
+			*q = (struct sequence){0};
+		}
+		kept++;
 	}
 	s->n = kept;
 	return MOE_OK;
@@ -278,8 +347,7 @@ static enum moe_err pass(struct state *s, struct moe_diag *d)
 	float *logit;
 
 	moe_arena_reset(&s->scratch);
-	for (size_t i = 0; i < s->n; i++)
-		MOE_TRY(s->seq[i].slots ? token_row(s, &s->seq[i], d) : prompt_rows(s, &s->seq[i], d));
+	MOE_TRY(open_rows(s, d));
 	MOE_TRY(gather(s, &p, d));
 	MOE_TRY(run_layers(s, &p, d));
 	MOE_TRY(last_logits(s, &p, &logit, d));
@@ -290,9 +358,9 @@ static enum moe_err run(struct state *s, struct moe_diag *d)
 {
 	const struct moe_spec *spec = s->e->model->spec;
 
-	s->suppress = moe_suppress_table(spec);
 	s->seq = calloc(s->e->window, sizeof *s->seq);
-	if (!s->suppress || !s->seq)
+	s->spare = calloc(s->e->window, sizeof *s->spare);
+	if (!s->seq || !s->spare)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (spec->tower.kind != MOE_TOWER_NONE)
 		MOE_TRY(moe_plan_from_spec(&s->plan, spec, s->e->image, d));
@@ -311,8 +379,12 @@ enum moe_err moe_engine_run(const struct moe_engine *e, struct moe_diag *d)
 
 	for (size_t i = 0; s.seq && i < e->window; i++)
 		close_sequence(&s, &s.seq[i]);
+	while (s.n_spare) {
+		moe_arena_free(s.spare[--s.n_spare]);
+		free(s.spare[s.n_spare]);
+	}
+	free(s.spare);
 	free(s.seq);
-	free(s.suppress);
 	moe_cache_pool_free(&s.blocks);
 	moe_arena_free(&s.scratch);
 	return err;

@@ -3,18 +3,25 @@
 #ifndef MOE_RUN_ENGINE_H
 #define MOE_RUN_ENGINE_H
 
-#include "stage/patchify.h"
 #include "model/layer.h"
-#include "model/merge.h"
-#include "stage/answer.h"
+#include "run/features.h"
+#include "stage/given.h"
+#include "stage/patchify.h"
+#include "stage/reply.h"
+
+/* A prompt, which outlives its jobs. */
+struct moe_prompt_ids {
+	const int32_t *token;
+	size_t n;
+	const char *text;               /* for the answer, where there are several prompts; else NULL */
+};
 
 /* One sequence to answer. */
 struct moe_job {
 	uint64_t index;
 	char *name;                     /* owned, NULL: none */
 	char *error;                    /* owned; set: there is nothing to compute */
-	const int32_t *token;           /* the prompt */
-	size_t n_tokens;
+	const struct moe_prompt_ids *prompt;
 	struct moe_picture *picture;    /* [n_pictures], owned with their pixels */
 	size_t n_pictures;
 };
@@ -43,9 +50,11 @@ enum moe_pass_step { MOE_PASS_ATTEND, MOE_PASS_ROUTE, MOE_PASS_EXPERT };
 
 struct moe_engine {
 	const struct moe_model *model;
-	const struct moe_tokenizer *tokenizer;
+	const struct moe_generation *generation;
 	struct moe_pool *pool;          /* NULL: one thread */
-	size_t window, max_new;         /* sequences at once; tokens per answer */
+	size_t window;                  /* sequences at once */
+	struct moe_feature_cache *features;     /* of pictures, or NULL */
+	const struct moe_given_features *given; /* in the place of pictures (given.h), or NULL */
 	const struct moe_image_choice *image;   /* how pictures are prepared; NULL: as the model's files say */
 	const struct moe_what_if *what_if;
 
@@ -53,6 +62,8 @@ struct moe_engine {
 	enum moe_err (*next)(void *self, struct moe_job *job, bool may_wait, struct moe_diag *d);
 	/* An answer, in any order; what it points to is valid during the call. */
 	enum moe_err (*answer)(void *self, uint64_t index, const struct moe_answer *a, struct moe_diag *d);
+	/* Text of an answer as soon as it is certain (may be NULL); the answer itself still comes, whole. */
+	enum moe_err (*partial)(void *self, uint64_t index, const char *text, size_t n, struct moe_diag *d);
 	/* After the router of a layer (may be NULL). Without it and `replace`, rows of the last layer that nobody reads are not computed. */
 	enum moe_err (*watch)(void *self, const struct moe_pass *p, struct moe_diag *d);
 	/* In place of a step: *done says whether it was (may be NULL). */

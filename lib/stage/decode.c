@@ -11,7 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "nn/sample.h"
 #include "stage/flow.h"
 
 /* A sequence that has begun. Answers wait in this list until those before them are out. */
@@ -19,40 +18,17 @@ struct moe_decode_sequence {
 	struct moe_decode_sequence *next;
 	uint64_t seq;
 	char *name, *error;
-	struct moe_ids ids;
-	float logprob;
-	size_t n_prompt;
+	struct moe_reply reply;
+	size_t n_rows;                  /* rows whose tokens were noted */
+	size_t n_prompt, n_told;        /* rows of the prompt; bytes of the text that were given as partial */
 	bool done;
 };
 
-bool moe_is_end(const struct moe_spec *s, int32_t token)
-{
-	for (size_t i = 0; i < s->text.eos.n; i++)
-		if (s->text.eos.v[i] == token)
-			return true;
-	return false;
-}
-
-bool *moe_suppress_table(const struct moe_spec *s)
-{
-	bool *table = calloc((size_t)s->vocab, sizeof *table);
-
-	for (size_t i = 0; table && i < s->text.suppress.n; i++)
-		if (s->text.suppress.v[i] < s->vocab)
-			table[s->text.suppress.v[i]] = true;
-	return table;
-}
-
-enum moe_err moe_decode_init(struct moe_decode *dec, struct moe_diag *d)
-{
-	dec->fd = -1;
-	dec->suppress = moe_suppress_table(dec->model->spec);
-	return dec->suppress ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
-}
+void moe_decode_init(struct moe_decode *dec) { dec->fd = -1; }
 
 static void free_sequence(struct moe_decode_sequence *s)
 {
-	free(s->ids.id);
+	moe_reply_free(&s->reply);
 	free(s->name);
 	free(s->error);
 	free(s);
@@ -67,7 +43,6 @@ void moe_decode_free(struct moe_decode *dec)
 	}
 	if (dec->fd >= 0)
 		close(dec->fd);
-	free(dec->suppress);
 	free(dec->queue);
 	moe_arena_free(&dec->scratch);
 }
@@ -101,21 +76,23 @@ static enum moe_err find_sequence(struct moe_decode *dec, const struct moe_frame
 
 static enum moe_err give_answer(struct moe_decode *dec, const struct moe_decode_sequence *s, struct moe_diag *d)
 {
-	struct moe_answer a = {.name = s->name, .error = s->error, .ids = s->ids, .logprob = s->logprob, .n_prompt = s->n_prompt, .text = ""};
-	char *text = NULL;
-	size_t n = 0, cap = 0;
-	enum moe_err err = MOE_OK;
+	struct moe_answer a = {.name = s->name, .error = s->error, .n_prompt = s->n_prompt};
 
-	if (dec->tokenizer && !s->error)
-		err = moe_tokenizer_decode(dec->tokenizer, s->ids.id, s->ids.n, true, &text, &n, &cap, d);
-	if (text) {
-		a.text = text;
-		a.n_text = n;
-	}
-	if (!err)
-		err = dec->answer(dec->to, &a, d);
-	free(text);
-	return err;
+	moe_reply_answer(&s->reply, dec->generation, &a);
+	return dec->answer(dec->to, &a, d);
+}
+
+/* What is certain of the first answer's text. */
+static enum moe_err give_partial(struct moe_decode *dec, struct moe_diag *d)
+{
+	struct moe_decode_sequence *s = dec->first;
+	size_t from;
+
+	if (!dec->partial || !s || s->error || s->reply.n_sure <= s->n_told)
+		return MOE_OK;
+	from = s->n_told;
+	s->n_told = s->reply.n_sure;
+	return dec->partial(dec->to, s->name, s->reply.text + from, s->n_told - from, d);
 }
 
 /* Finished answers at the front of the list go out. */
@@ -123,12 +100,14 @@ static enum moe_err give_answers(struct moe_decode *dec, struct moe_diag *d)
 {
 	while (dec->first && dec->first->done) {
 		struct moe_decode_sequence *s = dec->first;
-		enum moe_err err = dec->answer ? give_answer(dec, s, d) : MOE_OK;
+		enum moe_err err = give_partial(dec, d);
+		if (!err && dec->answer)
+			err = give_answer(dec, s, d);
 		dec->first = s->next;
 		free_sequence(s);
 		MOE_TRY(err);
 	}
-	return MOE_OK;
+	return give_partial(dec, d);
 }
 
 /* write() without SIGPIPE: a ring whose source has gone is a failure to be told, not a reader who has seen enough. */
@@ -247,30 +226,42 @@ static enum moe_err no_rows(const struct moe_decode *dec, const struct moe_frame
 	return MOE_OK;
 }
 
+/* The frame's tokens, which the repetition penalty looks at; a prompt of which rows were left out on the way cannot be looked at. */
+static enum moe_err note_tokens(struct moe_decode *dec, struct moe_frame *f, struct moe_decode_sequence *s, uint64_t rows, struct moe_diag *d)
+{
+	double penalty = dec->generation->sampling.repetition_penalty;
+	const uint64_t *shape;
+	const int32_t *token;
+	uint64_t start;
+
+	if (penalty == 0 || penalty == 1)
+		return MOE_OK;
+	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
+	if (start != s->n_rows)
+		return moe_frame_fail(f, d, MOE_EINPUT, "the repetition penalty needs all tokens of the prompt, but rows %zu to %llu were left out (--only-wanted)",
+				      s->n_rows, (unsigned long long)start);
+	s->n_rows = start + rows;
+	MOE_TRY(moe_frame_tensor(f, "token", MOE_I32, 1, (const void **)&token, &shape, d));
+	return moe_reply_prompt(&s->reply, dec->generation, token, shape[0], d);
+}
+
 /* One token for the sequence of frame f, from the logits of its last row. */
 static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, struct moe_decode_sequence *s, const float *logit, uint64_t rows, struct moe_diag *d)
 {
-	const struct moe_spec *spec = dec->model->spec;
-	float *scratch = moe_arena_get(&dec->scratch, (size_t)spec->vocab, sizeof *scratch);
-	struct moe_choice c;
+	struct moe_reply *r = &s->reply;
 	uint64_t start, more;
 
-	if (!scratch)
-		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
 	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
-	MOE_TRY(moe_frame_blame(f, moe_choose_greedy(logit, (size_t)spec->vocab, dec->suppress, scratch, &c, d), d));
-	MOE_TRY(moe_grow(&s->ids.id, &s->ids.cap, s->ids.n + 1, sizeof *s->ids.id, d));
-	if (!s->ids.n)
+	if (!r->ids.n)
 		s->n_prompt = start + rows;
-	s->ids.id[s->ids.n++] = c.token;
-	s->logprob += c.logprob;
-	s->done = !more || moe_is_end(spec, c.token) || s->ids.n >= dec->max_new;
+	MOE_TRY(moe_frame_blame(f, moe_reply_next(r, dec->generation, logit, s->seq, &dec->scratch, d), d));
+	s->done = !more || r->done;
 	if (!more)
 		return MOE_OK;
 	if (!dec->loop)
 		return moe_frame_fail(f, d, MOE_EINPUT, "the stream generates (moe.more = 1), but there is no --loop to send tokens back through");
-	return send_back(dec, f, s->done ? MOE_KIND_DROP : MOE_KIND_TOKENS, &c.token, start + rows, d);
+	return send_back(dec, f, s->done ? MOE_KIND_DROP : MOE_KIND_TOKENS, &r->ids.id[r->ids.n - 1], start + rows, d);
 }
 
 /* `done`: it is the sequence's last frame, whatever moe.more says; only this program knows. */
@@ -357,6 +348,7 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 		uint64_t rest;
 		at += rows;
 		MOE_TRY(find_sequence(dec, f[i], &s, d));
+		MOE_TRY(note_tokens(dec, f[i], s, j.rows[i], d));
 		MOE_TRY(moe_frame_number(f[i], "moe.rest", 0, &rest, d));
 		if (!rows)
 			MOE_TRY(no_rows(dec, f[i], s, d));

@@ -2,26 +2,26 @@
 #ifndef MOE_STAGE_DECODE_H
 #define MOE_STAGE_DECODE_H
 
-#include "stage/answer.h"
+#include "stage/reply.h"
 #include "stage/stage.h"
 
 struct moe_decode_sequence;
 
 struct moe_decode {
 	const struct moe_model *model;
-	const struct moe_tokenizer *tokenizer;  /* NULL when only logits are wanted */
+	const struct moe_generation *generation;
 	struct moe_pool *pool;
-	size_t max_new;                         /* tokens per answer */
 	const char *loop;                       /* path of the FIFO to moe-tokenize, NULL: no ring */
 	bool logits;                            /* emit `logits` frames */
 	bool any_order;
 
 	/* Answers, in the order in which their sequences began. */
 	enum moe_err (*answer)(void *to, const struct moe_answer *a, struct moe_diag *d);
+	/* Text of the first answer that is not complete, as soon as it is certain (may be NULL); the answer itself still comes, whole. */
+	enum moe_err (*partial)(void *to, const char *name, const char *text, size_t n, struct moe_diag *d);
 	void *to;
 
 	/* State. */
-	bool *suppress;
 	int fd;
 	uint8_t *queue;                         /* bytes that the FIFO has not taken yet */
 	size_t n_queue, queue_cap;
@@ -29,14 +29,8 @@ struct moe_decode {
 	struct moe_arena scratch;
 };
 
-enum moe_err moe_decode_init(struct moe_decode *dec, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_decode_init(struct moe_decode *dec);
 void moe_decode_free(struct moe_decode *dec);
 struct moe_stage moe_decode_stage(struct moe_decode *dec);
-
-/* True for an id that ends an answer. */
-bool moe_is_end(const struct moe_spec *s, int32_t token);
-
-/* A table [vocab] of the ids that may not be generated; to be freed. */
-bool *moe_suppress_table(const struct moe_spec *s);
 
 #endif

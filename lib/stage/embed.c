@@ -5,17 +5,6 @@
 #include "base/check.h"
 #include "stage/encode.h"
 
-/* End of the chunk that begins at row `from`. */
-static size_t chunk_end(const struct moe_embed *e, const struct moe_layout *l, size_t from)
-{
-	size_t end = e->chunk ? moe_min(l->rows, from + e->chunk) : l->rows;
-
-	if (e->model->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE)
-		while (end < l->rows && l->image[end] >= 0 && l->image[end] == l->image[end - 1])
-			end++;
-	return end;
-}
-
 /* Rows [from, to) as a hidden frame. */
 static enum moe_err emit_rows(struct moe_embed *e, struct moe_frame *f, const struct moe_layout *l, const float *x, size_t from, size_t to, uint64_t start,
 			      struct moe_output *out, struct moe_diag *d)
@@ -50,7 +39,7 @@ static enum moe_err emit_hidden(struct moe_embed *e, struct moe_frame *f, const 
 	MOE_TRY(moe_frame_set(f, "moe.at", "embed", d));
 	MOE_TRY(moe_frame_set_number(f, "moe.next", l->next, d));
 	for (size_t from = 0, to; from < l->rows; from = to) {
-		to = chunk_end(e, l, from);
+		to = moe_layout_chunk(l, e->model->spec, from, e->chunk ? e->chunk : l->rows);
 		MOE_TRY(moe_frame_set(f, "moe.more", to < l->rows ? "1" : last_more, d));
 		if (to < l->rows)       /* its logits, even if wanted, are not those that the next token comes from */
 			MOE_TRY(moe_frame_set_number(f, "moe.rest", l->rows - to, d));
@@ -114,7 +103,8 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 		return moe_frame_fail(f, d, MOE_EINPUT, "the sequence before it has %zu pictures, but features of %zu came (is moe-patchify or moe-encode missing?)",
 				      e->wanted, e->have);
 	moe_arena_reset(&e->memory);
-	e->wanted = e->have = e->crop = 0;
+	e->wanted = e->have = 0;
+	e->coming = (struct moe_crop_features){0};
 	e->grid = NULL;
 	MOE_TRY(moe_frame_tensor(f, "token", MOE_I32, 1, (const void **)&token, &shape, d));
 	if (!shape[0])
@@ -124,6 +114,13 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 		MOE_TRY(moe_frame_blame(f, moe_prompt_check(e->model->spec, token, shape[0], &e->wanted, d), d));
 	if (!e->wanted)
 		return embed_rows(e, f, token, shape[0], out, d);
+	if (e->given) {
+		if (e->wanted != e->given->n)
+			return moe_frame_fail(f, d, MOE_EINPUT, "the prompt has %zu pictures, but features of %zu were given", e->wanted, e->given->n);
+		e->grid = e->given->grid;
+		e->feature = e->given->feature;
+		return embed_rows(e, f, token, shape[0], out, d);
+	}
 	e->grid = moe_arena_get(&e->memory, e->wanted, sizeof *e->grid);
 	e->feature = moe_arena_get(&e->memory, e->wanted, sizeof *e->feature);
 	if (!e->grid || !e->feature)
@@ -132,52 +129,31 @@ static enum moe_err take_tokens(struct moe_embed *e, struct moe_frame *f, struct
 	return moe_frame_copy(&e->tokens, f, d);
 }
 
-/* Which crop of its picture the features are: the first of a picture makes room for all of them. */
-static enum moe_err open_crop(struct moe_embed *e, struct moe_frame *f, size_t features, struct moe_diag *d)
+/* The sequence has all that it waited for. */
+static enum moe_err embed_waiting(struct moe_embed *e, struct moe_output *out, struct moe_diag *d)
 {
-	struct moe_patch_grid *g = &e->grid[e->have];
-	uint64_t crop, crops;
+	const int32_t *token;
+	const uint64_t *shape;
 
-	MOE_TRY(moe_frame_number(f, "moe.crop", 0, &crop, d));
-	MOE_TRY(moe_frame_number(f, "moe.crops", 1, &crops, d));
-	if (crop != e->crop || !crops || crops > MOE_MAX_CROPS || (crop && crops != e->crops))
-		return moe_frame_fail(f, d, MOE_EINPUT, "crop %llu of %llu came, expected number %zu", (unsigned long long)crop, (unsigned long long)crops, e->crop);
-	e->crops = crops;
-	if (crop)
-		return features * crops == g->features ? MOE_OK : moe_frame_fail(f, d, MOE_EINPUT, "the crops of a picture have different sizes");
-	MOE_TRY(moe_frame_grid(f, e->model->spec, &g->rows, &g->columns, d));
-	g->features = features * crops;
-	e->feature[e->have] = moe_arena_get(&e->memory, g->features * (size_t)e->model->spec->hidden, sizeof(float));
-	return e->feature[e->have] ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+	e->waiting = false;
+	MOE_TRY(moe_frame_tensor(&e->tokens, "token", MOE_I32, 1, (const void **)&token, &shape, d));
+	return embed_rows(e, &e->tokens, token, shape[0], out, d);
 }
 
 static enum moe_err take_features(struct moe_embed *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
 {
 	const char *seq = moe_frame_meta(f, "moe.seq"), *want = moe_frame_meta(&e->tokens, "moe.seq");
-	uint64_t hidden = (uint64_t)e->model->spec->hidden, features;
-	uint32_t rows, columns;
-	const float *feature;
-	const int32_t *token;
-	const uint64_t *shape;
+	bool complete;
 
 	if (!e->waiting || !seq || !want || strcmp(seq, want))
 		return moe_frame_fail(f, d, MOE_EINPUT, "features of a sequence that does not wait for any");
-	MOE_TRY(moe_frame_grid(f, e->model->spec, &rows, &columns, d));
-	features = moe_spec_features(e->model->spec, rows, columns);
-	MOE_TRY(moe_frame_tensor(f, "feature", MOE_F32, 2, (const void **)&feature, &shape, d));
-	if (shape[0] != features || shape[1] != hidden)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"feature\" is %llu x %llu, expected %llu x %llu", (unsigned long long)shape[0],
-				      (unsigned long long)shape[1], (unsigned long long)features, (unsigned long long)hidden);
-	MOE_TRY(open_crop(e, f, features, d));
-	memcpy(e->feature[e->have] + e->crop * features * hidden, feature, features * hidden * sizeof(float));
-	if (++e->crop < e->crops)
+	MOE_TRY(moe_crop_take(&e->coming, f, e->model->spec, &e->memory, &complete, d));
+	if (!complete)
 		return MOE_OK;
-	e->crop = 0;
-	if (++e->have < e->wanted)
-		return MOE_OK;
-	e->waiting = false;
-	MOE_TRY(moe_frame_tensor(&e->tokens, "token", MOE_I32, 1, (const void **)&token, &shape, d));
-	return embed_rows(e, &e->tokens, token, shape[0], out, d);
+	e->grid[e->have] = e->coming.grid;
+	e->feature[e->have++] = e->coming.feature;
+	e->coming = (struct moe_crop_features){0};
+	return e->have < e->wanted ? MOE_OK : embed_waiting(e, out, d);
 }
 
 static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)

@@ -3,19 +3,19 @@
 #define MOE_STAGE_EMBED_H
 
 #include "model/merge.h"
+#include "stage/given.h"
 #include "stage/stage.h"
-
-enum { MOE_MAX_CROPS = 1024 };  /* of one picture */
 
 struct moe_embed {
 	const struct moe_model *model;
 	size_t chunk;                   /* rows per frame, 0: all in one; rounded up to the end of a bidirectional image */
+	const struct moe_given_features *given; /* in the place of pictures, or NULL */
 	struct moe_frame tokens;        /* a sequence whose features are still coming */
 	bool waiting;
 	struct moe_patch_grid *grid;          /* [pictures] that it wants */
 	float **feature;
 	size_t wanted, have;
-	size_t crop, crops;             /* of the picture that is coming: crops so far, and in all */
+	struct moe_crop_features coming;        /* a picture of which some crops are there */
 	struct moe_arena memory;        /* of one sequence */
 };
 

@@ -61,6 +61,13 @@ enum moe_err moe_plan_from_spec(struct moe_image_plan *plan, const struct moe_sp
 	return moe_fit_check(&plan->fit, d);
 }
 
+size_t moe_plan_most_features(const struct moe_image_plan *p, const struct moe_spec *s)
+{
+	uint64_t side = p->on_canvas ? p->canvas.size / p->canvas.patch : 0;
+
+	return p->on_canvas ? moe_plan_most_patches(p) / (side * side) * moe_spec_features(s, side, side) : moe_plan_most_patches(p);
+}
+
 struct moe_decode_options moe_decode_from_spec(const struct moe_spec *s)
 {
 	struct moe_decode_options o = {.alpha = s->image.alpha == MOE_ALPHA_RULE_DROP ? MOE_ALPHA_DROP : MOE_ALPHA_OVER};

@@ -26,6 +26,9 @@ struct moe_image_choice {
 /* The image settings of a spec in the form that image/ works with. A choice that the family does not leave fails with MOE_EUSAGE. */
 enum moe_err moe_plan_from_spec(struct moe_image_plan *plan, const struct moe_spec *s, const struct moe_image_choice *choice, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* The most features that a picture may give. */
+size_t moe_plan_most_features(const struct moe_image_plan *p, const struct moe_spec *s);
+
 /* How pictures are to be decoded for a spec. */
 struct moe_decode_options moe_decode_from_spec(const struct moe_spec *s);
 

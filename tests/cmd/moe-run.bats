@@ -5,7 +5,7 @@ load helper
 	refuses_bad_options moe-run
 	refuses 2 usage moe-run </dev/null
 	refuses 2 'batch 0.*from 1' moe-run --batch 0 "$word"
-	refuses 2 'top-k 3' moe-run --top-k 3 "$word"
+	refuses 2 'top-k 3' moe-run --route-top-k 3 "$word"
 	refuses 2 'drop 8' moe-run --drop 8 "$word"
 	refuses 2 'nowhere.*no such model' moe-run -m nowhere "$word"
 	refuses 2 'expected STAGE:LAYERS=COMMAND' moe-run --exec cat "$word"
@@ -98,7 +98,7 @@ c\nd.png	14:49"
 @test "--json: one object per line with name, text, ids, logprob and counts; times only with --timings" {
 	moe-run -q --json "$demo" >json
 	same "$(wc -l <json)" 8
-	each 'keys_unsorted == ["name", "text", "ids", "logprob", "prompt_tokens", "generated_tokens"] and .prompt_tokens == 65
+	each 'keys_unsorted == ["name", "text", "ids", "logprob", "logprob_over", "finish", "prompt_tokens", "generated_tokens"] and .prompt_tokens == 65
 		and .generated_tokens == (.ids | length) and .logprob < 0 and (.ids[-1] == 4) and .generated_tokens == (.text | length) + 1' <json
 	same "$(jq -r '.name + "\t" + .text' json)" "$(moe-run -q "$demo")"
 	moe-run -q --json "$demo" | cmp - json
@@ -195,14 +195,14 @@ c\nd.png	14:49"
 
 @test "what-if options change the answer's probability, and say what cannot be" {
 	plain=$(moe-run --json "$word" | jq .logprob)
-	for how in '--top-k 1' '--drop 3' '--force 2' '--temperature 3'; do
+	for how in '--route-top-k 1' '--drop 3' '--force 2' '--route-temperature 3'; do
 		# shellcheck disable=SC2086
 		[ "$(moe-run --json $how "$word" | jq .logprob)" != "$plain" ]
 	done
-	same "$(moe-run --json --temperature 1 --top-k 2 "$word" | jq .logprob)" "$plain"
+	same "$(moe-run --json --route-temperature 1 --route-top-k 2 "$word" | jq .logprob)" "$plain"
 	same "$(moe-run --drop 3 --stats=json "$word" 2>&1 >/dev/null | jq -c '.all.load[3]' | xargs)" "0 0 0 0"
 	moe-run --force 2 --stats=json "$word" 2>&1 >/dev/null | each '.all.load[2] == .all.tokens'
-	moe-run --top-k 1 --stats=json "$word" 2>&1 >/dev/null | each '.all.choices == .all.tokens'
+	moe-run --route-top-k 1 --stats=json "$word" 2>&1 >/dev/null | each '.all.choices == .all.tokens'
 	refuses 2 'no expert is left' moe-run --drop 0-7 "$word"
 }
 

@@ -16,10 +16,10 @@
 #include "model/layer.h"
 #include "model/merge.h"
 #include "nn/sample.h"
-#include "stage/decode.h"
 #include "stage/encode.h"
 #include "stage/patchify.h"
 #include "stage/prompt_text.h"
+#include "stage/reply.h"
 #include "sys/cpu.h"
 
 /* Rounding: root mean square of the difference, and the largest single difference, both over the root mean square of the reference. */
@@ -164,7 +164,7 @@ static void prompt_ids(const struct golden_case *c, const struct moe_model *m, s
 	struct moe_diag d = {0};
 	size_t n, expanded = 0;
 
-	check(moe_prompt_encode(t, m->spec, text, strlen(text), ids, &d), &d);
+	check(moe_prompt_encode(t, m->spec, &(struct moe_prompt_form){0}, text, strlen(text), ids, &d), &d);
 	stage("prompt ids")->compared++;
 	n = ids->n;
 	for (size_t i = 0; token && i < moe_tensor_count(token); i++) {
@@ -444,9 +444,10 @@ static void generate(struct session *s, const struct golden_case *c, const struc
 	const struct moe_tensor *want = find(c, "generated");
 	size_t v = (size_t)s->m->spec->vocab, hidden = (size_t)s->m->spec->hidden, n = 0, n_want = want ? moe_tensor_count(want) : 0;
 	int32_t *out = calloc(n_want + 1, sizeof *out), next;
-	bool *suppress = moe_suppress_table(s->m->spec);
+	struct moe_generation g = {.spec = s->m->spec};
 	struct moe_diag d = {0};
 
+	check(moe_generation_init(&g, &d), &d);
 	check(moe_layout_make(&s->layout, s->m->spec, prompt->id, n_prompt, grid, moe_first_position(s->m->spec), s->compute.scratch, &d), &d);
 	embed(s, feature, grid);
 	for (; n < n_want; n++) {
@@ -454,13 +455,13 @@ static void generate(struct session *s, const struct golden_case *c, const struc
 		struct moe_choice choice;
 		layers(s, NULL);
 		check(moe_head_forward(s->m, s->x + (s->layout.rows - 1) * hidden, 1, logit, &s->compute, &d), &d);
-		check(moe_choose_greedy(logit, v, suppress, scratch, &choice, &d), &d);
+		check(moe_choose_greedy(logit, v, g.suppress, scratch, &choice, &d), &d);
 		next = out[n] = choice.token;
 		check(moe_layout_make(&s->layout, s->m->spec, &next, 1, NULL, s->layout.next, s->compute.scratch, &d), &d);
 		embed(s, NULL, NULL);
 	}
 	compare_ints(c, "generated", "generated", out, n_want);
-	free(suppress);
+	moe_generation_free(&g);
 	free(out);
 }
 
@@ -499,7 +500,7 @@ static void run_case(struct golden_case *c, const struct moe_model *m, struct mo
 	layers(&s, c);
 	compare_head(&s, c);
 	clear_cache(&s);
-	check(moe_prompt_encode(t, m->spec, text, strlen(text), &prompt, &d), &d);
+	check(moe_prompt_encode(t, m->spec, &(struct moe_prompt_form){0}, text, strlen(text), &prompt, &d), &d);
 	generate(&s, c, &prompt, prompt.n, p.feature, p.n ? p.grid : NULL);
 	for (int64_t l = 0; l < m->spec->n_layers; l++)
 		moe_cache_free(&s.cache[l], &blocks);

@@ -331,10 +331,15 @@ static void test_bad_logits(void **state)
 
 static struct moe_decode decoder(const char *loop)
 {
-	struct moe_decode dec = {.model = model, .max_new = 1, .logits = true, .loop = loop};
+	static struct moe_generation one;
+	struct moe_decode dec = {.model = model, .generation = &one, .logits = true, .loop = loop};
 	struct moe_diag d = {0};
 
-	expect_ok(&d, moe_decode_init(&dec, &d));
+	one.spec = model->spec;
+	one.max_new = 1;
+	if (!one.suppress)
+		expect_ok(&d, moe_generation_init(&one, &d));
+	moe_decode_init(&dec);
 	return dec;
 }
 

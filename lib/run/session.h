@@ -1,0 +1,29 @@
+/* One sequence that grows by as many rows at a time as one likes: a conversation, or a text to score. What is in the caches is never computed again. */
+#ifndef MOE_RUN_SESSION_H
+#define MOE_RUN_SESSION_H
+
+#include "model/layer.h"
+
+struct moe_session {
+	const struct moe_model *model;
+	struct moe_pool *pool;
+	struct moe_cache *cache;        /* [layers] */
+	size_t slots;                   /* rows in the caches */
+	uint32_t next;                  /* text position of the next token */
+	struct moe_cache_pool blocks;
+	struct moe_arena scratch;       /* of one step */
+};
+
+enum moe_err moe_session_init(struct moe_session *s, const struct moe_model *m, struct moe_pool *pool, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Forgets all rows. */
+void moe_session_clear(struct moe_session *s);
+void moe_session_free(struct moe_session *s);
+
+/* Appends n tokens, whose placeholders become the features given, if any (else they are text). `logits` gets those of all rows, or of the last one alone, in
+ * runs of rows [first, first + count) of these; logit [count][vocab] is valid during the call. */
+enum moe_err moe_session_extend(struct moe_session *s, const int32_t *token, size_t n, const struct moe_patch_grid *grid, float *const *feature, bool all,
+				enum moe_err (*logits)(void *self, size_t first, size_t count, const float *logit, struct moe_diag *d), void *self,
+				struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif
