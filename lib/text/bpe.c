@@ -3,15 +3,6 @@
 #include "text/text_priv.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-struct symbol {
-	int32_t id, prev, next;         /* prev, next: NONE at the ends; a symbol that was joined away has id NONE */
-};
-
-struct candidate {
-	int32_t rank, at, left, right, id;
-};
 
 struct heap {
 	struct candidate *c;
@@ -74,61 +65,99 @@ static void join(const struct moe_tokenizer *t, struct symbol *s, struct heap *h
 	}
 }
 
-/* The symbols that a piece begins as: one per character; unknown ones in a row are one where the file says so. */
-static enum moe_err symbols(const struct moe_tokenizer *t, const char *text, size_t n, struct symbol *s, size_t *count, struct moe_diag *d)
-{
-	bool good, known, known_before = true;
-	size_t step;
+/* ---- the symbols that a piece begins as ---- */
 
-	*count = 0;
-	for (size_t i = 0; i < n; i += step) {
-		int32_t id;
-		step = moe_utf8_step(text + i, n - i, &good);
-		id = moe_vocab_find(&t->vocab, text + i, step);
-		known = id != NONE;
-		id = known ? id : t->unknown;
-		if (id == NONE)
-			return moe_fail(d, MOE_EINPUT, "the vocabulary has no token for \"%.*s\", and none for the unknown", (int)step, text + i);
-		if (!known && !known_before && t->fuse_unknown)
-			continue;
-		known_before = known;
-		s[*count] = (struct symbol){id, (int32_t)*count - 1, (int32_t)*count + 1};
-		++*count;
-	}
-	s[*count - 1].next = NONE;
+struct symbols {
+	struct symbol *s;
+	size_t n;
+	bool pending;                   /* an unknown character was seen, whose token is put before the next known one */
+};
+
+static void put(struct symbols *to, int32_t id)
+{
+	to->s[to->n] = (struct symbol){id, (int32_t)to->n - 1, (int32_t)to->n + 1};
+	to->n++;
+}
+
+/* The tokens of the bytes of a character, where the vocabulary has all of them. */
+static bool put_bytes(const struct moe_tokenizer *t, const char *text, size_t n, struct symbols *to)
+{
+	for (size_t i = 0; i < n; i++)
+		if (t->byte_id[(unsigned char)text[i]] == NONE)
+			return false;
+	for (size_t i = 0; i < n; i++)
+		put(to, t->byte_id[(unsigned char)text[i]]);
+	return true;
+}
+
+/* Unknown ones in a row are one token where the file says so. (Bytes do not end such a row: the reference puts them before it.) */
+static enum moe_err put_unknown(const struct moe_tokenizer *t, const char *text, size_t n, struct symbols *to, struct moe_diag *d)
+{
+	if (t->byte_fallback && put_bytes(t, text, n, to))
+		return MOE_OK;
+	if (t->unknown == NONE)
+		return moe_fail(d, MOE_EINPUT, "the vocabulary has no token for \"%.*s\", and none for the unknown", (int)n, text);
+	if (to->pending && !t->fuse_unknown)
+		put(to, t->unknown);
+	to->pending = true;
 	return MOE_OK;
+}
+
+static void put_known(const struct moe_tokenizer *t, int32_t id, struct symbols *to)
+{
+	if (to->pending)
+		put(to, t->unknown);
+	to->pending = false;
+	put(to, id);
+}
+
+/* One symbol for each character; or for each byte, which stands for a character of the byte alphabet. */
+static enum moe_err symbols(const struct moe_tokenizer *t, const char *text, size_t n, struct symbols *to, struct moe_diag *d)
+{
+	size_t step = 1;
+	bool good;
+
+	for (size_t i = 0; i < n; i += step) {
+		char c[4];
+		int32_t id;
+		if (!t->byte_level)
+			step = moe_utf8_step(text + i, n - i, &good);
+		id = t->byte_level ? t->byte_id[(unsigned char)text[i]] : moe_vocab_find(&t->vocab, text + i, step);
+		if (id != NONE)
+			put_known(t, id, to);
+		else if (t->byte_level)
+			MOE_TRY(put_unknown(t, c, moe_utf8_put(c, moe_byte_to_rune((unsigned char)text[i])), to, d));
+		else
+			MOE_TRY(put_unknown(t, text + i, step, to, d));
+	}
+	if (to->pending)
+		put(to, t->unknown);
+	if (to->n)
+		to->s[to->n - 1].next = NONE;
+	return MOE_OK;
+}
+
+/* Room for n symbols. The heap begins with n - 1 candidates at most; each of at most n - 1 joins takes one and adds two. */
+static enum moe_err reserve(struct bpe_work *w, size_t n, struct moe_diag *d)
+{
+	MOE_TRY(moe_grow(&w->symbol, &w->n_symbols, n, sizeof *w->symbol, d));
+	return moe_grow(&w->heap, &w->n_heap, 2 * n, sizeof *w->heap, d);
 }
 
 enum moe_err moe_bpe_encode(struct moe_tokenizer *t, const char *text, size_t n, struct moe_ids *ids, struct moe_diag *d)
 {
-	struct symbol *s;
+	struct symbols s = {0};
 	struct heap h = {0};
-	enum moe_err err;
-	int32_t whole;
-	size_t count;
 
-	if (!n)
-		return MOE_OK;
 	if (n > INT32_MAX / 2)
 		return moe_fail(d, MOE_ENOMEM, "a piece of text of %zu bytes is too long", n);
-	whole = t->ignore_merges ? moe_vocab_find(&t->vocab, text, n) : NONE;
-	if (whole != NONE)
-		return moe_ids_add(ids, whole, d);
-	s = malloc(n * sizeof *s);
-	h.c = malloc(3 * n * sizeof *h.c);      /* n - 1 at first, and at most two more for each of at most n - 1 joins */
-	if (!s || !h.c) {
-		free(s);
-		free(h.c);
-		return moe_fail(d, MOE_ENOMEM, "out of memory for a piece of %zu bytes", n);
-	}
-	err = symbols(t, text, n, s, &count, d);
-	if (!err) {
-		join(t, s, &h, count);
-		for (size_t i = 0; i < count && !err; i++)
-			if (s[i].id != NONE)
-				err = moe_ids_add(ids, s[i].id, d);
-	}
-	free(s);
-	free(h.c);
-	return err;
+	MOE_TRY(reserve(&t->work, n, d));
+	s.s = t->work.symbol;
+	h.c = t->work.heap;
+	MOE_TRY(symbols(t, text, n, &s, d));
+	join(t, s.s, &h, s.n);
+	for (size_t i = 0; i < s.n; i++)
+		if (s.s[i].id != NONE)
+			MOE_TRY(moe_ids_add(ids, s.s[i].id, d));
+	return MOE_OK;
 }

@@ -1,227 +1,351 @@
-/* Reads tokenizer.json. What is not supported is refused by name; nothing is guessed. */
+/* Reads tokenizer.json: the model and the added tokens (the other parts: tokenizer_parts.c). What is not supported is refused by name; nothing is
+ * guessed. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "text/text_priv.h"
 
-static const char gpt2_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+enum { FREE_IDS = 1 << 18, POOL = 64 << 10, SHOWN = 60 };
 
-struct loader {
-	struct moe_tokenizer *t;
-	struct moe_json j;
-	struct moe_diag *d;
-	size_t nbytes;                  /* of the file */
-};
-
-enum { FREE_IDS = 1 << 18 };
-
-static enum moe_err unsupported(struct loader *l, const char *part, const char *name)
+enum moe_err moe_loader_fail(struct loader *l, const char *fmt, ...)
 {
-	return moe_fail_at(l->d, MOE_EINPUT, (uint64_t)(l->j.p - l->j.beg), "tokenizer.json: %s \"%s\" is not supported", part, name);
+	char text[400];
+	va_list args;
+
+	if (l->j.err)
+		return l->j.err;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof text, fmt, args);
+	va_end(args);
+	return moe_fail_at(l->d, MOE_EINPUT, (uint64_t)(l->j.p - l->j.beg), "tokenizer.json: %s", text);
 }
 
-/* The last string of the scanner, kept. */
-static char *keep(struct loader *l, size_t *n)
+enum moe_err moe_loader_keep(struct loader *l, struct string *out)
 {
-	char *s = moe_arena_get(&l->t->memory, l->j.nstr + 1, 1);
+	size_t need = l->j.nstr + 1;
 
-	if (s)
-		*n = moe_json_decode(&l->j, s);
-	return s;
+	if (need > l->room) {
+		l->room = moe_max(need, POOL);
+		l->pool = moe_arena_get(&l->t->memory, l->room, 1);
+		if (!l->pool) {
+			l->room = 0;
+			return moe_fail(l->d, MOE_ENOMEM, "out of memory");
+		}
+	}
+	*out = (struct string){l->pool, moe_json_decode(&l->j, l->pool)};
+	l->pool += out->n + 1;
+	l->room -= out->n + 1;
+	return MOE_OK;
 }
 
-static enum moe_err set_token(struct loader *l, uint64_t id, const char *text, size_t n, bool special, bool added)
+/* ---- values, with the field's name in the failure ---- */
+
+static enum moe_err expect(struct loader *l, const char *field, const char *first, const char *what)
+{
+	char c = moe_json_peek(&l->j);
+
+	return c && strchr(first, c) ? MOE_OK : moe_loader_fail(l, "%s must be %s", field, what);
+}
+
+enum moe_err moe_loader_string(struct loader *l, const char *field, struct string *out)
+{
+	MOE_TRY(expect(l, field, "\"", "a string"));
+	MOE_TRY(moe_json_string(&l->j));
+	return moe_loader_keep(l, out);
+}
+
+enum moe_err moe_loader_bool(struct loader *l, const char *field, bool *out)
+{
+	MOE_TRY(expect(l, field, "tf", "true or false"));
+	return moe_json_bool(&l->j, out);
+}
+
+enum moe_err moe_loader_u64(struct loader *l, const char *field, uint64_t *out)
+{
+	MOE_TRY(expect(l, field, "0123456789", "a whole number from 0 up"));
+	return moe_json_u64(&l->j, out);
+}
+
+enum moe_err moe_loader_enter(struct loader *l, const char *field, char kind)
+{
+	MOE_TRY(expect(l, field, kind == '{' ? "{" : "[", kind == '{' ? "an object" : "an array"));
+	return moe_json_enter(&l->j, kind);
+}
+
+/* ---- tokens ---- */
+
+static enum moe_err set_token(struct loader *l, uint64_t id, const struct string *s, bool special, bool added)
 {
 	struct moe_tokenizer *t = l->t;
+	int shown = (int)moe_min(s->n, SHOWN);
 
 	if (id >= MAX_ID)
-		return moe_json_fail(&l->j, "a token's id is above 16777215");
+		return moe_loader_fail(l, "the id %llu of \"%.*s\" is above 16777215", (unsigned long long)id, shown, s->s);
 	if (id >= FREE_IDS && id >= l->nbytes)  /* a table is made of that size: not for a few bytes */
-		return moe_json_fail(&l->j, "a token's id is larger than a file of this size can have tokens");
+		return moe_loader_fail(l, "the id %llu of \"%.*s\" is larger than a file of this size can have tokens", (unsigned long long)id, shown, s->s);
+	if (s->n > UINT32_MAX)
+		return moe_loader_fail(l, "a token is too long");
 	if (id >= t->n_tokens) {
 		size_t old = t->token_cap;
 		MOE_TRY(moe_grow(&t->token, &t->token_cap, id + 1, sizeof *t->token, l->d));
 		memset(t->token + old, 0, (t->token_cap - old) * sizeof *t->token);
 		t->n_tokens = id + 1;
 	}
-	if (t->token[id].text && (t->token[id].n != n || memcmp(t->token[id].text, text, n)))
-		return moe_json_fail(&l->j, "two tokens have the same id");
-	t->token[id] = (struct token){text, (uint32_t)n, special || t->token[id].special, added || t->token[id].added};
+	if (t->token[id].text && (t->token[id].n != s->n || memcmp(t->token[id].text, s->s, s->n)))
+		return moe_loader_fail(l, "two tokens have the same id, %llu: \"%.*s\" and \"%.*s\"", (unsigned long long)id,
+				       (int)moe_min(t->token[id].n, SHOWN), t->token[id].text, shown, s->s);
+	t->token[id] = (struct token){s->s, (uint32_t)s->n, special || t->token[id].special, added || t->token[id].added};
 	return MOE_OK;
 }
 
 static enum moe_err read_vocab(struct loader *l)
 {
-	MOE_TRY(moe_json_enter(&l->j, '{'));
+	struct vocab *v = &l->t->vocab;
+
+	if (v->used)
+		return moe_loader_fail(l, "model.vocab stands twice");
+	MOE_TRY(moe_loader_enter(l, "model.vocab", '{'));
 	while (moe_json_key(&l->j)) {
 		uint64_t id;
-		size_t n;
-		char *text = keep(l, &n);
-		if (!text)
-			return moe_fail(l->d, MOE_ENOMEM, "out of memory");
-		MOE_TRY(moe_json_u64(&l->j, &id));
-		MOE_TRY(moe_vocab_reserve(&l->t->vocab, l->t->vocab.used + 1, l->d));
-		MOE_TRY(set_token(l, id, text, n, false, false));
-		if (!moe_vocab_add(&l->t->vocab, text, n, (int32_t)id))
-			return moe_json_fail(&l->j, "a token stands twice in the vocabulary");
+		struct string s;
+		MOE_TRY(moe_loader_keep(l, &s));
+		MOE_TRY(moe_loader_u64(l, "an id in model.vocab", &id));
+		MOE_TRY(moe_vocab_reserve(v, v->used + 1, l->d));
+		MOE_TRY(set_token(l, id, &s, false, false));
+		if (!moe_vocab_add(v, s.s, s.n, (int32_t)id))
+			return moe_loader_fail(l, "the token \"%.*s\" stands twice in the vocabulary", (int)moe_min(s.n, SHOWN), s.s);
 	}
 	return l->j.err;
 }
 
-/* One merge: "left right", or ["left", "right"]. The vocabulary must have been read. */
-static enum moe_err read_merge(struct loader *l, int32_t rank, char **buf, size_t *cap)
+/* ---- merges ---- */
+
+/* The merges before they are put into a table of the right size. */
+struct merge_list {
+	struct merge *m;
+	size_t n, cap;
+	struct buffer text;             /* of the two parts of one */
+};
+
+/* ["left", "right"]: into list->text behind each other; n[2] are their lengths. */
+static enum moe_err read_pair(struct loader *l, struct buffer *b, size_t *n)
 {
 	struct moe_json *j = &l->j;
-	struct merge m = {.rank = rank};
+	int i = 0;
+
+	MOE_TRY(moe_json_enter(j, '['));
+	for (b->n = 0; moe_json_element(j); i++) {
+		MOE_TRY(expect(l, "a part of a merge in model.merges", "\"", "a string"));
+		MOE_TRY(moe_json_string(j));
+		if (i == 2)
+			return moe_loader_fail(l, "model.merges: a merge must have two parts");
+		MOE_TRY(moe_grow(&b->s, &b->cap, b->n + j->nstr + 1, 1, l->d));
+		n[i] = moe_json_decode(j, b->s + b->n);
+		b->n += n[i];
+	}
+	MOE_TRY(j->err);
+	return i == 2 ? MOE_OK : moe_loader_fail(l, "model.merges: a merge must have two parts");
+}
+
+/* "left right". */
+static enum moe_err read_line(struct loader *l, struct buffer *b, size_t *n)
+{
+	struct moe_json *j = &l->j;
+	char *space;
+
+	MOE_TRY(expect(l, "a merge in model.merges", "\"", "a string or an array"));
+	MOE_TRY(moe_json_string(j));
+	MOE_TRY(moe_grow(&b->s, &b->cap, j->nstr + 1, 1, l->d));
+	b->n = moe_json_decode(j, b->s);
+	space = memchr(b->s, ' ', b->n);
+	if (!space || memchr(space + 1, ' ', b->n - (size_t)(space + 1 - b->s)))
+		return moe_loader_fail(l, "model.merges: the merge \"%.*s\" must have two parts", (int)moe_min(b->n, SHOWN), b->s);
+	n[0] = (size_t)(space - b->s);
+	n[1] = b->n - n[0] - 1;
+	memmove(space, space + 1, n[1]);
+	b->n--;
+	return MOE_OK;
+}
+
+/* A part that is empty would be joined with everything, again and again. */
+static enum moe_err read_merge(struct loader *l, struct merge_list *list)
+{
+	const struct vocab *v = &l->t->vocab;
+	struct buffer *b = &list->text;
+	struct merge m = {.rank = (int32_t)list->n};
 	size_t n[2] = {0};
 
-	if (moe_json_peek(j) == '[') {
-		MOE_TRY(moe_json_enter(j, '['));
-		for (int i = 0; moe_json_element(j); i++) {
-			MOE_TRY(moe_json_string(j));
-			if (i == 2)
-				return moe_json_fail(j, "a merge has more than two parts");
-			MOE_TRY(moe_grow(buf, cap, n[0] + j->nstr + 1, 1, l->d));
-			n[i] = moe_json_decode(j, *buf + (i ? n[0] : 0));
-		}
-		MOE_TRY(j->err);
-	} else {
-		const char *space;
-		size_t all;
-		MOE_TRY(moe_json_string(j));
-		MOE_TRY(moe_grow(buf, cap, j->nstr + 1, 1, l->d));
-		all = moe_json_decode(j, *buf);
-		space = memchr(*buf, ' ', all);
-		if (!space || memchr(space + 1, ' ', all - (size_t)(space + 1 - *buf)))
-			return moe_json_fail(j, "a merge must have two parts");
-		n[0] = (size_t)(space - *buf);
-		n[1] = all - n[0] - 1;
-		memmove(*buf + n[0], space + 1, n[1]);
-	}
-	m.left = moe_vocab_find(&l->t->vocab, *buf, n[0]);
-	m.right = moe_vocab_find(&l->t->vocab, *buf + n[0], n[1]);
-	m.id = moe_vocab_find(&l->t->vocab, *buf, n[0] + n[1]);
+	if (list->n == MAX_ID)
+		return moe_loader_fail(l, "model.merges has more than 16777216 merges");
+	MOE_TRY(moe_json_peek(&l->j) == '[' ? read_pair(l, b, n) : read_line(l, b, n));
+	if (!n[0] || !n[1])
+		return moe_loader_fail(l, "model.merges: a part of merge %zu is empty", list->n);
+	m.left = moe_vocab_find(v, b->s, n[0]);
+	m.right = moe_vocab_find(v, b->s + n[0], n[1]);
+	m.id = moe_vocab_find(v, b->s, b->n);
 	if (m.left == NONE || m.right == NONE || m.id == NONE)
-		return moe_json_fail(j, "a merge's parts or their join are not in the vocabulary");
-	MOE_TRY(moe_merges_reserve(&l->t->merges, l->t->merges.used + 1, l->d));
-	return moe_merges_add(&l->t->merges, m) ? MOE_OK : moe_json_fail(j, "a merge stands twice");
+		return moe_loader_fail(l, "model.merges: merge %zu joins \"%.*s\" and \"%.*s\", but %s not in the vocabulary", list->n,
+				       (int)moe_min(n[0], SHOWN), b->s, (int)moe_min(n[1], SHOWN), b->s + n[0],
+				       m.left == NONE ? "the first is" : m.right == NONE ? "the second is" : "what they make is");
+	if (list->n == list->cap)
+		MOE_TRY(moe_grow(&list->m, &list->cap, list->n + 1, sizeof *list->m, l->d));
+	list->m[list->n++] = m;
+	return MOE_OK;
+}
+
+static enum moe_err read_list(struct loader *l, struct merge_list *list)
+{
+	MOE_TRY(moe_loader_enter(l, "model.merges", '['));
+	while (moe_json_element(&l->j))
+		MOE_TRY(read_merge(l, list));
+	MOE_TRY(l->j.err);
+	MOE_TRY(moe_merges_reserve(&l->t->merges, list->n, l->d));
+	for (size_t i = 0; i < list->n; i++)
+		if (!moe_merges_add(&l->t->merges, list->m[i]))
+			return moe_loader_fail(l, "model.merges: a merge stands twice, at the end as merge %zu", i);
+	return MOE_OK;
 }
 
 static enum moe_err read_merges(struct loader *l)
 {
-	char *buf = NULL;
-	size_t cap = 0;
-	enum moe_err err = moe_json_enter(&l->j, '[');
+	struct merge_list list = {0};
+	enum moe_err err = l->t->merges.used ? moe_loader_fail(l, "model.merges stands twice") : read_list(l, &list);
 
-	for (int32_t rank = 0; !err && moe_json_element(&l->j); rank++)
-		err = rank == MAX_ID ? moe_json_fail(&l->j, "more than 16777216 merges") : read_merge(l, rank, &buf, &cap);
-	free(buf);
-	return err ? err : l->j.err;
+	free(list.m);
+	free(list.text.s);
+	return err;
 }
 
-/* Options that must have their neutral value. */
-static enum moe_err must_be_off(struct loader *l, const char *part)
-{
-	char key[64];
-	bool on;
+/* ---- the model ---- */
 
-	if (l->j.nstr >= sizeof key)
-		return moe_json_fail(&l->j, "unexpected key");
-	moe_json_decode(&l->j, key);
-	if (moe_json_null(&l->j))
+/* Options that must have their neutral value: null, false, "", 0 or 0.0. */
+static enum moe_err must_be_off(struct loader *l)
+{
+	struct string key;
+	const char *p;
+
+	MOE_TRY(moe_loader_keep(l, &key));
+	moe_json_peek(&l->j);
+	p = l->j.p;
+	MOE_TRY(moe_json_skip(&l->j));
+	for (size_t n = (size_t)(l->j.p - p), i = 0; i < 5; i++) {
+		const char *off = (const char *[]){"null", "false", "\"\"", "0", "0.0"}[i];
+		if (n == strlen(off) && !memcmp(p, off, n))
+			return MOE_OK;
+	}
+	return moe_loader_fail(l, "model option \"%s\" is not supported", key.s);
+}
+
+static enum moe_err read_type(struct loader *l)
+{
+	struct string s;
+
+	MOE_TRY(moe_loader_string(l, "model.type", &s));
+	if (!strcmp(s.s, "BPE"))
 		return MOE_OK;
-	if (moe_json_peek(&l->j) == '"') {
-		MOE_TRY(moe_json_string(&l->j));
-		return l->j.nstr ? unsupported(l, part, key) : MOE_OK;
-	}
-	if (moe_json_peek(&l->j) == 't' || moe_json_peek(&l->j) == 'f') {
-		MOE_TRY(moe_json_bool(&l->j, &on));
-		return on ? unsupported(l, part, key) : MOE_OK;
-	}
-	return unsupported(l, part, key);
+	return moe_loader_fail(l, "model type \"%.*s\" is not supported: only BPE is; a model with another tokenizer can be run on token ids",
+			       (int)moe_min(s.n, SHOWN), s.s);
 }
 
-static enum moe_err read_type(struct loader *l, const char *part, const char *only)
-{
-	char name[64] = "";
+struct model {
+	struct string unknown;
+	struct moe_json merges;         /* where they stand, when they stand before the vocabulary */
+	bool later;
+};
 
-	MOE_TRY(moe_json_string(&l->j));
-	if (l->j.nstr < sizeof name)
-		moe_json_decode(&l->j, name);
-	return strcmp(name, only) ? unsupported(l, part, name) : MOE_OK;
+static enum moe_err read_option(struct loader *l, struct model *m)
+{
+	struct moe_json *j = &l->j;
+
+	if (moe_json_is(j, "type"))
+		return read_type(l);
+	if (moe_json_is(j, "vocab"))
+		return read_vocab(l);
+	if (moe_json_is(j, "merges") && l->t->vocab.used)
+		return read_merges(l);
+	if (moe_json_is(j, "merges")) {
+		m->merges = *j;
+		m->later = true;
+		return moe_json_skip(j);
+	}
+	if (moe_json_is(j, "unk_token"))
+		return moe_json_null(j) ? MOE_OK : moe_loader_string(l, "model.unk_token", &m->unknown);
+	if (moe_json_is(j, "ignore_merges"))
+		return moe_loader_bool(l, "model.ignore_merges", &l->t->ignore_merges);
+	if (moe_json_is(j, "fuse_unk"))
+		return moe_loader_bool(l, "model.fuse_unk", &l->t->fuse_unknown);
+	if (moe_json_is(j, "byte_fallback"))
+		return moe_loader_bool(l, "model.byte_fallback", &l->t->byte_fallback);
+	return must_be_off(l);
 }
 
 static enum moe_err read_model(struct loader *l)
 {
-	struct moe_json *j = &l->j;
-	const char *unknown = NULL;
-	size_t n_unknown = 0;
-	struct moe_json merges;
-	bool have_merges = false;
+	struct model m = {0};
+	struct moe_json here;
 
-	MOE_TRY(moe_json_enter(j, '{'));
-	while (moe_json_key(j)) {
-		if (moe_json_is(j, "type")) {
-			MOE_TRY(read_type(l, "model type", "BPE"));
-		} else if (moe_json_is(j, "vocab")) {
-			MOE_TRY(read_vocab(l));
-		} else if (moe_json_is(j, "merges")) {  /* may stand before the vocabulary: read afterwards */
-			merges = *j;
-			have_merges = true;
-			MOE_TRY(moe_json_skip(j));
-		} else if (moe_json_is(j, "unk_token")) {
-			if (!moe_json_null(j)) {
-				MOE_TRY(moe_json_string(j));
-				if (!(unknown = keep(l, &n_unknown)))
-					return moe_fail(l->d, MOE_ENOMEM, "out of memory");
-			}
-		} else if (moe_json_is(j, "ignore_merges")) {
-			MOE_TRY(moe_json_bool(j, &l->t->ignore_merges));
-		} else if (moe_json_is(j, "fuse_unk")) {
-			MOE_TRY(moe_json_bool(j, &l->t->fuse_unknown));
-		} else {
-			MOE_TRY(must_be_off(l, "model option"));
-		}
-	}
-	MOE_TRY(j->err);
+	MOE_TRY(moe_loader_enter(l, "model", '{'));
+	while (moe_json_key(&l->j))
+		MOE_TRY(read_option(l, &m));
+	MOE_TRY(l->j.err);
 	if (!l->t->vocab.used)
-		return moe_fail(l->d, MOE_EINPUT, "the model has no vocabulary");
-	if (have_merges) {
-		struct moe_json here = *j;
-		*j = merges;
+		return moe_loader_fail(l, "the model has no vocabulary");
+	if (m.later) {
+		here = l->j;
+		l->j = m.merges;
 		MOE_TRY(read_merges(l));
-		*j = here;
+		l->j = here;
 	}
-	l->t->unknown = unknown ? moe_vocab_find(&l->t->vocab, unknown, n_unknown) : NONE;
-	return unknown && l->t->unknown == NONE ? moe_json_fail(j, "unk_token is not in the vocabulary") : MOE_OK;
+	if (!m.unknown.s)
+		return MOE_OK;
+	l->t->unknown = moe_vocab_find(&l->t->vocab, m.unknown.s, m.unknown.n);
+	return l->t->unknown == NONE ? moe_loader_fail(l, "model.unk_token \"%s\" is not in the vocabulary", m.unknown.s) : MOE_OK;
 }
 
+/* ---- added tokens ---- */
+
+static enum moe_err read_flag(struct loader *l, struct added *a)
+{
+	const struct { const char *key, *field; bool *to; } flags[] = {
+		{"special", "added_tokens: special", &a->special}, {"lstrip", "added_tokens: lstrip", &a->lstrip},
+		{"rstrip", "added_tokens: rstrip", &a->rstrip}, {"single_word", "added_tokens: single_word", &a->single_word},
+		{"normalized", "added_tokens: normalized", &a->normalized},
+	};
+	struct string key;
+
+	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+		if (moe_json_is(&l->j, flags[i].key))
+			return moe_loader_bool(l, flags[i].field, flags[i].to);
+	MOE_TRY(moe_loader_keep(l, &key));
+	return moe_loader_fail(l, "added token option \"%s\" is not supported", key.s);
+}
+
+/* `normalized` is on by default, but for special tokens. */
 static enum moe_err read_added_token(struct loader *l)
 {
 	struct moe_json *j = &l->j;
 	struct added a = {.id = NONE};
-	bool normalized = false;
 	uint64_t id = UINT64_MAX;
+	bool said = false;
 
-	MOE_TRY(moe_json_enter(j, '{'));
+	MOE_TRY(moe_loader_enter(l, "an element of added_tokens", '{'));
 	while (moe_json_key(j)) {
-		if (moe_json_is(j, "id")) {
-			MOE_TRY(moe_json_u64(j, &id));
-		} else if (moe_json_is(j, "content")) {
-			MOE_TRY(moe_json_string(j));
-			a.text = keep(l, &a.n);
-		} else if (moe_json_is(j, "special")) {
-			MOE_TRY(moe_json_bool(j, &a.special));
-		} else if (moe_json_is(j, "normalized")) {
-			MOE_TRY(moe_json_bool(j, &normalized)); /* no normalizer of the supported kinds changes such a text */
-		} else {
-			MOE_TRY(must_be_off(l, "added token option"));
-		}
+		said |= moe_json_is(j, "normalized");
+		if (moe_json_is(j, "id"))
+			MOE_TRY(moe_loader_u64(l, "added_tokens: id", &id));
+		else if (moe_json_is(j, "content"))
+			MOE_TRY(moe_loader_string(l, "added_tokens: content", &a.content));
+		else
+			MOE_TRY(read_flag(l, &a));
 	}
 	MOE_TRY(j->err);
-	if (!a.text || !a.n || id == UINT64_MAX)
-		return moe_json_fail(j, "an added token needs an id and a content");
-	MOE_TRY(set_token(l, id, a.text, a.n, a.special, true));
+	if (!a.content.n || id == UINT64_MAX)
+		return moe_loader_fail(l, "added_tokens: an added token needs an id and a content");
+	a.normalized = said ? a.normalized : !a.special;
+	MOE_TRY(set_token(l, id, &a.content, a.special, true));
 	a.id = (int32_t)id;
 	MOE_TRY(moe_grow(&l->t->added, &l->t->added_cap, l->t->n_added + 1, sizeof a, l->d));
 	l->t->added[l->t->n_added++] = a;
@@ -230,177 +354,74 @@ static enum moe_err read_added_token(struct loader *l)
 
 static enum moe_err read_added(struct loader *l)
 {
-	MOE_TRY(moe_json_enter(&l->j, '['));
+	if (moe_json_null(&l->j))
+		return MOE_OK;
+	MOE_TRY(moe_loader_enter(l, "added_tokens", '['));
 	while (moe_json_element(&l->j))
 		MOE_TRY(read_added_token(l));
 	return l->j.err;
 }
 
-static enum moe_err add_split(struct loader *l, char *pattern, size_t n, bool matches_only)
-{
-	if (l->t->n_splits == MAX_SPLITS)
-		return moe_json_fail(&l->j, "more than 8 splits");
-	l->t->split[l->t->n_splits++] = (struct split){.pattern = pattern, .npattern = n, .matches_only = matches_only};
-	return MOE_OK;
-}
+/* ---- the file ---- */
 
-/* What a pre-tokenizer, normalizer, post-processor or decoder says; strings are kept in the tokenizer. */
-struct part {
-	char type[32], behavior[32];
-	bool invert, add_prefix_space, use_regex;
-	char *regex;
-	size_t nregex;
-	struct moe_json list;           /* of a Sequence */
-	bool has_list;
-};
-
-static enum moe_err read_pattern(struct loader *l, struct part *p)
-{
-	MOE_TRY(moe_json_enter(&l->j, '{'));
-	while (moe_json_key(&l->j)) {
-		bool regex = moe_json_is(&l->j, "Regex");
-		MOE_TRY(moe_json_string(&l->j));
-		if (!regex)
-			return unsupported(l, "pattern", "String");
-		p->regex = keep(l, &p->nregex);
-	}
-	return l->j.err;
-}
-
-static enum moe_err read_word(struct loader *l, char *to, size_t cap)
-{
-	MOE_TRY(moe_json_string(&l->j));
-	if (l->j.nstr >= cap)
-		return moe_json_fail(&l->j, "unexpected long word");
-	moe_json_decode(&l->j, to);
-	return MOE_OK;
-}
-
-static enum moe_err read_part(struct loader *l, struct part *p)
+static enum moe_err read_key(struct loader *l, bool *model)
 {
 	struct moe_json *j = &l->j;
 
-	*p = (struct part){.use_regex = true};
-	MOE_TRY(moe_json_enter(j, '{'));
-	while (moe_json_key(j)) {
-		if (moe_json_is(j, "type")) {
-			MOE_TRY(read_word(l, p->type, sizeof p->type));
-		} else if (moe_json_is(j, "behavior")) {
-			MOE_TRY(read_word(l, p->behavior, sizeof p->behavior));
-		} else if (moe_json_is(j, "invert")) {
-			MOE_TRY(moe_json_bool(j, &p->invert));
-		} else if (moe_json_is(j, "add_prefix_space")) {
-			MOE_TRY(moe_json_bool(j, &p->add_prefix_space));
-		} else if (moe_json_is(j, "use_regex")) {
-			MOE_TRY(moe_json_bool(j, &p->use_regex));
-		} else if (moe_json_is(j, "pattern") && moe_json_peek(j) == '{') {
-			MOE_TRY(read_pattern(l, p));
-		} else if (moe_json_peek(j) == '[') {
-			p->list = *j;
-			p->has_list = true;
-			MOE_TRY(moe_json_skip(j));
-		} else {
-			MOE_TRY(moe_json_skip(j));
-		}
+	if (moe_json_is(j, "model")) {
+		if (*model)
+			return moe_loader_fail(l, "model stands twice");
+		*model = true;
+		return read_model(l);
 	}
-	return j->err;
+	if (moe_json_is(j, "added_tokens"))
+		return read_added(l);
+	if (moe_json_is(j, "pre_tokenizer"))
+		return moe_loader_pre_tokenizer(l);
+	if (moe_json_is(j, "normalizer"))
+		return moe_loader_normalizer(l);
+	if (moe_json_is(j, "post_processor"))
+		return moe_loader_post_processor(l);
+	if (moe_json_is(j, "decoder"))
+		return moe_loader_decoder(l);
+	return moe_json_skip(j);
 }
 
-/* ByteLevel comes last, since what follows it would see its alphabet and not the text; its space is put before each piece of what came before. */
-static enum moe_err use_pre_tokenizer(struct loader *l, const struct part *p)
+/* Ids that the post-processor adds must exist; only now are all tokens known. */
+static enum moe_err check_ids(struct loader *l, const struct moe_ids *ids)
 {
-	if (l->t->byte_level)
-		return moe_json_fail(&l->j, "a pre_tokenizer behind ByteLevel is not supported");
-	if (!strcmp(p->type, "ByteLevel")) {
-		if (p->add_prefix_space && l->t->n_splits)
-			return unsupported(l, "option of ByteLevel behind Split:", "add_prefix_space");
-		l->t->byte_level = true;
-		l->t->add_prefix_space = p->add_prefix_space;
-		return p->use_regex ? add_split(l, (char *)gpt2_pattern, sizeof gpt2_pattern - 1, false) : MOE_OK;
-	}
-	if (!strcmp(p->type, "Split")) {
-		bool isolated = !strcmp(p->behavior, "Isolated"), removed = !strcmp(p->behavior, "Removed");
-		if (p->invert ? !removed : !isolated)
-			return unsupported(l, p->invert ? "inverted split behaviour" : "split behaviour", p->behavior);
-		return p->regex ? add_split(l, p->regex, p->nregex, removed) : unsupported(l, "split pattern", "String");
-	}
-	return unsupported(l, "pre_tokenizer", p->type);
-}
+	size_t n;
 
-static enum moe_err use_normalizer(struct loader *l, const struct part *p)
-{
-	if (strcmp(p->type, "NFC"))
-		return unsupported(l, "normalizer", p->type);
-	l->t->nfc = true;
+	for (size_t i = 0; i < ids->n; i++)
+		if (!moe_tokenizer_token(l->t, ids->id[i], &n))
+			return moe_loader_fail(l, "post_processor: no token has the id %d, which it adds", (int)ids->id[i]);
 	return MOE_OK;
 }
 
-static enum moe_err use_post_processor(struct loader *l, const struct part *p)
+/* Where bytes are the last step, the model takes them as they are, and the text need not be mapped. */
+static void use_bytes(struct moe_tokenizer *t)
 {
-	return strcmp(p->type, "ByteLevel") ? unsupported(l, "post_processor", p->type) : MOE_OK;       /* it moves offsets only */
-}
-
-static enum moe_err use_decoder(struct loader *l, const struct part *p)
-{
-	l->t->decoder = true;
-	if (!strcmp(p->type, "ByteLevel"))
-		l->t->decode_bytes = true;
-	else if (strcmp(p->type, "Fuse"))
-		return unsupported(l, "decoder", p->type);
-	return MOE_OK;
-}
-
-/* A part, or a flat Sequence of them. */
-static enum moe_err read_parts(struct loader *l, enum moe_err (*use)(struct loader *l, const struct part *p))
-{
-	struct part p, inner;
-	struct moe_json here;
-
-	if (moe_json_null(&l->j))
-		return MOE_OK;
-	MOE_TRY(read_part(l, &p));
-	if (strcmp(p.type, "Sequence"))
-		return use(l, &p);
-	if (!p.has_list)
-		return moe_json_fail(&l->j, "a Sequence without its list");
-	here = l->j;
-	l->j = p.list;
-	MOE_TRY(moe_json_enter(&l->j, '['));
-	while (moe_json_element(&l->j)) {
-		MOE_TRY(read_part(l, &inner));
-		MOE_TRY(use(l, &inner));
+	if (t->n_piece && t->piece_step[t->n_piece - 1].kind == PIECE_BYTES) {
+		t->n_piece--;
+		t->byte_level = true;
 	}
-	MOE_TRY(l->j.err);
-	l->j = here;
-	return MOE_OK;
 }
 
 static enum moe_err read_all(struct loader *l)
 {
-	struct moe_json *j = &l->j;
 	bool model = false;
 
-	MOE_TRY(moe_json_enter(j, '{'));
-	while (moe_json_key(j)) {
-		if (moe_json_is(j, "model")) {
-			model = true;
-			MOE_TRY(read_model(l));
-		} else if (moe_json_is(j, "added_tokens")) {
-			MOE_TRY(read_added(l));
-		} else if (moe_json_is(j, "pre_tokenizer")) {
-			MOE_TRY(read_parts(l, use_pre_tokenizer));
-		} else if (moe_json_is(j, "normalizer")) {
-			MOE_TRY(read_parts(l, use_normalizer));
-		} else if (moe_json_is(j, "post_processor")) {
-			MOE_TRY(read_parts(l, use_post_processor));
-		} else if (moe_json_is(j, "decoder")) {
-			MOE_TRY(read_parts(l, use_decoder));
-		} else {
-			MOE_TRY(moe_json_skip(j));
-		}
-	}
-	MOE_TRY(moe_json_finish(j));
-	return model ? moe_added_index(l->t, l->d) : moe_fail(l->d, MOE_EINPUT, "tokenizer.json has no model");
+	MOE_TRY(moe_loader_enter(l, "the file", '{'));
+	while (moe_json_key(&l->j))
+		MOE_TRY(read_key(l, &model));
+	MOE_TRY(moe_json_finish(&l->j));
+	if (!model)
+		return moe_loader_fail(l, "there is no model");
+	use_bytes(l->t);
+	MOE_TRY(check_ids(l, &l->t->before));
+	MOE_TRY(check_ids(l, &l->t->after));
+	MOE_TRY(moe_word_prepare(l->t, l->d));
+	return moe_added_index(l->t, l->d);
 }
 
 enum moe_err moe_tokenizer_load(struct moe_tokenizer **out, const char *json, size_t n, struct moe_diag *d)

@@ -18,10 +18,10 @@ static void make_seed(void)
 		seed = (uint64_t)(uintptr_t)&seed ^ (uint64_t)time(NULL);
 }
 
-static size_t hash(const void *bytes, size_t n)
+uint64_t moe_text_hash(const void *bytes, size_t n)
 {
 	pthread_once(&seeded, make_seed);
-	return (size_t)XXH3_64bits_withSeed(bytes, n, seed);
+	return XXH3_64bits_withSeed(bytes, n, seed);
 }
 
 static size_t power_of_two(size_t n)
@@ -54,7 +54,7 @@ enum moe_err moe_vocab_reserve(struct vocab *v, size_t n, struct moe_diag *d)
 
 static struct vocab_entry *vocab_slot(const struct vocab *v, const char *text, size_t n)
 {
-	size_t i = hash(text, n) & (v->n_slots - 1);
+	size_t i = (size_t)moe_text_hash(text, n) & (v->n_slots - 1);
 
 	while (v->slot[i].text && (v->slot[i].n != n || memcmp(v->slot[i].text, text, n)))
 		i = (i + 1) & (v->n_slots - 1);
@@ -85,7 +85,7 @@ int32_t moe_vocab_find(const struct vocab *v, const char *text, size_t n)
 static struct merge *merge_slot(const struct merges *m, int32_t left, int32_t right)
 {
 	int32_t pair[2] = {left, right};
-	size_t i = hash(pair, sizeof pair) & (m->n_slots - 1);
+	size_t i = (size_t)moe_text_hash(pair, sizeof pair) & (m->n_slots - 1);
 
 	while (m->slot[i].rank != NONE && (m->slot[i].left != left || m->slot[i].right != right))
 		i = (i + 1) & (m->n_slots - 1);

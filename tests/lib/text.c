@@ -348,12 +348,12 @@ static void test_ranks(void **state)
 static void test_added(void **state)
 {
 	struct moe_tokenizer *t = load_text(ADDED("{\"id\":9,\"content\":\"ab<\",\"special\":false},"
-						  "{\"id\":8,\"content\":\"ab\"},{\"id\":7,\"content\":\"<u\"}"));
+						  "{\"id\":2,\"content\":\"ab\"},{\"id\":7,\"content\":\"<u\"}"));
 
 	(void)state;
 	expect_ids(t, "ab<", IDS(9));           /* not "ab" */
 	expect_ids(t, "b<unk>", IDS(1, 4));     /* not "<u" */
-	expect_ids(t, "aab<ab<bab", IDS(0, 9, 9, 1, 8));        /* "ab<" begins before "<u" */
+	expect_ids(t, "aab<ab<bab", IDS(0, 9, 9, 1, 2));        /* "ab<" begins before "<u" */
 	moe_tokenizer_free(t);
 }
 
@@ -400,65 +400,98 @@ static void test_no_decoder(void **state)
 	moe_tokenizer_free(t);
 }
 
+#define BYTES9 BYTES3 "," BYTES3 "," BYTES3
+#define BYTES3 "{\"type\":\"ByteLevel\"},{\"type\":\"ByteLevel\"},{\"type\":\"ByteLevel\"}"
+#define NEST3 NEST NEST NEST
+#define NEST "{\"type\":\"Sequence\",\"pretokenizers\":["
+#define NESTED9 NEST3 NEST3 NEST3 "]}]}]}]}]}]}]}]}]}"
+#define SEQUENCE(part, list, ...) WITH("\"" part "\":{\"type\":\"Sequence\",\"" list "\":[" __VA_ARGS__ "]}")
+#define TEMPLATE(single, special) WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":" single ",\"special_tokens\":" special "}")
+#define VOCAB(vocab, merges) "{\"model\":{\"vocab\":" vocab ",\"merges\":" merges "}}"
+
 static void test_refused(void **state)
 {
 	static const struct { const char *json, *part; } cases[] = {
-		{"{\"model\":{\"type\":\"Unigram\",\"vocab\":{}}}", "model type \"Unigram\" is not supported"},
-		{"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", "model type \"WordPiece\" is not supported"},
-		{"{\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", "model type \"WordLevel\" is not supported"},
-		{"{" MODEL("\"byte_fallback\":true,") "}", "model option \"byte_fallback\" is not supported"},
+		{"{\"model\":{\"type\":\"Unigram\",\"vocab\":{}}}", "model type \"Unigram\" is not supported: only BPE is"},
+		{"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}", "model type \"WordPiece\" is not supported: only BPE is"},
+		{"{\"model\":{\"type\":\"WordLevel\",\"vocab\":{}}}", "model type \"WordLevel\" is not supported: only BPE is"},
+		{"{\"model\":{\"type\":7,\"vocab\":{}}}", "model.type must be a string"},
 		{"{" MODEL("\"dropout\":0.1,") "}", "model option \"dropout\" is not supported"},
 		{"{" MODEL("\"continuing_subword_prefix\":\"##\",") "}", "\"continuing_subword_prefix\" is not supported"},
 		{"{" MODEL("\"end_of_word_suffix\":\"</w>\",") "}", "\"end_of_word_suffix\" is not supported"},
 		{"{" MODEL("\"tomorrow\":true,") "}", "model option \"tomorrow\" is not supported"},
-		{"{" MODEL("\"unk_token\":\"c\",") "}", "unk_token is not in the vocabulary"},
-		{ADDED("{\"id\":5,\"content\":\"x\",\"lstrip\":true}"), "added token option \"lstrip\" is not supported"},
-		{ADDED("{\"id\":5,\"content\":\"x\",\"rstrip\":true}"), "added token option \"rstrip\" is not supported"},
-		{ADDED("{\"id\":5,\"content\":\"x\",\"single_word\":true}"), "added token option \"single_word\" is not supported"},
+		{"{" MODEL("\"unk_token\":\"c\",") "}", "model.unk_token \"c\" is not in the vocabulary"},
+		{"{" MODEL("\"unk_token\":1,") "}", "model.unk_token must be a string"},
+		{"{" MODEL("\"fuse_unk\":1,") "}", "model.fuse_unk must be true or false"},
+		{"{" MODEL("\"byte_fallback\":\"no\",") "}", "model.byte_fallback must be true or false"},
+		{"{" MODEL("\"ignore_merges\":null,") "}", "model.ignore_merges must be true or false"},
+		{ADDED("{\"id\":5,\"content\":\"x\",\"lstrip\":1}"), "added_tokens: lstrip must be true or false"},
+		{ADDED("{\"id\":5,\"content\":\"x\",\"tomorrow\":true}"), "added token option \"tomorrow\" is not supported"},
+		{ADDED("{\"id\":5,\"content\":7}"), "added_tokens: content must be a string"},
+		{ADDED("7"), "an element of added_tokens must be an object"}, {WITH("\"added_tokens\":{}"), "added_tokens must be an array"},
 		{ADDED("{\"id\":5,\"content\":\"\"}"), "an added token needs"}, {ADDED("{\"content\":\"x\"}"), "an added token needs"},
-		{ADDED("{\"id\":5}"), "an added token needs"}, {ADDED("{\"id\":-1,\"content\":\"x\"}"), "unsigned integer"},
-		{ADDED("{\"id\":16777216,\"content\":\"x\"}"), "id is above"},
+		{ADDED("{\"id\":5}"), "an added token needs"}, {ADDED("{\"id\":-1,\"content\":\"x\"}"), "added_tokens: id must be a whole number"},
+		{ADDED("{\"id\":1.5,\"content\":\"x\"}"), "unsigned integer"},
+		{ADDED("{\"id\":16777216,\"content\":\"x\"}"), "the id 16777216 of \"x\" is above"},
 		{ADDED("{\"id\":16777215,\"content\":\"x\"}"), "larger than a file of this size can have"},
 		{ADDED("{\"id\":5,\"content\":\"x\"},{\"id\":6,\"content\":\"x\"}"), "the added token \"x\" has two ids"},
-		{ADDED("{\"id\":4,\"content\":\"x\"}"), "two tokens have the same id"},
-		{WITH("\"normalizer\":{\"type\":\"NFKC\"}"), "normalizer \"NFKC\" is not supported"},
-		{WITH("\"normalizer\":{\"type\":\"Lowercase\"}"), "normalizer \"Lowercase\" is not supported"},
-		{WITH("\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"x\"}"), "normalizer \"Prepend\" is not supported"},
-		{WITH("\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":\"Strip\"}]}"),
-		 "normalizer \"Strip\" is not supported"},
-		{WITH("\"normalizer\":{\"type\":\"Sequence\"}"), "a Sequence without its list"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Whitespace\"}"), "pre_tokenizer \"Whitespace\" is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Metaspace\"}"), "pre_tokenizer \"Metaspace\" is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"}]}"),
-		 "pre_tokenizer \"Digits\" is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"Isolated\",\"invert\":false}"),
-		 "\"String\" is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"Removed\",\"invert\":false}"),
-		 "\"Removed\" is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"Isolated\",\"invert\":true}"), "not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"MergedWithNext\"}"),
-		 "\"MergedWithNext\" is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"ByteLevel\"}]}"),
-		 "a pre_tokenizer behind ByteLevel is not supported"},
-		{WITH("\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},"
-		      "\"behavior\":\"Isolated\"},{\"type\":\"ByteLevel\",\"add_prefix_space\":true}]}"), "\"add_prefix_space\" is not supported"},
+		{ADDED("{\"id\":5,\"content\":\"ab\"}"), "the added token \"ab\" has two ids, 5 and 2"},
+		{ADDED("{\"id\":4,\"content\":\"x\"}"), "two tokens have the same id, 4: \"<unk>\" and \"x\""},
+		{WITH("\"added_tokens\":[{\"id\":5,\"content\":\" \"}],\"normalizer\":{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true}"),
+		 "the normalizer leaves nothing"},
+		{WITH("\"normalizer\":7"), "normalizer must be an object"}, {WITH("\"normalizer\":{}"), "normalizer: an object without a type"},
+		{WITH("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"\"}"), "normalizer \"Precompiled\" is not supported"},
+		{WITH("\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":true}"), "normalizer \"BertNormalizer\" is not supported"},
+		{WITH("\"normalizer\":{\"type\":\"NFC\",\"tomorrow\":1}"), "normalizer option \"tomorrow\" is not supported"},
+		{WITH("\"normalizer\":{\"type\":\"Prepend\",\"prepend\":7}"), "normalizer: prepend must be a string"},
+		{WITH("\"normalizer\":{\"type\":\"Replace\",\"content\":\"x\"}"), "normalizer: Replace without a pattern"},
+		{WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"x\"}"), "normalizer: pattern is empty"},
+		{WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Glob\":\"*\"},\"content\":\"x\"}"), "pattern must be a Regex or a String"},
+		{WITH("\"normalizer\":{\"type\":\"Strip\",\"strip_left\":1}"), "normalizer: strip_left must be true or false"},
+		{SEQUENCE("normalizer", "normalizers", "{\"type\":\"NFC\"},{\"type\":\"Nmt\"}"), "normalizer \"Nmt\" is not supported"},
+		{WITH("\"normalizer\":{\"type\":\"Sequence\"}"), "normalizer: a Sequence without its list"},
+		{WITH("\"normalizer\":{\"type\":\"NFC\"},\"normalizer\":{\"type\":\"NFC\"}"), "normalizer stands twice"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}"), "pre_tokenizer \"BertPreTokenizer\" is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Metaspace\"}"), "replacement of Metaspace must be one character"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"__\"}"), "replacement of Metaspace must be one character"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":\"x\"}"), "prepend_scheme \"x\" is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"_\",\"add_prefix_space\":false}"), "add_prefix_space is false, but"},
+		{SEQUENCE("pre_tokenizer", "pretokenizers", "{\"type\":\"UnicodeScripts\"}"), "pre_tokenizer \"UnicodeScripts\" is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"},\"behavior\":\"Sometimes\"}"),
+		 "pre_tokenizer behavior \"Sometimes\" is not supported"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\" \"}}"), "Split without a behavior"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\"}"), "Split without a pattern"},
+		{WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":\" \",\"behavior\":\"Isolated\"}"), "pre_tokenizer: pattern must be an object"},
+		{SEQUENCE("pre_tokenizer", "pretokenizers", BYTES9 "," BYTES9), "pre_tokenizer: more than 16 steps"},
+		{WITH("\"pre_tokenizer\":" NESTED9), "Sequences nested deeper than 8"},
 		{WITH("\"post_processor\":{\"type\":\"BertProcessing\"}"), "post_processor \"BertProcessing\" is not supported"},
-		{WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}"), "post_processor \"TemplateProcessing\" is not supported"},
-		{WITH("\"decoder\":{\"type\":\"WordPiece\"}"), "decoder \"WordPiece\" is not supported"},
-		{WITH("\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Strip\"}]}"),
-		 "decoder \"Strip\" is not supported"},
-		{"{}", "has no model"}, {"[]", "expected an object"}, {"", "expected an object"}, {"{\"model\":null}", "expected an object"},
-		{"{\"model\":{\"vocab\":{\"a\":0,\"a\":0}}}", "stands twice in the vocabulary"},
-		{"{\"model\":{\"vocab\":{\"a\":0,\"a\":1}}}", "stands twice in the vocabulary"},
-		{"{\"model\":{\"vocab\":{\"a\":0,\"b\":0}}}", "two tokens have the same id"}, {"{\"model\":{\"vocab\":{\"a\":-1}}}", "unsigned integer"},
-		{"{\"model\":{\"vocab\":{\"a\":16777216}}}", "id is above"}, {"{\"model\":{\"vocab\":[\"a\"]}}", "expected an object"},
-		{"{\"model\":{\"vocab\":{\"a\":0,\"aa\":1},\"merges\":[\"a a\",\"a a\"]}}", "a merge stands twice"},
-		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a a\"]}}", "not in the vocabulary"},
-		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", "two parts"},
-		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[\"a  a\"]}}", "two parts"},
-		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\"]]}}", "not in the vocabulary"},
-		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[[\"a\",\"a\",\"a\"]]}}", "two parts"},
-		{"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[1]}}", "expected a string"},
+		{WITH("\"post_processor\":{\"type\":\"TemplateProcessing\"}"), "TemplateProcessing without single"},
+		{TEMPLATE("[]", "{}"), "single lacks the sequence A"}, {TEMPLATE("7", "{}"), "post_processor: single must be an array"},
+		{TEMPLATE("[{\"Sequence\":{\"id\":\"B\"}}]", "{}"), "must have the sequence A once"},
+		{TEMPLATE("[{\"Sequence\":{\"id\":\"A\"}},{\"Sequence\":{\"id\":\"A\"}}]", "{}"), "must have the sequence A once"},
+		{TEMPLATE("[{\"Other\":{\"id\":\"A\"}}]", "{}"), "must be a SpecialToken or a Sequence"},
+		{TEMPLATE("[{\"Sequence\":{}}]", "{}"), "without an id"},
+		{TEMPLATE("[{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}]", "{}"), "\"<s>\" of the template is not in special_tokens"},
+		{TEMPLATE("[{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}]", "{\"<s>\":{\"ids\":[9]}}"), "no token has the id 9"},
+		{TEMPLATE("[{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}]", "{\"<s>\":{\"ids\":[99999999]}}"), "99999999 is above"},
+		{WITH("\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\"}"), "decoder \"WordPiece\" is not supported"},
+		{SEQUENCE("decoder", "decoders", "{\"type\":\"Fuse\"},{\"type\":\"Strip\"}"), "decoder: Strip needs one character"},
+		{SEQUENCE("decoder", "decoders", "{\"type\":\"CTC\"}"), "decoder \"CTC\" is not supported"},
+		{WITH("\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":-1}"), "decoder: start must be a whole number"},
+		{"{}", "there is no model"}, {"[]", "the file must be an object"}, {"", "the file must be an object"}, {"{\"model\":null}", "model must be an object"},
+		{"{" MODEL("") "," MODEL("") "}", "model stands twice"},
+		{VOCAB("{\"a\":0,\"a\":0}", "[]"), "\"a\" stands twice in the vocabulary"}, {VOCAB("{\"a\":0,\"a\":1}", "[]"), "stands twice in the vocabulary"},
+		{VOCAB("{\"a\":0,\"b\":0}", "[]"), "two tokens have the same id, 0: \"a\" and \"b\""},
+		{VOCAB("{\"a\":-1}", "[]"), "an id in model.vocab must be a whole number"}, {VOCAB("{\"a\":16777216}", "[]"), "is above"},
+		{VOCAB("[\"a\"]", "[]"), "model.vocab must be an object"}, {VOCAB("{\"a\":0,\"aa\":1}", "{}"), "model.merges must be an array"},
+		{VOCAB("{\"a\":0,\"aa\":1}", "[\"a a\",\"a a\"]"), "a merge stands twice, at the end as merge 1"},
+		{VOCAB("{\"a\":0}", "[\"a a\"]"), "merge 0 joins \"a\" and \"a\", but what they make is not in the vocabulary"},
+		{VOCAB("{\"a\":0,\"ba\":1}", "[\"b a\"]"), "but the first is not in the vocabulary"},
+		{VOCAB("{\"a\":0,\"ab\":1}", "[\"a b\"]"), "but the second is not in the vocabulary"},
+		{VOCAB("{\"a\":0}", "[\"a\"]"), "the merge \"a\" must have two parts"}, {VOCAB("{\"a\":0}", "[\"a  a\"]"), "must have two parts"},
+		{VOCAB("{\"a\":0,\"\":1}", "[\" a\"]"), "a part of merge 0 is empty"}, {VOCAB("{\"a\":0,\"\":1}", "[[\"a\",\"\"]]"), "a part of merge 0 is empty"},
+		{VOCAB("{\"a\":0}", "[[\"a\"]]"), "two parts"}, {VOCAB("{\"a\":0}", "[[\"a\",\"a\",\"a\"]]"), "two parts"},
+		{VOCAB("{\"a\":0}", "[1]"), "a merge in model.merges must be a string"}, {VOCAB("{\"a\":0}", "[[1,2]]"), "a part of a merge"},
 		{"{\"model\":{\"vocab\":{},\"merges\":[\"a b\"]}}", "no vocabulary"},
 		{"{\"model\":{\"merges\":[\"a b\"]}}", "no vocabulary"}, {"{\"model\":{}}", "no vocabulary"},
 	};
