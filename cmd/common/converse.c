@@ -251,6 +251,7 @@ static void answer(struct talk *t, const char *message)
 	for (; !err && !r.done && !interrupted; err = step(t, &r.ids.id[r.ids.n - 1], 1, false, &d))
 		show(&r, &shown);
 	cli_check(err, &d);
+	cli_check(moe_reply_end(&r, t->c->generation, &d), &d);
 	show(&r, &shown);
 	putchar('\n');
 	keep(t, ids.id + (t->last >= 0), ids.n - (t->last >= 0));

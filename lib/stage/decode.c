@@ -258,7 +258,7 @@ static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, stru
 	MOE_TRY(moe_frame_blame(f, moe_reply_next(r, dec->generation, logit, s->seq, &dec->scratch, d), d));
 	s->done = !more || r->done;
 	if (!more)
-		return MOE_OK;
+		return moe_reply_end(r, dec->generation, d);
 	if (!dec->loop)
 		return moe_frame_fail(f, d, MOE_EINPUT, "the stream generates (moe.more = 1), but there is no --loop to send tokens back through");
 	return send_back(dec, f, s->done ? MOE_KIND_DROP : MOE_KIND_TOKENS, &r->ids.id[r->ids.n - 1], start + rows, d);

@@ -95,24 +95,57 @@ static bool is_stop_token(const struct moe_generation *g, int32_t id)
 	return false;
 }
 
-/* Brings the text up to the ids. */
+static enum moe_err append(struct moe_reply *r, const char *text, size_t n, struct moe_diag *d)
+{
+	MOE_TRY(moe_grow(&r->text, &r->text_cap, r->n_text + n + 1, 1, d));
+	memcpy(r->text + r->n_text, text, n);
+	r->n_text += n;
+	r->text[r->n_text] = 0;
+	return MOE_OK;
+}
+
+/* What was held back. */
+static enum moe_err finish_text(struct moe_reply *r, struct moe_diag *d)
+{
+	const char *text;
+	size_t n;
+
+	MOE_TRY(moe_text_stream_finish(r->stream, &text, &n, d));
+	return append(r, text, n, d);
+}
+
+/* Adds what the last id lets be known of the text; at the end of the answer, all of it. */
 static enum moe_err add_text(struct moe_reply *r, const struct moe_generation *g, struct moe_diag *d)
 {
-	size_t sure = r->n_sure;
+	size_t before = r->n_text, n;
+	const char *text;
 
-	r->n_text = 0;
-	MOE_TRY(moe_tokenizer_decode(g->tokenizer, r->ids.id, r->ids.n, true, &r->text, &r->n_text, &r->text_cap, d));
-	if (find_stop(r, g, sure) || is_stop_token(g, r->ids.id[r->ids.n - 1])) {
+	if (!r->stream)
+		MOE_TRY(moe_text_stream_new(&r->stream, g->tokenizer, true, d));
+	MOE_TRY(moe_text_stream_push(r->stream, r->ids.id[r->ids.n - 1], &text, &n, d));
+	MOE_TRY(append(r, text, n, d));
+	if (r->done)
+		MOE_TRY(finish_text(r, d));
+	if (find_stop(r, g, before) || is_stop_token(g, r->ids.id[r->ids.n - 1])) {
 		r->done = true;
 		r->finish = MOE_FINISH_STOP;
 	}
+	r->n_sure = r->n_text - (r->done ? 0 : possible_stop(r, g));
+	return MOE_OK;
+}
+
+enum moe_err moe_reply_end(struct moe_reply *r, const struct moe_generation *g, struct moe_diag *d)
+{
+	size_t before = r->n_text;
+
+	if (r->done)
+		return MOE_OK;
+	r->done = true;
+	if (r->stream)
+		MOE_TRY(finish_text(r, d));
+	if (g->tokenizer && r->text && find_stop(r, g, before))
+		r->finish = MOE_FINISH_STOP;
 	r->n_sure = r->n_text;
-	if (!r->done) {
-		r->n_sure -= possible_stop(r, g);
-		while (r->n_sure >= 3 && !memcmp(r->text + r->n_sure - 3, "\xef\xbf\xbd", 3))   /* perhaps a character whose other half is to come */
-			r->n_sure -= 3;
-	}
-	r->n_sure = moe_max(r->n_sure, moe_min(sure, r->n_text));
 	return MOE_OK;
 }
 
@@ -175,5 +208,6 @@ void moe_reply_free(struct moe_reply *r)
 	free(r->best);
 	free(r->seen);
 	free(r->text);
+	moe_text_stream_free(r->stream);
 	*r = (struct moe_reply){0};
 }

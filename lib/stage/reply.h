@@ -6,6 +6,7 @@
 #include "model/model.h"
 #include "nn/sample.h"
 #include "stage/answer.h"
+#include "text/detokenizer.h"
 
 /* How answers are generated. */
 struct moe_generation {
@@ -34,9 +35,10 @@ struct moe_reply {
 	struct moe_choice *best;                /* [ids.n][n_best]; token -1 where there are fewer */
 	size_t token_cap, best_cap;
 	bool *seen;                             /* [vocab] prompt and answer, for the repetition penalty */
-	char *text;                             /* n_text bytes: of all ids, up to a stop string */
+	struct moe_text_stream *stream;
+	char *text;                             /* n_text bytes, which no later id changes; up to a stop string */
 	size_t n_text, text_cap;
-	size_t n_sure;                          /* bytes of it that can no longer change or become part of a stop string */
+	size_t n_sure;                          /* bytes of it that cannot become part of a stop string */
 	enum moe_finish finish;
 	bool done;
 };
@@ -47,6 +49,9 @@ enum moe_err moe_reply_prompt(struct moe_reply *r, const struct moe_generation *
 /* Chooses the next token from logits [vocab], for sequence number `sequence`, and sets `done` when the answer has ended. */
 enum moe_err moe_reply_next(struct moe_reply *r, const struct moe_generation *g, const float *logit, uint64_t sequence, struct moe_arena *scratch,
 			    struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Ends the answer here: its text gets what was held back. */
+enum moe_err moe_reply_end(struct moe_reply *r, const struct moe_generation *g, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The answer as it stands; it borrows all that it points to. */
 void moe_reply_answer(const struct moe_reply *r, const struct moe_generation *g, struct moe_answer *a);

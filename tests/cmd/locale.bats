@@ -33,7 +33,7 @@ same_in_german() {
 	same_in_german moe-expert -l 0 <routed.sts
 	same_in_german moe-block -l 0- --temperature 0.5 --stats=tsv <hidden.sts
 	same_in_german moe-decode --json <last.sts
-	same_in_german moe-run --json --temperature 1.5 --stats=json "$demo" </dev/null
+	same_in_german moe-run --json --route-temperature 1.5 --stats=json "$demo" </dev/null
 	same_in_german moe-run nowhere.png </dev/null
 	same_in_german moe-view -n 3 <routed.sts
 	same_in_german moe-view --json -n 3 <routed.sts
@@ -41,5 +41,5 @@ same_in_german() {
 	same_in_german moe-info </dev/null
 	same_in_german moe-info --json </dev/null
 	same_in_german moe-run --temperature 1,5 "$word" </dev/null
-	same "$(cat there.err)" "moe-run: --temperature 1,5: expected a number from 0.001 to 1000"
+	same "$(cat there.err)" "moe-run: --temperature 1,5: expected a number from 0 to 100"
 }

@@ -163,7 +163,7 @@ socket: 8080"
 	front='moe-patchify "$word" | moe-encode | moe-embed'
 	for how in '--top-k 1' '--drop 3,6' '--force 1' '--temperature 2'; do
 		# shellcheck disable=SC2086
-		moe-run --json $how "$word" | jq -c 'del(.name)' >want
+		moe-run --json ${how/--t/--route-t} "$word" | jq -c 'del(.name)' >want
 		ring "moe-block -l 0-1 $how | moe-attend -l 2 | moe-route -l 2 $how | moe-expert -l 2 | moe-block -l 3 $how" -- --json | jq -c . | cmp - want
 	done
 }
