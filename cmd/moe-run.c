@@ -69,8 +69,12 @@ static void read_questions(struct questions *q, const struct moe_spec *s, struct
 		return;
 	}
 	cli_check(moe_read_file(o.prompts, PROMPTS_LIMIT, &q->file, &n, &d), &d);
+	if (strlen(q->file) != n)
+		cli_fail("%s: byte %zu is NUL: not a file of lines", o.prompts, strlen(q->file));
 	for (char *p = q->file, *next; *p; p = next) {
 		next = p + strcspn(p, "\n");
+		if (next > p && *next && next[-1] == '\r')
+			next[-1] = 0;
 		if (*next)
 			*next++ = 0;
 		if (*p)
@@ -179,6 +183,22 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	return status || !printer->failed ? status : run.single ? EXIT_CANNOT : EXIT_NO;
 }
 
+/* What --score would have to pass over in silence. */
+static void check_scores(int pictures)
+{
+	const struct generation_options *g = &generation_options;
+	const struct layers_options *w = &layers_options;
+
+	if (o.interactive || o.prompt || o.prompts || prompt_options.messages || prompt_options.chat || prompt_options.system)
+		cli_fail("--score takes its text from a file: prompts and -i do not go with it");
+	if (pictures || pictures_options.files_from || o.features)
+		cli_fail("--score is about text alone: pictures do not go with it");
+	if (g->temperature >= 0 || g->top_k || g->top_p > 0 || g->min_p > 0 || g->penalty > 0 || g->stop.n || g->max_new)
+		cli_fail("--score generates nothing: options of sampling, --stop and -n do not go with it");
+	if (stats_where || o.exec.n || w->drop || w->force || w->top_k || w->temperature > 0)
+		cli_fail("--score runs the model as it is: --stats, --exec, --drop, --force and --route-... do not go with it");
+}
+
 static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct moe_pool *pool)
 {
 	struct scores s = {
@@ -238,6 +258,10 @@ int main(int argc, char **argv)
 	pictures_start(&tool);
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
+	if (o.score)
+		check_scores(argc - at);
+	else if (o.score_lines)
+		cli_fail("--score-lines goes with --score FILE");
 	clock_gettime(CLOCK_MONOTONIC, &printer.start);
 	printer.timings = o.timings;
 	pool = cli_pool();

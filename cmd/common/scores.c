@@ -30,37 +30,49 @@ static json_t *tokens_json(const struct scores *s, const struct moe_ids *ids, co
 
 static void print_score(const struct scores *s, const char *name, const struct moe_ids *ids, const struct moe_text_score *z, FILE *f)
 {
-	double mean = z->scored ? z->logprob / (double)z->scored : 0, perplexity = exp(-mean);
+	double mean = z->scored ? z->logprob / (double)z->scored : 0;
 	json_t *o;
 
 	if (!s->json) {
 		moe_print_escaped(f, name, strlen(name));
-		fprintf(f, "\t%zu\t%.9g\t%.9g\t%.9g\n", z->scored, z->logprob, mean, perplexity);
+		fprintf(f, "\t%zu\t%zu\t%.9g", z->tokens, z->scored, z->logprob);
+		if (z->scored)
+			fprintf(f, "\t%.9g\t%.9g\n", mean, exp(-mean));
+		else            /* nothing to take the mean of */
+			fputs("\t-\t-\n", f);
 		return;
 	}
-	o = json_pack("{s:o, s:I, s:I, s:f, s:f, s:f, s:s}", "name", moe_json_text(name, strlen(name)), "tokens", (json_int_t)z->tokens, "scored", (json_int_t)z->scored,
-		      "logprob", z->logprob, "mean_logprob", mean, "perplexity", perplexity, "logprob_over", "all");
+	o = json_pack("{s:o, s:I, s:I, s:f, s:o, s:o, s:s}", "name", moe_json_text(name, strlen(name)), "tokens", (json_int_t)z->tokens, "scored", (json_int_t)z->scored,
+		      "logprob", z->logprob, "mean_logprob", z->scored ? json_real(mean) : json_null(),
+		      "perplexity", z->scored ? json_real(exp(-mean)) : json_null(), "logprob_over", "all");
 	if (s->logprobs)
 		json_object_set_new(o, "token", tokens_json(s, ids, z->token_logprob));
 	if (!moe_print_json(f, o))
 		cli_fail("cannot write the scores");
 }
 
-static void score_text(const struct scores *s, struct moe_session *session, const char *name, const char *text, size_t n, FILE *f)
+/* Dies of what is wrong with the text: in a file of lines, `name` is the line's number. */
+static _Noreturn void cannot_score(const struct scores *s, const char *path, const char *name, const struct moe_diag *d)
+{
+	char text[700];
+
+	cli_fail("%s%s%s: %s", path, s->lines ? ": line " : "", s->lines ? name : "", moe_diag_string(d, text, sizeof text));
+}
+
+static void score_text(const struct scores *s, struct moe_session *session, const char *path, const char *name, const char *text, size_t n, FILE *f)
 {
 	struct moe_ids ids = {0};
 	struct moe_text_score z = {0};
 	struct moe_diag d = {0};
 
-	if (moe_tokenizer_encode(s->tokenizer, text, n, true, &ids, &d)) {
-		moe_diag_path(&d, name);
-		cli_die(&d);
-	}
+	if (moe_tokenizer_encode(s->tokenizer, text, n, true, &ids, &d))
+		cannot_score(s, path, name, &d);
 	z.token_logprob = calloc(ids.n + 1, sizeof *z.token_logprob);
 	if (!z.token_logprob)
 		cli_fail("out of memory");
 	moe_session_clear(session);
-	cli_check(moe_score_run(&z, session, ids.id, ids.n, &d), &d);
+	if (moe_score_run(&z, session, ids.id, ids.n, &d))
+		cannot_score(s, path, name, &d);
 	print_score(s, name, &ids, &z, f);
 	free(z.token_logprob);
 	free(ids.id);
@@ -76,14 +88,14 @@ void scores_print(const struct scores *s, const char *path, FILE *f)
 	cli_check(moe_read_file(path, TEXT_LIMIT, &text, &n, &d), &d);
 	cli_check(moe_session_init(&session, s->model, s->pool, &d), &d);
 	if (!s->json)
-		fputs("name\ttokens\tlogprob\tmean_logprob\tperplexity\n", f);
+		fputs("name\ttokens\tscored\tlogprob\tmean_logprob\tperplexity\n", f);
 	if (!s->lines)
-		score_text(s, &session, path, text, n, f);
+		score_text(s, &session, path, path, text, n, f);
 	for (char *p = text, *end = text + n, *next; s->lines && p < end; p = next) {
 		size_t length = (size_t)((next = memchr(p, '\n', (size_t)(end - p))) ? next - p : end - p);
 		next = p + length + 1;
 		snprintf(name, sizeof name, "%zu", ++line);
-		score_text(s, &session, name, p, length, f);
+		score_text(s, &session, path, name, p, length, f);
 	}
 	moe_session_free(&session);
 	free(text);

@@ -12,8 +12,8 @@ static enum moe_err allow(float *to, const float *logit, size_t n, const bool *s
 	*best = n;
 	for (size_t i = 0; i < n; i++) {
 		to[i] = suppress && suppress[i] ? -INFINITY : logit[i];
-		if (isnan(to[i]))
-			return moe_fail(d, MOE_EINPUT, "the logit of token %zu is NaN", i);
+		if (isnan(to[i]) || to[i] == INFINITY)  /* neither has a share of anything */
+			return moe_fail(d, MOE_EINPUT, "the logit of token %zu is %s", i, isnan(to[i]) ? "NaN" : "infinite");
 		if (to[i] > -INFINITY && (*best == n || to[i] > to[*best]))
 			*best = i;
 	}
@@ -178,12 +178,18 @@ static size_t draw(const float *prob, size_t n, double sum, double u)
 	return last;            /* rounding */
 }
 
-/* Filters z in place, and draws. prob and other have room for n floats, heap for n numbers. */
-static size_t filter_and_draw(float *z, size_t n, const struct moe_sampling *s, double u, float *prob, float *other, uint32_t *heap)
+/* Relative to the largest, which no temperature, however low, can make infinite then. */
+static void divide(float *z, size_t n, double top, double temperature)
+{
+	for (size_t i = 0; i < n; i++)
+		z[i] = (float)(((double)z[i] - top) / temperature);
+}
+
+/* Filters z, the largest of which is `top`, in place, and draws. prob and other have room for n floats, heap for n numbers. */
+static size_t filter_and_draw(float *z, size_t n, double top, const struct moe_sampling *s, double u, float *prob, float *other, uint32_t *heap)
 {
 	if (s->temperature != 1)
-		for (size_t i = 0; i < n; i++)
-			z[i] /= (float)s->temperature;
+		divide(z, n, top, s->temperature);
 	if (s->top_k)
 		keep_top_k(z, n, (size_t)s->top_k, prob);
 	if (s->top_p > 0 && s->top_p < 1) {
@@ -216,7 +222,7 @@ enum moe_err moe_choose(const float *logit, size_t n, const bool *suppress, cons
 		penalise(z, n, seen, (float)s->repetition_penalty);
 		MOE_TRY(allow(z, z, n, NULL, &best, d));
 	}
-	token = s->temperature > 0 ? filter_and_draw(z, n, s, moe_random_unit(s->seed, sequence, step), prob, other, heap) : best;
+	token = s->temperature > 0 ? filter_and_draw(z, n, (double)z[best], s, moe_random_unit(s->seed, sequence, step), prob, other, heap) : best;
 	*out = (struct moe_choice){(int32_t)token, (float)((double)logit[token] - top - sum)};
 	moe_arena_release(scratch, mark);
 	return MOE_OK;

@@ -28,7 +28,8 @@ struct moe_choice {
 };
 
 /* Chooses from n logits. `suppress` [n] marks tokens that are not allowed, `seen` [n] those that were there before; either may be NULL. The draw is
- * number `step` of the sequence: it depends on the seed and these two numbers alone. A NaN, or nothing allowed, fails. Ties: the lowest id. */
+ * number `step` of the sequence: it depends on the seed and these two numbers alone. A logit that is NaN or +inf, or nothing allowed, fails. Ties: the lowest
+ * id. */
 enum moe_err moe_choose(const float *logit, size_t n, const bool *suppress, const bool *seen, const struct moe_sampling *s, uint64_t sequence, uint64_t step,
 			struct moe_arena *scratch, struct moe_choice *out, struct moe_diag *d) MOE_CHECK_RESULT;
 

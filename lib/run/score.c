@@ -1,5 +1,6 @@
 #include "run/score.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "nn/sample.h"
@@ -15,9 +16,10 @@ static enum moe_err add_rows(void *self, size_t first, size_t count, const float
 {
 	struct scorer *s = self;
 
-	(void)d;
 	for (size_t r = first; r < first + count && r + 1 < s->score->tokens; r++) {
 		double p = moe_logprob(logit + (r - first) * s->vocab, s->vocab, (size_t)s->token[r + 1], s->scratch);
+		if (!isfinite(p))
+			return moe_fail(d, MOE_EINPUT, "the log-probability of token %zu is not finite", r + 1);
 		if (s->score->token_logprob)
 			s->score->token_logprob[r + 1] = (float)p;
 		s->score->logprob += p;

@@ -10,7 +10,7 @@ struct moe_text_score {
 	float *token_logprob;           /* [tokens], the first 0; the caller's, or NULL */
 };
 
-/* Scores n tokens in an empty session. Memory does not grow with the vocabulary times n. */
+/* Scores n tokens in an empty session. Memory does not grow with the vocabulary times n. MOE_EINPUT when a log-probability is not finite. */
 enum moe_err moe_score_run(struct moe_text_score *out, struct moe_session *s, const int32_t *token, size_t n, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -118,14 +118,35 @@ static void test_logprobs(void **state)
 	assert_true(fabs(c.logprob - (logits[c.token] - log(allowed))) < 1e-6);         /* of the model's own logits */
 	expect_fail(&d, moe_choose(bad, 6, NULL, NULL, &(struct moe_sampling){0}, 0, 0, &a, &c, &d), MOE_EINPUT, "token 1 is NaN");
 	moe_diag_clear(&d);
+	bad[1] = INFINITY;
+	for (int draws = 0; draws < 2; draws++) {       /* its share would be NaN, and no token that of the draw */
+		struct moe_sampling s = {.temperature = draws};
+		expect_fail(&d, moe_choose(bad, 6, NULL, NULL, &s, 0, 0, &a, &c, &d), MOE_EINPUT, "token 1 is infinite");
+		moe_diag_clear(&d);
+	}
+	bad[1] = 3e38f;
+	expect_fail(&d, moe_choose(bad, 6, NULL, suppress, &(struct moe_sampling){.repetition_penalty = 0.01}, 0, 0, &a, &c, &d), MOE_EINPUT, "token 1 is infinite");
+	moe_diag_clear(&d);
 	expect_fail(&d, moe_choose(logits, 2, (bool[]){true, true}, NULL, &(struct moe_sampling){0}, 0, 0, &a, &c, &d), MOE_EINPUT, "no token is left");
 	moe_arena_free(&a);
+}
+
+/* Whatever the temperature, a token comes out: with the lowest ones one of the most likely, with the highest any. */
+static void test_extreme_temperatures(void **state)
+{
+	double share[6];
+
+	(void)state;
+	for (double t = 1e-3; t > 0; t /= 1e60)
+		assert_int_equal(drawn(logits, NULL, NULL, (struct moe_sampling){.temperature = t}, share), 18);
+	assert_int_equal(drawn(logits, NULL, NULL, (struct moe_sampling){.temperature = 4.9e-324}, share), 18);
+	assert_int_equal(drawn(logits, NULL, NULL, (struct moe_sampling){.temperature = 1e30}, share), 63);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_filters), cmocka_unit_test(test_shares), cmocka_unit_test(test_counter),
-					   cmocka_unit_test(test_logprobs)};
+					   cmocka_unit_test(test_logprobs), cmocka_unit_test(test_extreme_temperatures)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
