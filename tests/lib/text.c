@@ -437,8 +437,6 @@ static void test_refused(void **state)
 		{ADDED("{\"id\":5,\"content\":\"x\"},{\"id\":6,\"content\":\"x\"}"), "the added token \"x\" has two ids"},
 		{ADDED("{\"id\":5,\"content\":\"ab\"}"), "the added token \"ab\" has two ids, 5 and 2"},
 		{ADDED("{\"id\":4,\"content\":\"x\"}"), "two tokens have the same id, 4: \"<unk>\" and \"x\""},
-		{WITH("\"added_tokens\":[{\"id\":5,\"content\":\" \"}],\"normalizer\":{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true}"),
-		 "the normalizer leaves nothing"},
 		{WITH("\"normalizer\":7"), "normalizer must be an object"}, {WITH("\"normalizer\":{}"), "normalizer: an object without a type"},
 		{WITH("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"\"}"), "normalizer \"Precompiled\" is not supported"},
 		{WITH("\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":true}"), "normalizer \"BertNormalizer\" is not supported"},
