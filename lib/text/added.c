@@ -54,7 +54,8 @@ static enum moe_err searched(struct moe_tokenizer *t, struct added *a, struct mo
 	if (!copy)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	a->text = (struct string){copy, s.n};
-	return MOE_OK;
+	return s.n ? MOE_OK : moe_fail(d, MOE_EINPUT, "tokenizer.json: added_tokens: of \"%.*s\" the normalizer leaves nothing", (int)moe_min(a->content.n, 60),
+				       a->content.s);
 }
 
 enum moe_err moe_added_index(struct moe_tokenizer *t, struct moe_diag *d)
@@ -75,8 +76,7 @@ enum moe_err moe_added_index(struct moe_tokenizer *t, struct moe_diag *d)
 			continue;
 		moe_vocab_add(&t->added_texts, a->content.s, a->content.n, (int32_t)i);
 		MOE_TRY(searched(t, a, d));
-		if (a->text.n)          /* of which the normalizer leaves nothing is never found */
-			set->added[set->n++] = *a;
+		set->added[set->n++] = *a;
 	}
 	index_set(&t->raw);
 	index_set(&t->normal);
