@@ -136,6 +136,7 @@ struct added_scan {
 	size_t space_end;               /* end of the last run of white space that was measured */
 	const struct added *added;      /* the token found, and where it begins with the space that it swallows */
 	size_t from;
+	size_t gap;                     /* gap..from is the text before it that no token has taken */
 };
 
 /* Sorts the added tokens of the file into the two sets. */
