@@ -88,19 +88,19 @@ TARGET static void matmul_inputs_first(float *y, size_t ldy, const float *x, siz
 	}
 }
 
-/* 16 outputs of 16 inputs, turned. */
+/* 16 outputs of 16 inputs, turned; there is room for whole vectors. */
 FN void turn_block(float *to, size_t ld, const char *from, size_t step, size_t inputs, size_t outputs, enum moe_dtype type)
 {
-	_Alignas(64) float block[LANES][LANES];
+	v16 block[LANES];
 
-	for (size_t r = 0; r < inputs; r++)
-		v_store(block[r], v_load_weights(from + r * step, type, outputs));
+	for (size_t r = 0; r < LANES; r++)
+		block[r] = r < inputs ? v_load_weights(from + r * step, type, outputs) : v_zero();
+	v_turn(block);
 	for (size_t j = 0; j < outputs; j++)
-		for (size_t r = 0; r < inputs; r++)
-			to[j * ld + r] = block[r][j];
+		v_store(to + j * ld, block[j]);
 }
 
-/* Outputs [n0, n0 + n) of [in][out] weights as rows of f32: to [n][ld]. */
+/* Outputs [n0, n0 + n) of [in][out] weights as rows of f32: to [n][ld], ld a multiple of 16. */
 TARGET static void turn_rows(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
 {
 	size_t nbytes = w->type == MOE_F32 ? 4 : 2, step = w->step * nbytes;
@@ -109,6 +109,8 @@ TARGET static void turn_rows(float *to, size_t ld, const struct moe_mat *w, size
 		for (size_t j = 0; j < n; j += LANES) {
 			const char *from = (const char *)w->data + k * step + (n0 + j) * nbytes;
 			size_t inputs = moe_min(LANES, w->cols - k), outputs = moe_min(LANES, n - j);
+			for (size_t r = 0; r < LANES; r += 2)
+				__builtin_prefetch(from + (moe_min(k + 2 * LANES + r, w->cols - 1) - k) * step);
 			if (w->type == MOE_F32)
 				turn_block(to + j * ld + k, ld, from, step, inputs, outputs, MOE_F32);
 			else if (w->type == MOE_BF16)
