@@ -715,6 +715,17 @@ static void test_template(void **state)
 	moe_tokenizer_free(t);
 }
 
+/* A byte whose character the vocabulary lacks falls back to the two bytes of that character: more symbols than bytes. */
+static void test_bytes_fall_back(void **state)
+{
+	struct moe_tokenizer *t = load_text("{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false},"
+		"\"model\":{\"vocab\":{\"<0xC4>\":0,\"<0xA0>\":1},\"merges\":[],\"byte_fallback\":true}}");
+
+	(void)state;
+	expect_ids(t, "    ", IDS(0, 1, 0, 1, 0, 1, 0, 1));
+	moe_tokenizer_free(t);
+}
+
 /* Every kind takes a quarter of a megabyte of the same character, in time that does not grow with its square. */
 static void test_long_runs(void **state)
 {
@@ -753,7 +764,7 @@ int main(void)
 		cmocka_unit_test(test_fuse_unknown), cmocka_unit_test(test_split_removed), cmocka_unit_test(test_no_decoder),
 		cmocka_unit_test(test_patterns),
 		cmocka_unit_test(test_stream_fallback), cmocka_unit_test(test_stream_bytes), cmocka_unit_test(test_stream_held),
-		cmocka_unit_test(test_stream_refused), cmocka_unit_test(test_template), cmocka_unit_test(test_long_runs),
+		cmocka_unit_test(test_stream_refused), cmocka_unit_test(test_template), cmocka_unit_test(test_bytes_fall_back), cmocka_unit_test(test_long_runs),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_mutated),
 	};
 
