@@ -65,7 +65,7 @@ for t in "$out"/tests/lib/* "$out"/tests/kernel/*; do
 	step "${t#"$out"/tests/}" "$t"
 done
 for mask in 0 1 3; do
-	step "golden, cpu mask $mask" "$out/tests/golden/run" -c $mask tests/golden/read tests/golden/olmoe tests/golden/qwen3moe tests/golden/qwen2moe tests/golden/mixtral
+	step "golden, cpu mask $mask" "$out/tests/golden/run" -c $mask tests/golden/read tests/golden/olmoe tests/golden/qwen3moe tests/golden/qwen2moe tests/golden/mixtral tests/golden/aria
 done
 for kind in tests/golden/tokenizers/*/; do
 	[ -d "$kind" ] && step "golden $kind" "$out/tests/golden/run" "$kind"

@@ -1,146 +1,258 @@
-/* Attention of a few rows of one head over the blocks of its cache. Scores are vectors over slots (keys lie transposed), values are vectors over
- * the dimensions. Rows that see the same slots share the loads; what a row does not see is neither read for it nor added. */
+/* Attention of some rows of one head over the blocks of its cache. Scores are vectors over slots (keys lie transposed), values are vectors over
+ * the dimensions. Rows go through a block together, so that it is read from memory once for all of them, and by tiles that share the loads where
+ * they see the same slots of it; what a row does not see is neither read for it nor added. */
 
-enum { TILE_ROWS = 4, BLOCK_VECTORS = MOE_ATTN_BLOCK / LANES, MAX_DIM = 512 };
+/* A tile's sums are TILE_ROWS × TILE_VECTORS vectors, what the registers hold beside the operands; tiles of fewer rows are wider. */
+#if defined MOE_V_AVX512
+enum { TILE_ROWS = 6, TILE_VECTORS = 4 };
+#else
+enum { TILE_ROWS = 6, TILE_VECTORS = 1 };
+#endif
 
-/* Row state of the online softmax. */
+enum { MOST_VECTORS = 4, GROUP_ROWS = 96, GROUP_FLOATS = 12288, BATCH_ROWS = 4 * TILE_ROWS };
+
+/* State of the online softmax of rows that go through the blocks together; out is [rows][ld], whole vectors. */
 struct online {
-	float top, sum;
-	float out[MAX_DIM];
+	_Alignas(64) float out[GROUP_FLOATS];
+	float top[GROUP_ROWS], sum[GROUP_ROWS];
+	size_t ld;
 };
 
-/* s[r][u] = scale · (fma chain over dim) for `rows` rows and vectors [v0, v1) of the block. */
-FN void scores(float (*s)[MOE_ATTN_BLOCK], const float *q, size_t ldq, size_t rows, const float *key, size_t dim, size_t v0, size_t v1, float scale)
+/* Vectors of the next tile when n are left and a tile holds `most`: near equal shares, so that none is much narrower than the others. */
+FN size_t share(size_t n, size_t most)
 {
-	for (size_t v = v0; v < v1; v += 2) {
-		v16 sum[TILE_ROWS][2];
-		bool two = v + 1 < v1;
+	size_t tiles = (n + most - 1) / most;
+
+	return (n + tiles - 1) / tiles;
+}
+
+/* s[r][u] = scale · (fma chain over dim) for `rows` rows and n vectors of slots. */
+FN void score_tile(float (*s)[MOE_ATTN_BLOCK], const float *q, size_t ldq, size_t rows, const float *key, size_t dim, size_t n, float scale)
+{
+	v16 sum[TILE_ROWS][MOST_VECTORS];
+
+	UNROLL
+	for (size_t r = 0; r < rows; r++)
 		UNROLL
-		for (size_t r = 0; r < rows; r++)
-			sum[r][0] = sum[r][1] = v_zero();
-		for (size_t i = 0; i < dim; i++) {
-			const float *k = key + i * MOE_ATTN_BLOCK + v * LANES;
-			v16 a = v_load(k), b = v_load(two ? k + LANES : k);
-			UNROLL
-			for (size_t r = 0; r < rows; r++) {
-				v16 x = v_set(q[r * ldq + i]);
-				sum[r][0] = v_fma(x, a, sum[r][0]);
-				sum[r][1] = v_fma(x, b, sum[r][1]);
-			}
-		}
+		for (size_t j = 0; j < n; j++)
+			sum[r][j] = v_zero();
+	for (size_t i = 0; i < dim; i++, key += MOE_ATTN_BLOCK) {
+		v16 k[MOST_VECTORS];
+		KEEP(key);
+		UNROLL
+		for (size_t j = 0; j < n; j++)
+			k[j] = v_load(key + j * LANES);
 		UNROLL
 		for (size_t r = 0; r < rows; r++) {
-			v_store(s[r] + v * LANES, v_mul(sum[r][0], v_set(scale)));
-			if (two)
-				v_store(s[r] + (v + 1) * LANES, v_mul(sum[r][1], v_set(scale)));
+			v16 x = v_set(q[r * ldq + i]);
+			UNROLL
+			for (size_t j = 0; j < n; j++)
+				sum[r][j] = v_fma(x, k[j], sum[r][j]);
+		}
+	}
+	UNROLL
+	for (size_t r = 0; r < rows; r++)
+		UNROLL
+		for (size_t j = 0; j < n; j++)
+			v_store(s[r] + j * LANES, v_mul(sum[r][j], v_set(scale)));
+}
+
+/* Any number of rows, by tiles whose size is a constant, so that the sums stay in registers. */
+FN void score_rows(float (*s)[MOE_ATTN_BLOCK], const float *q, size_t ldq, size_t rows, const float *key, size_t dim, size_t n, float scale)
+{
+	for (; n <= TILE_VECTORS && rows >= TILE_ROWS; rows -= TILE_ROWS, s += TILE_ROWS, q += TILE_ROWS * ldq)
+		score_tile(s, q, ldq, TILE_ROWS, key, dim, n, scale);
+	for (; rows >= 2; rows -= 2, s += 2, q += 2 * ldq)
+		score_tile(s, q, ldq, 2, key, dim, n, scale);
+	if (rows)
+		score_tile(s, q, ldq, 1, key, dim, n, scale);
+}
+
+/* Vectors [v0, v1) of the block, by tiles of at most `most`. All rows pass through a tile while it is in the nearest cache. */
+FN void scores(float (*s)[MOE_ATTN_BLOCK], const float *q, size_t ldq, size_t rows, const float *key, size_t dim, size_t v0, size_t v1, size_t most, float scale)
+{
+	for (size_t v = v0, n; v < v1; v += n) {
+		float (*to)[MOE_ATTN_BLOCK] = (float (*)[MOE_ATTN_BLOCK])&s[0][v * LANES];
+		n = share(v1 - v, most);
+		switch (n) {
+		case 1: score_rows(to, q, ldq, rows, key + v * LANES, dim, 1, scale); break;
+		case 2: score_rows(to, q, ldq, rows, key + v * LANES, dim, 2, scale); break;
+		case 3: score_rows(to, q, ldq, rows, key + v * LANES, dim, 3, scale); break;
+		default: score_rows(to, q, ldq, rows, key + v * LANES, dim, 4, scale);
 		}
 	}
 }
 
 FN size_t clip(size_t x, size_t lo, size_t hi) { return x < lo ? lo : x > hi ? hi : x; }
 
-/* Turns the scores of one row into weights: masks, moves the running maximum, scales what was there. first and limit are inside the block. */
-FN void soften(struct online *o, float *s, size_t first, size_t limit, size_t dim)
+/* Scales what row r has gathered so far, when the maximum moves from its top to m. */
+FN float rescale(struct online *o, size_t r, float m)
+{
+	float c = exp_one(o->top[r] - m);
+
+	for (size_t i = 0; i < o->ld; i += LANES)
+		v_store(o->out + r * o->ld + i, v_mul(v_load(o->out + r * o->ld + i), v_set(c)));
+	o->top[r] = m;
+	return c;
+}
+
+/* Turns the scores of row r into weights: masks, moves the running maximum, scales what was there (by 1 where the maximum stays). first and limit
+ * are inside the block. */
+FN void soften(struct online *o, size_t r, float *s, size_t first, size_t limit)
 {
 	size_t v0 = first / LANES, v1 = (limit + LANES - 1) / LANES;
 	v16 lowest = v_set(-INFINITY), top = lowest, sum = v_zero();
-	float m, c;
+	float m, c = 1;
 
+	UNROLL
 	for (size_t v = v0; v < v1; v++) {
-		v16 x = v_outside(v_load(s + v * LANES), clip(first, v * LANES, (v + 1) * LANES) - v * LANES, clip(limit, v * LANES, (v + 1) * LANES) - v * LANES, lowest);
-		v_store(s + v * LANES, x);
+		v16 x = v_load(s + v * LANES);
+		if (first > v * LANES || limit < (v + 1) * LANES) {
+			x = v_outside(x, clip(first, v * LANES, (v + 1) * LANES) - v * LANES, clip(limit, v * LANES, (v + 1) * LANES) - v * LANES, lowest);
+			v_store(s + v * LANES, x);
+		}
 		top = v_max(x, top);
 	}
 	m = v_largest(top);
-	m = m > o->top ? m : o->top;
-	c = exp_one(o->top - m);
+	if (m > o->top[r])
+		c = rescale(o, r, m);
+	UNROLL
 	for (size_t v = v0; v < v1; v++) {
-		v16 p = v_exp(v_sub(v_load(s + v * LANES), v_set(m)));
+		v16 p = v_exp(v_sub(v_load(s + v * LANES), v_set(o->top[r])));
 		v_store(s + v * LANES, p);
 		sum = v_add(sum, p);
 	}
-	o->top = m;
-	o->sum = fmaf(o->sum, c, v_sum(sum));
-	for (size_t i = 0; i < dim; i += LANES)
-		v_store(o->out + i, v_mul(v_load(o->out + i), v_set(c)));
+	o->sum[r] = fmaf(o->sum[r], c, v_sum(sum));
 }
 
-/* out[r][i] = fma chain over slots [u0, u1) of s[r][u] · value[u][i]; out holds whole vectors, value rows exactly dim floats. */
-FN void add_values(struct online *o, float (*s)[MOE_ATTN_BLOCK], size_t rows, const float *value, size_t dim, size_t u0, size_t u1)
+/* out[r][i] = fma chain over slots [u0, u1) of s[r][u] · value[u][i], for n vectors of dimensions, of which the last has `last` floats; value rows
+ * are exactly dim floats. */
+FN void value_tile(float *out, size_t ld, float (*s)[MOE_ATTN_BLOCK], size_t rows, const float *value, size_t dim, size_t n, size_t last, size_t u0, size_t u1)
 {
-	for (size_t i = 0; i < dim; i += 2 * LANES) {
-		size_t n0 = dim - i < LANES ? dim - i : LANES, n1 = dim - i <= LANES ? 0 : dim - i - LANES < LANES ? dim - i - LANES : LANES;
-		v16 sum[TILE_ROWS][2];
+	v16 sum[TILE_ROWS][MOST_VECTORS];
+
+	UNROLL
+	for (size_t r = 0; r < rows; r++)
+		UNROLL
+		for (size_t j = 0; j < n; j++)
+			sum[r][j] = v_load(out + r * ld + j * LANES);
+	value += u0 * dim;
+	for (size_t u = u0; u < u1; u++, value += dim) {
+		v16 v[MOST_VECTORS];
+		KEEP(value);
+		UNROLL
+		for (size_t j = 0; j < n; j++)
+			v[j] = j + 1 < n || last == LANES ? v_load(value + j * LANES) : v_load_n(value + j * LANES, last);
 		UNROLL
 		for (size_t r = 0; r < rows; r++) {
-			sum[r][0] = v_load(o[r].out + i);
-			sum[r][1] = n1 ? v_load(o[r].out + i + LANES) : v_zero();
-		}
-		for (size_t u = u0; u < u1; u++) {
-			const float *v = value + u * dim + i;
-			v16 a = n0 == LANES ? v_load(v) : v_load_n(v, n0), b = n1 == LANES ? v_load(v + LANES) : n1 ? v_load_n(v + LANES, n1) : v_zero();
+			v16 p = v_set(s[r][u]);
 			UNROLL
-			for (size_t r = 0; r < rows; r++) {
-				v16 p = v_set(s[r][u]);
-				sum[r][0] = v_fma(p, a, sum[r][0]);
-				sum[r][1] = v_fma(p, b, sum[r][1]);
-			}
+			for (size_t j = 0; j < n; j++)
+				sum[r][j] = v_fma(p, v[j], sum[r][j]);
 		}
+	}
+	UNROLL
+	for (size_t r = 0; r < rows; r++)
 		UNROLL
-		for (size_t r = 0; r < rows; r++) {
-			v_store(o[r].out + i, sum[r][0]);
-			if (n1)
-				v_store(o[r].out + i + LANES, sum[r][1]);
+		for (size_t j = 0; j < n; j++)
+			v_store(out + r * ld + j * LANES, sum[r][j]);
+}
+
+/* Any number of rows, by tiles whose size is a constant, as is whether the last vector is whole. */
+FN void value_rows(float *out, size_t ld, float (*s)[MOE_ATTN_BLOCK], size_t rows, const float *value, size_t dim, size_t n, size_t last, size_t u0, size_t u1)
+{
+	for (; n <= TILE_VECTORS && rows >= TILE_ROWS; rows -= TILE_ROWS, s += TILE_ROWS, out += TILE_ROWS * ld)
+		if (last == LANES)
+			value_tile(out, ld, s, TILE_ROWS, value, dim, n, LANES, u0, u1);
+		else
+			value_tile(out, ld, s, TILE_ROWS, value, dim, n, last, u0, u1);
+	for (; rows >= 2; rows -= 2, s += 2, out += 2 * ld)
+		value_tile(out, ld, s, 2, value, dim, n, last, u0, u1);
+	if (rows)
+		value_tile(out, ld, s, 1, value, dim, n, last, u0, u1);
+}
+
+FN void add_values(float *out, size_t ld, float (*s)[MOE_ATTN_BLOCK], size_t rows, const float *value, size_t dim, size_t u0, size_t u1, size_t most)
+{
+	for (size_t i = 0, n; i < ld; i += n * LANES) {
+		size_t last;
+		n = share((ld - i) / LANES, most);
+		last = dim - i < n * LANES ? dim - i - (n - 1) * LANES : LANES;
+		switch (n) {
+		case 1: value_rows(out + i, ld, s, rows, value + i, dim, 1, last, u0, u1); break;
+		case 2: value_rows(out + i, ld, s, rows, value + i, dim, 2, last, u0, u1); break;
+		case 3: value_rows(out + i, ld, s, rows, value + i, dim, 3, last, u0, u1); break;
+		default: value_rows(out + i, ld, s, rows, value + i, dim, 4, last, u0, u1);
 		}
 	}
 }
 
-/* One block for `rows` rows that all see [first, limit) of it. */
-FN void attend_block(struct online *o, const float *q, size_t ldq, size_t rows, const float *key, const float *value, size_t dim, size_t first, size_t limit,
-		     float scale)
-{
-	float s[TILE_ROWS][MOE_ATTN_BLOCK];
+/* One block, as one head sees it, and the slots [first, limit) of it that the rows see. */
+struct block {
+	const float *key, *value;
+	size_t dim, first, limit;
+	float scale;
+};
 
-	scores(s, q, ldq, rows, key, dim, first / LANES, (limit + LANES - 1) / LANES, scale);
-	UNROLL
-	for (size_t r = 0; r < rows; r++)
-		soften(&o[r], s[r], first, limit, dim);
-	add_values(o, s, rows, value, dim, first, limit);
+/* One block for rows <= BATCH_ROWS rows from row r of the group on that all see the same slots of it. */
+FN void attend_batch(struct online *o, size_t r, const float *q, size_t ldq, size_t rows, const struct block *b)
+{
+	_Alignas(64) float s[BATCH_ROWS][MOE_ATTN_BLOCK];
+	size_t most = rows >= TILE_ROWS ? TILE_VECTORS : rows > 1 ? 2 : MOST_VECTORS;
+
+	scores(s, q, ldq, rows, b->key, b->dim, b->first / LANES, (b->limit + LANES - 1) / LANES, most, b->scale);
+	for (size_t i = 0; i < rows; i++)
+		if (b->first == 0 && b->limit == MOE_ATTN_BLOCK)
+			soften(o, r + i, s[i], 0, MOE_ATTN_BLOCK);
+		else
+			soften(o, r + i, s[i], b->first, b->limit);
+	add_values(o->out + r * o->ld, o->ld, s, rows, b->value, b->dim, b->first, b->limit, most);
 }
 
-/* `rows` <= TILE_ROWS rows from row on, with equal first and limit, of one head. */
-FN void attend_tile(const struct moe_attention *a, size_t row, size_t rows, size_t head)
+/* Block `at` for rows [row, row + rows): runs of rows that see the same slots of it go together. */
+FN void attend_group_block(struct online *o, const struct moe_attention *a, size_t row, size_t rows, size_t head, size_t at)
 {
-	size_t dim = a->dim, kv = head / (a->heads / a->kv_heads), ld = a->heads * dim;
-	const float *q = a->q + row * ld + head * dim;
-	struct online o[TILE_ROWS];
+	size_t kv = head / (a->heads / a->kv_heads), ld = a->heads * a->dim, base = at * MOE_ATTN_BLOCK, end = base + MOE_ATTN_BLOCK;
+	struct block b = {.key = a->key[at] + kv * a->dim * MOE_ATTN_BLOCK, .value = a->value[at] + kv * MOE_ATTN_BLOCK * a->dim, .dim = a->dim,
+			  .scale = a->scale};
 
-	UNROLL
+	for (size_t r = 0, n; r < rows; r += n) {
+		b.first = clip(a->first[row + r], base, end) - base;
+		b.limit = clip(a->limit[row + r], base, end) - base;
+		for (n = 1; r + n < rows; n++)
+			if (clip(a->first[row + r + n], base, end) - base != b.first || clip(a->limit[row + r + n], base, end) - base != b.limit)
+				break;
+		for (size_t i = 0; b.first < b.limit && i < n; i += BATCH_ROWS)
+			attend_batch(o, r + i, a->q + (row + r + i) * ld + head * a->dim, ld, n - i < BATCH_ROWS ? n - i : BATCH_ROWS, &b);
+	}
+}
+
+/* Rows [row, row + rows), rows <= GROUP_ROWS, of one head. */
+FN void attend_group(struct online *o, const struct moe_attention *a, size_t row, size_t rows, size_t head)
+{
+	size_t first = a->first[row], limit = a->limit[row];
+
 	for (size_t r = 0; r < rows; r++) {
-		o[r].top = -INFINITY;
-		o[r].sum = 0;
-		memset(o[r].out, 0, (dim + LANES) * sizeof(float) < sizeof o[r].out ? (dim + LANES) * sizeof(float) : sizeof o[r].out);
+		o->top[r] = -INFINITY;
+		o->sum[r] = 0;
+		first = a->first[row + r] < first ? a->first[row + r] : first;
+		limit = a->limit[row + r] > limit ? a->limit[row + r] : limit;
 	}
-	for (size_t b = a->first[row] / MOE_ATTN_BLOCK; b * MOE_ATTN_BLOCK < a->limit[row]; b++) {
-		size_t base = b * MOE_ATTN_BLOCK;
-		size_t first = clip(a->first[row], base, base + MOE_ATTN_BLOCK) - base, limit = clip(a->limit[row], base, base + MOE_ATTN_BLOCK) - base;
-		const float *key = a->key[b] + kv * dim * MOE_ATTN_BLOCK, *value = a->value[b] + kv * MOE_ATTN_BLOCK * dim;
-		if (rows == TILE_ROWS)
-			attend_block(o, q, ld, TILE_ROWS, key, value, dim, first, limit, a->scale);
-		else
-			attend_block(o, q, ld, rows, key, value, dim, first, limit, a->scale);
-	}
-	UNROLL
+	memset(o->out, 0, rows * o->ld * sizeof(float));
+	for (size_t at = first / MOE_ATTN_BLOCK; at * MOE_ATTN_BLOCK < limit; at++)
+		attend_group_block(o, a, row, rows, head, at);
 	for (size_t r = 0; r < rows; r++)
-		for (size_t i = 0; i < dim; i += LANES)
-			v_store_n(a->out + (row + r) * ld + head * dim + i, v_div(v_load(o[r].out + i), v_set(o[r].sum)), dim - i < LANES ? dim - i : LANES);
+		for (size_t i = 0; i < a->dim; i += LANES)
+			v_store_n(a->out + ((row + r) * a->heads + head) * a->dim + i, v_div(v_load(o->out + r * o->ld + i), v_set(o->sum[r])),
+				  a->dim - i < LANES ? a->dim - i : LANES);
 }
 
 TARGET static void attend(const struct moe_attention *a, size_t row0, size_t row1, size_t head)
 {
-	for (size_t row = row0, n; row < row1; row += n) {
-		for (n = 1; n < TILE_ROWS && row + n < row1 && a->first[row + n] == a->first[row] && a->limit[row + n] == a->limit[row];)
-			n++;
-		attend_tile(a, row, n, head);
-	}
+	size_t ld = (a->dim + LANES - 1) / LANES * LANES, most = GROUP_FLOATS / ld < GROUP_ROWS ? GROUP_FLOATS / ld : GROUP_ROWS;
+	struct online o;       /* set by attend_group: a fresh one of 48 KiB is not cleared for each call */
+
+	o.ld = ld;
+	for (size_t row = row0; row < row1; row += most)
+		attend_group(&o, a, row, row1 - row < most ? row1 - row : most, head);
 }

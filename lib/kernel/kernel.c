@@ -9,7 +9,7 @@
 #include "kernel/kernel_priv.h"
 #include "sys/cpu.h"
 
-enum { CHUNK_ROWS = 96, CHUNK_OUTPUTS = 64, ATTEND_ROWS = 16 };
+enum { CHUNK_ROWS = 96, CHUNK_OUTPUTS = 64, ATTEND_FEW = 24, ATTEND_MANY = 96 };
 
 static const struct moe_kernels *_Atomic chosen;
 
@@ -36,8 +36,10 @@ static const struct moe_kernels *kernels(void)
 
 const char *moe_kernel_select(void) { return choose()->name; }
 
-/* Weights that do not lie as the kernels read them are turned or scaled into a buffer, so many floats at a time. */
-enum { UNPACKED = 65536, FEW_ROWS = 3 };
+/* Weights that do not lie as the kernels read them are turned or scaled into a buffer, so many floats at a time: a megabyte, which the second cache
+ * holds, so that of [in][out] weights long runs of outputs are read from each input. */
+enum { UNPACKED = 262144, FEW_ROWS = 9 };
+static _Thread_local _Alignas(64) float unpacked[UNPACKED];
 
 static void widen_scaled(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
 {
@@ -54,7 +56,7 @@ static void widen_scaled(float *to, size_t ld, const struct moe_mat *w, size_t n
 static void matmul_unpacked(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)
 {
 	const struct moe_kernels *k = kernels();
-	_Alignas(64) float rows[UNPACKED];
+	float *rows = unpacked;
 	size_t ld = moe_round_up(w->cols, 16), most = UNPACKED / ld < 16 ? UNPACKED / ld : UNPACKED / ld / 16 * 16;
 
 	for (size_t n = n0, wide; n < n1; n += wide) {
@@ -111,24 +113,27 @@ void moe_matmul(float *y, size_t ldy, const float *x, size_t ldx, size_t m, cons
 struct attention {
 	void (*fn)(const struct moe_attention *a, size_t row0, size_t row1, size_t head);
 	const struct moe_attention *a;
+	size_t rows;            /* of a job, which reads the blocks once for all of them */
 };
 
 static void run_attention(void *arg, size_t i)
 {
 	const struct attention *j = arg;
-	size_t r0 = i / j->a->heads * ATTEND_ROWS;
+	size_t r0 = i / j->a->heads * j->rows;
 
-	j->fn(j->a, r0, moe_min(j->a->rows, r0 + ATTEND_ROWS), i % j->a->heads);
+	j->fn(j->a, r0, moe_min(j->a->rows, r0 + j->rows), i % j->a->heads);
 }
 
 void moe_attend_rows(const struct moe_attention *a, struct moe_pool *pool)
 {
-	struct attention j = {kernels()->attend, a};
+	struct attention j = {kernels()->attend, a, ATTEND_MANY};
 	double work = 0;
 
 	for (size_t r = 0; r < a->rows; r++)
 		work += 4.0 * (a->limit[r] - a->first[r]) * (double)(a->heads * a->dim);
-	moe_pool_run(pool, work, (a->rows + ATTEND_ROWS - 1) / ATTEND_ROWS * a->heads, run_attention, &j);
+	while (pool && j.rows > ATTEND_FEW && a->rows * a->heads < 8 * moe_pool_threads(pool) * j.rows)
+		j.rows /= 2;
+	moe_pool_run(pool, work, (a->rows + j.rows - 1) / j.rows * a->heads, run_attention, &j);
 }
 
 float moe_dot(const float *x, const float *y, size_t n) { return kernels()->dot(x, y, n); }

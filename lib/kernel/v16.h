@@ -15,6 +15,9 @@ enum { LANES = 16 };
 /* Before loops over the rows of a tile, so that their sums live in registers. */
 #define UNROLL _Pragma("GCC unroll 8")
 
+/* Keeps a pointer that a loop moves in a register of its own: compilers pair several into vectors, and unpack them at every step. */
+#define KEEP(p) __asm__("" : "+r"(p))
+
 /* A part is what one register holds: tiles of sums are accumulated part by part where a vector needs two. */
 #if defined MOE_V_AVX512
 
@@ -42,25 +45,45 @@ FN v16 v_neg(v16 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 FN v16 v_round(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 /* Lanes where a < b: x, else y (y where unordered). */
 FN v16 v_if_less(v16 a, v16 b, v16 x, v16 y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x); }
-/* 2^(n/2) rounded down and 2^n over that, for whole n in -252 to 254. */
-FN void v_pow2_halves(v16 n, v16 *first, v16 *second)
-{
-	__m512i i = _mm512_cvtps_epi32(n), half = _mm512_srai_epi32(i, 1), bias = _mm512_set1_epi32(127);
-
-	*first = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(half, bias), 23));
-	*second = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(i, half), bias), 23));
-}
+/* p · 2^n for whole n where the product is a normal number: exact, as is multiplying by 2^(n/2), rounded down, and then by the rest. */
+FN v16 v_times_pow2(v16 p, v16 n) { return _mm512_scalef_ps(p, n); }
 /* Lanes below `first` and from `limit` on become x. */
 FN v16 v_outside(v16 a, size_t first, size_t limit, v16 x) { return _mm512_mask_blend_ps((__mmask16)(v_lanes(limit) & ~v_lanes(first)), x, a); }
 FN v16 v_load_bf16(const void *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16)); }
 FN v16 v_load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
 FN __m256 v_fold(v16 a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
+FN __m256 v_fold_largest(v16 a) { return _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 enum { PARTS = 1 };
 FN vpart part_load(const float *p, size_t part) { return v_load(p + part * LANES); }
 FN vpart part_load_n(const float *p, size_t n, size_t part) { return part ? v_zero() : v_load_n(p, n); }
 FN vpart part_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
 FN vpart part_zero(void) { return v_zero(); }
 FN v16 v_join(const vpart *a) { return a[0]; }
+
+/* Turns 16 rows of 16 into 16 columns: 128-bit blocks of 4 x 4 first, then the blocks. */
+FN void v_turn(v16 *r)
+{
+	v16 t[LANES], u[LANES];
+
+	for (int i = 0; i < LANES; i += 2) {
+		t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+		t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+	}
+	for (int i = 0; i < LANES; i += 4)
+		for (int j = 0; j < 2; j++) {
+			__m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
+			u[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+			u[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+		}
+	for (int j = 0; j < 4; j++) {
+		v16 even_a = _mm512_shuffle_f32x4(u[j], u[4 + j], 0x88), odd_a = _mm512_shuffle_f32x4(u[j], u[4 + j], 0xdd);
+		v16 even_b = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0x88), odd_b = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0xdd);
+		r[j] = _mm512_shuffle_f32x4(even_a, even_b, 0x88);
+		r[8 + j] = _mm512_shuffle_f32x4(even_a, even_b, 0xdd);
+		r[4 + j] = _mm512_shuffle_f32x4(odd_a, odd_b, 0x88);
+		r[12 + j] = _mm512_shuffle_f32x4(odd_a, odd_b, 0xdd);
+	}
+}
 
 #elif defined MOE_V_AVX2
 
@@ -114,6 +137,7 @@ FN v16 v_if_less(v16 a, v16 b, v16 x, v16 y)
 {
 	return v_pair(_mm256_blendv_ps(y.a, x.a, _mm256_cmp_ps(a.a, b.a, _CMP_LT_OQ)), _mm256_blendv_ps(y.b, x.b, _mm256_cmp_ps(a.b, b.b, _CMP_LT_OQ)));
 }
+/* 2^(n/2) rounded down and 2^n over that, for whole n in -252 to 254. */
 FN void v_pow2_half(__m256 n, __m256 *first, __m256 *second)
 {
 	__m256i i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1), bias = _mm256_set1_epi32(127);
@@ -121,10 +145,13 @@ FN void v_pow2_half(__m256 n, __m256 *first, __m256 *second)
 	*first = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
 	*second = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(i, half), bias), 23));
 }
-FN void v_pow2_halves(v16 n, v16 *first, v16 *second)
+FN v16 v_times_pow2(v16 p, v16 n)
 {
-	v_pow2_half(n.a, &first->a, &second->a);
-	v_pow2_half(n.b, &first->b, &second->b);
+	v16 first, second;
+
+	v_pow2_half(n.a, &first.a, &second.a);
+	v_pow2_half(n.b, &first.b, &second.b);
+	return v_mul(v_mul(p, first), second);
 }
 FN v16 v_outside(v16 x, size_t first, size_t limit, v16 y)
 {
@@ -140,6 +167,7 @@ FN v16 v_load_f16(const void *p)
 	return v_pair(_mm256_cvtph_ps(_mm_loadu_si128(p)), _mm256_cvtph_ps(_mm_loadu_si128((const void *)((const uint16_t *)p + 8))));
 }
 FN __m256 v_fold(v16 x) { return _mm256_add_ps(x.a, x.b); }
+FN __m256 v_fold_largest(v16 x) { return _mm256_max_ps(x.a, x.b); }
 enum { PARTS = 2 };
 FN vpart part_load(const float *p, size_t part) { return _mm256_loadu_ps(p + 8 * part); }
 FN vpart part_load_n(const float *p, size_t n, size_t part)
@@ -149,6 +177,44 @@ FN vpart part_load_n(const float *p, size_t n, size_t part)
 FN vpart part_fma(vpart x, vpart y, vpart z) { return _mm256_fmadd_ps(x, y, z); }
 FN vpart part_zero(void) { return _mm256_setzero_ps(); }
 FN v16 v_join(const vpart *x) { return v_pair(x[0], x[1]); }
+
+/* Turns 8 rows of 8. */
+FN void v_turn_eight(__m256 *r)
+{
+	__m256 t[8], u[8];
+
+	for (int i = 0; i < 8; i += 2) {
+		t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+		t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+	}
+	for (int i = 0; i < 8; i += 4)
+		for (int j = 0; j < 2; j++) {
+			u[i + 2 * j] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+			u[i + 2 * j + 1] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0xee);
+		}
+	for (int j = 0; j < 4; j++) {
+		r[j] = _mm256_permute2f128_ps(u[j], u[4 + j], 0x20);
+		r[4 + j] = _mm256_permute2f128_ps(u[j], u[4 + j], 0x31);
+	}
+}
+/* Turns 16 rows of 16 into 16 columns, by quarters. */
+FN void v_turn(v16 *r)
+{
+	__m256 q[4][8];
+
+	for (int i = 0; i < 8; i++) {
+		q[0][i] = r[i].a;
+		q[1][i] = r[i].b;
+		q[2][i] = r[8 + i].a;
+		q[3][i] = r[8 + i].b;
+	}
+	for (int i = 0; i < 4; i++)
+		v_turn_eight(q[i]);
+	for (int i = 0; i < 8; i++) {
+		r[i] = v_pair(q[0][i], q[2][i]);
+		r[8 + i] = v_pair(q[1][i], q[3][i]);
+	}
+}
 
 #else
 
@@ -192,11 +258,7 @@ FN float v_pow2(int n)
 FN int v_int(float x) { return x >= -2147483648.0f && x < 2147483648.0f ? (int)x : INT32_MIN; }
 FN v16 v_pow2_first(v16 n) { EACH(v_pow2(v_int(n.f[i]) >> 1)); }
 FN v16 v_pow2_second(v16 n) { EACH(v_pow2(v_int(n.f[i]) - (v_int(n.f[i]) >> 1))); }
-FN void v_pow2_halves(v16 n, v16 *first, v16 *second)
-{
-	*first = v_pow2_first(n);
-	*second = v_pow2_second(n);
-}
+FN v16 v_times_pow2(v16 p, v16 n) { return v_mul(v_mul(p, v_pow2_first(n)), v_pow2_second(n)); }
 FN v16 v_outside(v16 a, size_t first, size_t limit, v16 x) { EACH((size_t)i >= first && (size_t)i < limit ? a.f[i] : x.f[i]); }
 FN v16 v_load_bf16(const void *p)
 {
@@ -218,6 +280,17 @@ FN vpart part_load_n(const float *p, size_t n, size_t part) { return v_load_n(p,
 FN vpart part_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
 FN vpart part_zero(void) { return v_zero(); }
 FN v16 v_join(const vpart *a) { return a[0]; }
+
+/* Turns 16 rows of 16 into 16 columns. */
+FN void v_turn(v16 *r)
+{
+	for (int i = 0; i < LANES; i++)
+		for (int j = 0; j < i; j++) {
+			float t = r[i].f[j];
+			r[i].f[j] = r[j].f[i];
+			r[j].f[i] = t;
+		}
+}
 
 #endif
 
@@ -315,16 +388,25 @@ FN void v_sum_rows(float *y, size_t ldy, const v16 (*s)[4], size_t m)
 #endif
 
 /* Largest lane; exact in any order. No lane may be NaN. */
+#if defined MOE_V_AVX512 || defined MOE_V_AVX2
 FN float v_largest(v16 a)
 {
-	float f[LANES], top;
+	__m256 h = v_fold_largest(a);
+	__m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
 
-	v_store(f, a);
-	top = f[0];
+	q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+	return _mm_cvtss_f32(_mm_max_ss(q, _mm_shuffle_ps(q, q, 1)));
+}
+#else
+FN float v_largest(v16 a)
+{
+	float top = a.f[0];
+
 	for (int i = 1; i < LANES; i++)
-		top = f[i] > top ? f[i] : top;
+		top = a.f[i] > top ? a.f[i] : top;
 	return top;
 }
+#endif
 
 /* n <= 16 weights of a type, widened; the rest zero. The type is a constant wherever this is inlined. */
 FN v16 v_load_weights(const void *p, enum moe_dtype type, size_t n)

@@ -3,7 +3,7 @@
 
 FN v16 v_exp(v16 x)
 {
-	v16 n = v_round(v_mul(x, v_set(1.44269504f))), first, second, r, p;
+	v16 n = v_round(v_mul(x, v_set(1.44269504f))), r, p;
 
 	r = v_fma(n, v_set(-0.693359375f), x);
 	r = v_fma(n, v_set(2.12194440e-4f), r);
@@ -15,8 +15,7 @@ FN v16 v_exp(v16 x)
 	p = v_fma(p, r, v_set(0.5f));
 	p = v_fma(p, r, v_set(1.0f));
 	p = v_fma(p, r, v_set(1.0f));
-	v_pow2_halves(n, &first, &second);
-	p = v_mul(v_mul(p, first), second);
+	p = v_times_pow2(p, n);
 	p = v_if_less(x, v_set(-87.3f), v_zero(), p);
 	return v_if_less(v_set(88.72283f), x, v_set(INFINITY), p);
 }

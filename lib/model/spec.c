@@ -616,6 +616,16 @@ static enum moe_err check_required(const struct moe_spec *s, const struct docs *
 	return MOE_OK;
 }
 
+/* transformers writes the type of the weights under one of two keys. A hint, since the weights say it themselves. */
+static bool says_float32(const struct docs *docs)
+{
+	const char *type = json_string_value(look_up(docs, "torch_dtype", 11));
+
+	if (!type)
+		type = json_string_value(look_up(docs, "dtype", 5));
+	return type && !strcmp(type, "float32");
+}
+
 static enum moe_err build(struct moe_spec *s, const struct docs *docs, const struct moe_spec_options *o, struct moe_diag *d)
 {
 	const char *name;
@@ -626,6 +636,7 @@ static enum moe_err build(struct moe_spec *s, const struct docs *docs, const str
 	if (!name || !*name || strlen(name) >= sizeof s->family)
 		return moe_fail(d, MOE_EINPUT, "the family file has no name (\"family\")");
 	strcpy(s->family, name);
+	s->wide = says_float32(docs);
 	err = check_known(s->doc, "", d);
 	if (!err)
 		err = check_required(s, docs, d);

@@ -10,7 +10,6 @@ const struct moe_setting moe_settings[] = {
 	{"layers.block", MOE_SET_CHOICE, AT(block), 0, 0, "pre", "\"pre\"", 0},
 	{"hidden", MOE_SET_INT, AT(hidden), 1, MAX_DIM, 0, 0, 0},
 	{"vocab", MOE_SET_INT, AT(vocab), 1, MAX_VOCAB, 0, 0, 0},
-	{"dtype", MOE_SET_CHOICE, AT(dtype), 0, 0, "float32 bfloat16 float16", "\"bfloat16\"", 0},
 	{"tied", MOE_SET_BOOL, AT(tied), 0, 0, 0, "false", 0},
 	{"norm.kind", MOE_SET_CHOICE, AT(norm_kind), 0, 0, "rms", "\"rms\"", 0},
 	{"norm.eps", MOE_SET_REAL, AT(norm_eps), 0, 1, 0, 0, 0},

@@ -351,7 +351,7 @@ static void defined_attention(const struct moe_attention *a, float *out)
 		}
 }
 
-static void check_attention(size_t rows, size_t heads, size_t kv_heads, size_t dim, size_t slots, int causal, size_t first_slot)
+static void check_attention(size_t rows, size_t heads, size_t kv_heads, size_t dim, size_t slots, int causal, size_t first_slot, struct moe_pool *pool)
 {
 	size_t blocks = (slots + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK, n = rows * heads * dim;
 	struct guarded q = guarded_floats(n, 1), key[8], value[8];
@@ -382,7 +382,7 @@ static void check_attention(size_t rows, size_t heads, size_t kv_heads, size_t d
 		use(m);
 		defined_attention(&a, want);
 		a.out = out.p;
-		moe_attend_rows(&a, NULL);
+		moe_attend_rows(&a, pool);
 		assert_memory_equal(out.p, want, n * sizeof(float));
 		unguard(out);
 	}
@@ -398,15 +398,23 @@ static void check_attention(size_t rows, size_t heads, size_t kv_heads, size_t d
 
 static void test_attention(void **state)
 {
+	struct moe_pool *pool = moe_pool_new(3);
+
 	(void)state;
-	check_attention(64, 5, 5, 32, 64, 0, 0);
-	check_attention(9, 5, 5, 32, 73, 1, 0);
-	check_attention(1, 5, 5, 32, 70, 1, 0);
-	check_attention(7, 4, 2, 12, 300, 1, 0);
-	check_attention(5, 2, 1, 40, 129, 1, 3);
-	check_attention(3, 2, 2, 7, 400, 1, 140);
-	check_attention(2, 1, 1, 512, 20, 0, 0);
-	check_attention(1, 2, 1, 2, 1, 1, 0);
+	check_attention(64, 5, 5, 32, 64, 0, 0, NULL);
+	check_attention(9, 5, 5, 32, 73, 1, 0, NULL);
+	check_attention(1, 5, 5, 32, 70, 1, 0, NULL);
+	check_attention(7, 4, 2, 12, 300, 1, 0, NULL);
+	check_attention(5, 2, 1, 40, 129, 1, 3, NULL);
+	check_attention(3, 2, 2, 7, 400, 1, 140, NULL);
+	check_attention(2, 1, 1, 512, 20, 0, 0, NULL);
+	check_attention(1, 2, 1, 2, 1, 1, 0, NULL);
+	check_attention(101, 2, 2, 72, 300, 0, 0, NULL);        /* more rows than go together, and a tail in every tile */
+	check_attention(101, 2, 2, 72, 300, 0, 0, pool);
+	check_attention(250, 3, 1, 20, 390, 1, 0, pool);        /* rows of a tile that end in the block, and rows that see none of it */
+	check_attention(130, 1, 1, 200, 260, 1, 140, NULL);
+	check_attention(27, 1, 1, 512, 130, 0, 0, NULL);        /* wide heads: few rows go together */
+	moe_pool_free(pool);
 }
 
 static void test_rope_and_im2col(void **state)
