@@ -26,6 +26,7 @@ enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM, MOE_TOWER_VIT };
 enum moe_projector { MOE_PROJECTOR_NONE, MOE_PROJECTOR_QUERY_ATTENTION };
 enum moe_image_kind { MOE_IMAGE_FIT, MOE_IMAGE_CANVAS };
 enum moe_alpha_rule { MOE_ALPHA_RULE_OVER, MOE_ALPHA_RULE_DROP };
+enum moe_norm_kind { MOE_NORM_RMS, MOE_NORM_LAYER };
 enum moe_pad { MOE_PAD_BORDER_MEDIAN, MOE_PAD_CONSTANT };
 enum moe_position { MOE_POSITION_SEQUENTIAL, MOE_POSITION_AXIAL };
 
@@ -43,7 +44,8 @@ struct moe_spec {
 	char family[32];
 	int64_t n_layers, hidden, vocab;
 	bool wide;                      /* the configuration says that weights are of 4 bytes, not 2; for plans, where there are no weights to look at */
-	int block, norm_kind;           /* one choice each so far: pre, rms */
+	int block;                      /* one choice so far: pre */
+	int norm_kind;                  /* enum moe_norm_kind */
 	double norm_eps;
 	struct moe_attention_settings attention;
 	struct moe_router_settings router;

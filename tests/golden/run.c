@@ -419,7 +419,7 @@ static void compare_head(struct session *s, const struct golden_case *c)
 	int32_t *best = moe_arena_get(s->compute.scratch, rows, sizeof *best);
 	struct moe_diag d = {0};
 
-	moe_rms_norm(norm, hidden, s->x, hidden, s->m->final_norm, rows, hidden, (float)s->m->spec->norm_eps);
+	moe_norm_forward(norm, hidden, s->x, hidden, &s->m->final_norm, rows, hidden, (float)s->m->spec->norm_eps);
 	compare_rows(c, "norm", "norm", norm, rows, hidden);
 	check(moe_head_forward(s->m, s->x, rows, logit, &s->compute, &d), &d);
 	compare(c, "logits", "logits", logit, rows * v);
