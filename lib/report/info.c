@@ -87,7 +87,7 @@ static void print_experts(FILE *f, const struct moe_spec *s)
 	if (s->shared.count)
 		fprintf(f, ", beside shared ones of width %lld", (long long)(s->shared.count * s->shared.width));
 	if (dense)
-		fprintf(f, "; %zu layers without", dense);
+		fprintf(f, "; %zu layer%s without", dense, dense == 1 ? "" : "s");
 	fputc('\n', f);
 }
 
