@@ -11,7 +11,7 @@ enum { TILE_M = 3, FEW_N = 2 };
 enum { TILE_M = 2, FEW_N = 2 };
 #endif
 
-enum { TILE_N = 4, PANEL_K = 4096, FEW = 3 };   /* widest panel in floats per row; rows of x up to which none is made */
+enum { TILE_N = 4, PANEL_K = 8192, FEW = 3 };   /* widest panel in floats per row; rows of x up to which none is made */
 enum { CHUNK_K = PARTS > 1 ? 512 : PANEL_K };   /* the parts of a chunk are read while it is in the nearest cache */
 
 /* Adds k products to one part of the sums of m rows. */

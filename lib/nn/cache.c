@@ -42,7 +42,7 @@ enum moe_err moe_cache_reserve(struct moe_cache *c, struct moe_cache_pool *pool,
 	return MOE_OK;
 }
 
-void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value)
+void moe_cache_put(const struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value)
 {
 	size_t width = pool->kv_heads * pool->dim;
 
@@ -57,6 +57,11 @@ void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, siz
 			for (size_t h = 0; h < pool->kv_heads; h++)
 				memcpy(v + (h * MOE_ATTN_BLOCK + at + r) * pool->dim, value + (i + r) * width + h * pool->dim, pool->dim * sizeof *v);
 	}
+}
+
+void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value)
+{
+	moe_cache_put(c, pool, first, n, key, value);
 	c->n_slots = first + n;
 }
 

@@ -25,6 +25,9 @@ enum moe_err moe_cache_reserve(struct moe_cache *c, struct moe_cache_pool *pool,
 /* Stores keys and values [n][kv_heads · dim] at slots first, first + 1, ..., which must be reserved; n_slots becomes first + n. */
 void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value);
 
+/* The same without n_slots: threads may put keys and values at different slots at once. */
+void moe_cache_put(const struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value);
+
 /* Gives the blocks back; the cache is empty and usable. */
 void moe_cache_clear(struct moe_cache *c, struct moe_cache_pool *pool);
 void moe_cache_free(struct moe_cache *c, struct moe_cache_pool *pool);

@@ -1,16 +1,27 @@
 #include "nn/vit.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/check.h"
 
-enum { ROWS = 384 };            /* patches at a time through everything but the keys and values */
+/* Rows that pass through a step together: few enough that their inner vectors stay in a core's cache, enough that widening the weights pays. A band
+ * of so many chunks for each thread is what the buffers have room for. */
+enum { CHUNK_FEW = 48, CHUNK_MANY = 96, BAND_CHUNKS = 2 };
 
-/* Buffers for ROWS patches. */
-struct parts {
-	float *normed, *a, *b;          /* [ROWS][hidden] */
-	float *inner;                   /* [ROWS][width] */
-	uint32_t *first, *limit;        /* [ROWS]: every patch sees all */
+/* One picture on its way through the layers. */
+struct pass {
+	const struct moe_vit_settings *s;
+	const struct moe_vit_layer *w;
+	float *x;                       /* [n][hidden] */
+	size_t n, chunk, band;          /* rows of the picture, of a chunk and of a band */
+	size_t first, rows;             /* the band at work */
+	float *normed, *a, *b;          /* [band][hidden] */
+	float *inner;                   /* [band][width] */
+	uint32_t *zero, *limit;         /* [band]: every patch sees all */
+	struct moe_cache cache;
+	struct moe_cache_pool blocks;   /* its shape only: the memory is the arena's */
+	struct moe_pool *pool;
 };
 
 uint32_t moe_vit_bucket(uint32_t i, uint32_t n, uint32_t g)
@@ -39,76 +50,143 @@ void moe_vit_embed(float *embed, const float *pixel, size_t rows, size_t columns
 	}
 }
 
-static bool plan(struct parts *p, const struct moe_vit_settings *s, size_t n, struct moe_arena *scratch)
+/* Blocks for the keys and values of all patches; the slots behind the last are zero. */
+static bool plan_cache(struct pass *p, struct moe_arena *scratch)
 {
-	size_t rows = moe_min(n, ROWS), hidden = (size_t)s->hidden;
+	size_t block = p->blocks.kv_heads * p->blocks.dim * MOE_ATTN_BLOCK, n = (p->n + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK;
+	float *key = moe_arena_get(scratch, n * block, sizeof(float)), *value = moe_arena_get(scratch, n * block, sizeof(float));
 
-	p->normed = moe_arena_get(scratch, rows * hidden, sizeof(float));
-	p->a = moe_arena_get(scratch, rows * hidden, sizeof(float));
-	p->b = moe_arena_get(scratch, rows * hidden, sizeof(float));
-	p->inner = moe_arena_get(scratch, rows * (size_t)s->width, sizeof(float));
-	p->first = moe_arena_zero(scratch, rows, sizeof(uint32_t));
-	p->limit = moe_arena_get(scratch, rows, sizeof(uint32_t));
-	for (size_t i = 0; p->limit && i < rows; i++)
-		p->limit[i] = (uint32_t)n;
-	return p->normed && p->a && p->b && p->inner && p->first && p->limit;
-}
-
-/* Keys and values of all patches. */
-static void fill_cache(struct moe_cache *c, const struct moe_cache_pool *blocks, const float *x, size_t n, const struct moe_vit_settings *s,
-		       const struct moe_vit_layer *w, struct parts *p, struct moe_pool *pool)
-{
-	size_t hidden = (size_t)s->hidden;
-
-	for (size_t at = 0, rows; at < n; at += rows) {
-		rows = moe_min(ROWS, n - at);
-		moe_norm_forward(p->normed, hidden, x + at * hidden, hidden, &w->norm1, rows, hidden, (float)s->eps);
-		moe_linear_forward(p->a, hidden, p->normed, hidden, rows, &w->k, pool);
-		moe_linear_forward(p->b, hidden, p->normed, hidden, rows, &w->v, pool);
-		moe_cache_store(c, blocks, at, rows, p->a, p->b);
+	p->cache = (struct moe_cache){.key = moe_arena_get(scratch, n, sizeof(float *)), .value = moe_arena_get(scratch, n, sizeof(float *)), .n_blocks = n};
+	if (!key || !value || !p->cache.key || !p->cache.value)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		p->cache.key[i] = key + i * block;
+		p->cache.value[i] = value + i * block;
 	}
+	if (n) {
+		memset(p->cache.key[n - 1], 0, block * sizeof(float));
+		memset(p->cache.value[n - 1], 0, block * sizeof(float));
+	}
+	return true;
 }
 
-/* x += o(attention(q(norm1(x)))), x += fc2(gelu(fc1(norm2(x)))), for `rows` rows. */
-static void run_rows(float *x, size_t rows, const struct moe_cache *c, const struct moe_vit_settings *s, const struct moe_vit_layer *w, struct parts *p,
-		     struct moe_pool *pool)
+static bool plan(struct pass *p, struct moe_arena *scratch)
 {
-	size_t hidden = (size_t)s->hidden, width = (size_t)s->width, heads = (size_t)s->heads, dim = hidden / heads;
+	size_t hidden = (size_t)p->s->hidden, threads = moe_pool_threads(p->pool), share = moe_round_up((p->n + threads - 1) / threads, 12);
+
+	p->blocks = (struct moe_cache_pool){.kv_heads = (size_t)p->s->heads, .dim = hidden / (size_t)p->s->heads};
+	p->chunk = moe_min(moe_max(share, CHUNK_FEW), CHUNK_MANY);
+	p->band = moe_min(p->n, p->chunk * BAND_CHUNKS * threads);
+	p->normed = moe_arena_get(scratch, p->band * hidden, sizeof(float));
+	p->a = moe_arena_get(scratch, p->band * hidden, sizeof(float));
+	p->b = moe_arena_get(scratch, p->band * hidden, sizeof(float));
+	p->inner = moe_arena_get(scratch, p->band * (size_t)p->s->width, sizeof(float));
+	p->zero = moe_arena_zero(scratch, p->band, sizeof(uint32_t));
+	p->limit = moe_arena_get(scratch, p->band, sizeof(uint32_t));
+	for (size_t i = 0; p->limit && i < p->band; i++)
+		p->limit[i] = (uint32_t)p->n;
+	return p->normed && p->a && p->b && p->inner && p->zero && p->limit && plan_cache(p, scratch);
+}
+
+/* The rows of a chunk of the band, and where they are in each buffer. */
+struct chunk {
+	size_t first, rows;     /* first: in the picture */
+	float *x, *normed, *a, *b, *inner;
+};
+
+static struct chunk cut(const struct pass *p, size_t i)
+{
+	size_t at = i * p->chunk, hidden = (size_t)p->s->hidden;
+
+	return (struct chunk){.first = p->first + at, .rows = moe_min(p->chunk, p->rows - at), .x = p->x + (p->first + at) * hidden,
+			      .normed = p->normed + at * hidden, .a = p->a + at * hidden, .b = p->b + at * hidden, .inner = p->inner + at * (size_t)p->s->width};
+}
+
+/* Keys and values into their blocks. */
+static void run_keys(void *arg, size_t i)
+{
+	const struct pass *p = arg;
+	struct chunk c = cut(p, i);
+	size_t hidden = (size_t)p->s->hidden;
+
+	moe_norm_forward(c.normed, hidden, c.x, hidden, &p->w->norm1, c.rows, hidden, (float)p->s->eps);
+	moe_linear_forward(c.a, hidden, c.normed, hidden, c.rows, &p->w->k, NULL);
+	moe_linear_forward(c.b, hidden, c.normed, hidden, c.rows, &p->w->v, NULL);
+	moe_cache_put(&p->cache, &p->blocks, c.first, c.rows, c.a, c.b);
+}
+
+static void run_queries(void *arg, size_t i)
+{
+	const struct pass *p = arg;
+	struct chunk c = cut(p, i);
+	size_t hidden = (size_t)p->s->hidden;
+
+	moe_norm_forward(c.normed, hidden, c.x, hidden, &p->w->norm1, c.rows, hidden, (float)p->s->eps);
+	moe_linear_forward(c.a, hidden, c.normed, hidden, c.rows, &p->w->q, NULL);
+}
+
+/* x += o(b), x += fc2(gelu(fc1(norm2(x)))). */
+static void run_rest(void *arg, size_t i)
+{
+	const struct pass *p = arg;
+	struct chunk c = cut(p, i);
+	size_t hidden = (size_t)p->s->hidden, width = (size_t)p->s->width;
+
+	moe_linear_forward(c.a, hidden, c.b, hidden, c.rows, &p->w->o, NULL);
+	moe_add(c.x, c.a, c.rows * hidden);
+	moe_norm_forward(c.normed, hidden, c.x, hidden, &p->w->norm2, c.rows, hidden, (float)p->s->eps);
+	moe_linear_forward(c.inner, width, c.normed, hidden, c.rows, &p->w->fc1, NULL);
+	moe_gelu_tanh(c.inner, c.inner, c.rows * width);
+	moe_linear_forward(c.a, hidden, c.inner, width, c.rows, &p->w->fc2, NULL);
+	moe_add(c.x, c.a, c.rows * hidden);
+}
+
+/* b = attention of the band's queries a to all patches. */
+static void attend_band(const struct pass *p)
+{
+	size_t heads = p->blocks.kv_heads, dim = p->blocks.dim;
 	struct moe_attention a = {
-		.q = p->a, .out = p->b, .rows = rows, .heads = heads, .kv_heads = heads, .dim = dim, .scale = 1.0f / sqrtf((float)dim), .first = p->first,
-		.limit = p->limit, .key = (const float *const *)c->key, .value = (const float *const *)c->value,
+		.q = p->a, .out = p->b, .rows = p->rows, .heads = heads, .kv_heads = heads, .dim = dim, .scale = 1.0f / sqrtf((float)dim), .first = p->zero,
+		.limit = p->limit, .key = (const float *const *)p->cache.key, .value = (const float *const *)p->cache.value,
 	};
 
-	moe_norm_forward(p->normed, hidden, x, hidden, &w->norm1, rows, hidden, (float)s->eps);
-	moe_linear_forward(p->a, hidden, p->normed, hidden, rows, &w->q, pool);
-	moe_attend_rows(&a, pool);
-	moe_linear_forward(p->a, hidden, p->b, hidden, rows, &w->o, pool);
-	moe_add(x, p->a, rows * hidden);
-	moe_norm_forward(p->normed, hidden, x, hidden, &w->norm2, rows, hidden, (float)s->eps);
-	moe_linear_forward(p->inner, width, p->normed, hidden, rows, &w->fc1, pool);
-	moe_gelu_tanh(p->inner, p->inner, rows * width);
-	moe_linear_forward(p->a, hidden, p->inner, width, rows, &w->fc2, pool);
-	moe_add(x, p->a, rows * hidden);
+	moe_attend_rows(&a, p->pool);
+}
+
+/* One step over the band; `weights` is the number of weights that a row meets. */
+static void run_step(struct pass *p, void (*step)(void *arg, size_t chunk), size_t weights)
+{
+	moe_pool_run(p->pool, 2.0 * (double)p->rows * (double)weights, (p->rows + p->chunk - 1) / p->chunk, step, p);
+}
+
+static void run_layer(struct pass *p)
+{
+	size_t square = (size_t)(p->s->hidden * p->s->hidden), inner = (size_t)(p->s->hidden * p->s->width);
+
+	for (p->first = 0; p->first < p->n; p->first += p->band) {
+		p->rows = moe_min(p->band, p->n - p->first);
+		run_step(p, run_keys, 2 * square);
+	}
+	for (p->first = 0; p->first < p->n; p->first += p->band) {
+		p->rows = moe_min(p->band, p->n - p->first);
+		run_step(p, run_queries, square);
+		attend_band(p);
+		run_step(p, run_rest, square + 2 * inner);
+	}
 }
 
 enum moe_err moe_vit_forward(float *x, size_t n, const struct moe_vit_settings *s, const struct moe_vit_weights *w, const struct moe_compute *work,
 			     struct moe_diag *d)
 {
-	struct moe_cache_pool blocks = {.kv_heads = (size_t)s->heads, .dim = (size_t)(s->hidden / s->heads)};
 	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
-	struct moe_cache cache = {0};
-	struct parts p;
-	enum moe_err err = plan(&p, s, n, work->scratch) ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory for %zu patches", n);
+	struct pass p = {.s = s, .x = x, .n = n, .pool = work->pool};
 
-	if (!err)
-		err = moe_cache_reserve(&cache, &blocks, n, d);
-	for (int64_t l = 0; l < s->layers && !err; l++) {
-		fill_cache(&cache, &blocks, x, n, s, &w->layer[l], &p, work->pool);
-		for (size_t at = 0; at < n; at += ROWS)
-			run_rows(x + at * (size_t)s->hidden, moe_min(ROWS, n - at), &cache, s, &w->layer[l], &p, work->pool);
+	if (!plan(&p, work->scratch))
+		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu patches", n);
+	for (int64_t l = 0; l < s->layers; l++) {
+		p.w = &w->layer[l];
+		run_layer(&p);
 	}
-	moe_cache_free(&cache, &blocks);
-	moe_cache_pool_free(&blocks);
 	moe_arena_release(work->scratch, mark);
-	return err;
+	return MOE_OK;
 }

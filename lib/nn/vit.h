@@ -32,7 +32,9 @@ uint32_t moe_vit_bucket(uint32_t i, uint32_t n, uint32_t g);
 void moe_vit_embed(float *embed, const float *pixel, size_t rows, size_t columns, const struct moe_vit_settings *s, const struct moe_vit_weights *w,
 		   struct moe_pool *pool);
 
-/* x [n][hidden] goes through all layers, in place; no norm follows the last. Beside x it takes 8·n·hidden bytes for keys and values, and some megabytes. */
+/* x [n][hidden] goes through all layers, in place; no norm follows the last. n >= 1. The bits are the same for any number of threads. work->scratch gives,
+ * beside x, 8·n·hidden bytes for keys and values and 192·(12·hidden + 4·width) bytes for each thread: 45 MB and 6 MB for 4,900 patches of 1,152 with
+ * width 4,304. Scores are never more than a tile. MOE_ENOMEM when there is no memory. */
 enum moe_err moe_vit_forward(float *x, size_t n, const struct moe_vit_settings *s, const struct moe_vit_weights *w, const struct moe_compute *work,
 			     struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -204,7 +204,7 @@ static void test_products(void **state)
 				check_product(edge[i], edge[j], edge[(i + 5) % 12], types[t], edge[(i + 5) % 12], (int)(i & 1), NULL);
 				check_product(edge[j], edge[i], edge[(j + 3) % 12], types[t], edge[(j + 3) % 12] + 3, (int)(j & 1), NULL);
 			}
-	check_product(8, 6, 5000, MOE_BF16, 5000, 1, NULL);     /* wider than a panel */
+	check_product(8, 6, 9000, MOE_BF16, 9000, 1, NULL);     /* wider than a panel */
 	check_product(130, 160, 160, MOE_BF16, 160, 1, NULL);
 }
 
