@@ -73,14 +73,14 @@ def vision_tensors():
     yield p + "feed_forward.linear_out.weight", (HIDDEN, HIDDEN)
 
 
-def write_random(f, n, norm, rng):
-    """n bf16 values: ones for norms, else of size 0.01 to 0.04 and either sign."""
+def write_random(f, n, name, rng):
+    """n bf16 values of either sign: ones for norms, 0.5 to 2 for the embedding, so that rows differ enough to want different experts, else 0.008 to 0.03."""
     while n:
         m = min(n, 1 << 26)
-        if norm:
+        if "norm" in name and name.endswith("weight"):
             a = np.full(m, 0x3F80, np.uint16)
         else:
-            a = np.frombuffer(rng.bytes(2 * m), np.uint16) & 0x80FF | 0x3C00
+            a = np.frombuffer(rng.bytes(2 * m), np.uint16) & 0x80FF | (0x3F00 if "embed_tokens" in name else 0x3C00)
         f.write(a.tobytes())
         n -= m
 
@@ -101,7 +101,7 @@ def make():
         with open(f"{part}/{shard}.safetensors", "wb") as f:
             f.write(len(text).to_bytes(8, "little") + text)
             for name, shape in tensors:
-                write_random(f, int(np.prod(shape)), "norm" in name and name.endswith("weight"), rng)
+                write_random(f, int(np.prod(shape)), name, rng)
     json.dump({"weight_map": index}, open(part + "/model.safetensors.index.json", "w"))
     json.dump(CONFIG, open(part + "/config.json", "w"))
     shutil.copy(os.path.join(ROOT, "tests/golden/aria/model/tokenizer.json"), part)
@@ -143,7 +143,8 @@ def main():
     m = ("-m", MODEL)
     _, seconds, _ = run(tool("moe-info"), *m, "--json")
     print(f"open and bind                {seconds:8.3f} s     (bar 1 s)")
-    prompt = "The quick brown fox routes every token. " * 26
+    words = [t for t, i in json.load(open(MODEL + "/tokenizer.json"))["model"]["vocab"].items() if 100 < i < 900 and t.isascii() and t.isalpha()]
+    prompt = " ".join(np.random.default_rng(2).choice(words, 1500))         # many different tokens: every expert is wanted by some
     base = json.loads(run(tool("moe-run"), *m, "--json", "--timings", "-n", "1", "-p", "A")[0])["seconds"]
     for threads in ("1", "2"):
         text, _, peak = run(tool("moe-run"), *m, "-t", threads, "--json", "--timings", "-n", "1", "-p", prompt)

@@ -2,7 +2,7 @@
 
 #include "base/check.h"
 
-enum { PROGRAM = 6 << 20, PAGE = 4096 };        /* a program without a model; what a file is read by */
+enum { PROGRAM = 6 << 20, AROUND = 64 << 10 };   /* a program without a model; what Linux maps of a file around a byte that is read */
 
 /* Floats that one row takes in the larger of the two halves of a layer, and all the time. */
 static uint64_t row_floats(const struct moe_spec *s)
@@ -50,11 +50,11 @@ enum moe_err moe_plan_make(struct moe_plan *out, const struct moe_model *m, cons
 		if (p != MOE_PART_EMBED)
 			out->weights += nbytes[p];
 	row = nbytes[MOE_PART_EMBED] / (uint64_t)s->vocab;
-	touched = sequences * o->tokens * (row + PAGE);
+	touched = sequences * o->tokens * (row + AROUND);
 	out->weights += s->tied ? nbytes[MOE_PART_EMBED] : moe_min(nbytes[MOE_PART_EMBED], touched);
 	if (!moe_checked_mul(sequences * blocks * MOE_ATTN_BLOCK, z.cache_nbytes_per_token, &out->cache))
 		return moe_fail(d, MOE_EUSAGE, "%llu sequences of %llu tokens are more than can be counted", (unsigned long long)sequences, (unsigned long long)o->tokens);
-	out->scratch = PROGRAM + 4 * (moe_min(o->tokens, MOE_PASS_ROWS) * sequences * row_floats(s) + sequences * (uint64_t)s->vocab * 2);
+	out->scratch = PROGRAM + 4 * (sequences * o->tokens * (uint64_t)s->hidden + moe_min(o->tokens, MOE_PASS_ROWS) * sequences * row_floats(s) + sequences * (uint64_t)s->vocab * 2);
 	if (!o->patches)
 		out->weights -= nbytes[MOE_PART_TOWER] + nbytes[MOE_PART_PROJECTOR];
 	out->scratch += 4 * o->patches * patch_floats(s);
