@@ -11,4 +11,7 @@ int golden_tokenizers(const char *dir, unsigned long *n_compared);
  * settings are those of the model in tests/golden/aria. False when DIR is no such folder; `tally` is called once per comparison. */
 bool golden_images(const char *dir, const char *families, void (*tally)(const char *label, bool good));
 
+/* Compares what is said of the safetensors files that DIR/cases.json lists. False when DIR is no such folder. */
+bool golden_streams(const char *dir, void (*tally)(const char *label, bool good));
+
 #endif

@@ -612,6 +612,7 @@ int main(int argc, char **argv)
 		bool any = run_model(argv[optind]);
 		any |= run_tokenizer(argv[optind]);
 		any |= golden_images(argv[optind], families, tally);
+		any |= golden_streams(argv[optind], tally);
 		if (!any)
 			fprintf(stderr, "%s: nothing that this program knows how to compare\n", argv[optind]);
 		recognised += any;
