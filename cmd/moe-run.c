@@ -214,15 +214,30 @@ static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct
 	return cli_close_stdout();
 }
 
+/* What a conversation would have to pass over in silence. */
+static void check_talk(void)
+{
+	const struct layers_options *w = &layers_options;
+
+	if (o.prompt || o.prompts || prompt_options.messages || generation_options.json || generation_options.logprobs || o.timings || o.exec.n)
+		cli_fail("-i is a conversation: prompts, --json, --logprobs, --timings and --exec do not go with it");
+	if (o.features || pictures_options.files_from || pictures_options.frames)
+		cli_fail("-i takes pictures as operands and by /image: --features, --files-from and --frames do not go with it");
+	if (stats_where || w->drop || w->force || w->top_k || w->temperature > 0)
+		cli_fail("-i runs the model as it is: --stats, --drop, --force and --route-... do not go with it");
+	if (cli.output || generation_options.names)
+		cli_fail("-i answers on standard output, without names: -o, -H and -h do not go with it");
+}
+
 static int run_talk(const struct moe_model *m, struct moe_tokenizer *t, const struct moe_generation *generation, struct moe_pool *pool, char **operand, int n)
 {
 	struct converse c = {
 		.model = m, .tokenizer = t, .generation = generation, .pool = pool, .system = prompt_options.system, .picture = operand, .n_pictures = n,
-		.no_sandbox = pictures_options.no_sandbox,
+		.no_sandbox = pictures_options.no_sandbox, .image = pictures_choice(),
 	};
 
-	if (o.prompt || o.prompts || prompt_options.messages || generation_options.json || generation_options.logprobs || o.exec.n)
-		cli_fail("-i is a conversation: prompts, --json and --exec do not go with it");
+	check_talk();
+	prompt_check(m->spec);
 	return converse_run(&c);
 }
 

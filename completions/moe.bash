@@ -21,10 +21,10 @@ _moe() {
 		esac
 		;;
 	moe-decode)
-		all="-n --max-new --loop --json --logits -H --with-names -h --no-names -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --json --logprobs --stream --loop --logits -H --with-names -h --no-names -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--loop --family -o --output"
-		values="-n --max-new -t --threads"
+		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --logprobs -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac
@@ -39,10 +39,10 @@ _moe() {
 		esac
 		;;
 	moe-embed)
-		all="--chunk -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="--chunk --features -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output"
-		values="--chunk -t --threads"
+		values="--chunk --features -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac
@@ -66,19 +66,19 @@ _moe() {
 		esac
 		;;
 	moe-info)
-		all="--json --spec -m --model --family -q --quiet -t --threads --cpu --help --version"
+		all="--json --tokens --spec -m --model --family -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family"
-		values="-t --threads"
+		values="--tokens -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-patchify)
-		all="--source --files-from -0 --null --no-sandbox -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="--source --max-image-size --split --frames --files-from -0 --null --no-sandbox -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--files-from --family -o --output"
-		values="-t --threads"
+		values="--max-image-size --split --frames -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac
@@ -93,19 +93,19 @@ _moe() {
 		esac
 		;;
 	moe-run)
-		all="-p --prompt -n --max-new --json --timings -H --with-names -h --no-names --batch --exec --exec-timeout --top-k --drop --force --temperature --stats --files-from -0 --null --no-sandbox -m --model --family -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --json --logprobs --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --stats --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--stats --files-from --family -o --output"
-		values="-p --prompt -n --max-new --batch --exec --exec-timeout --top-k --drop --force --temperature -t --threads"
+		files="--prompts --messages --score --stats --files-from --family -o --output"
+		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --logprobs --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --max-image-size --split --frames -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-tokenize)
-		all="--for-each --raw --logits --generate --loop --window --files-from -0 --null --no-sandbox -m --model --family -o --output --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="--for-each --chat --system --messages --raw --logits --generate --loop --window --frames --files-from -0 --null --no-sandbox -m --model --family -o --output --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--for-each --loop --files-from --family -o --output"
-		values="--window -t --threads"
+		files="--for-each --messages --loop --files-from --family -o --output"
+		values="--system --window --frames -t --threads"
 		case $prev in
 		--logits) COMPREPLY=($(compgen -W 'none last all' -- "$cur")) && return ;;
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;

@@ -43,6 +43,15 @@ PY
 	[ $? = 1 ]
 }
 
+# So must one other hash of a canvas.
+altered_pictures() {
+	local dir=$log/pictures
+	cp -rL tests/golden/images "$dir"
+	sed -i '0,/"u8_sha256": "./s//&0/' "$dir/aria.json"
+	"$out/tests/golden/run" "$dir"
+	[ $? = 1 ]
+}
+
 nothing_to_compare() {
 	mkdir -p "$log/empty"
 	"$out/tests/golden/run" "$log/empty"
@@ -61,7 +70,9 @@ done
 for kind in tests/golden/tokenizers/*/; do
 	[ -d "$kind" ] && step "golden $kind" "$out/tests/golden/run" "$kind"
 done
+step "golden: aria, pictures" "$out/tests/golden/run" tests/golden/aria tests/golden/images
 step "golden: an altered reference fails" altered_reference
+step "golden: altered pictures fail" altered_pictures
 step "golden: nothing to compare is said" nothing_to_compare
 for t in "$out"/tests/fuzz/*; do
 	case $t in *.o | *.d) continue ;; esac

@@ -312,7 +312,7 @@ int converse_run(const struct converse *c)
 
 	cli_check(moe_session_init(&t.session, c->model, c->pool, &d), &d);
 	if (c->model->spec->tower.kind != MOE_TOWER_NONE)
-		cli_check(moe_plan_from_spec(&t.plan, c->model->spec, NULL, &d), &d);
+		cli_check(moe_plan_from_spec(&t.plan, c->model->spec, c->image, &d), &d);
 	for (int i = 0; i < c->n_pictures; i++)
 		add_picture(&t, c->picture[i]);
 	sigaction(SIGINT, &stop, NULL);

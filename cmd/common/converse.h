@@ -15,6 +15,7 @@ struct converse {
 	char **picture;                 /* [n_pictures] paths, shown with the first message */
 	int n_pictures;
 	bool no_sandbox;
+	const struct moe_image_choice *image;   /* how pictures are prepared */
 };
 
 /* Reads messages from standard input until it ends; returns the exit status. */

@@ -68,8 +68,10 @@ enum moe_err printer_answer(void *printer, const struct moe_answer *a, struct mo
 
 	progress_show(++p->answers, "answers");
 	if (a->error) {
+		char begin[65];         /* of the name, which a message may cut short */
 		p->failed++;
-		if (!a->name || strstr(a->error, a->name))      /* most say the name themselves, with the folder or shard */
+		snprintf(begin, sizeof begin, "%s", a->name ? a->name : "");
+		if (strstr(a->error, begin))    /* most say the name themselves, with the folder or shard */
 			cli_say("%s", a->error);
 		else
 			cli_say("%s: %s", a->name, a->error);

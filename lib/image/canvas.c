@@ -18,6 +18,36 @@ enum moe_split moe_split_find(const char *name)
 	return (enum moe_split)i;
 }
 
+static bool within_limits(uint64_t width, uint64_t height)
+{
+	return width && height && width <= MOE_FIT_MAX_SIDE && height <= MOE_FIT_MAX_SIDE && width * height <= MOE_FIT_MAX_PIXELS;
+}
+
+static enum moe_err check_ratio(const struct moe_canvas *c, size_t i, struct moe_diag *d)
+{
+	uint64_t columns = c->ratio[i][0], rows = c->ratio[i][1], unit = c->split == MOE_SPLIT_HF ? HF_UNIT : c->size;
+	struct moe_tiling t;
+
+	if (columns > MOE_FIT_MAX_SIDE || rows > MOE_FIT_MAX_SIDE || !within_limits(columns * unit, rows * unit))
+		return moe_fail(d, MOE_EUSAGE, "pictures split %llu to %llu: tiles of %llu pixels make more than %d a side or %d in all", (unsigned long long)columns,
+				(unsigned long long)rows, (unsigned long long)unit, MOE_FIT_MAX_SIDE, MOE_FIT_MAX_PIXELS);
+	t = moe_split_tiling(c, i);
+	if ((uint64_t)t.columns * t.rows + t.overview > MOE_MAX_CROPS)
+		return moe_fail(d, MOE_EUSAGE, "pictures split %llu to %llu: more than %d crops", (unsigned long long)columns, (unsigned long long)rows, MOE_MAX_CROPS);
+	return MOE_OK;
+}
+
+enum moe_err moe_canvas_check(const struct moe_canvas *c, struct moe_diag *d)
+{
+	if (!within_limits(c->size, c->size) || !c->patch || c->size % c->patch || !c->min_side || c->min_side > c->size)
+		return moe_fail(d, MOE_EUSAGE, "a canvas of %u pixels a side, with patches of %u and a least side of %u, cannot be", c->size, c->patch, c->min_side);
+	if (c->filter >= MOE_N_FILTERS || c->split >= MOE_N_SPLITS || c->n_ratios > MOE_MAX_RATIOS)
+		return moe_fail(d, MOE_EUSAGE, "unknown filter %d, unknown way to split %d, or more than %d ratios", (int)c->filter, (int)c->split, MOE_MAX_RATIOS);
+	for (size_t i = 0; i < c->n_ratios && c->split != MOE_SPLIT_NONE; i++)
+		MOE_TRY(check_ratio(c, i, d));
+	return MOE_OK;
+}
+
 void moe_canvas_values(struct moe_canvas *c, const double mean[3], const double std[3])
 {
 	for (int i = 0; i < 3; i++)
@@ -88,4 +118,15 @@ size_t moe_split_resolution(const struct moe_canvas *c, uint32_t w, uint32_t h)
 		}
 	}
 	return best;
+}
+
+struct moe_tiling moe_split_tiling(const struct moe_canvas *c, size_t ratio)
+{
+	uint32_t a = c->ratio[ratio][0], b = c->ratio[ratio][1], size = c->size;
+
+	if (c->split == MOE_SPLIT_ORIGINAL)
+		return (struct moe_tiling){.width = a * size, .height = b * size, .columns = a, .rows = b, .overview = a * b > 1};
+	return (struct moe_tiling){     /* its ratios are rows and columns */
+		.width = b * HF_UNIT, .height = a * HF_UNIT, .columns = (b * HF_UNIT + size - 1) / size, .rows = (a * HF_UNIT + size - 1) / size,
+	};
 }

@@ -3,12 +3,14 @@
 #ifndef MOE_IMAGE_CANVAS_H
 #define MOE_IMAGE_CANVAS_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/mem.h"
 #include "image/picture.h"
 #include "image/resize.h"
 
-enum { MOE_MAX_RATIOS = 32 };
+enum { MOE_MAX_RATIOS = 32, MOE_MAX_CROPS = 1024 };
 
 /* How a picture is split into several canvases. */
 enum moe_split {
@@ -29,6 +31,10 @@ struct moe_canvas {
 	size_t n_ratios;
 	float value[3][256];            /* of a pixel, by channel */
 };
+
+/* Are the settings usable: a size of whole patches, at least min_side, within the limits of fit.h; so is every picture that is cut into tiles, of which
+ * there are at most MOE_MAX_CROPS? MOE_EUSAGE otherwise. The other functions rely on it. */
+enum moe_err moe_canvas_check(const struct moe_canvas *c, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* value[c][v] = ((float)(v · (1 / 255)) - mean[c]) / std[c]: the product in double, the rest in float, as the processor does. */
 void moe_canvas_values(struct moe_canvas *c, const double mean[3], const double std[3]);
@@ -53,5 +59,14 @@ size_t moe_split_ratio(const struct moe_canvas *c, uint32_t w, uint32_t h);
 /* The ratio whose resolution (in units of 490 pixels, rows and columns exchanged) MOE_SPLIT_HF fits the picture into: the one that keeps most of its
  * pixels, then the one that wastes least (transformers, select_best_resolution). */
 size_t moe_split_resolution(const struct moe_canvas *c, uint32_t w, uint32_t h);
+
+/* How a picture is cut once its ratio is chosen: MOE_SPLIT_ORIGINAL makes as many tiles as the ratio says, MOE_SPLIT_HF a picture of so many units, of
+ * which the last tiles may be smaller than the canvas. */
+struct moe_tiling {
+	uint32_t width, height;         /* of the picture that is cut, in pixels */
+	uint32_t columns, rows;         /* of tiles */
+	bool overview;                  /* the whole picture comes before the tiles: with more than one of them */
+};
+struct moe_tiling moe_split_tiling(const struct moe_canvas *c, size_t ratio);
 
 #endif

@@ -6,48 +6,57 @@
 
 #include "base/check.h"
 
-enum { HF_UNIT = 490 };
-
 size_t moe_plan_patch_size(const struct moe_image_plan *p)
 {
 	return p->on_canvas ? (size_t)3 * p->canvas.patch * p->canvas.patch : moe_fit_patch_size(&p->fit);
 }
 
+size_t moe_plan_most_crops(const struct moe_image_plan *p)
+{
+	size_t most = 1;
+
+	for (size_t i = 0; p->on_canvas && p->canvas.split != MOE_SPLIT_NONE && i < p->canvas.n_ratios; i++) {
+		struct moe_tiling t = moe_split_tiling(&p->canvas, i);
+		most = moe_max(most, (size_t)t.columns * t.rows + t.overview);
+	}
+	return most;
+}
+
 size_t moe_plan_most_patches(const struct moe_image_plan *p)
 {
-	size_t most = 0, side = p->on_canvas ? p->canvas.size / p->canvas.patch : 0, crops = 1;
+	size_t most = 0, side = p->on_canvas ? p->canvas.size / p->canvas.patch : 0;
 
 	for (size_t g = 0; !p->on_canvas && g < p->fit.n_grids; g++)
 		most = moe_max(most, moe_fit_n_patches(&p->fit, g));
-	for (size_t i = 0; p->on_canvas && p->canvas.split != MOE_SPLIT_NONE && i < p->canvas.n_ratios; i++)
-		crops = moe_max(crops, (size_t)p->canvas.ratio[i][0] * p->canvas.ratio[i][1] + 1);
-	return p->on_canvas ? side * side * crops : most;
+	return p->on_canvas ? side * side * moe_plan_most_crops(p) : most;
+}
+
+static void set_tiling(struct moe_crops *c, size_t ratio)
+{
+	c->tiling = moe_split_tiling(&c->plan->canvas, ratio);
+	c->n = (size_t)c->tiling.columns * c->tiling.rows + c->tiling.overview;
 }
 
 /* The picture stretched to the whole of the tiles. */
 static enum moe_err open_original(struct moe_crops *c, const struct moe_canvas *k, struct moe_diag *d)
 {
-	size_t r = moe_split_ratio(k, c->picture->width, c->picture->height);
-
-	c->columns = k->ratio[r][0];
-	c->rows = k->ratio[r][1];
-	c->overview = true;
-	c->n = (size_t)c->columns * c->rows + 1;
-	return moe_resize(&c->tiled, c->columns * k->size, c->rows * k->size, c->picture, k->filter, d);
+	set_tiling(c, moe_split_ratio(k, c->picture->width, c->picture->height));
+	return moe_resize(&c->tiled, c->tiling.width, c->tiling.height, c->picture, k->filter, d);
 }
 
-/* The picture fitted into W × H, which lies in the middle of black. */
+/* The picture fitted into W × H, which lies in the middle of black (transformers, get_patch_output_size and _pad_for_patching). */
 static enum moe_err open_hf(struct moe_crops *c, const struct moe_canvas *k, struct moe_diag *d)
 {
-	size_t r = moe_split_resolution(k, c->picture->width, c->picture->height);
-	uint32_t H = k->ratio[r][0] * HF_UNIT, W = k->ratio[r][1] * HF_UNIT, w = c->picture->width, h = c->picture->height, nw, nh;
-	double scale_w = (double)W / w, scale_h = (double)H / h;
+	uint32_t w = c->picture->width, h = c->picture->height, W, H, nw, nh;
+	double scale_w, scale_h;
 
+	set_tiling(c, moe_split_resolution(k, w, h));
+	W = c->tiling.width;
+	H = c->tiling.height;
+	scale_w = (double)W / w;
+	scale_h = (double)H / h;
 	nw = scale_w < scale_h ? W : (uint32_t)moe_min((size_t)ceil(w * scale_h), W);
 	nh = scale_w < scale_h ? (uint32_t)moe_min((size_t)ceil(h * scale_w), H) : H;
-	c->columns = (W + k->size - 1) / k->size;
-	c->rows = (H + k->size - 1) / k->size;
-	c->n = (size_t)c->columns * c->rows;
 	c->tiled = (struct moe_picture){W, H, calloc((size_t)W * H, 3)};
 	if (!c->tiled.rgb)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %u x %u pixels", W, H);
@@ -85,12 +94,12 @@ static enum moe_err fit_patches(struct moe_patches *out, const struct moe_fit *f
 }
 
 /* Is the next crop the picture as a whole? */
-static bool whole(const struct moe_crops *c) { return !c->tiled.rgb || (c->overview && !c->at); }
+static bool whole(const struct moe_crops *c) { return !c->tiled.rgb || (c->tiling.overview && !c->at); }
 
 /* Width and height of tile number i. */
 static void tile_size(const struct moe_crops *c, size_t i, uint32_t *w, uint32_t *h)
 {
-	uint32_t size = c->plan->canvas.size, x = (uint32_t)(i % c->columns) * size, y = (uint32_t)(i / c->columns) * size;
+	uint32_t size = c->plan->canvas.size, x = (uint32_t)(i % c->tiling.columns) * size, y = (uint32_t)(i / c->tiling.columns) * size;
 
 	*w = c->tiled.width - x < size ? c->tiled.width - x : size;
 	*h = c->tiled.height - y < size ? c->tiled.height - y : size;
@@ -99,7 +108,7 @@ static void tile_size(const struct moe_crops *c, size_t i, uint32_t *w, uint32_t
 /* Tile number i, which may be cut off at the right and lower edge, as a picture of its own. */
 static enum moe_err copy_tile(struct moe_picture *tile, const struct moe_crops *c, size_t i, struct moe_arena *a, struct moe_diag *d)
 {
-	uint32_t size = c->plan->canvas.size, x = (uint32_t)(i % c->columns) * size, y = (uint32_t)(i / c->columns) * size;
+	uint32_t size = c->plan->canvas.size, x = (uint32_t)(i % c->tiling.columns) * size, y = (uint32_t)(i / c->tiling.columns) * size;
 
 	tile_size(c, i, &tile->width, &tile->height);
 	tile->rgb = moe_arena_get(a, (size_t)tile->width * tile->height, 3);
@@ -122,7 +131,7 @@ void moe_crops_grid(const struct moe_crops *c, uint32_t *rows, uint32_t *columns
 		return;
 	}
 	if (!whole(c))
-		tile_size(c, c->at - c->overview, &w, &h);
+		tile_size(c, c->at - c->tiling.overview, &w, &h);
 	moe_canvas_size(k, w, h, columns, rows);
 	*rows = (*rows + k->patch - 1) / k->patch;
 	*columns = (*columns + k->patch - 1) / k->patch;
@@ -141,7 +150,7 @@ enum moe_err moe_crops_next(struct moe_crops *c, struct moe_patches *out, struct
 		return fit_patches(out, &c->plan->fit, c->picture, a, d);
 	if (all)
 		return moe_canvas_patches(out, &c->plan->canvas, c->picture, a, d);
-	MOE_TRY(copy_tile(&tile, c, i - c->overview, a, d));
+	MOE_TRY(copy_tile(&tile, c, i - c->tiling.overview, a, d));
 	return moe_canvas_patches(out, &c->plan->canvas, &tile, a, d);
 }
 

@@ -21,25 +21,27 @@ struct moe_image_plan {
 /* Floats of a patch. */
 size_t moe_plan_patch_size(const struct moe_image_plan *p);
 
-/* The most patches and the most crops that any picture may give. */
+/* The most crops that any picture may give, and the most patches of all its crops together. */
+size_t moe_plan_most_crops(const struct moe_image_plan *p);
 size_t moe_plan_most_patches(const struct moe_image_plan *p);
 
 struct moe_crops {
 	const struct moe_image_plan *plan;
 	const struct moe_picture *picture;
 	struct moe_picture tiled;       /* the picture as it is cut, when it is split */
-	uint32_t columns, rows;         /* tiles of it */
-	bool overview;                  /* the whole picture comes before the tiles */
+	struct moe_tiling tiling;
 	size_t n, at;                   /* crops in all, and given so far */
 };
 
-/* Prepares the picture, which is used until the crops are closed. */
+/* Prepares the picture, which is used until the crops are closed. The plan's settings have been checked (moe_fit_check, moe_canvas_check). After a
+ * failure (MOE_EUSAGE: no pixels; MOE_ENOMEM) the crops are still to be closed. */
 enum moe_err moe_crops_open(struct moe_crops *c, const struct moe_image_plan *p, const struct moe_picture *in, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The grid of the next crop, of which there must be one. All crops of a picture have as many features. */
 void moe_crops_grid(const struct moe_crops *c, uint32_t *rows, uint32_t *columns);
 
-/* The next crop's patches, from the arena. */
+/* The next crop's patches, from the arena; the caller may release them before it asks for the next, so that one canvas is held at a time. MOE_END after the
+ * last. */
 enum moe_err moe_crops_next(struct moe_crops *c, struct moe_patches *out, struct moe_arena *a, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_crops_close(struct moe_crops *c);
 

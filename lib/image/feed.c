@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "image/decoder_priv.h"
@@ -92,9 +93,9 @@ static uint64_t pixels_nbytes(const struct moe_feed_item *item)
 	return item->picture.rgb ? (uint64_t)item->picture.width * item->picture.height * 3 : 0;
 }
 
-/* Reads and decodes what the walk found, and takes it apart. */
-/* How many items a source has. */
-static enum moe_err count_items(const struct moe_feed_options *like, const char *path, bool list, char separator, uint64_t *n, struct moe_diag *d)
+/* How many items a source has, and the first failure among them, which may be that of the source itself. */
+static enum moe_err count_items(const struct moe_feed_options *like, const char *path, bool list, char separator, uint64_t *n, struct moe_diag *failure,
+				struct moe_diag *d)
 {
 	struct moe_feed_options o = {.labels_only = true, .archive = like->archive, .decode = like->decode};
 	struct moe_feed_item item;
@@ -105,6 +106,8 @@ static enum moe_err count_items(const struct moe_feed_options *like, const char 
 	MOE_TRY(moe_feed_new(&f, &o, d));
 	err = list ? moe_feed_add_list(f, path, separator, d) : moe_feed_add(f, path, d);
 	while (!err && !(err = moe_feed_next(f, &item, d))) {
+		if (item.failure.code && !failure->code)
+			*failure = item.failure;
 		++*n;
 		moe_feed_item_clear(&item);
 	}
@@ -112,22 +115,48 @@ static enum moe_err count_items(const struct moe_feed_options *like, const char 
 	return err == MOE_END ? MOE_OK : err;
 }
 
+/* Frames are counted, then read: a source that can be read only once has none. */
+static enum moe_err check_twice(const char *path, struct moe_diag *d)
+{
+	struct stat st;
+	bool input = !strcmp(path, "-");
+	enum moe_err err = MOE_OK;
+
+	if (!input && stat(path, &st))
+		err = moe_fail_errno(d, "cannot open");
+	else if (input || (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+		err = moe_fail(d, MOE_EUSAGE, "frames are chosen from a folder or a file; what can be read only once must be written to a file first");
+	if (err)
+		moe_diag_path(d, input ? "standard input" : path);
+	return err;
+}
+
 enum moe_err moe_feed_add_frames(struct moe_feed *f, const char *path, bool list, char separator, uint64_t n, struct moe_diag *d)
 {
+	struct moe_diag failure = {0};
 	uint64_t items;
 
-	if (!strcmp(path, "-"))
-		return moe_fail(d, MOE_EUSAGE, "frames cannot be chosen from standard input, which can be read only once");
-	MOE_TRY(count_items(&f->o, path, list, separator, &items, d));
+	if (!n)
+		return moe_fail(d, MOE_EUSAGE, "a video without frames");
+	MOE_TRY(check_twice(path, d));
+	MOE_TRY(count_items(&f->o, path, list, separator, &items, &failure, d));
+	if (items < n && failure.code) {        /* what could not be counted is the reason */
+		if (d && !d->code)
+			*d = failure;
+		return failure.code;
+	}
 	if (items < n) {
-		moe_fail(d, MOE_EINPUT, "%llu pictures, but %llu frames are asked for", (unsigned long long)items, (unsigned long long)n);
-		return moe_diag_path(d, path);
+		enum moe_err err = moe_fail(d, MOE_EINPUT, "%llu picture%s, but %llu frames are asked for", (unsigned long long)items, items == 1 ? "" : "s",
+					    (unsigned long long)n);
+		moe_diag_path(d, path);
+		return err;
 	}
 	MOE_TRY(moe_walk_add(f->walk, path, list, separator, d));
 	moe_walk_sample(f->walk, items / n, n);
 	return MOE_OK;
 }
 
+/* Reads and decodes what the walk found, and takes it apart. */
 static void make_item(const struct moe_feed_options *o, struct moe_decoder *dec, struct moe_walk_item *from, struct moe_feed_item *item)
 {
 	char *file = NULL;

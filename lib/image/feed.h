@@ -67,8 +67,9 @@ enum moe_err moe_feed_add(struct moe_feed *f, const char *path, struct moe_diag 
  * a path may be anything that moe_feed_add takes, except a list. */
 enum moe_err moe_feed_add_list(struct moe_feed *f, const char *path, char separator, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Appends a folder, shard or list (not standard input) as a video of which n frames are taken, evenly spaced: frame i is item i · (items / n), rounded down
- * (rhymes-ai/Aria, load_video.py). MOE_EINPUT when it has fewer. Its items are counted now. */
+/* Appends a folder, shard or list as a video of which n >= 1 frames are taken, evenly spaced: frame i is item i · floor(items / n) (rhymes-ai/Aria,
+ * load_video.py). Its items are counted now, so it must be a file or folder that can be read twice: MOE_EUSAGE for a pipe or standard input, MOE_EIO when it
+ * cannot be opened, MOE_EINPUT when it has fewer. */
 enum moe_err moe_feed_add_frames(struct moe_feed *f, const char *path, bool list, char separator, uint64_t n, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The next item, now the caller's. MOE_END after the last; an error only when the feed itself cannot go on (memory, threads). */

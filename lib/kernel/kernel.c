@@ -36,8 +36,10 @@ static const struct moe_kernels *kernels(void)
 
 const char *moe_kernel_select(void) { return choose()->name; }
 
-/* Weights that do not lie as the kernels read them are turned or scaled into a buffer, so many floats at a time. */
-enum { UNPACKED = 65536, FEW_ROWS = 3 };
+/* Weights that do not lie as the kernels read them are turned or scaled into a buffer, so many floats at a time: a megabyte, which the second cache
+ * holds, so that of [in][out] weights long runs of outputs are read from each input. */
+enum { UNPACKED = 262144, FEW_ROWS = 9 };
+static _Thread_local _Alignas(64) float unpacked[UNPACKED];
 
 static void widen_scaled(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
 {
@@ -54,7 +56,7 @@ static void widen_scaled(float *to, size_t ld, const struct moe_mat *w, size_t n
 static void matmul_unpacked(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)
 {
 	const struct moe_kernels *k = kernels();
-	_Alignas(64) float rows[UNPACKED];
+	float *rows = unpacked;
 	size_t ld = moe_round_up(w->cols, 16), most = UNPACKED / ld < 16 ? UNPACKED / ld : UNPACKED / ld / 16 * 16;
 
 	for (size_t n = n0, wide; n < n1; n += wide) {

@@ -1,25 +1,25 @@
 /* Products with weights that lie as [in][out], as fused experts do in some checkpoints. Bits are those of matmul_impl.h. */
 
-enum { STRIP = 256, STEP_K = 64 };      /* outputs whose sums are kept near; inputs after which the next 16 outputs follow */
+enum { STRIP = 512, AHEAD = 6 };         /* outputs whose sums are kept near; inputs whose weights are asked for ahead of time */
 
-/* Adds inputs [at, at + n) to the 16 partial sums of 16 outputs for m rows. */
-FN void strip_products(float (*sum)[LANES][STRIP], const float *x, size_t ldx, size_t m, const char *from, size_t step, size_t at, size_t n, size_t lanes,
-		       enum moe_dtype type)
+/* Adds input k to its partial sums of n outputs, for m rows. The weights of an input lie together; those of the next are far away, where no prefetcher
+ * of the CPU looks for them. */
+FN void strip_input(float (*sum)[LANES][STRIP], const float *x, size_t ldx, size_t m, const char *from, const char *ahead, size_t k, size_t n,
+		    enum moe_dtype type)
 {
-	for (size_t r = 0; r < moe_min(LANES, n); r++) {
-		v16 s[FEW];
+	size_t r = k % LANES, nbytes = type == MOE_F32 ? 4 : 2;
+	v16 a[FEW];
+
+	UNROLL
+	for (size_t i = 0; i < m; i++)
+		a[i] = v_set(x[i * ldx + k]);
+	for (size_t c = 0; c < n; c += LANES) {
+		v16 b = v_load_weights(from + c * nbytes, type, moe_min(LANES, n - c));
+		if (c * nbytes % 64 == 0)
+			__builtin_prefetch(ahead + c * nbytes);
 		UNROLL
 		for (size_t i = 0; i < m; i++)
-			s[i] = v_load(sum[i][r]);
-		for (size_t k = at + r; k < at + n; k += LANES) {
-			v16 b = v_load_weights(from + k * step, type, lanes);
-			UNROLL
-			for (size_t i = 0; i < m; i++)
-				s[i] = v_fma(b, v_set(x[i * ldx + k]), s[i]);
-		}
-		UNROLL
-		for (size_t i = 0; i < m; i++)
-			v_store(sum[i][r], s[i]);
+			v_store(&sum[i][r][c], v_fma(b, a[i], v_load(&sum[i][r][c])));
 	}
 }
 
@@ -48,12 +48,10 @@ FN v16 strip_sum(float (*sum)[STRIP], size_t c)
 FN void few_strip(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const char *from, size_t step, size_t n, size_t k, enum moe_dtype type)
 {
 	_Alignas(64) float sum[FEW][LANES][STRIP];
-	size_t nbytes = type == MOE_F32 ? 4 : 2;
 
 	memset(sum, 0, m * sizeof *sum);
-	for (size_t at = 0; at < k; at += STEP_K)
-		for (size_t c = 0; c < n; c += LANES)
-			strip_products((float (*)[LANES][STRIP])&sum[0][0][c], x, ldx, m, from + c * nbytes, step, at, moe_min(STEP_K, k - at), moe_min(LANES, n - c), type);
+	for (size_t at = 0; at < k; at++)
+		strip_input(sum, x, ldx, m, from + at * step, from + moe_min(at + AHEAD, k - 1) * step, at, n, type);
 	for (size_t c = 0; c < n; c += LANES) {
 		strip_tail(sum, m, k, c);
 		for (size_t i = 0; i < m; i++)
@@ -90,19 +88,19 @@ TARGET static void matmul_inputs_first(float *y, size_t ldy, const float *x, siz
 	}
 }
 
-/* 16 outputs of 16 inputs, turned. */
+/* 16 outputs of 16 inputs, turned; there is room for whole vectors. */
 FN void turn_block(float *to, size_t ld, const char *from, size_t step, size_t inputs, size_t outputs, enum moe_dtype type)
 {
-	_Alignas(64) float block[LANES][LANES];
+	v16 block[LANES];
 
-	for (size_t r = 0; r < inputs; r++)
-		v_store(block[r], v_load_weights(from + r * step, type, outputs));
+	for (size_t r = 0; r < LANES; r++)
+		block[r] = r < inputs ? v_load_weights(from + r * step, type, outputs) : v_zero();
+	v_turn(block);
 	for (size_t j = 0; j < outputs; j++)
-		for (size_t r = 0; r < inputs; r++)
-			to[j * ld + r] = block[r][j];
+		v_store(to + j * ld, block[j]);
 }
 
-/* Outputs [n0, n0 + n) of [in][out] weights as rows of f32: to [n][ld]. */
+/* Outputs [n0, n0 + n) of [in][out] weights as rows of f32: to [n][ld], ld a multiple of 16. */
 TARGET static void turn_rows(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
 {
 	size_t nbytes = w->type == MOE_F32 ? 4 : 2, step = w->step * nbytes;
@@ -111,6 +109,8 @@ TARGET static void turn_rows(float *to, size_t ld, const struct moe_mat *w, size
 		for (size_t j = 0; j < n; j += LANES) {
 			const char *from = (const char *)w->data + k * step + (n0 + j) * nbytes;
 			size_t inputs = moe_min(LANES, w->cols - k), outputs = moe_min(LANES, n - j);
+			for (size_t r = 0; r < LANES; r += 2)
+				__builtin_prefetch(from + (moe_min(k + 2 * LANES + r, w->cols - 1) - k) * step);
 			if (w->type == MOE_F32)
 				turn_block(to + j * ld + k, ld, from, step, inputs, outputs, MOE_F32);
 			else if (w->type == MOE_BF16)

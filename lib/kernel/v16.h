@@ -60,6 +60,31 @@ FN vpart part_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
 FN vpart part_zero(void) { return v_zero(); }
 FN v16 v_join(const vpart *a) { return a[0]; }
 
+/* Turns 16 rows of 16 into 16 columns: 128-bit blocks of 4 x 4 first, then the blocks. */
+FN void v_turn(v16 *r)
+{
+	v16 t[LANES], u[LANES];
+
+	for (int i = 0; i < LANES; i += 2) {
+		t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+		t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+	}
+	for (int i = 0; i < LANES; i += 4)
+		for (int j = 0; j < 2; j++) {
+			__m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
+			u[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+			u[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+		}
+	for (int j = 0; j < 4; j++) {
+		v16 even_a = _mm512_shuffle_f32x4(u[j], u[4 + j], 0x88), odd_a = _mm512_shuffle_f32x4(u[j], u[4 + j], 0xdd);
+		v16 even_b = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0x88), odd_b = _mm512_shuffle_f32x4(u[8 + j], u[12 + j], 0xdd);
+		r[j] = _mm512_shuffle_f32x4(even_a, even_b, 0x88);
+		r[8 + j] = _mm512_shuffle_f32x4(even_a, even_b, 0xdd);
+		r[4 + j] = _mm512_shuffle_f32x4(odd_a, odd_b, 0x88);
+		r[12 + j] = _mm512_shuffle_f32x4(odd_a, odd_b, 0xdd);
+	}
+}
+
 #elif defined MOE_V_AVX2
 
 #include <immintrin.h>
@@ -153,6 +178,44 @@ FN vpart part_fma(vpart x, vpart y, vpart z) { return _mm256_fmadd_ps(x, y, z); 
 FN vpart part_zero(void) { return _mm256_setzero_ps(); }
 FN v16 v_join(const vpart *x) { return v_pair(x[0], x[1]); }
 
+/* Turns 8 rows of 8. */
+FN void v_turn_eight(__m256 *r)
+{
+	__m256 t[8], u[8];
+
+	for (int i = 0; i < 8; i += 2) {
+		t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+		t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+	}
+	for (int i = 0; i < 8; i += 4)
+		for (int j = 0; j < 2; j++) {
+			u[i + 2 * j] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+			u[i + 2 * j + 1] = _mm256_shuffle_ps(t[i + j], t[i + j + 2], 0xee);
+		}
+	for (int j = 0; j < 4; j++) {
+		r[j] = _mm256_permute2f128_ps(u[j], u[4 + j], 0x20);
+		r[4 + j] = _mm256_permute2f128_ps(u[j], u[4 + j], 0x31);
+	}
+}
+/* Turns 16 rows of 16 into 16 columns, by quarters. */
+FN void v_turn(v16 *r)
+{
+	__m256 q[4][8];
+
+	for (int i = 0; i < 8; i++) {
+		q[0][i] = r[i].a;
+		q[1][i] = r[i].b;
+		q[2][i] = r[8 + i].a;
+		q[3][i] = r[8 + i].b;
+	}
+	for (int i = 0; i < 4; i++)
+		v_turn_eight(q[i]);
+	for (int i = 0; i < 8; i++) {
+		r[i] = v_pair(q[0][i], q[2][i]);
+		r[8 + i] = v_pair(q[1][i], q[3][i]);
+	}
+}
+
 #else
 
 #define TARGET
@@ -217,6 +280,17 @@ FN vpart part_load_n(const float *p, size_t n, size_t part) { return v_load_n(p,
 FN vpart part_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
 FN vpart part_zero(void) { return v_zero(); }
 FN v16 v_join(const vpart *a) { return a[0]; }
+
+/* Turns 16 rows of 16 into 16 columns. */
+FN void v_turn(v16 *r)
+{
+	for (int i = 0; i < LANES; i++)
+		for (int j = 0; j < i; j++) {
+			float t = r[i].f[j];
+			r[i].f[j] = r[j].f[i];
+			r[j].f[i] = t;
+		}
+}
 
 #endif
 

@@ -161,6 +161,25 @@ static enum moe_err bind_vector(struct binder *b, const char *logical, struct mo
 	return bind_floats(b, logical, at, shape, 1, out);
 }
 
+/* A LayerNorm: NAME and NAME_bias. */
+static enum moe_err bind_norm(struct binder *b, const char *logical, struct moe_place at, int64_t n, struct moe_norm *w)
+{
+	char name[32];
+
+	MOE_TRY(bind_vector(b, logical, at, n, &w->weight));
+	snprintf(name, sizeof name, "%s_bias", logical);
+	return bind_vector(b, name, at, n, &w->bias);
+}
+
+/* A norm of the language model, of its kind. */
+static enum moe_err bind_text_norm(struct binder *b, const char *logical, struct moe_place at, struct moe_norm *w)
+{
+	int64_t hidden = b->m->spec->hidden;
+
+	b->part = MOE_PART_NORM;
+	return b->m->spec->norm_kind == MOE_NORM_LAYER ? bind_norm(b, logical, at, hidden, w) : bind_vector(b, logical, at, hidden, &w->weight);
+}
+
 static enum moe_err bind_attention(struct binder *b, struct moe_place at, struct moe_attention_weights *w)
 {
 	const struct moe_spec *s = b->m->spec;
@@ -179,8 +198,7 @@ static enum moe_err bind_attention(struct binder *b, struct moe_place at, struct
 	}
 	if (s->attention.o_bias)
 		MOE_TRY(bind_vector(b, "o_bias", at, s->hidden, &w->o_bias));
-	b->part = MOE_PART_NORM;
-	MOE_TRY(bind_vector(b, "attn_norm", at, s->hidden, &w->norm));
+	MOE_TRY(bind_text_norm(b, "attn_norm", at, &w->norm));
 	if (s->attention.qk_norm == MOE_QK_NORM_NONE)
 		return MOE_OK;
 	MOE_TRY(bind_vector(b, "q_norm", at, head ? s->attention.head_dim : q, &w->q_norm));
@@ -244,8 +262,7 @@ static enum moe_err bind_ffn(struct binder *b, struct moe_place at, struct moe_f
 {
 	const struct moe_spec *s = b->m->spec;
 
-	b->part = MOE_PART_NORM;
-	MOE_TRY(bind_vector(b, "ffn_norm", at, s->hidden, &w->norm));
+	MOE_TRY(bind_text_norm(b, "ffn_norm", at, &w->norm));
 	if (moe_spec_is_dense(s, (size_t)at.layer)) {
 		b->part = MOE_PART_DENSE;
 		return bind_glu(b, "dense_", at, s->dense.width, &w->shared);
@@ -282,16 +299,6 @@ static enum moe_err bind_linear(struct binder *b, const char *logical, struct mo
 	MOE_TRY(bind_mat(b, logical, at, o, i, &l->weight));
 	snprintf(name, sizeof name, "%s_bias", logical);
 	return bias ? bind_vector(b, name, at, o, &l->bias) : MOE_OK;
-}
-
-/* A LayerNorm: NAME and NAME_bias. */
-static enum moe_err bind_norm(struct binder *b, const char *logical, struct moe_place at, int64_t n, struct moe_norm *w)
-{
-	char name[32];
-
-	MOE_TRY(bind_vector(b, logical, at, n, &w->weight));
-	snprintf(name, sizeof name, "%s_bias", logical);
-	return bind_vector(b, name, at, n, &w->bias);
 }
 
 static enum moe_err bind_vit_layer(struct binder *b, struct moe_place at, struct moe_vit_layer *w)
@@ -387,8 +394,7 @@ static enum moe_err walk(struct binder *b)
 
 	b->part = MOE_PART_EMBED;
 	MOE_TRY(bind_mat(b, "embed", nowhere, s->vocab, s->hidden, &m->embed));
-	b->part = MOE_PART_NORM;
-	MOE_TRY(bind_vector(b, "final_norm", nowhere, s->hidden, &m->final_norm));
+	MOE_TRY(bind_text_norm(b, "final_norm", nowhere, &m->final_norm));
 	b->part = MOE_PART_HEAD;
 	m->lm_head = m->embed;
 	if (!s->tied)

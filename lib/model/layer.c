@@ -13,7 +13,7 @@ enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct mo
 /* The norm of a span's rows before router and experts, into to [n][hidden]. */
 static void norm_span(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_span *s, float *to, float **normed)
 {
-	moe_rms_norm(to, b->hidden, s->x, b->hidden, m->layer[layer].ffn.norm, s->n, b->hidden, (float)m->spec->norm_eps);
+	moe_norm_forward(to, b->hidden, s->x, b->hidden, &m->layer[layer].ffn.norm, s->n, b->hidden, (float)m->spec->norm_eps);
 	for (size_t r = 0; r < s->n; r++)
 		normed[s->first + r] = to + r * b->hidden;
 }
@@ -159,7 +159,7 @@ enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t 
 
 	if (!normed)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the head of %zu rows", n);
-	moe_rms_norm(normed, hidden, x, hidden, m->final_norm, n, hidden, (float)m->spec->norm_eps);
+	moe_norm_forward(normed, hidden, x, hidden, &m->final_norm, n, hidden, (float)m->spec->norm_eps);
 	moe_matmul(logit, (size_t)m->spec->vocab, normed, hidden, n, &m->lm_head, work->pool);
 	moe_arena_release(work->scratch, mark);
 	return MOE_OK;

@@ -61,7 +61,7 @@ size_t moe_layout_chunk(const struct moe_layout *l, const struct moe_spec *s, si
 enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_patch_grid *grid,
 			     uint32_t next, struct moe_arena *a, struct moe_diag *d)
 {
-	size_t rows = 0, picture = 0, r = 0, axes = (size_t)s->attention.rope_axes;
+	size_t rows = 0, picture = 0, r = 0, axes = (size_t)s->attention.rope.axes;
 
 	for (size_t i = 0; i < n; i++) {
 		if (grid && is_picture(s, token[i])) {

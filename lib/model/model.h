@@ -16,7 +16,7 @@ struct moe_model {
 	struct moe_checkpoint *weights; /* NULL: config.json alone, nothing below is bound */
 	uint64_t part_nbytes[MOE_N_PARTS];      /* of the weights, on disk */
 	struct moe_mat embed, lm_head;          /* [vocab][hidden] */
-	const float *final_norm;                /* [hidden] */
+	struct moe_norm final_norm;             /* [hidden] */
 	struct moe_layer *layer;                /* [n_layers] */
 	struct moe_mat conv[MOE_MAX_CONV];      /* tower conv_stem */
 	const float *row_embed, *col_embed;     /* [rows][hidden], [columns][hidden] of the largest grid, or NULL */

@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Fills in the pattern up to its ':'; false when it does not fit, or has a brace that is none of the three. */
-static bool expand(const char *prefix, const char *pattern, struct moe_place at, char *out, size_t cap)
+/* Appends the pattern, filled in up to its ':'; false when it does not fit, or has a brace that is none of the three. */
+static bool fill_in(const char *pattern, struct moe_place at, char *out, size_t cap, size_t *length)
 {
-	size_t n = (size_t)snprintf(out, cap, "%s", prefix);
+	size_t n = *length;
 
 	for (const char *p = pattern; n < cap && *p && *p != ':'; p++) {
 		int wrote;
@@ -24,7 +24,16 @@ static bool expand(const char *prefix, const char *pattern, struct moe_place at,
 		if (*p == '{')
 			p += 2;
 	}
+	*length = n;
 	return n < cap;
+}
+
+static bool expand(const char *prefix, const char *pattern, struct moe_place at, char *out, size_t cap)
+{
+	size_t n = 0;
+
+	*out = 0;
+	return fill_in(prefix, at, out, cap, &n) && fill_in(pattern, at, out, cap, &n);
 }
 
 /* "I/N" or "I%N". */

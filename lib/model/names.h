@@ -3,7 +3,7 @@
  *
  *     PREFIX NAME [:AXES [:PART]]
  *
- * NAME may hold {L} (layer), {E} (expert) and {N} (a name that the part gives). AXES is the order on disk: oi [out][in] (the usual one),
+ * PREFIX and NAME may hold {L} (layer), {E} (expert) and {N} (a name that the part gives). AXES is the order on disk: oi [out][in] (the usual one),
  * io [in][out], and eoi, eio, where one tensor has all experts. PART says that the tensor holds more than this matrix: I/N, the I-th (from 0) of N
  * equal runs of outputs, or I%N, outputs I, I + N, ... (interleaved). A vector has no axes, or o where it is a part. */
 #ifndef MOE_MODEL_NAMES_H

@@ -33,7 +33,7 @@ static enum moe_err part_nbytes(const struct moe_model *m, uint64_t nbytes[MOE_N
 
 	MOE_TRY(moe_spec_sizes(m->spec, &z, d));
 	for (int p = 0; p < MOE_N_PARTS; p++)
-		nbytes[p] = m->weights ? m->part_nbytes[p] : z.part[p] * (m->spec->dtype == MOE_WEIGHTS_F32 ? 4 : 2);
+		nbytes[p] = m->weights ? m->part_nbytes[p] : z.part[p] * (m->spec->wide ? 4 : 2);
 	return MOE_OK;
 }
 

@@ -512,9 +512,12 @@ static enum moe_err check_relations(const struct moe_spec *s, struct moe_diag *d
 	if (s->attention.heads % s->attention.kv_heads)
 		return moe_fail(d, MOE_EINPUT, "attention.heads (%lld) is not a multiple of attention.kv_heads (%lld)", (long long)s->attention.heads,
 				(long long)s->attention.kv_heads);
-	if (s->attention.head_dim % (2 * s->attention.rope_axes))
+	if (s->attention.rope.dim > s->attention.head_dim || s->attention.rope.dim % (2 * s->attention.rope.axes))
+		return moe_fail(d, MOE_EINPUT, "attention.rope.dim (%lld) is more than attention.head_dim (%lld), or does not divide into pairs", (long long)s->attention.rope.dim,
+				(long long)s->attention.head_dim);
+	if (!s->attention.rope.dim && s->attention.head_dim % (2 * s->attention.rope.axes))
 		return moe_fail(d, MOE_EINPUT, "attention.head_dim (%lld) does not divide into pairs for %lld rope axes", (long long)s->attention.head_dim,
-				(long long)s->attention.rope_axes);
+				(long long)s->attention.rope.axes);
 	if (s->router.experts % s->router.groups || s->router.top_groups > s->router.groups)
 		return moe_fail(d, MOE_EINPUT, "router.groups (%lld) must divide router.experts (%lld), and router.top_groups (%lld) not be more", (long long)s->router.groups,
 				(long long)s->router.experts, (long long)s->router.top_groups);
@@ -527,7 +530,7 @@ static enum moe_err check_relations(const struct moe_spec *s, struct moe_diag *d
 	MOE_TRY(check_ids(s, "text.suppress", &s->text.suppress, d));
 	if (s->merge.placeholder >= s->vocab)
 		return moe_fail(d, MOE_EINPUT, "merge.placeholder (%lld) is outside the vocabulary (%lld)", (long long)s->merge.placeholder, (long long)s->vocab);
-	if ((s->merge.position == MOE_POSITION_AXIAL) != (s->attention.rope_axes == 2))
+	if ((s->merge.position == MOE_POSITION_AXIAL) != (s->attention.rope.axes == 2))
 		return moe_fail(d, MOE_EINPUT, "merge.position axial goes with attention.rope.axes 2");
 	if ((s->tower.kind != MOE_TOWER_NONE) != (s->merge.placeholder >= 0))
 		return moe_fail(d, MOE_EINPUT, "a tower and merge.placeholder go together");
@@ -616,6 +619,16 @@ static enum moe_err check_required(const struct moe_spec *s, const struct docs *
 	return MOE_OK;
 }
 
+/* transformers writes the type of the weights under one of two keys. A hint, since the weights say it themselves. */
+static bool says_float32(const struct docs *docs)
+{
+	const char *type = json_string_value(look_up(docs, "torch_dtype", 11));
+
+	if (!type)
+		type = json_string_value(look_up(docs, "dtype", 5));
+	return type && !strcmp(type, "float32");
+}
+
 static enum moe_err build(struct moe_spec *s, const struct docs *docs, const struct moe_spec_options *o, struct moe_diag *d)
 {
 	const char *name;
@@ -626,6 +639,7 @@ static enum moe_err build(struct moe_spec *s, const struct docs *docs, const str
 	if (!name || !*name || strlen(name) >= sizeof s->family)
 		return moe_fail(d, MOE_EINPUT, "the family file has no name (\"family\")");
 	strcpy(s->family, name);
+	s->wide = says_float32(docs);
 	err = check_known(s->doc, "", d);
 	if (!err)
 		err = check_required(s, docs, d);

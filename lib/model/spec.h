@@ -25,8 +25,8 @@ enum { MOE_MAX_PAIRS = 32, MOE_MAX_IDS = 64 };
 enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM, MOE_TOWER_VIT };
 enum moe_projector { MOE_PROJECTOR_NONE, MOE_PROJECTOR_QUERY_ATTENTION };
 enum moe_image_kind { MOE_IMAGE_FIT, MOE_IMAGE_CANVAS };
-enum moe_weights { MOE_WEIGHTS_F32, MOE_WEIGHTS_BF16, MOE_WEIGHTS_F16 };
 enum moe_alpha_rule { MOE_ALPHA_RULE_OVER, MOE_ALPHA_RULE_DROP };
+enum moe_norm_kind { MOE_NORM_RMS, MOE_NORM_LAYER };
 enum moe_pad { MOE_PAD_BORDER_MEDIAN, MOE_PAD_CONSTANT };
 enum moe_position { MOE_POSITION_SEQUENTIAL, MOE_POSITION_AXIAL };
 
@@ -43,8 +43,9 @@ struct moe_pairs {
 struct moe_spec {
 	char family[32];
 	int64_t n_layers, hidden, vocab;
-	int dtype;                      /* enum moe_weights: what the configuration says; for plans, where there are no weights to look at */
-	int block, norm_kind;           /* one choice each so far: pre, rms */
+	bool wide;                      /* the configuration says that weights are of 4 bytes, not 2; for plans, where there are no weights to look at */
+	int block;                      /* one choice so far: pre */
+	int norm_kind;                  /* enum moe_norm_kind */
 	double norm_eps;
 	struct moe_attention_settings attention;
 	struct moe_router_settings router;

@@ -5,21 +5,8 @@
 
 #include "base/check.h"
 
-/* Cosines and sines [rows][head_dim / 2]. Axis a turns pairs [a·n, (a+1)·n), n = head_dim / 2 / axes, by position · theta^(-i/n). Frequencies and
- * angles are rounded to f32 as transformers does. */
-static void rope_table(float *cosine, float *sine, const int32_t *position, size_t axes, size_t rows, size_t head_dim, double theta)
-{
-	size_t pairs = head_dim / 2, n = pairs / axes;
-
-	for (size_t i = 0; i < n; i++) {
-		float frequency = (float)moe_pow(theta, -(double)i / (double)n);
-		for (size_t a = 0; a < axes; a++)
-			for (size_t r = 0; r < rows; r++) {
-				size_t at = r * pairs + a * n + i;
-				moe_sin_cos(frequency * (float)position[a * rows + r], &sine[at], &cosine[at]);
-			}
-	}
-}
+/* Pairs of a head that turn. */
+static size_t rope_pairs(const struct moe_attention_settings *s) { return (size_t)(s->rope.dim ? s->rope.dim : s->head_dim) / 2; }
 
 static void clamp(float *x, size_t n, float limit)
 {
@@ -99,7 +86,7 @@ static bool plan(struct parts *p, const struct moe_batch *b, const struct moe_at
 static enum moe_err fill_caches(const struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
 				float eps, struct parts *p, const struct moe_compute *work, struct moe_diag *d)
 {
-	size_t heads = (size_t)s->kv_heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = dim / 2;
+	size_t heads = (size_t)s->kv_heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = rope_pairs(s);
 
 	moe_matmul(p->k, width, p->normed, b->hidden, b->rows, &w->k, work->pool);
 	moe_matmul(p->v, width, p->normed, b->hidden, b->rows, &w->v, work->pool);
@@ -111,7 +98,7 @@ static enum moe_err fill_caches(const struct moe_batch *b, size_t layer, const s
 		clamp(p->v, b->rows * width, (float)s->clip);
 	}
 	for (size_t r = 0; r < b->rows; r++)
-		moe_rope(p->k + r * width, heads, dim, pairs, b->cosine + r * pairs, b->sine + r * pairs);
+		moe_rope_turn(p->k + r * width, heads, dim, pairs, b->cosine + r * pairs, b->sine + r * pairs, &s->rope);
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
 		MOE_TRY(moe_cache_reserve(&span->cache[layer], work->blocks, span->start + span->n, d));
@@ -153,22 +140,24 @@ static void compact(struct moe_batch *b, struct parts *p, size_t pairs)
 /* The rotation is the same in all layers. */
 static enum moe_err make_rotation(struct moe_batch *b, const struct moe_attention_settings *s, struct moe_arena *scratch, struct moe_diag *d)
 {
-	size_t pairs = (size_t)s->head_dim / 2;
+	size_t pairs = rope_pairs(s);
+	float *frequency;
 
 	if (b->cosine)
 		return MOE_OK;
+	frequency = moe_arena_get(scratch, pairs, sizeof *frequency);
 	b->cosine = moe_arena_get(scratch, b->rows * pairs, sizeof(float));
 	b->sine = moe_arena_get(scratch, b->rows * pairs, sizeof(float));
-	if (!b->cosine || !b->sine)
+	if (!frequency || !b->cosine || !b->sine)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the positions of %zu rows", b->rows);
-	rope_table(b->cosine, b->sine, b->position, b->axes, b->rows, (size_t)s->head_dim, s->rope_theta);
+	moe_rope_table(b->cosine, b->sine, b->position, b->rows, pairs, &s->rope, frequency);
 	return MOE_OK;
 }
 
 enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
 				   float eps, const struct moe_compute *work, struct moe_diag *d)
 {
-	size_t heads = (size_t)s->heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = dim / 2;
+	size_t heads = (size_t)s->heads, dim = (size_t)s->head_dim, width = heads * dim, pairs = rope_pairs(s);
 	struct moe_arena_mark mark;
 	struct parts p;
 
@@ -179,7 +168,7 @@ enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const stru
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
 		MOE_TRY(set_slots(b, span, s, p.first, p.limit, d));
-		moe_rms_norm(p.normed + span->first * b->hidden, b->hidden, span->x, b->hidden, w->norm, span->n, b->hidden, eps);
+		moe_norm_forward(p.normed + span->first * b->hidden, b->hidden, span->x, b->hidden, &w->norm, span->n, b->hidden, eps);
 	}
 	MOE_TRY(fill_caches(b, layer, w, s, eps, &p, work, d));
 	compact(b, &p, pairs);
@@ -189,7 +178,7 @@ enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const stru
 	if (s->clip > 0)
 		clamp(p.q, b->rows * width, (float)s->clip);
 	for (size_t r = 0; r < b->rows; r++)
-		moe_rope(p.q + r * width, heads, dim, pairs, b->cosine + r * pairs, b->sine + r * pairs);
+		moe_rope_turn(p.q + r * width, heads, dim, pairs, b->cosine + r * pairs, b->sine + r * pairs, &s->rope);
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
 		attend_span(span, &span->cache[layer], s, p.q + span->first * width, p.out + span->first * width, p.first + span->first,

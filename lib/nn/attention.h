@@ -7,24 +7,25 @@
 
 #include "kernel/kernel.h"
 #include "nn/batch.h"
+#include "nn/linear.h"
+#include "nn/rope.h"
 
 enum moe_mask { MOE_MASK_CAUSAL, MOE_MASK_BIDIRECTIONAL_IMAGE };
 enum moe_qk_norm { MOE_QK_NORM_NONE, MOE_QK_NORM_FULL, MOE_QK_NORM_HEAD };
 
 struct moe_attention_settings {
 	int64_t heads, kv_heads, head_dim;
-	int kind, rope_pairs;           /* one choice each so far: gqa, half-split pairs */
+	int kind;                       /* one choice so far: gqa */
 	int qk_norm;                    /* enum moe_qk_norm */
 	int mask;                       /* enum moe_mask */
-	int64_t rope_axes;
-	double rope_theta;
+	struct moe_rope_settings rope;
 	double clip;                    /* q, k and v are clamped to ± this; 0 is off */
 	bool qkv_bias, o_bias;
 	int64_t window;                 /* a row sees itself and the window - 1 slots before it; 0: all (Beltagy et al. 2020; Mistral) */
 };
 
 struct moe_attention_weights {
-	const float *norm;              /* [hidden] */
+	struct moe_norm norm;           /* [hidden] */
 	struct moe_mat q, k, v, o;
 	const float *q_bias, *k_bias, *v_bias;          /* [heads · dim], [kv_heads · dim]; NULL: none */
 	const float *o_bias;            /* [hidden] or NULL */

@@ -5,13 +5,14 @@
 
 #include "kernel/kernel.h"
 #include "nn/batch.h"
+#include "nn/linear.h"
 
 struct moe_expert_weights {
 	struct moe_mat gate, up, down;
 };
 
 struct moe_ffn_weights {
-	const float *norm;                      /* [hidden] */
+	struct moe_norm norm;                   /* [hidden] */
 	struct moe_mat router;                  /* [experts][hidden] */
 	const float *router_bias, *choice_bias; /* [experts] or NULL */
 	const struct moe_expert_weights *expert;        /* [experts]; NULL in a dense layer */

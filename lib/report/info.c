@@ -51,8 +51,27 @@ static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct 
 	return moe_print_json(f, o) ? MOE_OK : moe_fail_errno(d, "cannot write");
 }
 
+/* Three digits and a unit. */
+static const char *size_text(char text[16], uint64_t n)
+{
+	static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+	double x = (double)n;
+	int unit = 0;
+
+	for (; x >= 999.5 && unit < 4; unit++)
+		x /= 1000;
+	snprintf(text, 16, unit && x < 99.95 ? x < 9.995 ? "%.2f %s" : "%.1f %s" : "%.0f %s", x, units[unit]);
+	return text;
+}
+
 static void print_pictures(FILE *f, const struct moe_spec *s)
 {
+	for (size_t i = 0; i < s->image.sizes.n; i++) {
+		int64_t side = s->image.sizes.v[i] / s->image.patch;
+		fprintf(f, "pictures         in %lld x %lld pixels, patches of %lld x %lld: %zu features%s\n", (long long)s->image.sizes.v[i], (long long)s->image.sizes.v[i],
+			(long long)s->image.patch, (long long)s->image.patch, moe_spec_features(s, (uint64_t)side, (uint64_t)side),
+			s->image.sizes.v[i] == s->image.size ? "" : " (--max-image-size)");
+	}
 	for (size_t i = 0; i < s->image.grids.n; i++)
 		fprintf(f, "pictures         %lld x %lld patches of %lld x %lld pixels\n", (long long)s->image.grids.v[i][0], (long long)s->image.grids.v[i][1],
 			(long long)s->image.patch, (long long)s->image.patch);
@@ -68,7 +87,7 @@ static void print_experts(FILE *f, const struct moe_spec *s)
 	if (s->shared.count)
 		fprintf(f, ", beside shared ones of width %lld", (long long)(s->shared.count * s->shared.width));
 	if (dense)
-		fprintf(f, "; %zu layers without", dense);
+		fprintf(f, "; %zu layer%s without", dense, dense == 1 ? "" : "s");
 	fputc('\n', f);
 }
 
@@ -77,6 +96,7 @@ enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens,
 	const struct moe_spec *s = m->spec;
 	struct moe_plan p;
 	struct moe_sizes z;
+	char text[4][16];
 
 	MOE_TRY(moe_spec_sizes(s, &z, d));
 	MOE_TRY(moe_plan_make(&p, m, &(struct moe_plan_options){.tokens = tokens, .patches = m->spec->tower.kind != MOE_TOWER_NONE}, d));
@@ -98,7 +118,7 @@ enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens,
 	if (m->weights)
 		fprintf(f, "weights          %llu bytes\n", (unsigned long long)weight_nbytes(m));
 	fprintf(f, "cost per token   %.3g MFLOP in the layers, %llu bytes of cache\n", (double)z.flops_per_token / 1e6, (unsigned long long)z.cache_nbytes_per_token);
-	fprintf(f, "memory           %.2f GB for %llu tokens: weights %.2f, cache %.3f, working memory %.3f\n", (double)p.total / 1e9, (unsigned long long)tokens,
-		(double)p.weights / 1e9, (double)p.cache / 1e9, (double)p.scratch / 1e9);
+	fprintf(f, "memory           %s for %llu tokens: weights %s, cache %s, working memory %s\n", size_text(text[0], p.total), (unsigned long long)tokens,
+		size_text(text[1], p.weights), size_text(text[2], p.cache), size_text(text[3], p.scratch));
 	return ferror(f) ? moe_fail_errno(d, "cannot write") : MOE_OK;
 }

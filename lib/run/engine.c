@@ -200,7 +200,7 @@ static enum moe_err open_rows(struct state *s, struct moe_diag *d)
 static enum moe_err gather(struct state *s, struct moe_pass *p, struct moe_diag *d)
 {
 	struct moe_arena *a = &s->scratch;
-	size_t rows = 0, axes = (size_t)s->e->model->spec->attention.rope_axes, at = 0, hidden = (size_t)s->e->model->spec->hidden, spans = 0;
+	size_t rows = 0, axes = (size_t)s->e->model->spec->attention.rope.axes, at = 0, hidden = (size_t)s->e->model->spec->hidden, spans = 0;
 	struct moe_pass_sequence *sequence = moe_arena_get(a, s->n, sizeof *sequence);
 	struct moe_span *span = moe_arena_get(a, s->n, sizeof *span);
 	int32_t *token, *image, *patch, *position;

@@ -59,7 +59,7 @@ static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct 
 	if (!p->rows || p->rows > INT32_MAX || shape[1] != (uint64_t)m->spec->hidden)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"hidden\" is %llu x %llu, expected rows of %lld", (unsigned long long)shape[0],
 				      (unsigned long long)shape[1], (long long)m->spec->hidden);
-	MOE_TRY(matrix(f, "position", MOE_I32, (uint64_t)m->spec->attention.rope_axes, p->rows, (const void **)&p->position, d));
+	MOE_TRY(matrix(f, "position", MOE_I32, (uint64_t)m->spec->attention.rope.axes, p->rows, (const void **)&p->position, d));
 	MOE_TRY(moe_frame_tensor(f, "image", MOE_I32, 1, (const void **)&p->image, &shape, d));
 	if (shape[0] != p->rows)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"image\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
@@ -75,7 +75,7 @@ static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct 
 static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_t rows, const struct moe_model *m, size_t layer, struct moe_arena *a,
 			   struct moe_diag *d)
 {
-	size_t h = (size_t)m->spec->hidden, k = moe_spec_top_k(m->spec, layer), axes = (size_t)m->spec->attention.rope_axes, at = 0;
+	size_t h = (size_t)m->spec->hidden, k = moe_spec_top_k(m->spec, layer), axes = (size_t)m->spec->attention.rope.axes, at = 0;
 	bool routed = flow->frame[0]->kind == MOE_KIND_ROUTED;
 	int32_t *position = moe_arena_get(a, rows * axes, sizeof *position), *image = moe_arena_get(a, rows, sizeof *image);
 

@@ -4,7 +4,7 @@
 
 #include "stage/encode.h"
 
-enum { MAX_CROPS = 1024, MAX_PICTURES = 1 << 20 };
+enum { MAX_PICTURES = 1 << 20 };
 
 /* Which crop of its picture the features are: the first of a picture makes room for all of them. */
 static enum moe_err open_crop(struct moe_crop_features *c, struct moe_frame *f, const struct moe_spec *s, size_t features, struct moe_arena *a, struct moe_diag *d)
@@ -13,7 +13,7 @@ static enum moe_err open_crop(struct moe_crop_features *c, struct moe_frame *f, 
 
 	MOE_TRY(moe_frame_number(f, "moe.crop", 0, &crop, d));
 	MOE_TRY(moe_frame_number(f, "moe.crops", 1, &crops, d));
-	if (crop != c->crop || !crops || crops > MAX_CROPS || (crop && crops != c->crops))
+	if (crop != c->crop || !crops || crops > MOE_MAX_CROPS || (crop && crops != c->crops))
 		return moe_frame_fail(f, d, MOE_EINPUT, "crop %llu of %llu came, expected number %zu", (unsigned long long)crop, (unsigned long long)crops, c->crop);
 	c->crops = crops;
 	if (crop)

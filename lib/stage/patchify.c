@@ -47,7 +47,8 @@ static enum moe_err canvas_from_spec(struct moe_canvas *c, const struct moe_spec
 		return moe_fail(d, MOE_EUSAGE, "pictures split by \"%s\": expected none, original or hf", choice->split);
 	if (c->split != MOE_SPLIT_NONE && !c->n_ratios)
 		return moe_fail(d, MOE_EUSAGE, "the family %s has no ratios to split pictures by (image.ratios)", s->family);
-	return choose_size(c, s, choice ? choice->size : 0, d);
+	MOE_TRY(choose_size(c, s, choice ? choice->size : 0, d));
+	return moe_canvas_check(c, d);
 }
 
 enum moe_err moe_plan_from_spec(struct moe_image_plan *plan, const struct moe_spec *s, const struct moe_image_choice *choice, struct moe_diag *d)

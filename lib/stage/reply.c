@@ -114,6 +114,12 @@ static enum moe_err finish_text(struct moe_reply *r, struct moe_diag *d)
 	return append(r, text, n, d);
 }
 
+static void end_by_stop(struct moe_reply *r)
+{
+	r->done = true;
+	r->finish = MOE_FINISH_STOP;
+}
+
 /* Adds what the last id lets be known of the text; at the end of the answer, all of it. */
 static enum moe_err add_text(struct moe_reply *r, const struct moe_generation *g, struct moe_diag *d)
 {
@@ -124,12 +130,12 @@ static enum moe_err add_text(struct moe_reply *r, const struct moe_generation *g
 		MOE_TRY(moe_text_stream_new(&r->stream, g->tokenizer, true, d));
 	MOE_TRY(moe_text_stream_push(r->stream, r->ids.id[r->ids.n - 1], &text, &n, d));
 	MOE_TRY(append(r, text, n, d));
-	if (r->done)
+	if (is_stop_token(g, r->ids.id[r->ids.n - 1]))
+		end_by_stop(r);
+	if (r->done)            /* first, so that what was held back is not lost behind a stop token */
 		MOE_TRY(finish_text(r, d));
-	if (find_stop(r, g, before) || is_stop_token(g, r->ids.id[r->ids.n - 1])) {
-		r->done = true;
-		r->finish = MOE_FINISH_STOP;
-	}
+	if (find_stop(r, g, before))
+		end_by_stop(r);
 	r->n_sure = r->n_text - (r->done ? 0 : possible_stop(r, g));
 	return MOE_OK;
 }

@@ -148,12 +148,14 @@ static enum moe_err stands_alone(struct moe_tokenizer *t, const struct added_sca
 }
 
 /* White space beside the token goes with it: before it as far as the last token (with its own space), behind it all. The search goes on right
- * behind the token itself, so that a token made of white space is found in what was swallowed: the reference does so. */
-static void swallow(struct added_scan *s)
+ * behind the token itself, so that a token made of white space is found in what was swallowed; one that swallows space before it has nothing left
+ * there and is dropped (false). The reference does so. */
+static bool swallow(struct added_scan *s)
 {
 	const struct added *a = s->added;
 	size_t begin = moe_min(s->done, s->from), end = s->at;
 
+	s->gap = s->done;
 	if (a->lstrip)
 		s->from = moe_max(s->from - moe_trailing_space(s->text + begin, s->from - begin), s->done);
 	if (a->rstrip) {
@@ -162,6 +164,7 @@ static void swallow(struct added_scan *s)
 		end = s->space_end;
 	}
 	s->done = end;
+	return s->from < end;
 }
 
 enum moe_err moe_added_next(struct moe_tokenizer *t, struct added_scan *s, bool *found, struct moe_diag *d)
@@ -180,9 +183,8 @@ enum moe_err moe_added_next(struct moe_tokenizer *t, struct added_scan *s, bool 
 			continue;
 		if (s->added->single_word)
 			MOE_TRY(stands_alone(t, s, &alone, d));
-		if (!alone)
+		if (!alone || !swallow(s))
 			continue;
-		swallow(s);
 		*found = true;
 		break;
 	}

@@ -83,10 +83,10 @@ static void put(struct symbols *to, int32_t id)
 static bool put_bytes(const struct moe_tokenizer *t, const char *text, size_t n, struct symbols *to)
 {
 	for (size_t i = 0; i < n; i++)
-		if (t->byte_id[(unsigned char)text[i]] == NONE)
+		if (t->fallback_id[(unsigned char)text[i]] == NONE)
 			return false;
 	for (size_t i = 0; i < n; i++)
-		put(to, t->byte_id[(unsigned char)text[i]]);
+		put(to, t->fallback_id[(unsigned char)text[i]]);
 	return true;
 }
 
@@ -151,7 +151,7 @@ enum moe_err moe_bpe_encode(struct moe_tokenizer *t, const char *text, size_t n,
 
 	if (n > INT32_MAX / 2)
 		return moe_fail(d, MOE_ENOMEM, "a piece of text of %zu bytes is too long", n);
-	MOE_TRY(reserve(&t->work, n, d));
+	MOE_TRY(reserve(&t->work, t->byte_level ? 2 * n : n, d));       /* a character of the byte alphabet has up to two bytes to fall back to */
 	s.s = t->work.symbol;
 	h.c = t->work.heap;
 	MOE_TRY(symbols(t, text, n, &s, d));

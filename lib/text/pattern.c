@@ -21,7 +21,7 @@ struct rewriter {
 
 static enum moe_err refuse(const struct rewriter *w, const char *what)
 {
-	return moe_fail(w->d, MOE_EINPUT, "the pattern is wrong at %zu: %s", (size_t)(w->p - w->beg), what);
+	return moe_fail(w->d, MOE_EINPUT, "tokenizer.json: the pattern is wrong at %zu: %s", (size_t)(w->p - w->beg), what);
 }
 
 static enum moe_err put(struct rewriter *w, const char *s) { return moe_buffer_add(w->out, s, strlen(s), w->d); }
@@ -77,7 +77,7 @@ static enum moe_err set_named(struct rewriter *w, struct set *s, const char *nam
 	bool inside;
 
 	if (!moe_unicode_set(name, n, items, sizeof items, &inside))
-		return moe_fail(w->d, MOE_EINPUT, "the pattern is wrong at %zu: the character property \"%.*s\" is not known", (size_t)(w->p - w->beg),
+		return moe_fail(w->d, MOE_EINPUT, "tokenizer.json: the pattern is wrong at %zu: the character property \"%.*s\" is not known", (size_t)(w->p - w->beg),
 				(int)(n > 40 ? 40 : n), name);
 	return set_add(w, s, items, strlen(items), inside != complement);
 }
@@ -163,7 +163,7 @@ static enum moe_err rune_escape(struct rewriter *w, unsigned *rune)
 		return good ? MOE_OK : refuse(w, "not UTF-8");
 	}
 	w->p -= 2;
-	return moe_fail(w->d, MOE_EINPUT, "the pattern is wrong at %zu: \\%c is not supported", (size_t)(w->p - w->beg), c);
+	return moe_fail(w->d, MOE_EINPUT, "tokenizer.json: the pattern is wrong at %zu: \\%c is not supported", (size_t)(w->p - w->beg), c);
 }
 
 static enum moe_err class_rune(struct rewriter *w, unsigned *rune)

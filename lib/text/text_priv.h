@@ -136,6 +136,7 @@ struct added_scan {
 	size_t space_end;               /* end of the last run of white space that was measured */
 	const struct added *added;      /* the token found, and where it begins with the space that it swallows */
 	size_t from;
+	size_t gap;                     /* gap..from is the text before it that no token has taken */
 };
 
 /* Sorts the added tokens of the file into the two sets. */
@@ -251,7 +252,7 @@ struct moe_tokenizer {
 	bool decoder, byte_level;       /* byte_level: pieces are bytes, which stand for the characters of the byte alphabet */
 	bool ignore_merges, fuse_unknown, byte_fallback, may_cut;
 	int32_t unknown;                /* id for what the vocabulary lacks, NONE: it is an error */
-	int32_t byte_id[256];           /* of single bytes: in the byte alphabet, or of the byte fallback */
+	int32_t byte_id[256], fallback_id[256]; /* of single bytes: in the byte alphabet, and as <0xNN> */
 	uint64_t *pairs;                /* bit set: some merge may join a symbol that ends with one character and one that begins with the other */
 	struct word *words;
 	struct buffer normal_text[2], mapped;

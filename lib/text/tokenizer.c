@@ -86,12 +86,11 @@ static enum moe_err encode_around(struct moe_tokenizer *t, const struct added_se
 	bool found;
 
 	for (;;) {
-		size_t done = s.done;
 		MOE_TRY(moe_added_next(t, &s, &found, d));
 		if (!found)
 			break;
-		if (done < s.from)
-			MOE_TRY(between(t, text + done, s.from - done, first && !done, ids, d));
+		if (s.gap < s.from)
+			MOE_TRY(between(t, text + s.gap, s.from - s.gap, first && !s.gap, ids, d));
 		MOE_TRY(moe_ids_add(ids, s.added->id, d));
 	}
 	return s.done < n ? between(t, text + s.done, n - s.done, first && !s.done, ids, d) : MOE_OK;

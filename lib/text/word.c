@@ -32,17 +32,17 @@ static unsigned last_rune(const struct token *k)
 	return moe_utf8_get(k->text + at, k->n - at);
 }
 
-/* The id of each byte: of its character in the byte alphabet, or of the token <0xNN>. */
+/* The ids of each byte: of its character in the byte alphabet, and of the token <0xNN>. True when none is missing of those that pieces begin as. */
 static bool find_bytes(struct moe_tokenizer *t)
 {
 	bool all = true;
 
 	for (unsigned b = 0; b < 256; b++) {
 		static const char digits[] = "0123456789ABCDEF";
-		char text[6] = {'<', '0', 'x', digits[b >> 4], digits[b & 15], '>'};
-		size_t n = t->byte_level ? moe_utf8_put(text, moe_byte_to_rune((unsigned char)b)) : sizeof text;
-		t->byte_id[b] = moe_vocab_find(&t->vocab, text, n);
-		all &= t->byte_id[b] != NONE;
+		char code[6] = {'<', '0', 'x', digits[b >> 4], digits[b & 15], '>'}, text[4];
+		t->byte_id[b] = moe_vocab_find(&t->vocab, text, moe_utf8_put(text, moe_byte_to_rune((unsigned char)b)));
+		t->fallback_id[b] = moe_vocab_find(&t->vocab, code, sizeof code);
+		all &= (t->byte_level ? t->byte_id : t->fallback_id)[b] != NONE;
 	}
 	return all;
 }
@@ -57,7 +57,7 @@ static bool stands_for_other(const struct moe_tokenizer *t, int32_t id)
 		return true;
 	if (t->byte_level || !t->byte_fallback || k->n != 6)
 		return false;
-	for (value = 0; value < 256 && t->byte_id[value] != id; value++)
+	for (value = 0; value < 256 && t->fallback_id[value] != id; value++)
 		;
 	return value < 256;
 }

@@ -78,7 +78,10 @@ broken() {
 	broken "$index"'save("model.safetensors.index.json", {"metadata": {}})' 'index.json: no weight_map'
 	broken "$index"'write("model.safetensors.index.json", "{\"weight_map\": {")' 'index.json: .'
 	broken "$index"'save("model.safetensors.index.json", [])' 'index.json: .'
-	broken 'remove("model.safetensors")' 'no weights: neither' 2
+	faults model "$OLMOE" bare 'remove("model.safetensors")'
+	works moe-info --json bare         # config.json is enough for it
+	refused 2 'no weights: neither' moe-embed -m bare </dev/null
+	refused 2 'no weights: neither' moe-view --check bare
 }
 
 @test "config.json: missing, empty, no JSON, duplicate keys, an unknown family" {
@@ -90,7 +93,7 @@ broken() {
 	broken 'write("config.json", json.dumps(config)[:-1] + ", \"hidden_size\": 48}")' 'config.json: .*duplicate'
 	broken 'write("config.json", "[" * 1000000)' 'config.json: .*JSON' 
 	broken 'write("config.json", json.dumps(config).replace("48", "NaN"))' 'config.json: .*JSON'
-	broken 'config["model_type"] = "gpt9"' 'no family knows model_type "gpt9"; known are: native olmoe'
+	broken 'config["model_type"] = "gpt9"' 'no family knows model_type "gpt9"; known are: aria mixtral native olmoe'
 	broken 'config["model_type"] = "x" * 100000' 'no family knows model_type "x+"'
 	broken 'del config["model_type"]' 'no family knows model_type "\(none\)"'
 	broken 'config["model_type"] = 7' 'no family knows model_type "\(none\)"'
@@ -105,7 +108,7 @@ broken() {
 	broken 'config["hidden_size"] = 47' 'config.json|has the shape'
 	broken 'config["hidden_size"] = 96' 'has the shape .*48.*, expected .*96'
 	broken 'config["intermediate_size"] = 35' 'gate_proj.weight" has the shape .*36.*, expected .*35'
-	broken 'config["num_hidden_layers"] = 5' '"model.layers.4.input_layernorm.weight" is missing'
+	broken 'config["num_hidden_layers"] = 5' '"model.layers.4.self_attn.q_proj.weight" is missing'
 	broken 'config["num_hidden_layers"] = 3' '"model.layers.3.[a-z_.]*" has no place'
 	broken 'config["num_attention_heads"] = 8; config["head_dim"] = 12' 'has the shape'
 	broken 'config["num_attention_heads"] = 5' 'the model.s files do not have'

@@ -1,7 +1,7 @@
 /* tests/golden/run [-e N] DIR...: compares this library with reference tensors, stage by stage.
  *
  * A directory with cases.json, cases/NAME.safetensors and a model (DIR/model): every case's prompt, pictures, hidden states, router logits, experts,
- * weights, logits and greedy continuation. A directory with tokenizer.json and cases.jsonl: ids and texts.
+ * weights, logits and greedy continuation. A directory with tokenizer.json and cases.jsonl: ids and texts. One with decoded.json: pictures.
  * Prints how many tensors were compared and the largest relative difference of every stage. Exit 1: something differs; 2: nothing recognised. */
 #include <jansson.h>
 #include <math.h>
@@ -419,7 +419,7 @@ static void compare_head(struct session *s, const struct golden_case *c)
 	int32_t *best = moe_arena_get(s->compute.scratch, rows, sizeof *best);
 	struct moe_diag d = {0};
 
-	moe_rms_norm(norm, hidden, s->x, hidden, s->m->final_norm, rows, hidden, (float)s->m->spec->norm_eps);
+	moe_norm_forward(norm, hidden, s->x, hidden, &s->m->final_norm, rows, hidden, (float)s->m->spec->norm_eps);
 	compare_rows(c, "norm", "norm", norm, rows, hidden);
 	check(moe_head_forward(s->m, s->x, rows, logit, &s->compute, &d), &d);
 	compare(c, "logits", "logits", logit, rows * v);
@@ -573,6 +573,12 @@ static bool run_tokenizer(const char *directory)
 	return true;
 }
 
+static void tally(const char *label, bool good)
+{
+	stage(label)->compared++;
+	stage(label)->bad += !good;
+}
+
 static int report(void)
 {
 	unsigned long compared = 0, bad = 0;
@@ -603,7 +609,9 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	for (; optind < argc; optind++) {
-		bool model = run_model(argv[optind]), any = run_tokenizer(argv[optind]) || model;
+		bool any = run_model(argv[optind]);
+		any |= run_tokenizer(argv[optind]);
+		any |= golden_images(argv[optind], families, tally);
 		if (!any)
 			fprintf(stderr, "%s: nothing that this program knows how to compare\n", argv[optind]);
 		recognised += any;

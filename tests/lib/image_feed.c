@@ -389,12 +389,81 @@ static void test_weight(void **state)
 	assert_string_equal(one.s, other.s);
 }
 
+/* Of 40 members number i · (40 / n) are given; what stands beside is not touched. */
+static void check_frames(unsigned threads, bool labels_only, unsigned n)
+{
+	static struct text t;
+	struct moe_feed *f = new_feed(threads, labels_only);
+	char want[4096] = "tests/golden/crops/003.png;", *to = want + strlen(want);
+
+	add(f, "tests/golden/crops/003.png");
+	assert_int_equal(moe_feed_add_frames(f, shard_tar, false, 0, n, NULL), MOE_OK);
+	assert_int_equal(moe_feed_add_frames(f, shard_zip, false, 0, 2, NULL), MOE_OK);
+	add(f, "tests/golden/crops/004.png");
+	for (unsigned i = 0; i < n; i++)
+		to += sprintf(to, "%03u.png;", i * (40 / n));
+	strcpy(to, "000.png;020.png;tests/golden/crops/004.png;");
+	run_feed(&t, f);
+	strip_values(t.s);
+	assert_string_equal(t.s, want);
+	assert_int_equal(t.counts.failed, labels_only ? 0 : 1 + (n > 1 && 20 % (40 / n) == 0 && 20 / (40 / n) < n));       /* 020.png is broken in both */
+}
+
+static void test_frames(void **state)
+{
+	static const unsigned n[] = {1, 2, 3, 7, 13, 21, 39, 40};
+	static struct text t;
+	struct moe_feed *f;
+
+	(void)state;
+	for (unsigned i = 0; i < 3 * sizeof n / sizeof *n; i++)
+		check_frames(i % 3 == 1 ? 2 : 0, i % 3 == 2, n[i / 3]);
+	f = new_feed(0, false);         /* a list, and in it a folder of five */
+	write_bytes(scratch("video"), "tests/golden/crops/000.png\ntests/golden/crops/001.png\n", 54);
+	assert_int_equal(moe_feed_add_frames(f, scratch("video"), true, '\n', 2, NULL), MOE_OK);
+	assert_int_equal(moe_feed_add_frames(f, folder, false, 0, 2, NULL), MOE_OK);
+	run_feed(&t, f);
+	strip_values(t.s);
+	assert_int_equal(strncmp(t.s, "tests/golden/crops/000.png;tests/golden/crops/001.png;", 54), 0);
+	assert_int_equal(t.counts.items, 4);
+	assert_non_null(strstr(t.s, "/a.png;"));
+	assert_non_null(strstr(t.s, "/c.bmp;"));
+}
+
+static void refuse_frames(const char *path, bool list, unsigned n, enum moe_err code, const char *why)
+{
+	struct moe_feed *f = new_feed(0, false);
+	struct moe_diag d = {0};
+	char text[800];
+
+	assert_int_equal(moe_feed_add_frames(f, path, list, '\n', n, &d), code);
+	if (!strstr(moe_diag_string(&d, text, sizeof text), why))
+		fail_msg("\"%s\" without \"%s\"", text, why);
+	assert_int_equal(moe_feed_add_frames(f, path, list, '\n', n, NULL), code);
+	moe_feed_free(f);
+}
+
+static void test_no_frames(void **state)
+{
+	(void)state;
+	refuse_frames(shard_tar, false, 41, MOE_EINPUT, "shard.tar: 40 pictures, but 41 frames are asked for");
+	refuse_frames(scratch("empty"), false, 1, MOE_EINPUT, "empty: 0 pictures, but 1 frames");
+	refuse_frames(shard_tar, false, 0, MOE_EUSAGE, "without frames");
+	refuse_frames("-", true, 2, MOE_EUSAGE, "standard input: frames are chosen");
+	refuse_frames("/nonexistent/y.tar", false, 2, MOE_EIO, "/nonexistent/y.tar: cannot open");
+	refuse_frames("/dev/null", true, 2, MOE_EUSAGE, "/dev/null: frames are chosen from a folder or a file");
+	write_bytes(scratch("bad.tar"), "no archive at all, but long enough to be looked at", 50);
+	refuse_frames(scratch("bad.tar"), false, 2, MOE_EINPUT, "bad.tar");
+	assert_int_equal(mkfifo(scratch("pipe"), 0600), 0);
+	refuse_frames(scratch("pipe"), true, 2, MOE_EUSAGE, "written to a file first");         /* and does not wait for a writer */
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_folder), cmocka_unit_test(test_threads), cmocka_unit_test(test_shards), cmocka_unit_test(test_same),
 		cmocka_unit_test(test_list), cmocka_unit_test(test_bad_lists), cmocka_unit_test(test_input), cmocka_unit_test(test_leave),
-		cmocka_unit_test(test_weight),
+		cmocka_unit_test(test_weight), cmocka_unit_test(test_frames), cmocka_unit_test(test_no_frames),
 	};
 	struct moe_diag d = {0};
 

@@ -1,5 +1,6 @@
 /* Tokenizers: round trips, what is refused by name, and damaged tokenizer.json files. (Ids against the reference: tests/golden.) */
 #include "lib_data.h"
+#include "text/detokenizer.h"
 #include "text/tokenizer.h"
 
 #define READ "share/models/read/tokenizer.json"
@@ -437,8 +438,7 @@ static void test_refused(void **state)
 		{ADDED("{\"id\":5,\"content\":\"x\"},{\"id\":6,\"content\":\"x\"}"), "the added token \"x\" has two ids"},
 		{ADDED("{\"id\":5,\"content\":\"ab\"}"), "the added token \"ab\" has two ids, 5 and 2"},
 		{ADDED("{\"id\":4,\"content\":\"x\"}"), "two tokens have the same id, 4: \"<unk>\" and \"x\""},
-		{WITH("\"added_tokens\":[{\"id\":5,\"content\":\" \"}],\"normalizer\":{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true}"),
-		 "the normalizer leaves nothing"},
+		{WITH("\"added_tokens\":[{\"id\":5,\"content\":\" \"}],\"normalizer\":{\"type\":\"Strip\",\"strip_left\":true}"), "the normalizer leaves nothing"},
 		{WITH("\"normalizer\":7"), "normalizer must be an object"}, {WITH("\"normalizer\":{}"), "normalizer: an object without a type"},
 		{WITH("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"\"}"), "normalizer \"Precompiled\" is not supported"},
 		{WITH("\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":true}"), "normalizer \"BertNormalizer\" is not supported"},
@@ -513,7 +513,9 @@ static void test_refused(void **state)
 static void test_patterns(void **state)
 {
 	static const struct { const char *regex, *part; } cases[] = {{"(", "the pattern is wrong at 1"}, {"[b-a]", "the pattern is wrong at"},
-		{"(a|aa)+$", "too hard"}, {"\\\\C", "the pattern is wrong at"}};
+		{"(a|aa)+$", "too hard"}, {"\\\\C", "\\C is not supported"}, {"\\\\K", "\\K is not supported"}, {"(*ACCEPT)", "kind of group"}, {"(?R)", "kind of group"},
+		{"a)", ") without ("}, {"*a", "nothing to repeat"}, {"[a", "] expected"}, {"[[[a]]]", "a class inside a class inside a class"},
+		{"\\\\p{Nonsense}", "property \"Nonsense\" is not known"}, {"\\\\p{L", "} expected"}, {"\\\\x{110000}", "hexadecimal"}, {"[&&a]", "empty class"}};
 	char json[1000], text[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab";
 
 	(void)state;
@@ -604,6 +606,154 @@ static void test_mutated(void **state)
 	assert_in_range(n_good, runs / 100, runs / 2);
 }
 
+/* ---- text id by id ---- */
+
+#define SP_DECODER "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":{\"String\":\"_\"},\"content\":\" \"}," \
+	"{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}"
+#define SP_MODEL "\"model\":{\"vocab\":{\"a\":0,\"_\":1,\"<0xE2>\":2,\"<0x82>\":3,\"<0xAC>\":4,\"<0xFF>\":5,\"\xc3\xa9\":6},\"merges\":[],\"byte_fallback\":true}"
+
+/* Pushes the ids (-1 ends them) and finishes; each step gives what `want` says for it. */
+static void expect_steps(struct moe_text_stream *s, const int32_t *id, const char *const *want)
+{
+	struct moe_diag d = {0};
+	const char *text;
+	size_t n;
+
+	for (; *id != -1; id++, want++) {
+		expect_ok(&d, moe_text_stream_push(s, *id, &text, &n, &d));
+		assert_string_equal(text, *want);
+		assert_int_equal(n, strlen(*want));
+	}
+	expect_ok(&d, moe_text_stream_finish(s, &text, &n, &d));
+	assert_string_equal(text, *want);
+}
+
+#define STEPS(...) ((const char *const[]){__VA_ARGS__})
+#define FFFD "\xef\xbf\xbd"
+
+/* A run of bytes waits for its end, unless it is broken already; the space at the very beginning goes. */
+static void test_stream_fallback(void **state)
+{
+	struct moe_tokenizer *t = load_text("{" SP_DECODER "," SP_MODEL "}");
+	struct moe_text_stream *s;
+	struct moe_diag d = {0};
+
+	(void)state;
+	expect_ok(&d, moe_text_stream_new(&s, t, true, &d));
+	expect_steps(s, IDS(1, 1, 0), STEPS("", " ", "a", ""));
+	expect_steps(s, IDS(2, 3, 4, 0), STEPS("", "", "", "\xe2\x82\xac" "a", ""));    /* anew: a stream can be used again */
+	expect_steps(s, IDS(2, 3, 4, 2), STEPS("", "", "", "", FFFD FFFD FFFD FFFD));
+	expect_steps(s, IDS(2, 3, 5, 4, 0), STEPS("", "", FFFD FFFD FFFD, FFFD, "a", ""));
+	expect_steps(s, IDS(6, 99, -2, 6), STEPS("\xc3\xa9", "", "", "\xc3\xa9", ""));
+	moe_text_stream_free(s);
+	moe_tokenizer_free(t);
+}
+
+/* Bytes wait until their character is complete or certain to be broken. */
+static void test_stream_bytes(void **state)
+{
+	struct moe_tokenizer *t = load_text("{\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"vocab\":{\"a\":0,\"\xc3\xa2\":1,\"\xc4\xa4\":2,"
+					    "\"\xc2\xac\":3,\"\xc3\xbf\":4},\"merges\":[]}}");       /* e2, 82, ac, ff */
+	struct moe_text_stream *s;
+	struct moe_diag d = {0};
+
+	(void)state;
+	expect_ok(&d, moe_text_stream_new(&s, t, true, &d));
+	expect_steps(s, IDS(1, 2, 3, 0), STEPS("", "", "\xe2\x82\xac", "a", ""));
+	expect_steps(s, IDS(1, 2, 0, 4, 1), STEPS("", "", FFFD "a", FFFD, "", FFFD));
+	expect_steps(s, IDS(-2), STEPS("", ""));
+	moe_text_stream_free(s);
+	moe_tokenizer_free(t);
+}
+
+/* Behind a Fuse, what could be the beginning of a match waits, and so does what a Strip may take from the end. */
+static void test_stream_held(void **state)
+{
+	struct moe_tokenizer *t = load_text("{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":\"Replace\",\"pattern\":"
+					    "{\"String\":\"a_a\"},\"content\":\"+\"},{\"type\":\"Strip\",\"content\":\"_\",\"start\":0,\"stop\":2}]}," SP_MODEL "}");
+	struct moe_text_stream *s;
+	struct moe_diag d = {0};
+
+	(void)state;
+	expect_ok(&d, moe_text_stream_new(&s, t, false, &d));
+	expect_steps(s, IDS(0, 1, 0, 1, 0), STEPS("", "", "+", "", "", "_a"));
+	expect_steps(s, IDS(0, 1, 1, 0), STEPS("", "", "a", "", "__a"));
+	expect_steps(s, IDS(1, 1, 1, 1), STEPS("", "", "_", "_", ""));
+	moe_text_stream_free(s);
+	moe_tokenizer_free(t);
+}
+
+static void test_stream_refused(void **state)
+{
+	struct moe_tokenizer *t = load_text("{" MODEL("") "}");
+	struct moe_text_stream *s;
+	struct moe_diag d = {0};
+
+	(void)state;
+	expect_fail(&d, moe_text_stream_new(&s, t, true, &d), MOE_EINPUT, "has no decoder");
+	moe_text_stream_free(NULL);
+	moe_tokenizer_free(t);
+}
+
+/* ---- parts, by hand (all of them against the reference: tests/golden) ---- */
+
+static void test_template(void **state)
+{
+	struct moe_tokenizer *t = load_text("{\"post_processor\":{\"type\":\"Sequence\",\"processors\":["
+		"{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}},{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"x\":{\"ids\":[3,2]}}},"
+		"{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}},{\"Sequence\":{\"id\":\"A\"}},{\"SpecialToken\":{\"id\":\"x\"}}],"
+		"\"special_tokens\":{\"x\":{\"ids\":[4]}}}]}," MODEL("") "}");
+	struct moe_ids ids = {0};
+	struct moe_diag d = {0};
+
+	(void)state;
+	expect_ids(t, "a", IDS(0));
+	expect_ok(&d, moe_tokenizer_encode(t, "a", 1, true, &ids, &d));
+	assert_int_equal(ids.n, 5);
+	assert_memory_equal(ids.id, IDS(4, 3, 2, 0, 4), 5 * sizeof *ids.id);
+	free(ids.id);
+	moe_tokenizer_free(t);
+}
+
+/* A byte whose character the vocabulary lacks falls back to the two bytes of that character: more symbols than bytes. */
+static void test_bytes_fall_back(void **state)
+{
+	struct moe_tokenizer *t = load_text("{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false},"
+		"\"model\":{\"vocab\":{\"<0xC4>\":0,\"<0xA0>\":1},\"merges\":[],\"byte_fallback\":true}}");
+
+	(void)state;
+	expect_ids(t, "    ", IDS(0, 1, 0, 1, 0, 1, 0, 1));
+	moe_tokenizer_free(t);
+}
+
+/* Every kind takes a quarter of a megabyte of the same character, in time that does not grow with its square. */
+static void test_long_runs(void **state)
+{
+	static const char *const kinds[] = {"gpt2", "llama3", "qwen2", "deepseek3", "o200k", "aria", "gemma", "metaspace"};
+	static const char *const runs[] = {"a", " ", "\n", "A", "1", ".", "\xe6\xbc\xa2", "\xcc\x81\xcc\x96", " \n", "aB", "'s"};
+	size_t size = SLOW ? 1 << 14 : 1 << 18;
+	char path[256], *text = malloc(size + 8);
+
+	(void)state;
+	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+		snprintf(path, sizeof path, "tests/golden/tokenizers/%s/tokenizer.json", kinds[k]);
+		struct moe_tokenizer *t = load_file(path);
+		for (size_t r = 0; r < sizeof runs / sizeof *runs; r++) {
+			size_t n = 0;
+			struct moe_ids ids;
+			while (n < size) {
+				memcpy(text + n, runs[r], strlen(runs[r]));
+				n += strlen(runs[r]);
+			}
+			ids = encode(t, text, n);
+			assert_true(ids.n > 0);
+			free(ids.id);
+		}
+		moe_tokenizer_free(t);
+	}
+	free(text);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -613,6 +763,8 @@ int main(void)
 		cmocka_unit_test(test_merges), cmocka_unit_test(test_ranks), cmocka_unit_test(test_added), cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_fuse_unknown), cmocka_unit_test(test_split_removed), cmocka_unit_test(test_no_decoder),
 		cmocka_unit_test(test_patterns),
+		cmocka_unit_test(test_stream_fallback), cmocka_unit_test(test_stream_bytes), cmocka_unit_test(test_stream_held),
+		cmocka_unit_test(test_stream_refused), cmocka_unit_test(test_template), cmocka_unit_test(test_bytes_fall_back), cmocka_unit_test(test_long_runs),
 		cmocka_unit_test(test_truncated), cmocka_unit_test(test_mutated),
 	};
 
