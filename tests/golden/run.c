@@ -1,8 +1,12 @@
-/* tests/golden/run [-e N] DIR...: compares this library with reference tensors, stage by stage.
+/* tests/golden/run [-c MASK] [-f FAMILIES] DIR...: compares this library with references, whatever the folder holds:
  *
- * A directory with cases.json, cases/NAME.safetensors and a model (DIR/model): every case's prompt, pictures, hidden states, router logits, experts,
- * weights, logits and greedy continuation. A directory with tokenizer.json and cases.jsonl: ids and texts. One with decoded.json: pictures.
- * Prints how many tensors were compared and the largest relative difference of every stage. Exit 1: something differs; 2: nothing recognised. */
+ *   cases.json, cases/NAME.safetensors, model/   every case's prompt, pictures, tower, hidden states, router logits, experts, weights, logits and
+ *                                                greedy continuation, stage by stage
+ *   tokenizer.json, cases.jsonl, decode.jsonl    ids and texts
+ *   decoded.json, resize_sha.json, aria.json     decoding, resizing, canvases
+ *   cases.json that lists safetensors files      which are taken, and what is in them
+ *
+ * Prints how much was compared and the largest relative difference of every stage. Exit 1: something differs; 2: nothing recognised. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
