@@ -1,4 +1,5 @@
-/* The table of settings, shared by reading, checking and printing. */
+/* How a spec is made: the model's JSON files (spec_docs.c), the table of settings (spec_table.c), their values (spec_set.c), what must hold between them
+ * (spec_check.c). spec.c puts these together. */
 #ifndef MOE_MODEL_SPEC_PRIV_H
 #define MOE_MODEL_SPEC_PRIV_H
 
@@ -29,5 +30,39 @@ struct moe_setting {
 
 extern const struct moe_setting moe_settings[];
 extern const size_t moe_n_settings;
+
+/* Gives the setting of the spec the value v; one of another type or out of range fails with what was expected. */
+enum moe_err moe_setting_set(struct moe_spec *spec, const struct moe_setting *s, json_t *v, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Relations between settings, which ranges alone do not show. */
+enum moe_err moe_spec_check(const struct moe_spec *s, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Features of a square canvas of so many patches, 0 when the projector has no queries for it. */
+size_t moe_spec_queries(const struct moe_spec *s, uint64_t patches);
+
+enum { MOE_N_DOCS = 3 };
+
+/* The model's own JSON files, by the word before the colon in "@word:key". */
+struct moe_docs {
+	const char *directory;
+	struct { const char *word, *file; json_t *json; } doc[MOE_N_DOCS];
+};
+
+/* Reads the files of the directory that are there; config.json must be. */
+enum moe_err moe_docs_load(struct moe_docs *docs, const struct moe_spec_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_docs_free(struct moe_docs *docs);
+
+/* Reads a file that holds one object. */
+enum moe_err moe_docs_read(json_t **out, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Goes down "a.b.c" from `node`; n bytes of path. NULL when a step is missing or the value is null. */
+json_t *moe_json_descend(json_t *node, const char *path, size_t n);
+
+/* The value of "key" or "word:key", n bytes; borrowed, NULL when there is none. */
+json_t *moe_docs_get(const struct moe_docs *docs, const char *ref, size_t n);
+
+/* A value of the family file made concrete: a reference, a list of alternatives (its first element is a reference), or a literal. A new reference, NULL when
+ * nothing was found. */
+json_t *moe_docs_resolve(const struct moe_docs *docs, json_t *node);
 
 #endif
