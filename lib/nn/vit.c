@@ -125,7 +125,16 @@ static void run_queries(void *arg, size_t i)
 	moe_linear_forward(c.a, hidden, c.normed, hidden, c.rows, &p->w->q, NULL);
 }
 
-/* x += o(b), x += fc2(gelu(fc1(norm2(x)))). */
+static void activate(float *x, size_t n, int act)
+{
+	switch (act) {
+	case MOE_VIT_GELU: moe_gelu(x, x, n); break;
+	case MOE_VIT_SILU: moe_silu(x, x, n); break;
+	default: moe_gelu_tanh(x, x, n);
+	}
+}
+
+/* x += o(b), x += fc2(act(fc1(norm2(x)))). */
 static void run_rest(void *arg, size_t i)
 {
 	const struct pass *p = arg;
@@ -136,7 +145,7 @@ static void run_rest(void *arg, size_t i)
 	moe_add(c.x, c.a, c.rows * hidden);
 	moe_norm_forward(c.normed, hidden, c.x, hidden, &p->w->norm2, c.rows, hidden, (float)p->s->eps);
 	moe_linear_forward(c.inner, width, c.normed, hidden, c.rows, &p->w->fc1, NULL);
-	moe_gelu_tanh(c.inner, c.inner, c.rows * width);
+	activate(c.inner, c.rows * width, p->s->act);
 	moe_linear_forward(c.a, hidden, c.inner, width, c.rows, &p->w->fc2, NULL);
 	moe_add(c.x, c.a, c.rows * hidden);
 }
