@@ -151,6 +151,7 @@ void moe_layer_norm(float *out, size_t ldo, const float *x, size_t ldx, const fl
 void moe_axpy(float *y, float a, const float *x, size_t n) { kernels()->axpy(y, a, x, n); }
 void moe_add(float *y, const float *x, size_t n) { kernels()->add(y, x, n); }
 void moe_silu(float *y, const float *x, size_t n) { kernels()->silu(y, x, n); }
+void moe_gelu(float *y, const float *x, size_t n) { kernels()->gelu(y, x, n); }
 void moe_gelu_tanh(float *y, const float *x, size_t n) { kernels()->gelu_tanh(y, x, n); }
 void moe_silu_mul(float *gate, const float *up, size_t n) { kernels()->silu_mul(gate, up, n); }
 float moe_exp_sum(float *y, const float *x, size_t n) { return kernels()->exp_sum(y, x, n); }

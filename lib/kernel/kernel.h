@@ -50,6 +50,10 @@ void moe_add(float *y, const float *x, size_t n);
 /* x / (1 + exp(-x)), elementwise; y may be x. */
 void moe_silu(float *y, const float *x, size_t n);
 
+/* x Φ(x), Φ the normal distribution, elementwise (Hendrycks and Gimpel 2016), within 1e-6 of its value for x down to -13, behind which it is 0;
+ * y may be x. */
+void moe_gelu(float *y, const float *x, size_t n);
+
 /* x / (1 + exp(-2u)) with u = √(2/π) (x + 0.044715 x³), elementwise, which is x/2 · (1 + tanh u) (Hendrycks and Gimpel 2016, the approximation); y may be x. */
 void moe_gelu_tanh(float *y, const float *x, size_t n);
 

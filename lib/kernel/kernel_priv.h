@@ -17,6 +17,7 @@ struct moe_kernels {
 	void (*axpy)(float *y, float a, const float *x, size_t n);
 	void (*add)(float *y, const float *x, size_t n);
 	void (*silu)(float *y, const float *x, size_t n);
+	void (*gelu)(float *y, const float *x, size_t n);
 	void (*gelu_tanh)(float *y, const float *x, size_t n);
 	void (*silu_mul)(float *gate, const float *up, size_t n);
 	float (*exp_sum)(float *y, const float *x, size_t n);

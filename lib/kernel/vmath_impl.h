@@ -46,6 +46,33 @@ FN v16 v_gelu_tanh(v16 x)
 	return v_div(x, v_add(v_set(1.0f), v_exp(v_neg(u))));
 }
 
+/* x Φ(x). The tail Φ(-a), a = |x|, is exp(-a²/2) times a polynomial in t = 1 / (1 + 0.3 a), fitted for least relative error (7e-8) on a <= 13.3, behind
+ * which exp gives 0. What a²/2 loses by rounding goes into a factor. */
+FN v16 v_gelu(v16 x)
+{
+	static const float c[] = {0.0388423987f, -0.171309114f, 0.232838988f, -0.0809863806f, 0.145413488f, 0.0935526788f, 0.122185014f, 0.119454019f, 8.95004177e-6f};
+	v16 a = v_max(x, v_neg(x)), one = v_set(1.0f), t, half, square, tail, p = v_set(c[0]);
+
+	a = v_if_less(a, v_set(14.0f), a, v_set(14.0f));
+	t = v_div(one, v_fma(v_set(0.3f), a, one));
+	for (size_t i = 1; i < sizeof c / sizeof *c; i++)
+		p = v_fma(p, t, v_set(c[i]));
+	half = v_mul(a, v_set(0.5f));
+	square = v_mul(half, a);
+	tail = v_mul(v_exp(v_neg(square)), p);
+	tail = v_fma(v_neg(v_fma(half, a, v_neg(square))), tail, tail);
+	tail = v_mul(x, tail);
+	return v_if_less(x, v_zero(), tail, v_sub(x, tail));
+}
+
+TARGET static void gelu(float *y, const float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i += LANES) {
+		size_t m = n - i < LANES ? n - i : LANES;
+		v_store_n(y + i, v_gelu(v_load_n(x + i, m)), m);
+	}
+}
+
 TARGET static void gelu_tanh(float *y, const float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i += LANES) {

@@ -67,7 +67,7 @@ struct moe_spec {
 		size_t n_conv;
 		bool row_col;           /* learned row and column embeddings are added */
 		struct moe_vit_settings vit;
-		int act, position;      /* one choice each so far: gelu_tanh, bucketed */
+		int position;           /* one choice so far: bucketed */
 	} tower;
 	struct {
 		int kind;               /* enum moe_projector */

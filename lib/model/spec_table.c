@@ -64,7 +64,7 @@ const struct moe_setting moe_settings[] = {
 	{"tower.heads", MOE_SET_INT, AT(tower.vit.heads), 1, 1024, 0, 0, "tower.kind=vit"},
 	{"tower.width", MOE_SET_INT, AT(tower.vit.width), 1, MAX_DIM, 0, 0, "tower.kind=vit"},
 	{"tower.eps", MOE_SET_REAL, AT(tower.vit.eps), 0, 1, 0, "1e-6", "tower.kind=vit"},
-	{"tower.act", MOE_SET_CHOICE, AT(tower.act), 0, 0, "gelu_tanh", "\"gelu_tanh\"", "tower.kind=vit"},
+	{"tower.act", MOE_SET_CHOICE, AT(tower.vit.act), 0, 0, "gelu_tanh gelu silu", "\"gelu_tanh\"", "tower.kind=vit"},
 	{"tower.position.kind", MOE_SET_CHOICE, AT(tower.position), 0, 0, "bucketed", "\"bucketed\"", "tower.kind=vit"},
 	{"tower.position.grid", MOE_SET_INT, AT(tower.vit.position_grid), 1, 4096, 0, 0, "tower.kind=vit"},
 	{"projector.kind", MOE_SET_CHOICE, AT(projector.kind), 0, 0, "none query_attention", "\"none\"", 0},

@@ -42,6 +42,25 @@ enum moe_err moe_cache_reserve(struct moe_cache *c, struct moe_cache_pool *pool,
 	return MOE_OK;
 }
 
+bool moe_cache_plan(struct moe_cache *c, const struct moe_cache_pool *shape, size_t n_slots, struct moe_arena *a)
+{
+	size_t block = block_floats(shape), n = (n_slots + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK;
+	float *key = moe_arena_get(a, n * block, sizeof *key), *value = moe_arena_get(a, n * block, sizeof *value);
+
+	*c = (struct moe_cache){.key = moe_arena_get(a, n, sizeof *c->key), .value = moe_arena_get(a, n, sizeof *c->value), .n_blocks = n};
+	if (!key || !value || !c->key || !c->value)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		c->key[i] = key + i * block;
+		c->value[i] = value + i * block;
+	}
+	if (n) {
+		memset(c->key[n - 1], 0, block * sizeof *key);
+		memset(c->value[n - 1], 0, block * sizeof *value);
+	}
+	return true;
+}
+
 void moe_cache_put(const struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value)
 {
 	size_t width = pool->kv_heads * pool->dim;

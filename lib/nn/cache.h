@@ -2,9 +2,10 @@
 #ifndef MOE_NN_CACHE_H
 #define MOE_NN_CACHE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-#include "base/err.h"
+#include "base/mem.h"
 
 /* Blocks for kv_heads heads of dim; freed blocks are kept for the next sequence. One thread at a time. */
 struct moe_cache_pool {
@@ -21,6 +22,10 @@ struct moe_cache {
 
 /* Makes room for slots below n_slots. New blocks are zero. */
 enum moe_err moe_cache_reserve(struct moe_cache *c, struct moe_cache_pool *pool, size_t n_slots, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* A cache of n_slots in memory of the arena, for one pass: it is neither reserved, cleared nor freed. The slots are to be filled; those of the last block
+ * are zero before. `shape` says how wide the blocks are. False: no memory. */
+bool moe_cache_plan(struct moe_cache *c, const struct moe_cache_pool *shape, size_t n_slots, struct moe_arena *a);
 
 /* Stores keys and values [n][kv_heads · dim] at slots first, first + 1, ..., which must be reserved; n_slots becomes first + n. */
 void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value);

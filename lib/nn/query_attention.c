@@ -7,16 +7,15 @@
 enum { ROWS = 384 };            /* patches at a time */
 
 /* Keys and values of all patches. */
-static enum moe_err fill_cache(struct moe_cache *c, struct moe_cache_pool *blocks, const float *x, size_t n, const struct moe_query_attention_settings *s,
+static enum moe_err fill_cache(struct moe_cache *c, const struct moe_cache_pool *blocks, const float *x, size_t n, const struct moe_query_attention_settings *s,
 			       const struct moe_query_attention_weights *w, const struct moe_compute *work, struct moe_diag *d)
 {
 	size_t dim = w->k.weight.rows, most = moe_min(n, ROWS);
 	float *normed = moe_arena_get(work->scratch, most * dim, sizeof *normed), *half = moe_arena_get(work->scratch, most * dim, sizeof *half);
 	float *key = moe_arena_get(work->scratch, most * dim, sizeof *key), *value = moe_arena_get(work->scratch, most * dim, sizeof *value);
 
-	if (!normed || !half || !key || !value)
+	if (!normed || !half || !key || !value || !moe_cache_plan(c, blocks, n, work->scratch))
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu patches", n);
-	MOE_TRY(moe_cache_reserve(c, blocks, n, d));
 	for (size_t at = 0, rows; at < n; at += rows) {
 		rows = moe_min(ROWS, n - at);
 		moe_norm_forward(normed, dim, x + at * dim, dim, &w->patch_norm, rows, dim, (float)s->eps);
@@ -60,22 +59,17 @@ enum moe_err moe_query_attention_forward(float *feature, size_t n_queries, const
 	size_t dim = w->q.weight.rows, width = (size_t)s->width, hidden = w->mlp_out.weight.rows;
 	struct moe_cache_pool blocks = {.kv_heads = (size_t)s->heads, .dim = dim / (size_t)s->heads};
 	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
-	struct moe_cache cache = {0};
+	struct moe_cache cache;
 	float *a = moe_arena_get(work->scratch, n_queries * dim, sizeof *a), *b = moe_arena_get(work->scratch, n_queries * dim, sizeof *b);
 	float *inner = moe_arena_get(work->scratch, n_queries * width, sizeof *inner);
-	enum moe_err err = a && b && inner ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory for %zu queries", n_queries);
 
-	if (!err)
-		err = fill_cache(&cache, &blocks, x, n, s, w, work, d);
-	if (!err)
-		err = attend(a, b, n_queries, n, &cache, s, w, work, d);
-	if (!err) {
-		moe_linear_forward(inner, width, a, dim, n_queries, &w->mlp_in, work->pool);
-		moe_gelu_tanh(inner, inner, n_queries * width);
-		moe_linear_forward(feature, hidden, inner, width, n_queries, &w->mlp_out, work->pool);
-	}
-	moe_cache_free(&cache, &blocks);
-	moe_cache_pool_free(&blocks);
+	if (!a || !b || !inner)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu queries", n_queries);
+	MOE_TRY(fill_cache(&cache, &blocks, x, n, s, w, work, d));
+	MOE_TRY(attend(a, b, n_queries, n, &cache, s, w, work, d));
+	moe_linear_forward(inner, width, a, dim, n_queries, &w->mlp_in, work->pool);
+	moe_gelu_tanh(inner, inner, n_queries * width);
+	moe_linear_forward(feature, hidden, inner, width, n_queries, &w->mlp_out, work->pool);
 	moe_arena_release(work->scratch, mark);
-	return err;
+	return MOE_OK;
 }

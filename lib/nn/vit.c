@@ -1,7 +1,6 @@
 #include "nn/vit.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/check.h"
 
@@ -50,26 +49,6 @@ void moe_vit_embed(float *embed, const float *pixel, size_t rows, size_t columns
 	}
 }
 
-/* Blocks for the keys and values of all patches; the slots behind the last are zero. */
-static bool plan_cache(struct pass *p, struct moe_arena *scratch)
-{
-	size_t block = p->blocks.kv_heads * p->blocks.dim * MOE_ATTN_BLOCK, n = (p->n + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK;
-	float *key = moe_arena_get(scratch, n * block, sizeof(float)), *value = moe_arena_get(scratch, n * block, sizeof(float));
-
-	p->cache = (struct moe_cache){.key = moe_arena_get(scratch, n, sizeof(float *)), .value = moe_arena_get(scratch, n, sizeof(float *)), .n_blocks = n};
-	if (!key || !value || !p->cache.key || !p->cache.value)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		p->cache.key[i] = key + i * block;
-		p->cache.value[i] = value + i * block;
-	}
-	if (n) {
-		memset(p->cache.key[n - 1], 0, block * sizeof(float));
-		memset(p->cache.value[n - 1], 0, block * sizeof(float));
-	}
-	return true;
-}
-
 static bool plan(struct pass *p, struct moe_arena *scratch)
 {
 	size_t hidden = (size_t)p->s->hidden, threads = moe_pool_threads(p->pool), share = moe_round_up((p->n + threads - 1) / threads, 12);
@@ -85,7 +64,7 @@ static bool plan(struct pass *p, struct moe_arena *scratch)
 	p->limit = moe_arena_get(scratch, p->band, sizeof(uint32_t));
 	for (size_t i = 0; p->limit && i < p->band; i++)
 		p->limit[i] = (uint32_t)p->n;
-	return p->normed && p->a && p->b && p->inner && p->zero && p->limit && plan_cache(p, scratch);
+	return p->normed && p->a && p->b && p->inner && p->zero && p->limit && moe_cache_plan(&p->cache, &p->blocks, p->n, scratch);
 }
 
 /* The rows of a chunk of the band, and where they are in each buffer. */
@@ -125,7 +104,16 @@ static void run_queries(void *arg, size_t i)
 	moe_linear_forward(c.a, hidden, c.normed, hidden, c.rows, &p->w->q, NULL);
 }
 
-/* x += o(b), x += fc2(gelu(fc1(norm2(x)))). */
+static void activate(float *x, size_t n, int act)
+{
+	switch (act) {
+	case MOE_VIT_GELU: moe_gelu(x, x, n); break;
+	case MOE_VIT_SILU: moe_silu(x, x, n); break;
+	default: moe_gelu_tanh(x, x, n);
+	}
+}
+
+/* x += o(b), x += fc2(act(fc1(norm2(x)))). */
 static void run_rest(void *arg, size_t i)
 {
 	const struct pass *p = arg;
@@ -136,7 +124,7 @@ static void run_rest(void *arg, size_t i)
 	moe_add(c.x, c.a, c.rows * hidden);
 	moe_norm_forward(c.normed, hidden, c.x, hidden, &p->w->norm2, c.rows, hidden, (float)p->s->eps);
 	moe_linear_forward(c.inner, width, c.normed, hidden, c.rows, &p->w->fc1, NULL);
-	moe_gelu_tanh(c.inner, c.inner, c.rows * width);
+	activate(c.inner, c.rows * width, p->s->act);
 	moe_linear_forward(c.a, hidden, c.inner, width, c.rows, &p->w->fc2, NULL);
 	moe_add(c.x, c.a, c.rows * hidden);
 }

@@ -6,9 +6,12 @@
 #include "nn/batch.h"
 #include "nn/linear.h"
 
+enum moe_vit_act { MOE_VIT_GELU_TANH, MOE_VIT_GELU, MOE_VIT_SILU };
+
 struct moe_vit_settings {
 	int64_t hidden, layers, heads, width;   /* width: the inner one of the MLP */
 	int64_t position_grid;          /* rows and columns of the table of positions */
+	int act;                        /* enum moe_vit_act */
 	double eps;
 };
 

@@ -252,6 +252,7 @@ static void op_silu_mul(float *y, const float *x, const float *z, size_t n) { (v
 static void op_axpy(float *y, const float *x, const float *z, size_t n) { (void)z; moe_axpy(y, 0.37f, x, n); }
 static void op_add(float *y, const float *x, const float *z, size_t n) { (void)z; moe_add(y, x, n); }
 static void op_layer_norm(float *y, const float *x, const float *z, size_t n) { moe_layer_norm(y, n, x, n, z, x, 1, n, 1e-6f); }
+static void op_gelu_erf(float *y, const float *x, const float *z, size_t n) { (void)z; moe_gelu(y, x, n); }
 static void op_gelu(float *y, const float *x, const float *z, size_t n) { (void)z; moe_gelu_tanh(y, x, n); }
 static void op_norm(float *y, const float *x, const float *z, size_t n) { moe_rms_norm(y, n, x, n, z, 1, n, 1e-6f); }
 static void op_exp_sum(float *y, const float *x, const float *z, size_t n) { (void)z; y[0] = moe_exp_sum(y, x, n); }
@@ -261,7 +262,7 @@ static void op_sin(float *y, const float *x, const float *z, size_t n) { float c
 
 static void test_vectors(void **state)
 {
-	static vector_op *const ops[] = {op_silu, op_silu_mul, op_layer_norm, op_gelu, op_axpy, op_add, op_norm, op_exp_sum, op_dot, op_exp, op_sin};
+	static vector_op *const ops[] = {op_silu, op_silu_mul, op_layer_norm, op_gelu, op_gelu_erf, op_axpy, op_add, op_norm, op_exp_sum, op_dot, op_exp, op_sin};
 
 	(void)state;
 	for (size_t o = 0; o < sizeof ops / sizeof *ops; o++)
@@ -304,6 +305,62 @@ static void test_accuracy(void **state)
 		double x = exp(draw() * 20.0), y = draw() * 2.0;
 		assert_true(fabs(moe_log(x) - log(x)) <= 2e-15 * fabs(log(x)) + 1e-300);
 		assert_true(fabs(moe_pow(x, y) / pow(x, y) - 1) < 2e-14);
+	}
+}
+
+static void test_gelu_accuracy(void **state)
+{
+	(void)state;
+	for (int v = 0; v < N_MASKS; v++) {
+		double exact = 0, approximate = 0;
+		float far[4] = {1e20f, -1e20f, 50, -50}, y[4];
+		use(v);
+		for (int i = 0; i < 40000; i++) {
+			float x = draw() * (i % 2 ? 12.5f : 2), g;
+			double z = (double)x, want = 0.5 * z * erfc(-z / sqrt(2)), u = sqrt(2 / M_PI) * (z + 0.044715 * z * z * z);
+			moe_gelu(&g, &x, 1);
+			exact = fmax(exact, fabs((double)g - want) / (fabs(want) + 1e-30));
+			if (x < -4)             /* 1 + tanh has few digits left in the definition, and the CPU's exp is exact to 1e-7 of a large u */
+				continue;
+			moe_gelu_tanh(&g, &x, 1);
+			want = 0.5 * z * (1 + tanh(u));
+			approximate = fmax(approximate, fabs((double)g - want) / (fabs(want) + 1e-30));
+		}
+		assert_true(exact < 1e-6 && approximate < 2e-6);
+		moe_gelu(y, far, 4);
+		assert_true(y[0] == far[0] && y[1] == 0 && y[2] == 50 && y[3] == 0);
+		moe_gelu_tanh(y, far, 4);
+		assert_true(y[0] == far[0] && y[1] == 0 && y[2] == 50 && y[3] == 0);
+	}
+}
+
+/* A mean far from zero is what a sum of squares without it would not survive. */
+static void test_layer_norm(void **state)
+{
+	enum { WIDE = 77 };
+	float x[2 * 80], y[2 * 80], weight[WIDE], bias[WIDE];
+
+	(void)state;
+	for (int i = 0; i < 160; i++)
+		x[i] = 300 + draw();
+	for (int i = 0; i < WIDE; i++) {
+		weight[i] = draw();
+		bias[i] = draw();
+	}
+	for (int v = 0; v < N_MASKS; v++) {
+		use(v);
+		moe_layer_norm(y, 80, x, 80, weight, bias, 2, WIDE, 1e-5f);
+		for (int r = 0; r < 2; r++) {
+			double mean = 0, square = 0;
+			for (int i = 0; i < WIDE; i++)
+				mean += (double)x[r * 80 + i] / WIDE;
+			for (int i = 0; i < WIDE; i++)
+				square += ((double)x[r * 80 + i] - mean) * ((double)x[r * 80 + i] - mean) / WIDE;
+			for (int i = 0; i < WIDE; i++) {
+				double want = ((double)x[r * 80 + i] - mean) / sqrt(square + 1e-5) * (double)weight[i] + (double)bias[i];
+				assert_true(fabs((double)y[r * 80 + i] - want) < 2e-4);
+			}
+		}
 	}
 }
 
@@ -539,7 +596,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_products), cmocka_unit_test(test_inputs_first), cmocka_unit_test(test_scaled), cmocka_unit_test(test_threads), cmocka_unit_test(test_vectors), cmocka_unit_test(test_edges_of_exp),
-		cmocka_unit_test(test_accuracy), cmocka_unit_test(test_attention), cmocka_unit_test(test_rope_and_im2col),
+		cmocka_unit_test(test_accuracy), cmocka_unit_test(test_gelu_accuracy), cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_attention), cmocka_unit_test(test_rope_and_im2col),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "--bench"))

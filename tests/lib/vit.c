@@ -159,7 +159,15 @@ static void define_attention(double *out, const double *q, const double *key, co
 	free(p);
 }
 
-static void define_layer(double *x, const struct moe_vit_layer *w, double eps)
+static void define_act(double *x, size_t n, int act)
+{
+	if (act == MOE_VIT_GELU_TANH)
+		define_gelu(x, n);
+	for (size_t i = 0; act != MOE_VIT_GELU_TANH && i < n; i++)
+		x[i] *= act == MOE_VIT_GELU ? 0.5 * erfc(-x[i] / sqrt(2)) : 1 / (1 + exp(-x[i]));
+}
+
+static void define_layer(double *x, const struct moe_vit_layer *w, double eps, int act)
 {
 	double *key = calloc(N * HIDDEN, sizeof *key), *value = calloc(N * HIDDEN, sizeof *value), a[HIDDEN], b[HIDDEN], inner[WIDTH];
 
@@ -177,7 +185,7 @@ static void define_layer(double *x, const struct moe_vit_layer *w, double eps)
 			x[t * HIDDEN + i] += b[i];
 		define_norm(a, x + t * HIDDEN, &w->norm2, HIDDEN, eps);
 		define_linear(inner, a, &w->fc1);
-		define_gelu(inner, WIDTH);
+		define_act(inner, WIDTH, act);
 		define_linear(b, inner, &w->fc2);
 		for (size_t i = 0; i < HIDDEN; i++)
 			x[t * HIDDEN + i] += b[i];
@@ -297,7 +305,7 @@ static void test_definition(void **state)
 	make_projector(&q);
 	expect_ok(&d, moe_vit_forward(x, N, &tower, &w, &work, &d));
 	for (int l = 0; l < LAYERS; l++)
-		define_layer(want, &layers[l], 1e-6);
+		define_layer(want, &layers[l], 1e-6, MOE_VIT_GELU_TANH);
 	assert_true(gap(x, want, N * HIDDEN) < 5e-7);
 	expect_ok(&d, moe_query_attention_forward(feature, QUERIES, x, N, &projector, &q, &work, &d));
 	define_projector(projected, want, &q, 1e-5);
@@ -309,6 +317,32 @@ static void test_definition(void **state)
 	free(feature);
 	free(want);
 	free(projected);
+}
+
+static void test_activations(void **state)
+{
+	struct moe_vit_layer layers[LAYERS];
+	struct moe_vit_weights w = {.layer = layers};
+	struct moe_arena scratch = {0};
+	struct moe_compute work = {.scratch = &scratch};
+	struct moe_diag d = {0};
+
+	(void)state;
+	make_layers(layers);
+	for (int act = MOE_VIT_GELU_TANH; act <= MOE_VIT_SILU; act++) {
+		struct moe_vit_settings s = tower;
+		float *x = floats(N * HIDDEN, 3, 0);
+		double *want = widened(x, N * HIDDEN);
+		s.act = act;
+		expect_ok(&d, moe_vit_forward(x, N, &s, &w, &work, &d));
+		for (int l = 0; l < LAYERS; l++)
+			define_layer(want, &layers[l], 1e-6, act);
+		assert_true(gap(x, want, N * HIDDEN) < 5e-7);
+		free(x);
+		free(want);
+	}
+	free_layers(layers);
+	moe_arena_free(&scratch);
 }
 
 /* x and feature after both, with so many threads and these kernels. */
@@ -365,7 +399,8 @@ static void test_same_bits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_buckets), cmocka_unit_test(test_positions), cmocka_unit_test(test_definition), cmocka_unit_test(test_same_bits),
+		cmocka_unit_test(test_buckets), cmocka_unit_test(test_positions), cmocka_unit_test(test_definition), cmocka_unit_test(test_activations),
+		cmocka_unit_test(test_same_bits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
