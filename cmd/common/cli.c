@@ -194,14 +194,15 @@ char *cli_share(const char *name)
 const char *cli_model_path(const char *model)
 {
 	struct moe_hub hub = {getenv("HF_HUB_CACHE"), getenv("HF_HOME"), getenv("XDG_CACHE_HOME"), getenv("HOME")};
+	static char *directory[2];      /* kept to the end of the program, which names two models at most */
+	static size_t n;
 	struct moe_diag d = {0};
-	char *directory;
 
 	if (!access(model, F_OK) || !moe_hub_is_name(model))
 		return model;
-	cli_check(moe_hub_find(&directory, model, &hub, &d), &d);
+	cli_check(moe_hub_find(&directory[n % 2], model, &hub, &d), &d);
 	cli.hub_name = model;
-	return directory;
+	return directory[n++ % 2];
 }
 
 const char *cli_model_directory(void)

@@ -120,7 +120,8 @@ broken() {
 	broken 'config["num_experts_per_tok"] = 0' 'router.top_k is 0, expected an integer from 1'
 	broken 'config["tie_word_embeddings"] = True' '"lm_head.weight" has no place'
 	broken 'config["hidden_act"] = "gelu"' 'hidden_act is "gelu", but the family is defined for "silu" only'
-	broken 'config["rope_scaling"] = {"type": "yarn", "factor": 4}' 'rope_scaling is \{"type":"yarn".*defined for null only'
+	broken 'config["rope_scaling"] = {"type": "dynamic", "factor": 4}' 'setting attention.rope.scaling.kind is "dynamic", expected one of: none default linear llama3 yarn'
+	broken 'config["rope_scaling"] = {"rope_type": "yarn", "factor": -4}' 'setting attention.rope.scaling.factor is -4'
 	broken 'config["rope_theta"] = 0' 'attention.rope.theta is 0, expected a number from 1'
 	broken 'config["rms_norm_eps"] = -1e-5' 'norm.eps is -1'
 }
@@ -142,9 +143,9 @@ any_field() {   # MODEL REGEX-OF-WHAT-IS-TAKEN [VALUE...]
 }
 
 @test "every field of a text model's config.json: absent, of each wrong type, out of range" {
-	local free='(architectures|torch_dtype|max_position_embeddings)(\.0)?=([a-v].*|zero)' same='.*=same'
-	local optional='(clip_qkv|norm_topk_prob|num_key_value_heads|rms_norm_eps|rope_theta|tie_word_embeddings)=(absent|null)'
-	local switch='(norm_topk_prob=(true|false)|tie_word_embeddings=false)' number='(clip_qkv=(zero|one|huge)|rms_norm_eps=(zero|one)|rope_theta=(one|huge)|num_experts_per_tok=one)'
+	local free='(architectures|torch_dtype)(\.0)?=([a-v].*|zero)' same='.*=same'
+	local optional='(clip_qkv|norm_topk_prob|num_key_value_heads|rms_norm_eps|rope_theta|tie_word_embeddings|max_position_embeddings)=(absent|null)'
+	local switch='(norm_topk_prob=(true|false)|tie_word_embeddings=false)' number='(clip_qkv=(zero|one|huge)|rms_norm_eps=(zero|one)|rope_theta=(one|huge)|num_experts_per_tok=one|max_position_embeddings=(one|huge))'
 	any_field "$OLMOE" "^($free|$same|$optional|$switch|$number)\$"
 }
 
