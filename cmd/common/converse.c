@@ -45,6 +45,12 @@ static void on_interrupt(int sig)
 	interrupted = 1;
 }
 
+/* Ctrl-C sets `interrupted`, and gives up the line that is being read; what is being written is written whole. */
+static void catch_interrupts(bool reading)
+{
+	sigaction(SIGINT, &(struct sigaction){.sa_handler = on_interrupt, .sa_flags = reading ? 0 : SA_RESTART}, NULL);
+}
+
 static bool formatted(const struct moe_spec *s) { return *s->chat.turn || *s->chat.user; }
 
 /* What the format writes behind an answer. */
@@ -292,7 +298,9 @@ static ssize_t read_line(char **line, size_t *cap, bool terminal)
 			fputs("> ", stdout);
 			fflush(stdout);
 		}
+		catch_interrupts(true);
 		n = getline(line, cap, stdin);
+		catch_interrupts(false);
 		if (n >= 0 || errno != EINTR || feof(stdin))
 			return n;
 		clearerr(stdin);
@@ -302,7 +310,6 @@ static ssize_t read_line(char **line, size_t *cap, bool terminal)
 
 int converse_run(const struct converse *c)
 {
-	struct sigaction stop = {.sa_handler = on_interrupt};   /* no SA_RESTART: a line that is being read is given up */
 	bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 	struct talk t = {.c = c, .last = -1};
 	struct moe_diag d = {0};
@@ -315,7 +322,7 @@ int converse_run(const struct converse *c)
 		cli_check(moe_plan_from_spec(&t.plan, c->model->spec, c->image, &d), &d);
 	for (int i = 0; i < c->n_pictures; i++)
 		add_picture(&t, c->picture[i]);
-	sigaction(SIGINT, &stop, NULL);
+	catch_interrupts(false);
 	if (terminal && !cli.quiet)
 		fputs("/help lists commands; Ctrl-C stops an answer, Ctrl-D ends.\n", stdout);
 	while ((n = read_line(&line, &cap, terminal)) >= 0) {

@@ -10,6 +10,7 @@
 #include "image/decoder_priv.h"
 #include "image/walk.h"
 #include "io/source.h"
+#include "sys/thread.h"
 
 enum { WINDOW = 16, MAX_WINDOW = 65536, MAX_THREADS = 256 };
 
@@ -272,7 +273,7 @@ static void start_threads(struct moe_feed *f)
 		return;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (f->n_threads < f->o.threads && !pthread_create(&f->threads[f->n_threads], NULL, work, f))
+	while (f->n_threads < f->o.threads && moe_thread_start(&f->threads[f->n_threads], work, f))
 		f->n_threads++;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "run/exec.h"
+#include "sys/thread.h"
 
 enum { MAX_ENGINES = 256 };
 
@@ -267,7 +268,7 @@ static void run_engines(struct batch *b, unsigned n)
 	pthread_t thread[MAX_ENGINES];
 	unsigned started = 0;
 
-	while (started + 1 < n && started < MAX_ENGINES && !pthread_create(&thread[started], NULL, engine_thread, b))
+	while (started + 1 < n && started < MAX_ENGINES && moe_thread_start(&thread[started], engine_thread, b))
 		started++;
 	run_engine(b, n > 1 ? NULL : b->r->pool);
 	while (started)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "sys/thread.h"
+
 #define LEAST_WORK 4e6
 
 /* A job is published under the lock with a new number; workers that see it take chunks until none are left. */
@@ -74,7 +76,7 @@ static void start(struct moe_pool *p)
 {
 	p->tried = true;
 	p->thread = calloc(p->n_threads, sizeof *p->thread);
-	while (p->thread && p->started + 1 < p->n_threads && !pthread_create(&p->thread[p->started], NULL, worker, p))
+	while (p->thread && p->started + 1 < p->n_threads && moe_thread_start(&p->thread[p->started], worker, p))
 		p->started++;
 }
 

@@ -34,7 +34,7 @@ talk() {
 		    os.write(fd, text.encode())
 		exec(open(sys.argv[1]).read())
 		status = os.waitpid(pid, 0)[1]
-		assert status == 0, status
+		assert status == 0, (status, shown[-300:])
 	PY
 }
 
