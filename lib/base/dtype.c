@@ -2,15 +2,28 @@
 
 #include <math.h>
 
+#include "base/blocks.h"
+
 #define TYPE(name) {name, sizeof(name) - 1}
 
-static const struct { const char *name; size_t name_nbytes; } types[MOE_N_DTYPES] = {
+static const struct { const char *name; size_t name_nbytes; } types[MOE_N_TYPES] = {
 	[MOE_BOOL] = TYPE("BOOL"), [MOE_F4] = TYPE("F4"), [MOE_F6_E2M3] = TYPE("F6_E2M3"), [MOE_F6_E3M2] = TYPE("F6_E3M2"),
 	[MOE_U8] = TYPE("U8"), [MOE_I8] = TYPE("I8"), [MOE_F8_E5M2] = TYPE("F8_E5M2"), [MOE_F8_E4M3] = TYPE("F8_E4M3"),
 	[MOE_F8_E8M0] = TYPE("F8_E8M0"), [MOE_F8_E4M3FNUZ] = TYPE("F8_E4M3FNUZ"), [MOE_F8_E5M2FNUZ] = TYPE("F8_E5M2FNUZ"),
 	[MOE_I16] = TYPE("I16"), [MOE_U16] = TYPE("U16"), [MOE_F16] = TYPE("F16"), [MOE_BF16] = TYPE("BF16"),
 	[MOE_I32] = TYPE("I32"), [MOE_U32] = TYPE("U32"), [MOE_F32] = TYPE("F32"), [MOE_C64] = TYPE("C64"),
 	[MOE_F64] = TYPE("F64"), [MOE_I64] = TYPE("I64"), [MOE_U64] = TYPE("U64"),
+	[MOE_Q4_0] = TYPE("Q4_0"), [MOE_Q4_1] = TYPE("Q4_1"), [MOE_Q5_0] = TYPE("Q5_0"), [MOE_Q5_1] = TYPE("Q5_1"), [MOE_Q8_0] = TYPE("Q8_0"),
+	[MOE_Q2_K] = TYPE("Q2_K"), [MOE_Q3_K] = TYPE("Q3_K"), [MOE_Q4_K] = TYPE("Q4_K"), [MOE_Q5_K] = TYPE("Q5_K"), [MOE_Q6_K] = TYPE("Q6_K"),
+	[MOE_IQ4_NL] = TYPE("IQ4_NL"), [MOE_IQ4_XS] = TYPE("IQ4_XS"), [MOE_MXFP4] = TYPE("MXFP4"),
+};
+
+/* Elements and bytes of a block. */
+static const struct { uint16_t elements, nbytes; } blocks[MOE_N_TYPES - MOE_N_DTYPES] = {
+	[MOE_Q4_0 - MOE_N_DTYPES] = {32, 18}, [MOE_Q4_1 - MOE_N_DTYPES] = {32, 20}, [MOE_Q5_0 - MOE_N_DTYPES] = {32, 22}, [MOE_Q5_1 - MOE_N_DTYPES] = {32, 24},
+	[MOE_Q8_0 - MOE_N_DTYPES] = {32, 34}, [MOE_Q2_K - MOE_N_DTYPES] = {256, 84}, [MOE_Q3_K - MOE_N_DTYPES] = {256, 110},
+	[MOE_Q4_K - MOE_N_DTYPES] = {256, 144}, [MOE_Q5_K - MOE_N_DTYPES] = {256, 176}, [MOE_Q6_K - MOE_N_DTYPES] = {256, 210},
+	[MOE_IQ4_NL - MOE_N_DTYPES] = {32, 18}, [MOE_IQ4_XS - MOE_N_DTYPES] = {256, 136}, [MOE_MXFP4 - MOE_N_DTYPES] = {32, 17},
 };
 
 const uint8_t moe_dtype_bits[MOE_N_DTYPES] = {
@@ -21,6 +34,13 @@ const uint8_t moe_dtype_bits[MOE_N_DTYPES] = {
 };
 
 const char *moe_dtype_name(enum moe_dtype t) { return types[t].name; }
+
+size_t moe_dtype_block(enum moe_dtype t) { return t < MOE_N_DTYPES ? 1 : blocks[t - MOE_N_DTYPES].elements; }
+
+size_t moe_dtype_nbytes(enum moe_dtype t, size_t n)
+{
+	return t < MOE_N_DTYPES ? n * moe_dtype_bits[t] / 8 : n / blocks[t - MOE_N_DTYPES].elements * blocks[t - MOE_N_DTYPES].nbytes;
+}
 
 enum moe_dtype moe_dtype_find(const char *name, size_t n)
 {
@@ -76,7 +96,7 @@ int moe_widen(float *to, const void *from, size_t n, enum moe_dtype t)
 		}
 		return 1;
 	default:
-		return 0;
+		return t >= MOE_N_DTYPES && moe_blocks_widen(to, from, n, t);
 	}
 }
 

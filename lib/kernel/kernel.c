@@ -38,7 +38,7 @@ const char *moe_kernel_select(void) { return choose()->name; }
 
 /* Weights that do not lie as the kernels read them are turned or scaled into a buffer, so many floats at a time: a megabyte, which the second cache
  * holds, so that of [in][out] weights long runs of outputs are read from each input. */
-enum { UNPACKED = 262144, FEW_ROWS = 9 };
+enum { UNPACKED = MOE_MOST_UNPACKED, FEW_ROWS = 9 };
 static _Thread_local _Alignas(64) float unpacked[UNPACKED];
 
 static void widen_scaled(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
@@ -53,6 +53,14 @@ static void widen_scaled(float *to, size_t ld, const struct moe_mat *w, size_t n
 	}
 }
 
+static void widen_blocks(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
+{
+	const uint8_t *data = w->data;
+
+	for (size_t j = 0; j < n; j++)
+		moe_widen(to + j * ld, data + moe_dtype_nbytes(w->type, (n0 + j) * w->stride), w->cols, w->type);
+}
+
 static void matmul_unpacked(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)
 {
 	const struct moe_kernels *k = kernels();
@@ -64,6 +72,8 @@ static void matmul_unpacked(float *y, size_t ldy, const float *x, size_t ldx, si
 		wide = part.rows = moe_min(most, n1 - n);
 		if (w->scale)
 			widen_scaled(rows, ld, w, n, wide);
+		else if (w->type >= MOE_N_DTYPES)
+			widen_blocks(rows, ld, w, n, wide);
 		else
 			k->turn_rows(rows, ld, w, n, wide);
 		k->matmul_f32(y + n, ldy, x, ldx, m, &part, 0, wide);
@@ -74,7 +84,7 @@ static moe_matmul_fn *choose_product(const struct moe_mat *w, size_t m)
 {
 	const struct moe_kernels *k = kernels();
 
-	if (w->scale)
+	if (w->scale || w->type >= MOE_N_DTYPES)
 		return matmul_unpacked;
 	if (w->step > 1)
 		return m <= FEW_ROWS || w->cols > UNPACKED ? k->matmul_inputs_first : matmul_unpacked;

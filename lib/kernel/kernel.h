@@ -16,10 +16,11 @@
 #include "base/dtype.h"
 #include "sys/pool.h"
 
-enum { MOE_SCALE_BLOCK = 128 };
+enum { MOE_SCALE_BLOCK = 128, MOE_MOST_UNPACKED = 262144 };     /* most inputs of a row of F8_E4M3 or of a block type */
 
-/* A weight matrix in place: row n (an output) holds `cols` inputs of type F32, F16, BF16 or F8_E4M3. Needs no alignment. Either the inputs of
- * a row lie together (step 0 or 1), or the rows of an input (stride 1): [out][in] and [in][out]. */
+/* A weight matrix in place: row n (an output) holds `cols` inputs of type F32, F16, BF16, F8_E4M3 or of a block type. Needs no alignment. Either the
+ * inputs of a row lie together (step 0 or 1), or the rows of an input (stride 1): [out][in] and [in][out]; those of a block type lie together, `cols`
+ * and `stride` being whole blocks. */
 struct moe_mat {
 	const void *data;
 	enum moe_dtype type;

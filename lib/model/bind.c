@@ -18,8 +18,9 @@ struct binder {
 
 static const struct moe_place nowhere = {-1, -1, NULL};
 
-/* Finds the tensor of a logical name, checks its shape (as it lies on disk) and type, and keeps the books of its uses. */
-static enum moe_err find(struct binder *b, const char *logical, const uint64_t *shape, unsigned rank, bool f8, struct moe_where *w)
+/* Finds the tensor of a logical name, checks its shape (as it lies on disk) and type, and keeps the books of its uses. `packed`: may its numbers share
+ * scales (F8_E4M3, block types)? */
+static enum moe_err find(struct binder *b, const char *logical, const uint64_t *shape, unsigned rank, bool packed, struct moe_where *w)
 {
 	const struct moe_tensor *t = w->tensor;
 	char have[96], want[96];
@@ -30,8 +31,8 @@ static enum moe_err find(struct binder *b, const char *logical, const uint64_t *
 	if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape))
 		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has the shape %s, expected %s (from config.json)", w->name,
 				moe_shape_string(t->shape, t->rank, have, sizeof have), moe_shape_string(shape, rank, want, sizeof want));
-	if (t->type != MOE_F32 && t->type != MOE_F16 && t->type != MOE_BF16 && !(f8 && t->type == MOE_F8_E4M3))
-		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected F32, F16%s or BF16", w->name, moe_dtype_name(t->type), f8 ? ", F8_E4M3" : "");
+	if (t->type != MOE_F32 && t->type != MOE_F16 && t->type != MOE_BF16 && !(packed && (t->type == MOE_F8_E4M3 || t->type >= MOE_N_DTYPES)))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected F32, F16%s or BF16", w->name, moe_dtype_name(t->type), packed ? ", F8_E4M3" : "");
 	return MOE_OK;
 }
 
@@ -95,12 +96,18 @@ static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_p
 	if (w.interleaved && inputs_first)
 		return moe_fail(b->d, MOE_EINPUT, "family %s: %s: outputs can be interleaved only as [out][in]", b->m->spec->family, logical);
 	MOE_TRY(find(b, logical, shape, rank, true, &w));
-	b->m->part_nbytes[b->part] += rows * cols * moe_dtype_nbits(w.tensor->type) / 8;
+	if ((w.tensor->type == MOE_F8_E4M3 || w.tensor->type >= MOE_N_DTYPES) && cols > MOE_MOST_UNPACKED)
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, of which a row may have %d inputs at most", w.name, moe_dtype_name(w.tensor->type),
+				MOE_MOST_UNPACKED);
+	if (w.tensor->type >= MOE_N_DTYPES && (inputs_first || cols % moe_dtype_block(w.tensor->type)))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, which must lie as [out][in], with inputs in whole blocks of %zu", w.name,
+				moe_dtype_name(w.tensor->type), moe_dtype_block(w.tensor->type));
+	b->m->part_nbytes[b->part] += moe_dtype_nbytes(w.tensor->type, rows * cols);
 	offset = w.part * (w.interleaved ? cols : inputs_first ? rows : rows * cols);
 	if (w.axes >= MOE_AXES_EOI)
 		offset += (uint64_t)at.expert * rows * w.parts * cols;
 	*mat = (struct moe_mat){
-		.data = w.tensor->data + offset * moe_dtype_nbits(w.tensor->type) / 8, .type = w.tensor->type, .rows = rows, .cols = cols,
+		.data = w.tensor->data + moe_dtype_nbytes(w.tensor->type, offset), .type = w.tensor->type, .rows = rows, .cols = cols,
 		.stride = inputs_first ? 1 : w.interleaved ? w.parts * cols : cols, .step = inputs_first ? rows * w.parts : 1,
 	};
 	return w.tensor->type == MOE_F8_E4M3 ? bind_scales(b, &w, mat) : MOE_OK;
@@ -140,8 +147,8 @@ static enum moe_err bind_floats(struct binder *b, const char *logical, struct mo
 	}
 	disk[0] *= w.parts;
 	MOE_TRY(find(b, logical, disk, rank, false, &w));
-	b->m->part_nbytes[b->part] += n * moe_dtype_nbits(w.tensor->type) / 8;
-	data = w.tensor->data + w.part * n * moe_dtype_nbits(w.tensor->type) / 8;
+	b->m->part_nbytes[b->part] += moe_dtype_nbytes(w.tensor->type, n);
+	data = w.tensor->data + moe_dtype_nbytes(w.tensor->type, w.part * n);
 	if (w.tensor->type == MOE_F32 && (uintptr_t)data % 4 == 0) {
 		*out = (const float *)(const void *)data;
 		return MOE_OK;
