@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "format/gguf.h"
 #include "format/json.h"
 #include "io/map.h"
 #include "io/source.h"
@@ -25,6 +27,20 @@ struct moe_checkpoint {
 	size_t n_tensors;
 };
 
+static enum moe_err parse_shard(struct shard *s, struct moe_diag *d)
+{
+	struct moe_gguf g = {0};
+	enum moe_err err;
+
+	if (!moe_gguf_is(s->map->bytes, s->map->nbytes))
+		return moe_safetensors_parse(&s->header, s->map->bytes, s->map->nbytes, d);
+	err = moe_gguf_parse(&g, s->map->bytes, s->map->nbytes, d);
+	s->header = g.header;
+	g.header = (struct moe_header){0};
+	moe_gguf_free(&g);
+	return err;
+}
+
 static enum moe_err open_shard(struct moe_checkpoint *c, const char *directory, const char *name, struct moe_diag *d)
 {
 	struct shard *s;
@@ -41,7 +57,7 @@ static enum moe_err open_shard(struct moe_checkpoint *c, const char *directory, 
 	c->n_shards++;
 	err = moe_map_open(&s->map, path, d);
 	if (!err)
-		err = moe_safetensors_parse(&s->header, s->map->bytes, s->map->nbytes, d);
+		err = parse_shard(s, d);
 	if (err)
 		moe_diag_path(d, path);
 	free(path);
@@ -71,7 +87,7 @@ static enum moe_err index_tensors(struct moe_checkpoint *c, struct moe_diag *d)
 	qsort(c->tensor, n, sizeof *c->tensor, by_name);
 	for (size_t i = 1; i < n; i++)
 		if (!by_name(&c->tensor[i - 1], &c->tensor[i]))
-			return moe_fail(d, MOE_EINPUT, "tensor \"%s\" stands in two shards", c->tensor[i]->name);
+			return moe_fail(d, MOE_EINPUT, "tensor \"%s\" stands there twice", c->tensor[i]->name);
 	return MOE_OK;
 }
 
@@ -222,18 +238,48 @@ static bool has_file(const char *directory, const char *name)
 	return there;
 }
 
-bool moe_checkpoint_exists(const char *directory)
+bool moe_checkpoint_is_file(const char *path)
 {
-	return has_file(directory, "model.safetensors") || has_file(directory, "model.safetensors.index.json");
+	struct stat st;
+
+	return !stat(path, &st) && !S_ISDIR(st.st_mode);
 }
 
-enum moe_err moe_checkpoint_open(struct moe_checkpoint **out, const char *directory, struct moe_diag *d)
+bool moe_checkpoint_exists(const char *path)
 {
-	struct moe_checkpoint *c = calloc(1, sizeof *c);
+	return moe_checkpoint_is_file(path) || has_file(path, "model.safetensors") || has_file(path, "model.safetensors.index.json");
+}
+
+/* NAME-00001-of-00003.gguf and its fellows; any other name is a file of its own (llama.cpp, gguf-split). */
+static enum moe_err open_file(struct moe_checkpoint *c, const char *path, struct moe_diag *d)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	char *directory = strndup(path, slash ? (size_t)(slash - path) : 0), shard[SHARD_NAME];
+	size_t n = strlen(name), stem = n < 21 ? 0 : n - 20;
+	unsigned first = 1, last = 1;
+	enum moe_err err = directory ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+	int end = 0;
+
+	if (!stem || n >= SHARD_NAME || sscanf(name + stem, "-%5u-of-%5u.gguf%n", &first, &last, &end) != 2 || end != 20 || first != 1 || last > MAX_SHARDS) {
+		if (!err)
+			err = open_shard(c, slash ? directory : ".", name, d);
+		free(directory);
+		return err;
+	}
+	for (unsigned i = 1; i <= last && !err; i++) {
+		snprintf(shard, sizeof shard, "%.*s-%05u-of-%05u.gguf", (int)stem, name, i, last);
+		err = open_shard(c, slash ? directory : ".", shard, d);
+	}
+	free(directory);
+	return err;
+}
+
+static enum moe_err open_directory(struct moe_checkpoint *c, const char *directory, struct moe_diag *d)
+{
 	char *single = NULL, *index = NULL;
 	enum moe_err err;
 
-	if (!c || asprintf(&single, "%s/model.safetensors", directory) < 0 || asprintf(&index, "%s/model.safetensors.index.json", directory) < 0) {
+	if (asprintf(&single, "%s/model.safetensors", directory) < 0 || asprintf(&index, "%s/model.safetensors.index.json", directory) < 0) {
 		err = moe_fail(d, MOE_ENOMEM, "out of memory");
 	} else if (!access(single, F_OK)) {
 		err = open_shard(c, directory, "model.safetensors", d);
@@ -247,6 +293,23 @@ enum moe_err moe_checkpoint_open(struct moe_checkpoint **out, const char *direct
 	}
 	free(single);
 	free(index);
+	return err;
+}
+
+enum moe_err moe_checkpoint_open(struct moe_checkpoint **out, const char *path, struct moe_diag *d)
+{
+	struct moe_checkpoint *c = calloc(1, sizeof *c);
+	enum moe_err err;
+
+	if (!c) {
+		err = moe_fail(d, MOE_ENOMEM, "out of memory");
+	} else if (moe_checkpoint_is_file(path)) {
+		err = open_file(c, path, d);
+		if (!err && (err = index_tensors(c, d)))
+			moe_diag_path(d, path);
+	} else {
+		err = open_directory(c, path, d);
+	}
 	if (err)
 		moe_checkpoint_close(c);
 	else

@@ -1,4 +1,5 @@
-/* A checkpoint: the named tensors of a model directory, read in place. model.safetensors, or model.safetensors.index.json with its shards. */
+/* A checkpoint: the named tensors of a model, read in place. Either a directory with model.safetensors, or model.safetensors.index.json with its shards,
+ * or a GGUF file, of several (NAME-00001-of-0000N.gguf) the first. */
 #ifndef MOE_FORMAT_CHECKPOINT_H
 #define MOE_FORMAT_CHECKPOINT_H
 
@@ -6,9 +7,11 @@
 
 struct moe_checkpoint;
 
-enum moe_err moe_checkpoint_open(struct moe_checkpoint **out, const char *directory, struct moe_diag *d) MOE_CHECK_RESULT;
-/* Are there weights in the directory? */
-bool moe_checkpoint_exists(const char *directory);
+enum moe_err moe_checkpoint_open(struct moe_checkpoint **out, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Is the model a file, and not a directory? */
+bool moe_checkpoint_is_file(const char *path);
+/* Are there weights at that path? */
+bool moe_checkpoint_exists(const char *path);
 void moe_checkpoint_close(struct moe_checkpoint *c);
 
 /* All tensors, sorted by name. */

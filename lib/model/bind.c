@@ -44,6 +44,10 @@ static unsigned disk_shape(const struct moe_where *w, uint64_t experts, uint64_t
 	bool stacked = w->axes >= MOE_AXES_EOI, inputs_first = w->axes == MOE_AXES_IO || w->axes == MOE_AXES_EIO;
 	unsigned n = 0;
 
+	if (w->axes == MOE_AXES_I && o == 1) {
+		shape[n++] = i;
+		return n;
+	}
 	if (stacked)
 		shape[n++] = experts;
 	shape[n++] = inputs_first ? i : o * w->parts;

@@ -54,7 +54,7 @@ static bool read_part(const char *text, struct moe_where *w)
 /* What stands behind the name: ":AXES" or ":AXES:PART". */
 static bool read_layout(const char *pattern, struct moe_where *w)
 {
-	static const char *const axes[] = {"", "o", "oi", "io", "eoi", "eio"};
+	static const char *const axes[] = {"", "o", "i", "oi", "io", "eoi", "eio"};
 	const char *p = strchr(pattern, ':'), *end;
 
 	w->axes = MOE_AXES_NONE;
@@ -163,7 +163,7 @@ enum moe_err moe_names_find(const struct moe_names *n, const char *logical, stru
 	for (size_t i = 0; i < count(entry); i++) {
 		const char *p = pattern(entry, i);
 		if (!p || !read_layout(p, out) || !expand(prefix, p, at, out->name, sizeof out->name))
-			return moe_fail(d, MOE_EINPUT, "family %s: tensors: \"%s\" is not a pattern for %s (NAME, NAME:AXES or NAME:AXES:PART with AXES o, oi, io, eoi or eio "
+			return moe_fail(d, MOE_EINPUT, "family %s: tensors: \"%s\" is not a pattern for %s (NAME, NAME:AXES or NAME:AXES:PART with AXES o, i, oi, io, eoi or eio "
 					"and PART as 0/2 or 0%%2)", n->spec->family, p ? p : "?", logical);
 		out->tensor = n->weights ? moe_checkpoint_find(n->weights, out->name, &out->index) : NULL;
 		if (out->tensor || !n->weights)

@@ -4,7 +4,7 @@
  *     PREFIX NAME [:AXES [:PART]]
  *
  * PREFIX and NAME may hold {L} (layer), {E} (expert) and {N} (a name that the part gives). AXES is the order on disk: oi [out][in] (the usual one),
- * io [in][out], and eoi, eio, where one tensor has all experts. PART says that the tensor holds more than this matrix: I/N, the I-th (from 0) of N
+ * io [in][out], i [in] with a single output, and eoi, eio, where one tensor has all experts. PART says that the tensor holds more than this matrix: I/N, the I-th (from 0) of N
  * equal runs of outputs, or I%N, outputs I, I + N, ... (interleaved). A vector has no axes, or o where it is a part. */
 #ifndef MOE_MODEL_NAMES_H
 #define MOE_MODEL_NAMES_H
@@ -12,7 +12,7 @@
 #include "format/checkpoint.h"
 #include "model/spec.h"
 
-enum moe_axes { MOE_AXES_NONE, MOE_AXES_O, MOE_AXES_OI, MOE_AXES_IO, MOE_AXES_EOI, MOE_AXES_EIO };
+enum moe_axes { MOE_AXES_NONE, MOE_AXES_O, MOE_AXES_I, MOE_AXES_OI, MOE_AXES_IO, MOE_AXES_EOI, MOE_AXES_EIO };
 
 /* What to fill in for {L}, {E} and {N}; -1 and NULL where there is none. */
 struct moe_place {

@@ -56,10 +56,19 @@ static enum moe_err set_one(struct moe_spec *spec, const struct moe_setting *s, 
 	return err;
 }
 
+bool moe_family_special(const char *key)
+{
+	static const char *const special[] = {"family", "match", "require", "tensors", "ignore", "prefixes"};
+
+	for (size_t i = 0; i < sizeof special / sizeof *special; i++)
+		if (!strcmp(key, special[i]))
+			return true;
+	return false;
+}
+
 /* Refuses what the table does not know. Sections that are not settings are skipped at the top level. */
 static enum moe_err check_known(json_t *node, const char *path, struct moe_diag *d)
 {
-	static const char *const not_settings[] = {"family", "match", "require", "tensors", "ignore", "prefixes"};
 	const char *key;
 	json_t *value;
 
@@ -67,9 +76,7 @@ static enum moe_err check_known(json_t *node, const char *path, struct moe_diag 
 		char here[160];
 		bool known = false, inner = false;
 		size_t n = (size_t)snprintf(here, sizeof here, "%s%s%s", path, *path ? "." : "", key);
-		for (size_t i = 0; !*path && i < sizeof not_settings / sizeof *not_settings; i++)
-			known |= !strcmp(key, not_settings[i]);
-		if (known)
+		if (!*path && moe_family_special(key))
 			continue;
 		for (size_t i = 0; i < moe_n_settings; i++) {
 			known |= !strcmp(moe_settings[i].path, here);
@@ -91,7 +98,7 @@ static enum moe_err check_known(json_t *node, const char *path, struct moe_diag 
 static bool matches(json_t *family, const struct moe_docs *docs)
 {
 	const char *key;
-	json_t *want, *match = json_object_get(family, "match");
+	json_t *want, *match = json_object_get(docs->gguf ? json_object_get(family, "gguf") : family, "match");
 
 	if (!json_object_size(match))
 		return false;
@@ -115,7 +122,7 @@ static enum moe_err find_family(json_t **out, const struct moe_docs *docs, const
 {
 	struct dirent **e;
 	int n = scandir(families, &e, json_files, alphasort);
-	const char *type = json_string_value(moe_docs_get(docs, "model_type", 10));
+	const char *kind = docs->gguf ? "general.architecture" : "model_type", *type = json_string_value(moe_docs_get(docs, kind, strlen(kind)));
 	char known[300] = "";
 	enum moe_err err = MOE_OK;
 
@@ -139,7 +146,7 @@ static enum moe_err find_family(json_t **out, const struct moe_docs *docs, const
 	free(e);
 	if (err || *out)
 		return err;
-	moe_fail(d, MOE_EINPUT, "no family knows model_type \"%.60s\"; known are:%s (give one of your own with --family FILE)", type ? type : "(none)", known);
+	moe_fail(d, MOE_EINPUT, "no family knows %s \"%.60s\"; known are:%s (give one of your own with --family FILE)", kind, type ? type : "(none)", known);
 	return moe_diag_path(d, docs->directory);
 }
 
@@ -185,6 +192,10 @@ static enum moe_err build(struct moe_spec *s, const struct moe_docs *docs, const
 	if (!name || !*name || strlen(name) >= sizeof s->family)
 		return moe_fail(d, MOE_EINPUT, "the family file has no name (\"family\")");
 	strcpy(s->family, name);
+	if (docs->gguf)
+		moe_family_use_gguf(s->doc);
+	else
+		json_object_del(s->doc, "gguf");
 	s->wide = says_float32(docs);
 	err = check_known(s->doc, "", d);
 	if (!err)
@@ -194,7 +205,7 @@ static enum moe_err build(struct moe_spec *s, const struct moe_docs *docs, const
 	if (!err)
 		err = moe_spec_check(s, d);
 	if (err && d && !d->path[0])
-		snprintf(d->path, sizeof d->path, "%s/config.json (family %s)", docs->directory, s->family);
+		snprintf(d->path, sizeof d->path, "%s%s (family %s)", docs->directory, docs->gguf ? "" : "/config.json", s->family);
 	return err;
 }
 

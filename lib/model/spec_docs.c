@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "format/checkpoint.h"
 #include "io/source.h"
 #include "model/spec_priv.h"
 
@@ -41,8 +42,11 @@ enum moe_err moe_docs_load(struct moe_docs *docs, const struct moe_spec_options 
 {
 	const char *directory = o->directory;
 
-	*docs = (struct moe_docs){directory, {{"config", "config.json", NULL}, {"generation_config", "generation_config.json", NULL},
+	*docs = (struct moe_docs){directory, false, {{"config", "config.json", NULL}, {"generation_config", "generation_config.json", NULL},
 					  {"preprocessor_config", "preprocessor_config.json", NULL}}};
+	docs->gguf = !o->config && moe_checkpoint_is_file(directory);
+	if (docs->gguf)
+		return moe_docs_gguf(&docs->doc[0].json, directory, d);
 	if (o->config)
 		return parse_json(&docs->doc[0].json, o->config, o->config_nbytes, directory, d);
 	for (int i = 0; i < MOE_N_DOCS; i++) {

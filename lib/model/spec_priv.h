@@ -45,12 +45,23 @@ enum { MOE_N_DOCS = 3 };
 /* The model's own JSON files, by the word before the colon in "@word:key". */
 struct moe_docs {
 	const char *directory;
+	bool gguf;              /* the model is a GGUF file, whose keys are the one document; settings are those of the family's section "gguf" */
 	struct { const char *word, *file; json_t *json; } doc[MOE_N_DOCS];
 };
 
 /* Reads the files of the directory that are there; config.json must be. */
 enum moe_err moe_docs_load(struct moe_docs *docs, const struct moe_spec_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_docs_free(struct moe_docs *docs);
+
+/* The keys of a GGUF file as a document (spec_gguf.c): "a.b.c" goes down as in any other; a list of strings, or of more than 64 elements, stands for its
+ * length; and "gguf.tied" says that there is no tensor output.weight, so that the head is the embedding. */
+enum moe_err moe_docs_gguf(json_t **out, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Puts the family's section "gguf" over its other sections, and takes it away: settings one by one, what is no setting as a whole. */
+void moe_family_use_gguf(json_t *family);
+
+/* Is this top-level key of a family file no setting? */
+bool moe_family_special(const char *key);
 
 /* Reads a file that holds one object. */
 enum moe_err moe_docs_read(json_t **out, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
