@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/cli.h"
+#include "format/checkpoint.h"
 
 struct moe_tokenizer *tokenizer_load(char *fingerprint)
 {
@@ -13,7 +14,7 @@ struct moe_tokenizer *tokenizer_load(char *fingerprint)
 
 	cli_check(moe_model_tokenizer(cli_model_directory(), &json, &n, fingerprint, &d), &d);
 	if (moe_tokenizer_load(&t, json, n, &d)) {
-		snprintf(path, sizeof path, "%s/tokenizer.json", cli.model);
+		snprintf(path, sizeof path, "%s%s", cli.model, moe_checkpoint_is_file(cli.model) ? "" : "/tokenizer.json");
 		moe_diag_path(&d, path);
 		cli_die(&d);
 	}

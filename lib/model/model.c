@@ -6,8 +6,10 @@
 #include <xxhash.h>
 
 #include "base/check.h"
+#include "io/map.h"
 #include "io/source.h"
 #include "model/bind.h"
+#include "model/gguf_tokenizer.h"
 
 enum { TOKENIZER_LIMIT = 256 << 20, SAMPLE = 64 };
 
@@ -74,11 +76,32 @@ void moe_model_close(struct moe_model *m)
 	free(m);
 }
 
+/* The tokenizer that a GGUF file has inside. */
+static enum moe_err tokenizer_of_file(const char *path, char **json, size_t *n, struct moe_diag *d)
+{
+	struct moe_gguf g = {0};
+	struct moe_map *map;
+	enum moe_err err;
+
+	MOE_TRY(moe_map_open(&map, path, d));
+	err = moe_gguf_parse(&g, map->bytes, map->nbytes, d);
+	if (!err)
+		err = moe_gguf_tokenizer(json, n, &g, d);
+	moe_gguf_free(&g);
+	moe_map_close(map);
+	return err ? moe_diag_path(d, path) : MOE_OK;
+}
+
 enum moe_err moe_model_tokenizer(const char *directory, char **json, size_t *n, char *fingerprint_out, struct moe_diag *d)
 {
 	char *path;
 	enum moe_err err;
 
+	if (moe_checkpoint_is_file(directory)) {
+		MOE_TRY(tokenizer_of_file(directory, json, n, d));
+		hex(XXH3_128bits(*json, *n), fingerprint_out);
+		return MOE_OK;
+	}
 	if (asprintf(&path, "%s/tokenizer.json", directory) < 0)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	err = moe_read_file(path, TOKENIZER_LIMIT, json, n, d);

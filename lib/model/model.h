@@ -27,12 +27,12 @@ struct moe_model {
 	struct moe_arena memory;
 };
 
-/* Opens a model directory and binds every tensor: what the family names must be there with the exact shape, and nothing may be left over. With
+/* Opens a model directory, or a GGUF file, and binds every tensor: what the family names must be there with the exact shape, and nothing may be left over. With
  * o->config_only and no weights there, the model has none. */
 enum moe_err moe_model_open(struct moe_model **out, const struct moe_spec_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_model_close(struct moe_model *m);
 
-/* Reads DIRECTORY/tokenizer.json: bytes to be freed, and their fingerprint (33 bytes). */
+/* Reads DIRECTORY/tokenizer.json, or makes one from a GGUF file: bytes to be freed, and their fingerprint (33 bytes). */
 enum moe_err moe_model_tokenizer(const char *directory, char **json, size_t *n, char *fingerprint, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

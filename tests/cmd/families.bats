@@ -40,6 +40,21 @@ ring() {
 	done
 }
 
+@test "GGUF files: any cut gives moe-run's bytes and the reference's tokens" {
+	prompt="You may copy and distribute verbatim copies of the Program's source code — experts, patches 漢字."
+	for file in "$golden"/gguf/*.gguf; do
+		export MOE_MODEL=$file
+		moe-run --json -n 12 -p "$prompt" >want
+		numpy -c 'import frames, numpy, sys
+t = frames.parse(open(sys.argv[1], "rb").read())[1]
+print(*numpy.frombuffer(t["generated"][2], numpy.int32), sep=",")' "${file%.gguf}.safetensors" >generated
+		same "$(jq -r '.ids | map(tostring) | join(",")' want)" "$(cat generated)"
+		while read -r pipe; do
+			ring moe-embed "$pipe" "$prompt" -- --json -n 12 | cmp - want
+		done < <(pipes "$(moe-info --json | jq .layers)")
+	done
+}
+
 @test "aria: any cut gives moe-run's bytes and the reference's tokens, with one picture, several, and text alone" {
 	export MOE_MODEL=$golden/aria/model
 	for name in text wide two; do

@@ -14,4 +14,7 @@ bool golden_images(const char *dir, const char *families, void (*tally)(const ch
 /* Compares what is said of the safetensors files that DIR/cases.json lists. False when DIR is no such folder. */
 bool golden_streams(const char *dir, void (*tally)(const char *label, bool good));
 
+/* Compares the values TYPE.f32 of DIR/blocks.safetensors with what the blocks TYPE.raw widen to, bit for bit. False when DIR is no such folder. */
+bool golden_blocks(const char *dir, void (*tally)(const char *label, bool good));
+
 #endif

@@ -5,8 +5,11 @@
  *   tokenizer.json, cases.jsonl, decode.jsonl    ids and texts
  *   decoded.json, resize_sha.json, aria.json     decoding, resizing, canvases
  *   cases.json that lists safetensors files      which are taken, and what is in them
+ *   NAME.gguf, NAME.safetensors                  a model in one file: tokens, router logits, logits and greedy continuation
+ *   blocks.safetensors                           the values of block types, bit for bit
  *
  * Prints how much was compared and the largest relative difference of every stage. Exit 1: something differs; 2: nothing recognised. */
+#include <glob.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -562,6 +565,53 @@ static bool run_model(const char *directory)
 	return true;
 }
 
+/* A model in a file with its one case, whose prompt is the text of its tokens. */
+static void run_file(const char *file)
+{
+	int stem = (int)strlen(file) - 5;
+	char path[4096], *text = NULL;
+	const struct moe_tensor *token;
+	struct golden_case c = {.name = file};
+	struct moe_tokenizer *t = load_tokenizer(file);
+	struct moe_model *m;
+	struct moe_diag d = {0};
+	size_t n = 0, cap = 0;
+	int32_t *id;
+
+	snprintf(path, sizeof path, "%.*s.safetensors", stem, file);
+	check(moe_map_open(&c.map, path, &d), &d);
+	check(moe_safetensors_parse(&c.h, c.map->bytes, c.map->nbytes, &d), &d);
+	check(moe_model_open(&m, &(struct moe_spec_options){.directory = file, .families = families}, &d), &d);
+	token = find(&c, "token");
+	id = calloc(token ? moe_tensor_count(token) + 1 : 1, sizeof *id);
+	if (token)
+		memcpy(id, token->data, token->nbytes);
+	check(moe_tokenizer_decode(t, id, token ? moe_tensor_count(token) : 0, false, &text, &n, &cap, &d), &d);
+	c.json = json_pack("{ss}", "prompt", text);
+	run_case(&c, m, t, ".");
+	json_decref(c.json);
+	free(text);
+	free(id);
+	moe_tokenizer_free(t);
+	moe_model_close(m);
+	moe_header_free(&c.h);
+	moe_map_close(c.map);
+}
+
+static bool run_files(const char *directory)
+{
+	char pattern[4096];
+	glob_t found = {0};
+	bool any;
+
+	snprintf(pattern, sizeof pattern, "%s/*.gguf", directory);
+	any = !glob(pattern, 0, NULL, &found);
+	for (size_t i = 0; any && i < found.gl_pathc; i++)
+		run_file(found.gl_pathv[i]);
+	globfree(&found);
+	return any;
+}
+
 static bool run_tokenizer(const char *directory)
 {
 	char path[4096];
@@ -617,6 +667,8 @@ int main(int argc, char **argv)
 		any |= run_tokenizer(argv[optind]);
 		any |= golden_images(argv[optind], families, tally);
 		any |= golden_streams(argv[optind], tally);
+		any |= run_files(argv[optind]);
+		any |= golden_blocks(argv[optind], tally);
 		if (!any)
 			fprintf(stderr, "%s: nothing that this program knows how to compare\n", argv[optind]);
 		recognised += any;

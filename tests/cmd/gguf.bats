@@ -1,0 +1,35 @@
+# gguf.bats: models in GGUF files.
+load helper
+
+gguf=$golden/gguf
+q8=$gguf/qwen3moe-q8_0.gguf
+
+# change FILE OUT 'BYTES-CODE': a copy of the file in which Python code changed the bytes b (a bytearray).
+change() { numpy -c 'import sys; b = bytearray(open(sys.argv[1], "rb").read()); exec(sys.argv[3]); open(sys.argv[2], "wb").write(b)' "$@"; }
+
+@test "what the file says of itself" {
+	moe-info "$q8" >said
+	grep -q '^family  *qwen3moe$' said
+	grep -q '^experts  *4 of width 256, 2 per token$' said
+	same "$(moe-info --json "$q8" | jq .parameters)" 2276864
+	moe-info --spec "$q8" | grep -qx 'attention.rope.theta = 1000000'
+}
+
+@test "the same text with one thread and with two" {
+	same "$(moe-run -m "$q8" -t 1 -n 20 -p 'The licenses')" "$(moe-run -m "$q8" -t 2 -n 20 -p 'The licenses')"
+}
+
+@test "damaged files are refused with the reason" {
+	head -c 100000 "$q8" >cut.gguf
+	refuses 2 'cut.gguf: tensor ".*" reaches beyond the end of the file' moe-info cut.gguf
+	head -c 1000 "$q8" >head.gguf
+	refuses 2 'head.gguf: byte [0-9]+: .*' moe-info head.gguf
+	change "$q8" arch.gguf 'i = b.index(b"qwen3moe"); b[i:i + 8] = b"qwen9moe"'
+	refuses 2 'arch.gguf: no family knows general.architecture "qwen9moe"' moe-info arch.gguf
+	change "$q8" name.gguf 'i = b.index(b"blk.0.attn_q.weight"); b[i:i + 5] = b"blk.7"'
+	refuses 2 'name.gguf: tensor "blk.0.attn_q.weight" is missing' moe-info name.gguf
+	change "$q8" key.gguf 'i = b.index(b"qwen3moe.expert_count"); b[i + 9:i + 12] = b"exq"'
+	refuses 2 'key.gguf \(family qwen3moe\): setting router.experts' moe-info key.gguf
+	printf 'no model' >text
+	refuses 2 'text: neither a directory with a model nor a GGUF file' moe-info text
+}
