@@ -34,7 +34,11 @@ static const struct moe_kernels *kernels(void)
 	return k ? k : choose();
 }
 
-const char *moe_kernel_select(void) { return choose()->name; }
+const char *moe_kernel_select(void)
+{
+	moe_fast_select();
+	return choose()->name;
+}
 
 /* Weights that do not lie as the kernels read them are turned or scaled into a buffer, so many floats at a time: a megabyte, which the second cache
  * holds, so that of [in][out] weights long runs of outputs are read from each input. */
@@ -114,6 +118,10 @@ void moe_matmul(float *y, size_t ldy, const float *x, size_t ldx, size_t m, cons
 
 	if (!m || !w->rows)
 		return;
+	if (w->packed) {
+		moe_matmul_packed(y, ldy, x, ldx, m, w, unpacked, sizeof unpacked, pool);
+		return;
+	}
 	p.row_chunks = (m + CHUNK_ROWS - 1) / CHUNK_ROWS;
 	if (pool && p.row_chunks < 2 * moe_pool_threads(pool))
 		p.output_chunks = moe_max(1, moe_min(w->rows / CHUNK_OUTPUTS, 4 * moe_pool_threads(pool)));

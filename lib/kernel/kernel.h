@@ -27,9 +27,11 @@ struct moe_mat {
 	size_t rows, cols;
 	size_t stride, step;    /* elements from row to row, and from input to input */
 	const float *scale;     /* F8_E4M3: [rows / 128][cols / 128], rounded up: a weight is its value times the scale of its block, rounded to f32 */
+	const void *packed;     /* pack.h: products are in the arithmetic `fast` (rows.h), and `data` is not read; NULL: `exact` */
 };
 
-/* y[i][n] = dot(x row i, w row n), i < m, n < w->rows; ldx and ldy are row strides in elements. y must not overlap x. */
+/* y[i][n] = dot(x row i, w row n), i < m, n < w->rows; ldx and ldy are row strides in elements. y must not overlap x. Of packed weights, the
+ * product of rows.h. */
 void moe_matmul(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, struct moe_pool *pool);
 
 float moe_dot(const float *x, const float *y, size_t n);
@@ -98,7 +100,9 @@ void moe_attend_rows(const struct moe_attention *a, struct moe_pool *pool);
 void moe_im2col(float *out, size_t ldo, const float *in, size_t channels, size_t h, size_t w, size_t kh, size_t kw, size_t stride,
 		size_t pad, size_t oh, size_t ow);
 
-/* For tests: chooses again after moe_cpu_mask; returns the name of the variant ("c", "avx2", "avx512"). */
+/* For tests: chooses again after moe_cpu_mask; returns the name of the variant ("c", "avx2", "avx512"). That of the arithmetic `fast` is
+ * moe_fast_name's: "c", "avx2", "avx-vnni", "avx512", "vnni". */
 const char *moe_kernel_select(void);
+const char *moe_fast_name(void);
 
 #endif

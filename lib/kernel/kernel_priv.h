@@ -27,6 +27,13 @@ struct moe_kernels {
 	void (*attend)(const struct moe_attention *a, size_t row0, size_t row1, size_t head);
 };
 
+/* The product of packed weights; `memory` takes quantised rows, as many at a time as there is room for, one at least. */
+void moe_matmul_packed(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, void *memory, size_t nbytes,
+		       struct moe_pool *pool);
+
+/* Chooses the variant of `fast` again. */
+void moe_fast_select(void);
+
 extern const struct moe_kernels moe_kernels_c;
 #if defined __x86_64__
 extern const struct moe_kernels moe_kernels_avx2, moe_kernels_avx512;

@@ -18,6 +18,14 @@ static bool has_f16c(void)
 
 	return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
+
+/* Leaf 7, subleaf 1: AVX-VNNI is bit 4 and AVX-512 BF16 bit 5 of eax (Intel SDM, volume 2, CPUID). */
+static unsigned leaf7_1(void)
+{
+	unsigned a = 0, b, c, d;
+
+	return __get_cpuid_count(7, 1, &a, &b, &c, &d) ? a : 0;
+}
 #endif
 
 unsigned moe_cpu_flags(void)
@@ -31,6 +39,12 @@ unsigned moe_cpu_flags(void)
 	if (flags && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
 	    __builtin_cpu_supports("avx512vl"))
 		flags |= MOE_CPU_AVX512;
+	if (flags && (leaf7_1() & 1 << 4))
+		flags |= MOE_CPU_AVX_VNNI;
+	if ((flags & MOE_CPU_AVX512) && __builtin_cpu_supports("avx512vnni"))
+		flags |= MOE_CPU_VNNI;
+	if ((flags & MOE_CPU_AVX512) && (leaf7_1() & 1 << 5) && !__builtin_cpu_is("intel"))
+		flags |= MOE_CPU_BF16;
 #endif
 	return flags & allowed;
 }

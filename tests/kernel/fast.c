@@ -1,0 +1,225 @@
+/* The arithmetic `fast`: every variant gives the bits of the definition in rows.h, for every number of rows, with guard pages at the ends, from
+ * packed weights that have the values of the blocks they were made of. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "base/blocks.h"
+#include "base/rng.h"
+#include "kernel/pack.h"
+#include "kernel/rows.h"
+#include "sys/cpu.h"
+
+static const unsigned masks[] = {
+	0, MOE_CPU_AVX2, MOE_CPU_AVX2 | MOE_CPU_AVX_VNNI, MOE_CPU_AVX2 | MOE_CPU_AVX512, MOE_CPU_AVX2 | MOE_CPU_AVX512 | MOE_CPU_VNNI, ~0u,
+};
+enum { N_MASKS = sizeof masks / sizeof *masks };
+
+static void use(int i)
+{
+	moe_cpu_mask(masks[i]);
+	moe_kernel_select();
+}
+
+static uint64_t draws;
+
+static double draw(void) { return moe_random_unit(11, 1, draws++) * 2 - 1; }
+
+/* n bytes, aligned to 64 where n is a multiple of 64, that end at a page without access. */
+struct guarded {
+	void *map, *p;
+	size_t nmap;
+};
+
+static struct guarded guard(size_t nbytes)
+{
+	size_t page = 4096, body = (nbytes + page - 1) / page * page;
+	struct guarded g = {.nmap = body + page};
+
+	g.map = mmap(NULL, g.nmap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(g.map != MAP_FAILED);
+	mprotect((char *)g.map + body, page, PROT_NONE);
+	g.p = (char *)g.map + body - nbytes;
+	return g;
+}
+
+static void unguard(struct guarded g) { munmap(g.map, g.nmap); }
+
+/* Where the F16 scales of a block lie. */
+static int halves_at(enum moe_dtype t, int *second)
+{
+	*second = -1;
+	switch (t) {
+	case MOE_Q4_1:
+	case MOE_Q5_1:
+	case MOE_Q4_K:
+	case MOE_Q5_K: *second = 2; return 0;
+	case MOE_Q2_K: *second = 82; return 80;
+	case MOE_Q3_K: return 108;
+	case MOE_Q6_K: return 208;
+	case MOE_MXFP4: return -1;
+	default: return 0;
+	}
+}
+
+/* n elements of a type: random bits, with scales of either sign that are finite and moderate. */
+static void fill_weights(uint8_t *p, size_t n, enum moe_dtype t)
+{
+	size_t size = moe_dtype_nbytes(t, moe_dtype_block(t)), blocks = n / moe_dtype_block(t);
+	int second, first = halves_at(t, &second);
+
+	for (size_t b = 0; b < blocks; b++, p += size) {
+		for (size_t i = 0; i < size; i++)
+			p[i] = (uint8_t)(moe_random_unit(11, 2, draws++) * 256);
+		if (t == MOE_MXFP4)
+			p[0] = (uint8_t)(120 + p[0] % 8);
+		for (int i = 0; i < 2; i++)
+			if ((i ? second : first) >= 0)
+				p[(i ? second : first) + 1] = (uint8_t)(0x10 | (p[(i ? second : first) + 1] & 0x8f));
+	}
+}
+
+struct weights {
+	struct moe_mat mat;
+	struct guarded data, packed;
+};
+
+static struct weights make_weights(size_t n, size_t k, enum moe_dtype t)
+{
+	struct weights w = {.mat = {.type = t, .rows = n, .cols = k, .stride = k}};
+
+	w.data = guard(moe_dtype_nbytes(t, n * k));
+	w.mat.data = w.data.p;
+	fill_weights(w.data.p, n * k, t);
+	w.packed = guard(moe_pack_nbytes(&w.mat));
+	for (size_t row = 0; row < n; row += 32)        /* in pieces, as threads do */
+		moe_pack(w.packed.p, &w.mat, row, row + 32 < n ? row + 32 : n);
+	w.mat.packed = w.packed.p;
+	return w;
+}
+
+static void free_weights(struct weights w)
+{
+	unguard(w.data);
+	unguard(w.packed);
+}
+
+/* A row of x, quantised by the definition. */
+static void quantise(int *q, float *d, const float *x, size_t k)
+{
+	for (size_t b = 0; b < k / 32; b++) {
+		float most = 0;
+		for (size_t i = 32 * b; i < 32 * b + 32; i++)
+			most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+		d[b] = most < 0x1p-100f ? 0 : most / 127.0f;
+		for (size_t i = 32 * b; i < 32 * b + 32; i++)
+			q[i] = d[b] > 0 ? (int)rintf(x[i] * (127.0f / most)) : 0;
+	}
+}
+
+static float half(const uint8_t *p)
+{
+	uint16_t h;
+
+	memcpy(&h, p, 2);
+	return moe_f32_from_f16(h);
+}
+
+/* The definition for Q8_0: one output. */
+static float defined_q8_0(const int *q, const float *d, const uint8_t *w, size_t k)
+{
+	float s = 0;
+
+	for (size_t b = 0; b < k / 32; b++, w += 34) {
+		int sum = 0;
+		for (size_t i = 0; i < 32; i++)
+			sum += (int8_t)w[2 + i] * q[32 * b + i];
+		s = fmaf((float)sum * half(w) + 0.0f, d[b], s);
+	}
+	return s;
+}
+
+static void fill_x(float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = (float)(draw() * draw());
+}
+
+/* Products of m rows in one call, under every mask, against the definition where it is written here, else against plain C row by row. */
+static void check_bits(size_t m, size_t n, size_t k, enum moe_dtype t, struct moe_pool *pool)
+{
+	struct weights w = make_weights(n, k, t);
+	struct guarded x = guard(m * k * sizeof(float));
+	float *want = malloc(m * n * sizeof *want), *d = malloc(k / 32 * sizeof *d);
+	int *q = malloc(k * sizeof *q);
+
+	fill_x(x.p, m * k);
+	use(0);
+	for (size_t i = 0; i < m; i++) {
+		const float *row = (float *)x.p + i * k;
+		if (t != MOE_Q8_0) {
+			moe_matmul(want + i * n, n, row, k, 1, &w.mat, NULL);
+			continue;
+		}
+		quantise(q, d, row, k);
+		for (size_t j = 0; j < n; j++)
+			want[i * n + j] = defined_q8_0(q, d, (uint8_t *)w.data.p + j * k / 32 * 34, k);
+	}
+	for (int v = 0; v < N_MASKS; v++) {
+		struct guarded y = guard(m * n * sizeof(float));
+		use(v);
+		moe_matmul(y.p, n, x.p, k, m, &w.mat, pool);
+		assert_memory_equal(y.p, want, m * n * sizeof(float));
+		unguard(y);
+	}
+	free(want);
+	free(d);
+	free(q);
+	unguard(x);
+	free_weights(w);
+}
+
+static const enum moe_dtype types[] = {MOE_Q8_0};
+enum { N_TYPES = sizeof types / sizeof *types };
+
+static void test_bits(void **state)
+{
+	(void)state;
+	for (int t = 0; t < N_TYPES; t++) {
+		size_t block = moe_dtype_block(types[t]);
+		for (size_t m = 1; m <= 40; m++)
+			check_bits(m, 37, block, types[t], NULL);
+		check_bits(1, 1, block, types[t], NULL);
+		check_bits(5, 16, 3 * block, types[t], NULL);
+		check_bits(13, 33, 17 * block, types[t], NULL);
+		check_bits(7, 65, 1024, types[t], NULL);
+		check_bits(300, 20, 256, types[t], NULL);
+	}
+}
+
+static void test_threads(void **state)
+{
+	struct moe_pool *pool = moe_pool_new(3);
+
+	(void)state;
+	for (int t = 0; t < N_TYPES; t++) {
+		check_bits(1, 2050, 1024, types[t], pool);
+		check_bits(200, 100, 512, types[t], pool);
+	}
+	moe_pool_free(pool);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_bits), cmocka_unit_test(test_threads)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
