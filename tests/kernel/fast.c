@@ -187,7 +187,9 @@ static void check_bits(size_t m, size_t n, size_t k, enum moe_dtype t, struct mo
 	free_weights(w);
 }
 
-static const enum moe_dtype types[] = {MOE_Q8_0};
+static const enum moe_dtype types[] = {
+	MOE_Q8_0, MOE_Q4_0, MOE_Q4_K, MOE_Q6_K, MOE_Q4_1, MOE_Q5_0, MOE_Q5_1, MOE_Q5_K, MOE_Q2_K, MOE_Q3_K, MOE_IQ4_NL, MOE_IQ4_XS, MOE_MXFP4,
+};
 enum { N_TYPES = sizeof types / sizeof *types };
 
 static void test_bits(void **state)
@@ -217,9 +219,81 @@ static void test_threads(void **state)
 	moe_pool_free(pool);
 }
 
+/* Against the product in double of the widened weights with x: the bound is what rounding x to bytes may do, half a step of each block times the
+ * sum of its weights' sizes, and 2^-20 of the sum of the products' sizes for f32. With x that are whole steps (every block having a largest of
+ * 127 steps) only the latter is left. */
+static void check_accuracy(enum moe_dtype t, bool whole)
+{
+	enum { M = 3, N = 40, K = 768 };
+	struct weights w = make_weights(N, K, t);
+	float *x = malloc(M * K * sizeof *x), *y = malloc(M * N * sizeof *y), *row = malloc(K * sizeof *row);
+
+	for (size_t i = 0; i < M * K; i++)
+		x[i] = whole ? ldexpf(i % 32 == 5 ? 127 : rintf((float)(draw() * 127)), -(int)(i / 32 % 5)) : (float)draw();
+	moe_cpu_mask(~0u);
+	moe_kernel_select();
+	moe_matmul(y, N, x, K, M, &w.mat, NULL);
+	for (size_t j = 0; j < N; j++) {
+		assert_true(moe_widen(row, (uint8_t *)w.data.p + moe_dtype_nbytes(t, j * K), K, t));
+		for (size_t i = 0; i < M; i++) {
+			double sum = 0, size = 0, steps = 0;
+			for (size_t b = 0; b < K; b += 32) {
+				float most = 0;
+				double weights = 0;
+				for (size_t k = b; k < b + 32; k++) {
+					double p = (double)x[i * K + k] * row[k];
+					sum += p;
+					size += fabs(p);
+					weights += fabs((double)row[k]);
+					most = fmaxf(most, fabsf(x[i * K + k]));
+				}
+				steps += whole ? 0 : weights * most / 254;
+			}
+			/* Leasts make weights small beside what they are the difference of. */
+			assert_true(fabs(y[i * N + j] - sum) <= 1.0001 * steps + size * (t == MOE_Q4_1 || t >= MOE_Q5_1 ? 0x1p-17 : 0x1p-20));
+		}
+	}
+	free(x);
+	free(y);
+	free(row);
+	free_weights(w);
+}
+
+static void test_accuracy(void **state)
+{
+	(void)state;
+	for (int t = 0; t < N_TYPES; t++) {
+		check_accuracy(types[t], true);
+		check_accuracy(types[t], false);
+	}
+}
+
+/* Zeros, numbers too small to be scaled, infinities and NaN: zeros, or NaN, and nothing else. */
+static void test_edges(void **state)
+{
+	struct weights w = make_weights(16, 64, MOE_Q8_0);
+	float x[4][64] = {{0}}, y[4][16];
+
+	(void)state;
+	x[1][3] = 1e-38f;
+	x[2][40] = INFINITY;
+	x[3][40] = NAN;
+	for (int v = 0; v < N_MASKS; v++) {
+		use(v);
+		moe_matmul(y[0], 16, x[0], 64, 4, &w.mat, NULL);
+		for (int j = 0; j < 16; j++) {
+			assert_true(y[0][j] == 0 && !signbit(y[0][j]) && y[1][j] == 0);
+			assert_true(isnan(y[2][j]) && isnan(y[3][j]));
+		}
+	}
+	free_weights(w);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_bits), cmocka_unit_test(test_threads)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bits), cmocka_unit_test(test_threads), cmocka_unit_test(test_accuracy), cmocka_unit_test(test_edges),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
