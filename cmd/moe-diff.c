@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "common/cli.h"
+#include "format/checkpoint.h"
 #include "report/compare.h"
 #include "report/escape.h"
 #include "report/view.h"
@@ -219,11 +220,11 @@ static void compare_models(const char *a, const char *b, struct verdict *v)
 	moe_checkpoint_close(y);
 }
 
-static bool is_directory(const char *path)
+static bool is_model(const char *path)
 {
 	struct stat st;
 
-	return !stat(path, &st) && S_ISDIR(st.st_mode);
+	return (!stat(path, &st) && S_ISDIR(st.st_mode)) || moe_checkpoint_is_gguf(path);
 }
 
 int main(int argc, char **argv)
@@ -246,9 +247,9 @@ int main(int argc, char **argv)
 		opt_usage(&tool);
 	a = cli_model_path(argv[at]);
 	b = cli_model_path(argv[at + 1]);
-	if (is_directory(a) != is_directory(b))
+	if (is_model(a) != is_model(b))
 		cli_fail("%s and %s: a model is compared with a model, a stream with a stream", a, b);
-	if (is_directory(a))
+	if (is_model(a))
 		compare_models(a, b, &v);
 	else
 		compare_streams(a, b, &v);

@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include "common/cli.h"
+#include "format/checkpoint.h"
 #include "format/npy.h"
 #include "io/map.h"
 #include "report/view.h"
+#include "report/view_gguf.h"
 #include "stream/check.h"
 
 static struct {
@@ -20,7 +22,7 @@ static bool is_model(const char *path)
 {
 	struct stat st;
 
-	return path && !stat(path, &st) && S_ISDIR(st.st_mode);
+	return path && ((!stat(path, &st) && S_ISDIR(st.st_mode)) || moe_checkpoint_is_gguf(path));
 }
 
 static int say_damage(const char *path, struct moe_diag *d)
@@ -102,13 +104,30 @@ static FILE *out;
 
 static enum moe_err write_npy(const struct moe_tensor *t, struct moe_diag *d) { return moe_npy_write(fileno(out), t, d); }
 
-/* The tensors of a model file or directory as lines of a single frame. */
-static enum moe_err view_tensors(const struct moe_tensor *const *t, size_t n, bool *found, struct moe_diag *d)
+static enum moe_err add_keys(struct moe_header *h, const char *path, struct moe_diag *d)
+{
+	struct moe_gguf g = {0};
+	struct moe_map *map;
+	enum moe_err err;
+
+	MOE_TRY(moe_map_open(&map, path, d));
+	err = moe_gguf_parse(&g, map->bytes, map->nbytes, d);
+	if (!err)
+		err = moe_view_gguf(h, &g, d);
+	moe_gguf_free(&g);
+	moe_map_close(map);
+	return err;
+}
+
+/* The tensors of a model file or directory, and the keys of a GGUF file, as lines of a single frame. */
+static enum moe_err view_tensors(const char *path, const struct moe_tensor *const *t, size_t n, bool *found, struct moe_diag *d)
 {
 	struct moe_view_style style = {o.json, (unsigned)o.values};
 	struct moe_frame f = {.kind = MOE_KIND_BARE};
 	enum moe_err err = MOE_OK;
 
+	if (!o.npy && moe_checkpoint_is_gguf(path))
+		err = add_keys(&f.h, path, d);
 	for (size_t i = 0; i < n && !err; i++) {
 		if (o.npy && strcmp(t[i]->name, o.npy))
 			continue;
@@ -140,7 +159,7 @@ static void view_model(const char *path)
 		cli_fail("out of memory");
 	for (size_t i = 0; i < n; i++)
 		t[i] = moe_checkpoint_get(c, i);
-	cli_check(view_tensors(t, n, &found, &d), &d);
+	cli_check(view_tensors(path, t, n, &found, &d), &d);
 	free(t);
 	moe_checkpoint_close(c);
 	if (o.npy && !found)

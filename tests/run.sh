@@ -66,7 +66,7 @@ for t in "$out"/tests/lib/* "$out"/tests/kernel/*; do
 done
 families=(tests/golden/{olmoe,qwen3moe,qwen2moe,mixtral})
 for mask in 0 1 3; do
-	step "golden, cpu mask $mask" "$out/tests/golden/run" -c $mask tests/golden/read "${families[@]}"
+	step "golden, cpu mask $mask" "$out/tests/golden/run" -c $mask tests/golden/{read,gguf} "${families[@]}"
 done
 for kind in tests/golden/tokenizers/*/; do
 	[ -d "$kind" ] && step "golden $kind" "$out/tests/golden/run" "$kind"

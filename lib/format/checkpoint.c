@@ -242,7 +242,18 @@ bool moe_checkpoint_is_file(const char *path)
 {
 	struct stat st;
 
-	return !stat(path, &st) && !S_ISDIR(st.st_mode);
+	return !stat(path, &st) && S_ISREG(st.st_mode);
+}
+
+bool moe_checkpoint_is_gguf(const char *path)
+{
+	uint8_t magic[4];
+	FILE *f = moe_checkpoint_is_file(path) ? fopen(path, "re") : NULL;
+	bool is = f && fread(magic, 1, sizeof magic, f) == sizeof magic && moe_gguf_is(magic, sizeof magic);
+
+	if (f)
+		fclose(f);
+	return is;
 }
 
 bool moe_checkpoint_exists(const char *path)

@@ -8,8 +8,10 @@
 struct moe_checkpoint;
 
 enum moe_err moe_checkpoint_open(struct moe_checkpoint **out, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
-/* Is the model a file, and not a directory? */
+/* Is the model a regular file, and not a directory? */
 bool moe_checkpoint_is_file(const char *path);
+/* Is it a GGUF file? */
+bool moe_checkpoint_is_gguf(const char *path);
 /* Are there weights at that path? */
 bool moe_checkpoint_exists(const char *path);
 void moe_checkpoint_close(struct moe_checkpoint *c);

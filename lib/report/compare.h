@@ -20,7 +20,7 @@ struct moe_difference {
 };
 
 /* Compares two tensors, without the rows that `skip` [shape[0]] names (NULL: all rows); false when type or shape differ. Whole numbers, and types
- * without numbers, are equal only bit by bit. */
+ * without numbers, are equal only bit by bit; a block type is compared with any float type by value. */
 bool moe_tensor_compare(const struct moe_tensor *a, const struct moe_tensor *b, const struct moe_tolerance *t, const bool *skip, struct moe_difference *out)
 	MOE_CHECK_RESULT;
 

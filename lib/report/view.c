@@ -7,7 +7,10 @@
 #include "base/check.h"
 #include "report/escape.h"
 
-double moe_tensor_value(const struct moe_tensor *t, uint64_t i)
+enum { MOST_VALUES = 256 };     /* the largest block */
+
+/* One number of a type that is no block type. */
+static double plain_value(const struct moe_tensor *t, uint64_t i)
 {
 	const uint8_t *p = t->data + i * (moe_dtype_nbits(t->type) / 8);
 	union { int8_t i8; int16_t i16; uint16_t u16; int32_t i32; uint32_t u32; int64_t i64; uint64_t u64; double f64; } v = {0};
@@ -32,6 +35,31 @@ double moe_tensor_value(const struct moe_tensor *t, uint64_t i)
 	}
 }
 
+/* The values of the block that element i begins, or of the element alone; their number. */
+static size_t block_values(const struct moe_tensor *t, uint64_t i, double value[MOST_VALUES])
+{
+	size_t n = moe_dtype_block(t->type);
+	float widened[MOST_VALUES];
+
+	if (n == 1) {
+		value[0] = plain_value(t, i);
+		return 1;
+	}
+	moe_widen(widened, t->data + moe_dtype_nbytes(t->type, i), n, t->type);
+	for (size_t j = 0; j < n; j++)
+		value[j] = (double)widened[j];
+	return n;
+}
+
+double moe_tensor_value(const struct moe_tensor *t, uint64_t i)
+{
+	double value[MOST_VALUES];
+	size_t n = moe_dtype_block(t->type);
+
+	block_values(t, i / n * n, value);
+	return value[i % n];
+}
+
 /* Does moe_tensor_value give numbers? The types of less than 16 bits that are no integers have none here, nor have complex ones. */
 static bool has_numbers(const struct moe_tensor *t)
 {
@@ -43,21 +71,24 @@ static bool has_numbers(const struct moe_tensor *t)
 
 void moe_tensor_values(const struct moe_tensor *t, struct moe_values *r)
 {
-	double sum = 0, squares = 0;
+	double sum = 0, squares = 0, value[MOST_VALUES];
 
 	*r = (struct moe_values){.least = INFINITY, .largest = -INFINITY, .n = moe_tensor_count(t), .numbers = has_numbers(t)};
 	if (!r->numbers)
 		return;
-	for (uint64_t i = 0; i < r->n; i++) {
-		double v = moe_tensor_value(t, i);
-		if (!isfinite(v)) {
-			r->not_finite++;
-			continue;
+	for (uint64_t i = 0, n; i < r->n; i += n) {
+		n = block_values(t, i, value);
+		for (size_t j = 0; j < n; j++) {
+			double v = value[j];
+			if (!isfinite(v)) {
+				r->not_finite++;
+				continue;
+			}
+			r->least = v < r->least ? v : r->least;
+			r->largest = v > r->largest ? v : r->largest;
+			sum += v;
+			squares += v * v;
 		}
-		r->least = v < r->least ? v : r->least;
-		r->largest = v > r->largest ? v : r->largest;
-		sum += v;
-		squares += v * v;
 	}
 	if (r->n > r->not_finite) {
 		r->mean = sum / (double)(r->n - r->not_finite);
