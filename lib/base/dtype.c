@@ -67,6 +67,38 @@ float moe_f32_from_f16(uint16_t h)
 	return f;
 }
 
+uint16_t moe_f16_from_f32(float f)
+{
+	uint32_t u, sign, rest;
+	float scaled;
+
+	memcpy(&u, &f, sizeof u);
+	sign = u >> 16 & 0x8000;
+	u &= 0x7fffffff;
+	if (u > 0x7f800000)
+		return (uint16_t)(sign | 0x7e00 | (u >> 13 & 0x3ff));
+	if (u >= 0x477ff000)            /* from 65520 on */
+		return (uint16_t)(sign | 0x7c00);
+	if (u < 0x38800000) {           /* below 2^-14: whole numbers of 2^-24, to which adding 1.5 · 2^23 · 2^-24 rounds */
+		memcpy(&scaled, &u, sizeof scaled);
+		scaled += 0.75f;
+		memcpy(&rest, &scaled, sizeof rest);
+		return (uint16_t)(sign | (rest - 0x3f400000));
+	}
+	u += 0xfff + (u >> 13 & 1);
+	return (uint16_t)(sign | ((u >> 13) - (112 << 10)));
+}
+
+uint16_t moe_bf16_from_f32(float f)
+{
+	uint32_t u;
+
+	memcpy(&u, &f, sizeof u);
+	if ((u & 0x7fffffff) > 0x7f800000)
+		return (uint16_t)(u >> 16 | 0x40);
+	return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
 int moe_widen(float *to, const void *from, size_t n, enum moe_dtype t)
 {
 	const uint8_t *p = from;
@@ -98,6 +130,23 @@ int moe_widen(float *to, const void *from, size_t n, enum moe_dtype t)
 	default:
 		return t >= MOE_N_DTYPES && moe_blocks_widen(to, from, n, t);
 	}
+}
+
+int moe_narrow(void *to, const float *from, size_t n, enum moe_dtype t)
+{
+	uint8_t *p = to;
+
+	if (t == MOE_F32) {
+		memcpy(p, from, n * 4);
+		return 1;
+	}
+	if (t != MOE_F16 && t != MOE_BF16)
+		return t >= MOE_N_DTYPES && moe_blocks_quantise(to, from, n, t);
+	for (size_t i = 0; i < n; i++) {
+		uint16_t h = t == MOE_F16 ? moe_f16_from_f32(from[i]) : moe_bf16_from_f32(from[i]);
+		memcpy(p + 2 * i, &h, 2);
+	}
+	return 1;
 }
 
 /* Eight values of one exponent: sign · (8 + f) · 2^(e - 10), and f · 2^-9 for e = 0. */

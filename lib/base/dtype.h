@@ -39,6 +39,10 @@ static inline float moe_f32_from_bf16(uint16_t h)
 /* IEEE binary16 to binary32, exact for every input. */
 float moe_f32_from_f16(uint16_t h);
 
+/* binary32 to binary16 and to bfloat16, to the nearest, of two equally near ones to the even; what is too large becomes infinite, a NaN stays one. */
+uint16_t moe_f16_from_f32(float f);
+uint16_t moe_bf16_from_f32(float f);
+
 /* The value of each F8_E4M3 byte: sign, 4 bits of exponent with bias 7, 3 of fraction; S.1111.111 is NaN, and there is no infinity (OCP 8-bit
  * floating point specification, section 5). */
 extern const float moe_f32_from_f8[256];
@@ -46,5 +50,8 @@ extern const float moe_f32_from_f8[256];
 /* Widens n elements of a float type (F32, F16, BF16, F64) or of a block type (n whole blocks) to f32; false for other types. `from` may be
  * unaligned. */
 int moe_widen(float *to, const void *from, size_t n, enum moe_dtype t);
+
+/* The other way: rounds n values to F32, F16 or BF16, or to a block type that moe_blocks_quantise has; false for other types. */
+int moe_narrow(void *to, const float *from, size_t n, enum moe_dtype t);
 
 #endif
