@@ -259,7 +259,7 @@ int main(int argc, char **argv)
 		{0, "feature-cache", OPT_INT, &o.cache, "MIB", "with --prompts: memory for features of pictures", 0, 1 << 20, "256"},
 		{0, "exec", OPT_LIST, &o.exec, "STAGE:LAYERS=CMD", "a command of yours in place of attend, route or expert of some layers", 0, 0, 0},
 		{0, "exec-timeout", OPT_REAL, &o.exec_timeout, "SECONDS", "how long such a command may be silent", 0.1, 86400, "60"},
-		OPT_WHAT_IF_ROUTE, OPT_STATS, OPT_IMAGES, OPT_FRAMES, OPT_PICTURES, OPT_MEMORY, OPT_MODEL, OPT_OUTPUT, OPT_END,
+		OPT_WHAT_IF_ROUTE, OPT_STATS, OPT_IMAGES, OPT_FRAMES, OPT_PICTURES, OPT_MEMORY, OPT_MODEL, OPT_MATH, OPT_OUTPUT, OPT_END,
 	};
 	static const struct tool tool = {"moe-run", "[PICTURE|FOLDER|SHARD...]", "Answers a prompt about each picture: the whole pass in one process.", opts};
 	struct printer printer = {0};
@@ -267,6 +267,7 @@ int main(int argc, char **argv)
 	struct moe_pool *pool;
 	struct moe_model *m;
 	struct moe_tokenizer *t;
+	struct moe_diag d = {0};
 	char fingerprint[33];
 	int at, status;
 
@@ -281,6 +282,7 @@ int main(int argc, char **argv)
 	printer.timings = o.timings;
 	pool = cli_pool();
 	m = cli_model();
+	cli_check(moe_model_use_math(m, cli_math(m), &(struct moe_math_range){0, (size_t)m->spec->n_layers - 1, true, true, true}, pool, &d), &d);
 	t = tokenizer_load(fingerprint);
 	generation_init(&generation, m->spec, t);
 	status = o.interactive ? run_talk(m, t, &generation, pool, argv + at, argc - at)

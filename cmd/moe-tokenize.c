@@ -82,7 +82,7 @@ int main(int argc, char **argv)
 		{0, "generate", OPT_FLAG, &o.generate, 0, "more tokens will follow the prompt: caches are kept", 0, 0, 0},
 		{0, "loop", OPT_TEXT, &o.loop, "FIFO", "the FIFO through which moe-decode sends tokens back", 0, 0, 0},
 		{0, "window", OPT_INT, &o.window, "N", "sequences inside the ring at once", 1, 65536, "16"},
-		OPT_FRAMES, OPT_PICTURES, OPT_MODEL, OPT_OUTPUT,
+		OPT_FRAMES, OPT_PICTURES, OPT_MODEL, OPT_MATH, OPT_OUTPUT,
 		{0, "no-pg", OPT_FLAG, &cli.no_pg, 0, "write no provenance", 0, 0, 0},
 		OPT_END,
 	};

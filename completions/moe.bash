@@ -93,19 +93,19 @@ _moe() {
 		esac
 		;;
 	moe-run)
-		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --json --logprobs --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --stats --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --json --logprobs --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --stats --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--prompts --messages --score --stats --files-from --family -o --output"
-		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --logprobs --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --max-image-size --split --frames -t --threads"
+		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --logprobs --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --max-image-size --split --frames --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-tokenize)
-		all="--for-each --chat --system --messages --raw --logits --generate --loop --window --frames --files-from -0 --null --no-sandbox -m --model --family -o --output --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="--for-each --chat --system --messages --raw --logits --generate --loop --window --frames --files-from -0 --null --no-sandbox -m --model --family --math -o --output --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--for-each --messages --loop --files-from --family -o --output"
-		values="--system --window --frames -t --threads"
+		values="--system --window --frames --math -t --threads"
 		case $prev in
 		--logits) COMPREPLY=($(compgen -W 'none last all' -- "$cur")) && return ;;
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;

@@ -239,11 +239,20 @@ struct moe_model *cli_model(void)
 	return m;
 }
 
+enum moe_math cli_math(const struct moe_model *m)
+{
+	enum moe_math math = cli.math ? moe_math_find(cli.math) : moe_math_default(m);
+
+	if (math == MOE_N_MATHS)
+		cli_fail("--math %s: exact and fast are known", cli.math);
+	return math;
+}
+
 struct moe_identity cli_identity(const struct moe_model *m, const char *tokenizer)
 {
 	return (struct moe_identity){
 		.model = m ? m->fingerprint : NULL, .tokenizer = tokenizer, .any_model = cli.any_model,
-		.program = cli.no_pg ? NULL : cli.tool->name, .command = cli.command,
+		.math = m ? cli_math(m) : MOE_MATH_EXACT, .program = cli.no_pg ? NULL : cli.tool->name, .command = cli.command,
 	};
 }
 

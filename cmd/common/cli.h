@@ -22,7 +22,7 @@ extern struct cli {
 	bool config_only;       /* the program can do without weights */
 	bool quiet, help, version, list_options, any_model, any_order, no_pg;
 	long threads;
-	const char *cpu, *model, *family, *output;
+	const char *cpu, *model, *family, *math, *output;
 	const char *hub_name;   /* the name on the hub that the model was given by, or NULL */
 	char *command;          /* the command line, for moe.pg */
 } cli;
@@ -31,6 +31,8 @@ extern struct cli {
 #define OPT_MODEL \
 	{'m', "model", OPT_TEXT, &cli.model, "MODEL", "model directory, or ORG/NAME[@REVISION] in the hub's local cache", 0, 0, "$MOE_MODEL, else the model that ships with the toolkit"}, \
 	{0, "family", OPT_TEXT, &cli.family, "FILE", "family file to read the model with", 0, 0, "the one that matches its config.json"}
+#define OPT_MATH \
+	{0, "math", OPT_TEXT, &cli.math, "KIND", "arithmetic: exact (f32), or fast (activations rounded to int8 or bf16)", 0, 0, "fast for quantised weights, else exact"}
 #define OPT_OUTPUT {'o', "output", OPT_TEXT, &cli.output, "FILE", "write there, replacing it when all is done", 0, 0, "standard output"}
 #define OPT_STREAM \
 	{0, "any-model", OPT_FLAG, &cli.any_model, 0, "accept a stream of another model", 0, 0, 0}, \
@@ -73,6 +75,9 @@ const char *cli_model_directory(void);
 
 /* Opens the model. */
 struct moe_model *cli_model(void);
+
+/* The arithmetic of --math, or the model's default. */
+enum moe_math cli_math(const struct moe_model *m);
 
 /* A path in the toolkit's share folder, to be freed. */
 char *cli_share(const char *name);

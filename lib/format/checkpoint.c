@@ -87,7 +87,7 @@ static enum moe_err index_tensors(struct moe_checkpoint *c, struct moe_diag *d)
 	qsort(c->tensor, n, sizeof *c->tensor, by_name);
 	for (size_t i = 1; i < n; i++)
 		if (!by_name(&c->tensor[i - 1], &c->tensor[i]))
-			return moe_fail(d, MOE_EINPUT, "tensor \"%s\" stands there twice", c->tensor[i]->name);
+			return moe_fail(d, MOE_EINPUT, "tensor \"%s\" is in two shards", c->tensor[i]->name);
 	return MOE_OK;
 }
 

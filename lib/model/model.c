@@ -10,6 +10,7 @@
 #include "io/source.h"
 #include "model/bind.h"
 #include "model/gguf_tokenizer.h"
+#include "model/math.h"
 
 enum { TOKENIZER_LIMIT = 256 << 20, SAMPLE = 64 };
 
@@ -69,6 +70,7 @@ void moe_model_close(struct moe_model *m)
 {
 	if (!m)
 		return;
+	moe_math_free(m);
 	moe_checkpoint_close(m->weights);
 	moe_spec_free(m->spec);
 	moe_arena_free(&m->memory);

@@ -6,6 +6,8 @@
 #include "model/spec.h"
 #include "nn/experts.h"
 
+enum moe_math { MOE_MATH_EXACT, MOE_MATH_FAST, MOE_N_MATHS };
+
 struct moe_layer {
 	struct moe_attention_weights attention;
 	struct moe_ffn_weights ffn;
@@ -24,6 +26,9 @@ struct moe_model {
 	struct moe_query_attention_weights projector;   /* projector query_attention */
 	char fingerprint[33];                   /* 32 hex digits */
 	char *directory;
+	enum moe_math math;                     /* the arithmetic in use, and the packed weights of the fast one, or NULL (math.h) */
+	void *packed;
+	size_t packed_nbytes;
 	struct moe_arena memory;
 };
 

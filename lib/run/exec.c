@@ -178,7 +178,7 @@ static enum moe_err exchange(struct moe_exec *x, struct moe_diag *d)
 
 static enum moe_err greet(struct moe_exec *x, struct moe_diag *d)
 {
-	struct moe_identity id = {.model = x->model->fingerprint};
+	struct moe_identity id = {.model = x->model->fingerprint, .math = x->model->math};
 	const char *crc;
 
 	MOE_TRY(moe_head_make(&x->out, &id, d));

@@ -406,7 +406,14 @@ static enum moe_err notice(void *self, struct moe_frame *f, struct moe_output *o
 	}
 }
 
+static enum moe_err use_math(void *self, enum moe_math math, struct moe_diag *d)
+{
+	struct moe_decode *dec = self;
+
+	return moe_model_use_math(dec->model, math, &(struct moe_math_range){.first = 1, .last = 0, .head = true}, dec->pool, d);
+}
+
 struct moe_stage moe_decode_stage(struct moe_decode *dec)
 {
-	return (struct moe_stage){.self = dec, .kinds = 1u << MOE_KIND_HIDDEN, .sink = true, .run = run, .notice = notice, .idle = idle};
+	return (struct moe_stage){.self = dec, .kinds = 1u << MOE_KIND_HIDDEN, .sink = true, .run = run, .notice = notice, .math = use_math, .idle = idle};
 }

@@ -8,7 +8,7 @@
 struct moe_decode_sequence;
 
 struct moe_decode {
-	const struct moe_model *model;
+	struct moe_model *model;
 	const struct moe_generation *generation;
 	struct moe_pool *pool;
 	const char *loop;                       /* path of the FIFO to moe-tokenize, NULL: no ring */

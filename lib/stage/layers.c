@@ -9,7 +9,7 @@ const char *moe_step_name(enum moe_step s)
 	return names[s];
 }
 
-void moe_layers_init(struct moe_layers *l, const struct moe_model *m, size_t first, size_t last)
+void moe_layers_init(struct moe_layers *l, struct moe_model *m, size_t first, size_t last)
 {
 	*l = (struct moe_layers){.model = m, .first = first, .last = last};
 	moe_sequences_init(&l->sequences, m);
@@ -149,7 +149,19 @@ static enum moe_err notice(void *self, struct moe_frame *f, struct moe_output *o
 	return MOE_OK;
 }
 
+static enum moe_err use_math(void *self, enum moe_math math, struct moe_diag *d)
+{
+	struct moe_layers *l = self;
+	struct moe_math_range r = {.first = l->first / MOE_N_STEPS, .last = l->last / MOE_N_STEPS};
+
+	for (size_t step = l->first; step <= l->last; step++) {
+		r.attention |= step % MOE_N_STEPS == MOE_STEP_ATTEND;
+		r.experts |= step % MOE_N_STEPS == MOE_STEP_EXPERT;
+	}
+	return moe_model_use_math(l->model, math, &r, l->pool, d);
+}
+
 struct moe_stage moe_layers_stage(struct moe_layers *l)
 {
-	return (struct moe_stage){.self = l, .kinds = 1u << MOE_KIND_HIDDEN | 1u << MOE_KIND_ROUTED, .run = run, .notice = notice};
+	return (struct moe_stage){.self = l, .kinds = 1u << MOE_KIND_HIDDEN | 1u << MOE_KIND_ROUTED, .run = run, .notice = notice, .math = use_math};
 }

@@ -16,7 +16,7 @@ void moe_step_before(size_t n, char *at, size_t cap);
 
 /* Steps count through the model: step s of layer l is number l · 3 + s. */
 struct moe_layers {
-	const struct moe_model *model;
+	struct moe_model *model;
 	size_t first, last;             /* steps, both included */
 	bool any_order;
 	bool only_wanted;               /* the last layer goes on only with rows whose logits are wanted */
@@ -31,7 +31,7 @@ struct moe_layers {
 	struct moe_arena scratch;
 };
 
-void moe_layers_init(struct moe_layers *l, const struct moe_model *m, size_t first, size_t last);
+void moe_layers_init(struct moe_layers *l, struct moe_model *m, size_t first, size_t last);
 void moe_layers_free(struct moe_layers *l);
 
 /* The stage of `l`, for moe_stage_loop. */

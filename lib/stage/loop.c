@@ -10,12 +10,21 @@ enum moe_err moe_emit(struct moe_output *out, const struct moe_frame *f, struct 
 	return moe_writer_put(out->writer, f, d);
 }
 
+enum moe_err moe_head_math(const struct moe_frame *f, enum moe_math *math, struct moe_diag *d)
+{
+	const char *name = moe_frame_meta(f, "moe.math");
+
+	*math = name ? moe_math_find(name) : MOE_MATH_EXACT;
+	return *math < MOE_N_MATHS ? MOE_OK
+				   : moe_frame_fail(f, d, MOE_EMATCH, "the stream asks for the arithmetic \"%.20s\"; this program has exact and fast", name);
+}
+
 enum moe_err moe_head_check(const struct moe_frame *f, const struct moe_identity *id, struct moe_diag *d)
 {
-	const char *model = moe_frame_meta(f, "moe.model"), *tokenizer = moe_frame_meta(f, "moe.tokenizer"), *math = moe_frame_meta(f, "moe.math");
+	const char *model = moe_frame_meta(f, "moe.model"), *tokenizer = moe_frame_meta(f, "moe.tokenizer");
+	enum moe_math math;
 
-	if (math && strcmp(math, "exact"))
-		return moe_frame_fail(f, d, MOE_EMATCH, "the stream asks for the arithmetic \"%.20s\"; this program has exact", math);
+	MOE_TRY(moe_head_math(f, &math, d));
 	if (id->any_model)
 		return MOE_OK;
 	if (id->model && model && strcmp(id->model, model))
@@ -54,6 +63,16 @@ enum moe_err moe_at_check(const struct moe_frame *f, const char *want, bool any_
 	return moe_frame_fail(f, d, MOE_EMATCH, "the stream is behind stage \"%.40s\", expected \"%s\" (--any-order to run it all the same)", at ? at : "(none)", want);
 }
 
+/* Checks the head, and tells the stage what it asks for. */
+static enum moe_err meet_head(const struct moe_stage *s, const struct moe_frame *f, const struct moe_identity *id, struct moe_diag *d)
+{
+	enum moe_math math;
+
+	MOE_TRY(moe_head_check(f, id, d));
+	MOE_TRY(moe_head_math(f, &math, d));
+	return s->math ? s->math(s->self, math, d) : MOE_OK;
+}
+
 struct loop {
 	struct moe_reader *in;
 	struct moe_output *out;
@@ -83,7 +102,7 @@ static enum moe_err pass(struct loop *l, struct moe_frame *f, struct moe_diag *d
 	if (f->kind == MOE_KIND_BARE)
 		return moe_frame_fail(f, d, MOE_EINPUT, "a bare safetensors file is not a stream that a stage can work on");
 	if (f->kind == MOE_KIND_HEAD)
-		MOE_TRY(moe_head_check(f, l->id, d));
+		MOE_TRY(meet_head(l->s, f, l->id, d));
 	if (!known && l->s->sink && !(beside && l->out->writer))
 		return moe_frame_fail(f, d, MOE_EINPUT, "this program cannot use such a frame (is a stage missing?)");
 	if (known && l->s->notice) {

@@ -15,7 +15,7 @@ enum moe_err moe_head_make(struct moe_frame *f, const struct moe_identity *id, s
 		MOE_TRY(moe_frame_set(f, "moe.model", id->model, d));
 	if (id->tokenizer)
 		MOE_TRY(moe_frame_set(f, "moe.tokenizer", id->tokenizer, d));
-	MOE_TRY(moe_frame_set(f, "moe.math", "exact", d));
+	MOE_TRY(moe_frame_set(f, "moe.math", moe_math_name(id->math), d));
 	return moe_head_mark(f, id, d);
 }
 

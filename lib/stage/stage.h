@@ -5,6 +5,7 @@
 #define MOE_STAGE_STAGE_H
 
 #include "model/layer.h"
+#include "model/math.h"
 #include "stream/account.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
@@ -31,6 +32,9 @@ struct moe_stage {
 	/* A head, drop, failed or end frame on its way (may be NULL); the loop passes it on afterwards, or swallows it on MOE_AGAIN. */
 	enum moe_err (*notice)(void *self, struct moe_frame *f, struct moe_output *out, struct moe_diag *d);
 
+	/* The arithmetic that the head asks for, before any frame (NULL: the stage computes no products). */
+	enum moe_err (*math)(void *self, enum moe_math math, struct moe_diag *d);
+
 	/* Called before the loop sleeps on its input, a descriptor (may be NULL): a stage with a second output of its own writes there. */
 	enum moe_err (*idle)(void *self, int input, struct moe_diag *d);
 };
@@ -39,12 +43,16 @@ struct moe_stage {
 struct moe_identity {
 	const char *model, *tokenizer;  /* fingerprints */
 	bool any_model;
+	enum moe_math math;             /* what a head that is made asks for */
 	const char *program, *command;  /* for moe.pg; program NULL: leave it as it is */
 };
 
 /* Runs the stage over the whole input. */
 enum moe_err moe_stage_loop(struct moe_reader *in, struct moe_output *out, const struct moe_stage *s, const struct moe_identity *id,
 			    struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* The arithmetic that a head asks for; exact when it does not say. */
+enum moe_err moe_head_math(const struct moe_frame *f, enum moe_math *math, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Checks and marks a head frame as the loop does; for programs that are the first of a stream. */
 enum moe_err moe_head_check(const struct moe_frame *f, const struct moe_identity *id, struct moe_diag *d) MOE_CHECK_RESULT;

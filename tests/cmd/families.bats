@@ -44,11 +44,13 @@ ring() {
 	prompt="You may copy and distribute verbatim copies of the Program's source code — experts, patches 漢字."
 	for file in "$golden"/gguf/*.gguf; do
 		export MOE_MODEL=$file
-		moe-run --json -n 12 -p "$prompt" >want
+		moe-run --math exact --json -n 12 -p "$prompt" >exact
 		numpy -c 'import frames, numpy, sys
 t = frames.parse(open(sys.argv[1], "rb").read())[1]
 print(*numpy.frombuffer(t["generated"][2], numpy.int32), sep=",")' "${file%.gguf}.safetensors" >generated
-		same "$(jq -r '.ids | map(tostring) | join(",")' want)" "$(cat generated)"
+		same "$(jq -r '.ids | map(tostring) | join(",")' exact)" "$(cat generated)"
+		moe-run --json -n 12 -p "$prompt" >want
+		[ "$(cat want)" != "$(cat exact)" ]
 		while read -r pipe; do
 			ring moe-embed "$pipe" "$prompt" -- --json -n 12 | cmp - want
 		done < <(pipes "$(moe-info --json | jq .layers)")
