@@ -70,6 +70,14 @@ void moe_map_close(struct moe_map *m)
 	free(m);
 }
 
+void moe_map_release(const void *bytes, size_t n)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)bytes + page - 1) / page * page, end = ((uintptr_t)bytes + n) / page * page;
+
+	if (end > begin)
+		madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 const char *moe_map_name(const void *address)
 {
 	const uint8_t *p = address;

@@ -13,6 +13,8 @@ struct binder {
 	uint32_t *uses, *places;        /* [tensors of the checkpoint]: matrices bound from it, and how many it holds */
 	struct moe_sizes *sizes;        /* when counting; then there are no weights, and nothing is bound */
 	enum moe_part part;             /* which part of the model is being walked */
+	enum moe_err (*each)(void *arg, const struct moe_named *t);      /* NULL, or who wants to see every tensor */
+	void *each_arg;
 	struct moe_diag *d;
 };
 
@@ -37,6 +39,13 @@ static enum moe_err find(struct binder *b, const char *logical, const uint64_t *
 }
 
 static void count(struct binder *b, uint64_t n) { b->sizes->part[b->part] += n; }
+
+/* Shows a tensor to who wants to see it. */
+static enum moe_err show(struct binder *b, struct moe_named t)
+{
+	t.part = b->part;
+	return b->each ? b->each(b->each_arg, &t) : MOE_OK;
+}
 
 /* Shape on disk of a matrix of o outputs and i inputs; its rank. */
 static unsigned disk_shape(const struct moe_where *w, uint64_t experts, uint64_t o, uint64_t i, uint64_t shape[3])
@@ -114,7 +123,9 @@ static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_p
 		.data = w.tensor->data + moe_dtype_nbytes(w.tensor->type, offset), .type = w.tensor->type, .rows = rows, .cols = cols,
 		.stride = inputs_first ? 1 : w.interleaved ? w.parts * cols : cols, .step = inputs_first ? rows * w.parts : 1,
 	};
-	return w.tensor->type == MOE_F8_E4M3 ? bind_scales(b, &w, mat) : MOE_OK;
+	if (w.tensor->type == MOE_F8_E4M3)
+		MOE_TRY(bind_scales(b, &w, mat));
+	return show(b, (struct moe_named){.logical = logical, .at = at, .matrix = true, .mat = *mat, .where = &w});
 }
 
 /* The weights of a convolution, as a matrix [out][in · height · width]. */
@@ -131,7 +142,8 @@ static enum moe_err bind_kernel(struct binder *b, const char *logical, struct mo
 	MOE_TRY(find(b, logical, shape, 4, false, &w));
 	b->m->part_nbytes[b->part] += w.tensor->nbytes;
 	*mat = (struct moe_mat){.data = w.tensor->data, .type = w.tensor->type, .rows = shape[0], .cols = k, .stride = k, .step = 1};
-	return MOE_OK;
+	return show(b, (struct moe_named){.logical = logical, .at = at, .mat = {w.tensor->data, w.tensor->type, 1, shape[0] * k, shape[0] * k, 1, NULL, NULL}, .rank = 4,
+					  .shape = shape, .where = &w});
 }
 
 /* A small vector (or matrix) that is used in f32: in place when it is F32 and aligned, else widened once. `shape` is that of the part. */
@@ -153,6 +165,7 @@ static enum moe_err bind_floats(struct binder *b, const char *logical, struct mo
 	MOE_TRY(find(b, logical, disk, rank, false, &w));
 	b->m->part_nbytes[b->part] += moe_dtype_nbytes(w.tensor->type, n);
 	data = w.tensor->data + moe_dtype_nbytes(w.tensor->type, w.part * n);
+	MOE_TRY(show(b, (struct moe_named){.logical = logical, .at = at, .mat = {data, w.tensor->type, 1, n, n, 1, NULL, NULL}, .rank = rank, .shape = shape, .where = &w}));
 	if (w.tensor->type == MOE_F32 && (uintptr_t)data % 4 == 0) {
 		*out = (const float *)(const void *)data;
 		return MOE_OK;
@@ -422,12 +435,13 @@ static enum moe_err walk(struct binder *b)
 	return s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION ? bind_projector(b) : MOE_OK;
 }
 
-enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d)
+enum moe_err moe_model_each(struct moe_model *m, enum moe_err (*fn)(void *arg, const struct moe_named *t), void *arg, struct moe_diag *d)
 {
 	size_t n = moe_checkpoint_count(m->weights) + 1;
-	struct binder b = {.m = m, .uses = calloc(n, sizeof(uint32_t)), .places = calloc(n, sizeof(uint32_t)), .d = d};
+	struct binder b = {.m = m, .uses = calloc(n, sizeof(uint32_t)), .places = calloc(n, sizeof(uint32_t)), .each = fn, .each_arg = arg, .d = d};
 	enum moe_err err;
 
+	memset(m->part_nbytes, 0, sizeof m->part_nbytes);
 	m->layer = moe_arena_zero(&m->memory, (size_t)m->spec->n_layers, sizeof *m->layer);
 	err = b.uses && b.places && m->layer ? moe_names_init(&b.names, m->spec, m->weights, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (!err)
@@ -438,6 +452,8 @@ enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d)
 	free(b.places);
 	return err;
 }
+
+enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d) { return moe_model_each(m, NULL, NULL, d); }
 
 enum moe_err moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out, struct moe_diag *d)
 {
