@@ -193,6 +193,7 @@ enum moe_err moe_layout_config(char **out, const struct moe_targets *all, const 
 	json_t *c = config ? json_loadb(config, config_nbytes, 0, NULL) : NULL;
 	bool f8 = false, int8 = false;
 	const char *type = torch_type(all), *key;
+	char *text;
 
 	if (!config)
 		MOE_TRY(new_config(&c, m, d));
@@ -208,7 +209,11 @@ enum moe_err moe_layout_config(char **out, const struct moe_targets *all, const 
 	/* Without this, programs that do not know the scales would take the whole numbers for weights. */
 	if (int8)
 		json_object_set_new(c, "quantization_config", json_pack("{ss ss}", "quant_method", "int8_rows", "scales", "NAME.scale, one for each output"));
-	*out = json_dumps(c, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	text = json_dumps(c, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	json_decref(c);
+	*out = NULL;
+	if (text && asprintf(out, "%s\n", text) < 0)
+		*out = NULL;
+	free(text);
 	return *out ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
 }

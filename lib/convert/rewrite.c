@@ -38,27 +38,14 @@ static const struct moe_mat *locate(const struct job *j, uint64_t *r)
 	return w;
 }
 
-static void read_scaled(float *to, const struct moe_mat *w, uint64_t r)
-{
-	const uint8_t *data = (const uint8_t *)w->data + r * w->stride;
-	const float *scale = w->scale + r / MOE_SCALE_BLOCK * ((w->cols + MOE_SCALE_BLOCK - 1) / MOE_SCALE_BLOCK);
-
-	for (size_t k = 0; k < w->cols; k++)
-		to[k] = moe_f32_from_f8[data[k]] * scale[k / MOE_SCALE_BLOCK];
-}
-
 static bool read_row(float *to, const struct moe_mat *w, uint64_t r)
 {
 	const uint8_t *data = (const uint8_t *)w->data + moe_dtype_nbytes(w->type, r * w->stride);
 	size_t size = moe_dtype_nbytes(w->type, 1);
 
-	if (w->type == MOE_F8_E4M3 && w->scale) {
-		read_scaled(to, w, r);
-		return true;
-	}
 	if (w->step < 2)
-		return moe_widen(to, data, w->cols, w->type);
-	for (size_t k = 0; k < w->cols; k++)
+		moe_mat_row(to, w, r);
+	for (size_t k = 0; w->step > 1 && k < w->cols; k++)
 		if (!moe_widen(to + k, data + k * w->step * size, 1, w->type))
 			return false;
 	return true;
@@ -113,7 +100,9 @@ static void do_chunk(void *arg, size_t i)
 		uint64_t at = r;
 		const struct moe_mat *w = locate(j, &at);
 		uint8_t *out = c->out + (r - begin) * j->row_nbytes;
-		if (w->type == t->to && w->step < 2 && t->to != MOE_I8) {
+		if (w->type == t->to && w->step < 2) {
+			if (c->scale)
+				c->scale[r - begin] = w->scale[at];
 			memcpy(out, (const uint8_t *)w->data + moe_dtype_nbytes(w->type, at * w->stride), j->row_nbytes);
 			continue;
 		}

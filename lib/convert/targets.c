@@ -79,11 +79,23 @@ static enum moe_err keep_scales(struct maker *k, const char *name, enum moe_part
 	return add_piece(k, t, &(struct moe_mat){s->data, s->type, moe_tensor_count(s) / t->cols, t->cols, t->cols, 1, NULL, NULL});
 }
 
+/* The scales of a whole I8 tensor; NULL where they do not lie as floats. */
+static const float *int8_scales(struct maker *k, const struct moe_tensor *w)
+{
+	char scales[600];
+	const struct moe_tensor *s;
+
+	snprintf(scales, sizeof scales, "%s.scale", w->name);
+	s = moe_checkpoint_find(k->m->weights, scales, NULL);
+	return s && (uintptr_t)s->data % sizeof(float) == 0 ? (const float *)(const void *)s->data : NULL;
+}
+
 /* The tensor under its name and in its shape, whole, when its first matrix comes. */
 static enum moe_err same_tensor(struct maker *k, const struct moe_named *n)
 {
 	const struct moe_tensor *s = n->where->tensor;
 	bool plain = n->where->axes != MOE_AXES_IO && n->where->axes != MOE_AXES_EIO;
+	const float *scale;
 	struct moe_target *t;
 
 	if (k->seen[n->where->index])
@@ -99,7 +111,10 @@ static enum moe_err same_tensor(struct maker *k, const struct moe_named *n)
 	t->cols = s->shape[s->rank - 1];
 	/* A kernel has rows too short for anything else. */
 	MOE_TRY(choose(k, t, n->matrix && s->rank > 1, plain));
-	MOE_TRY(add_piece(k, t, &(struct moe_mat){s->data, s->type, moe_tensor_count(s) / t->cols, t->cols, t->cols, 1, n->mat.scale, NULL}));
+	scale = s->type == MOE_I8 ? int8_scales(k, s) : n->mat.scale;
+	if (s->type == MOE_I8 && !scale)
+		return moe_fail(k->d, MOE_EINPUT, "tensor \"%s.scale\" is not aligned to %zu bytes", s->name, sizeof *scale);
+	MOE_TRY(add_piece(k, t, &(struct moe_mat){s->data, s->type, moe_tensor_count(s) / t->cols, t->cols, t->cols, 1, scale, NULL}));
 	return t->to == MOE_F8_E4M3 ? keep_scales(k, s->name, n->part) : MOE_OK;
 }
 
@@ -162,12 +177,18 @@ static enum moe_err visit(void *arg, const struct moe_named *n)
 	return k->same_kind ? same_tensor(k, n) : other_tensor(k, n);
 }
 
+static bool ends_in(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n > m && !strcmp(s + n - m, end);
+}
+
 static void count_ignored(struct maker *k)
 {
 	for (size_t i = 0; i < moe_checkpoint_count(k->m->weights); i++) {
 		const char *name = moe_checkpoint_get(k->m->weights, i)->name;
-		size_t n = strlen(name);
-		k->out->ignored += !k->seen[i] && (n < 10 || strcmp(name + n - 10, "_scale_inv") != 0);
+		k->out->ignored += !k->seen[i] && !ends_in(name, "_scale_inv") && !ends_in(name, ".scale");
 	}
 }
 

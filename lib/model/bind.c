@@ -20,8 +20,11 @@ struct binder {
 
 static const struct moe_place nowhere = {-1, -1, NULL};
 
+/* Do its numbers share scales? */
+static bool is_packed(enum moe_dtype t) { return t == MOE_F8_E4M3 || t == MOE_I8 || t >= MOE_N_DTYPES; }
+
 /* Finds the tensor of a logical name, checks its shape (as it lies on disk) and type, and keeps the books of its uses. `packed`: may its numbers share
- * scales (F8_E4M3, block types)? */
+ * scales (F8_E4M3, I8, block types)? */
 static enum moe_err find(struct binder *b, const char *logical, const uint64_t *shape, unsigned rank, bool packed, struct moe_where *w)
 {
 	const struct moe_tensor *t = w->tensor;
@@ -33,8 +36,8 @@ static enum moe_err find(struct binder *b, const char *logical, const uint64_t *
 	if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape))
 		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has the shape %s, expected %s (from config.json)", w->name,
 				moe_shape_string(t->shape, t->rank, have, sizeof have), moe_shape_string(shape, rank, want, sizeof want));
-	if (t->type != MOE_F32 && t->type != MOE_F16 && t->type != MOE_BF16 && !(packed && (t->type == MOE_F8_E4M3 || t->type >= MOE_N_DTYPES)))
-		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected F32, F16%s or BF16", w->name, moe_dtype_name(t->type), packed ? ", F8_E4M3" : "");
+	if (t->type != MOE_F32 && t->type != MOE_F16 && t->type != MOE_BF16 && !(packed && is_packed(t->type)))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected F32, F16%s or BF16", w->name, moe_dtype_name(t->type), packed ? ", F8_E4M3, I8" : "");
 	return MOE_OK;
 }
 
@@ -91,6 +94,35 @@ static enum moe_err bind_scales(struct binder *b, const struct moe_where *w, str
 	return MOE_OK;
 }
 
+/* Scales of an I8 matrix: one for each output, F32, in the tensor NAME.scale, which has the shape of NAME but for its last axis. `row` is the matrix's first. */
+static enum moe_err bind_row_scales(struct binder *b, const struct moe_where *w, uint64_t row, struct moe_mat *mat)
+{
+	char name[sizeof w->name + 16];
+	const struct moe_tensor *t;
+	float *copy;
+	size_t index;
+
+	if (w->interleaved || mat->step > 1)
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is I8, which is known with the inputs of an output together only", w->name);
+	snprintf(name, sizeof name, "%s.scale", w->name);
+	t = moe_checkpoint_find(b->m->weights, name, &index);
+	if (!t)
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is missing (the scales of an I8 tensor)", name);
+	if (t->type != MOE_F32 || t->rank + 1 != w->tensor->rank || memcmp(t->shape, w->tensor->shape, t->rank * sizeof *t->shape))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" does not have one F32 scale for each output", name);
+	b->uses[index] = b->places[index] = 1;
+	if ((uintptr_t)t->data % sizeof(float) == 0) {
+		mat->scale = (const float *)(const void *)t->data + row;
+		return MOE_OK;
+	}
+	copy = moe_arena_get(&b->m->memory, mat->rows, sizeof *copy);
+	mat->scale = copy;
+	if (!copy)
+		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
+	memcpy(copy, t->data + row * sizeof *copy, mat->rows * sizeof *copy);
+	return MOE_OK;
+}
+
 /* A matrix of o outputs and i inputs, in place. */
 static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_place at, int64_t o, int64_t i, struct moe_mat *mat)
 {
@@ -109,7 +141,7 @@ static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_p
 	if (w.interleaved && inputs_first)
 		return moe_fail(b->d, MOE_EINPUT, "family %s: %s: outputs can be interleaved only as [out][in]", b->m->spec->family, logical);
 	MOE_TRY(find(b, logical, shape, rank, true, &w));
-	if ((w.tensor->type == MOE_F8_E4M3 || w.tensor->type >= MOE_N_DTYPES) && cols > MOE_MOST_UNPACKED)
+	if (is_packed(w.tensor->type) && cols > MOE_MOST_UNPACKED)
 		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, of which a row may have %d inputs at most", w.name, moe_dtype_name(w.tensor->type),
 				MOE_MOST_UNPACKED);
 	if (w.tensor->type >= MOE_N_DTYPES && (inputs_first || cols % moe_dtype_block(w.tensor->type)))
@@ -125,6 +157,8 @@ static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_p
 	};
 	if (w.tensor->type == MOE_F8_E4M3)
 		MOE_TRY(bind_scales(b, &w, mat));
+	if (w.tensor->type == MOE_I8)
+		MOE_TRY(bind_row_scales(b, &w, offset / cols, mat));
 	return show(b, (struct moe_named){.logical = logical, .at = at, .matrix = true, .mat = *mat, .where = &w});
 }
 

@@ -14,6 +14,19 @@ static json_t *choice(const char *choices, int index)
 	return json_stringn(choices, strcspn(choices, " "));
 }
 
+/* The shortest number with the same f32: what was a round one before it passed through an f32 is so again. */
+static json_t *real(double v)
+{
+	char text[32];
+
+	for (int digits = 1; digits < 10; digits++) {
+		snprintf(text, sizeof text, "%.*g", digits, v);
+		if ((float)strtod(text, NULL) == (float)v)
+			return json_real(strtod(text, NULL));
+	}
+	return json_real(v);
+}
+
 /* The setting's value; NULL for the kinds that no model file has. */
 static json_t *value_of(const struct moe_spec *spec, const struct moe_setting *s)
 {
@@ -23,7 +36,7 @@ static json_t *value_of(const struct moe_spec *spec, const struct moe_setting *s
 
 	switch (s->type) {
 	case MOE_SET_INT: return json_integer(*(const int64_t *)at);
-	case MOE_SET_REAL: return json_real(*(const double *)at);
+	case MOE_SET_REAL: return real(*(const double *)at);
 	case MOE_SET_BOOL: return json_boolean(*(const bool *)at);
 	case MOE_SET_CHOICE: return choice(s->choices, *(const int *)at);
 	case MOE_SET_IDS:
@@ -58,11 +71,14 @@ static bool idle(const struct moe_spec *s, const char *key)
 	return strstr(key, "scaling") && s->attention.rope.scaling <= MOE_ROPE_DEFAULT;
 }
 
+/* A number of tokens is a whole one in every file. */
+static bool is_length(const struct moe_setting *row) { return row->offset == offsetof(struct moe_spec, attention.rope.original); }
+
 /* Sets the keys of one setting: its first reference, or (`others`) those behind it, where no setting has come first. Of config.json, whose newer spellings are
  * nested, these are plain keys alone. */
 static void put_setting(json_t *keys, const struct moe_spec *s, const struct moe_setting *row, json_t *node, bool others, bool gguf)
 {
-	json_t *v = value_of(s, row), *last = json_is_array(node) ? json_array_get(node, json_array_size(node) - 1) : NULL;
+	json_t *v = is_length(row) ? json_integer((json_int_t)s->attention.rope.original) : value_of(s, row), *last = json_is_array(node) ? json_array_get(node, json_array_size(node) - 1) : NULL;
 	size_t n = json_is_array(node) ? json_array_size(node) : 1;
 	bool first = true, is_id = row->type == MOE_SET_IDS && json_is_integer(v);
 
@@ -82,21 +98,22 @@ enum moe_err moe_spec_keys(json_t **out, const struct moe_spec *s, bool gguf, st
 {
 	struct moe_spec to;
 	const char *key;
-	json_t *v, *keys = json_object();
+	json_t *v, *section, *keys = json_object();
 	enum moe_err err = moe_spec_for(&to, s, gguf, d);
 
 	if (err || !keys) {
 		json_decref(keys);
 		return err ? err : moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
-	json_object_foreach(json_object_get(to.doc, "match"), key, v)
+	section = gguf ? json_object_get(s->file, "gguf") : to.doc;
+	json_object_foreach(json_object_get(section, "match"), key, v)
 		json_object_set(keys, key, v);
-	json_object_foreach(gguf ? NULL : json_object_get(to.doc, "require"), key, v)
+	json_object_foreach(json_object_get(section, "require"), key, v)
 		json_object_set(keys, key, v);
 	for (int others = 0; others < 2; others++)
 		for (size_t i = 0; i < moe_n_settings; i++)
 			if (moe_setting_counts(&to, &moe_settings[i]))
-				put_setting(keys, &to, &moe_settings[i], moe_json_descend(to.doc, moe_settings[i].path, strlen(moe_settings[i].path)), others, gguf);
+				put_setting(keys, &to, &moe_settings[i], moe_json_descend(section, moe_settings[i].path, strlen(moe_settings[i].path)), others, gguf);
 	json_decref(to.doc);
 	*out = keys;
 	return MOE_OK;
