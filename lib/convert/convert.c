@@ -285,6 +285,9 @@ static enum moe_err prepare(struct conversion *c, bool gguf)
 {
 	struct moe_types types;
 
+	/* The fingerprint has looked into every tensor. */
+	for (size_t i = 0; i < moe_checkpoint_count(c->m->weights); i++)
+		moe_map_release(moe_checkpoint_get(c->m->weights, i)->data, moe_checkpoint_get(c->m->weights, i)->nbytes);
 	MOE_TRY(moe_types_parse(&types, c->o->types, c->d));
 	MOE_TRY(moe_targets_make(&c->all, c->m, gguf, &types, c->d));
 	MOE_TRY(gguf ? moe_layout_gguf(&c->layout, &c->all, c->m, c->d)

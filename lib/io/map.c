@@ -6,7 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/mem.h"
+
+enum { LARGE_PAGE = 2 << 20 };
 
 static struct moe_map *all;     /* changed only by the main thread, while models are opened and closed */
 
@@ -72,10 +75,14 @@ void moe_map_close(struct moe_map *m)
 
 void moe_map_release(const void *bytes, size_t n)
 {
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)bytes + page - 1) / page * page, end = ((uintptr_t)bytes + n) / page * page;
+	const uint8_t *p = bytes;
 
-	if (end > begin)
-		madvise((void *)begin, end - begin, MADV_DONTNEED);
+	for (const struct moe_map *m = all; m; m = m->next)
+		if (p >= m->bytes && (size_t)(p - m->bytes) < m->nbytes) {
+			size_t begin = (size_t)(p - m->bytes) / LARGE_PAGE * LARGE_PAGE, end = moe_min(m->nbytes, moe_round_up((size_t)(p - m->bytes) + n, LARGE_PAGE));
+			madvise((void *)(uintptr_t)(m->bytes + begin), end - begin, MADV_DONTNEED);
+			return;
+		}
 }
 
 const char *moe_map_name(const void *address)
