@@ -99,6 +99,9 @@ static enum moe_err write_settings(struct moe_gguf_out *g, const struct moe_mode
 	size_t n;
 	enum moe_err err;
 
+	/* Programs that read GGUF know these two names; what else there is lies in tensors of their own kind. */
+	if (m->spec->attention.rope.scaling > MOE_ROPE_DEFAULT && m->spec->attention.rope.scaling != MOE_ROPE_LINEAR && m->spec->attention.rope.scaling != MOE_ROPE_YARN)
+		return moe_fail(d, MOE_EMATCH, "a GGUF file cannot say how the rope of this model is scaled (attention.rope.scaling.kind)");
 	MOE_TRY(moe_spec_keys(&keys, m->spec, true, d));
 	add_customary(keys, m);
 	json_object_foreach(keys, key, v)
