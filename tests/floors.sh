@@ -13,6 +13,7 @@ declare -A floor=(
 	[stage]=5
 	[run]=6 [train]=6 [convert]=6
 	[report]=7
+	[bench]=8
 )
 # Folders of one floor that may include each other, and why: an archive is read by a worker of sys.
 beside=" io:sys "

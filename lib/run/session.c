@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "model/plan.h"
 #include "stage/embed.h"
+#include "sys/clock.h"
 
 enum { HEAD_ROWS = 32 };        /* rows of logits at a time */
 
@@ -15,6 +16,22 @@ struct sink {
 	void *self;
 	bool all;
 };
+
+static const char *const time_names[MOE_N_TIMES] = {"attention", "router", "experts", "head", "other"};
+
+const char *moe_time_name(enum moe_time t) { return time_names[t]; }
+
+/* The time since the last call goes to that part. */
+static void add_time(const struct moe_session *s, enum moe_time part)
+{
+	double now;
+
+	if (!s->times)
+		return;
+	now = moe_clock();
+	s->times->seconds[part] += now - s->times->last;
+	s->times->last = now;
+}
 
 enum moe_err moe_session_init(struct moe_session *s, const struct moe_model *m, struct moe_pool *pool, struct moe_diag *d)
 {
@@ -55,6 +72,7 @@ static enum moe_err give_logits(struct moe_session *s, const float *x, size_t fi
 		if (!logit)
 			return moe_fail(d, MOE_ENOMEM, "out of memory for the logits of %zu rows", count);
 		MOE_TRY(moe_head_forward(s->model, x + at * hidden, count, logit, &work, d));
+		add_time(s, MOE_TIME_HEAD);
 		MOE_TRY(to->logits(to->self, first + at, count, logit, d));
 		moe_arena_release(&s->scratch, mark);
 	}
@@ -74,13 +92,17 @@ static enum moe_err run_chunk(struct moe_session *s, const struct moe_layout *l,
 	for (size_t a = 0; a < l->axes; a++)
 		memcpy(position + a * n, l->position + a * l->rows + from, n * sizeof *position);
 	*span = (struct moe_span){.n = n, .x = x + from * hidden, .start = (uint32_t)s->slots, .cache = s->cache};
+	add_time(s, MOE_TIME_OTHER);
 	for (size_t layer = 0; layer < (size_t)s->model->spec->n_layers; layer++) {
 		struct moe_arena_mark mark;
 		struct moe_routed routed;
 		MOE_TRY(moe_layer_attend(s->model, layer, &b, &work, d));
+		add_time(s, MOE_TIME_ATTENTION);
 		mark = moe_arena_mark(&s->scratch);
 		MOE_TRY(moe_layer_route(s->model, layer, &b, NULL, &routed, &work, d));
+		add_time(s, MOE_TIME_ROUTER);
 		MOE_TRY(moe_layer_expert(s->model, layer, &b, &routed, &work, d));
+		add_time(s, MOE_TIME_EXPERTS);
 		moe_arena_release(&s->scratch, mark);
 	}
 	s->slots += n;
@@ -111,13 +133,18 @@ enum moe_err moe_session_extend(struct moe_session *s, const int32_t *token, siz
 {
 	struct sink to = {logits, self, all};
 	struct moe_layout l;
+	enum moe_err err;
 	float *x;
 
+	if (s->times)
+		s->times->last = moe_clock();
 	moe_arena_reset(&s->scratch);
 	MOE_TRY(moe_layout_make(&l, s->model->spec, token, n, grid, s->next, &s->scratch, d));
 	x = moe_arena_get(&s->scratch, l.rows * (size_t)s->model->spec->hidden, sizeof *x);
 	if (!x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", l.rows);
 	MOE_TRY(moe_rows_forward(s->model, &l, grid, feature, x, d));
-	return extend(s, &l, x, &to, d);
+	err = extend(s, &l, x, &to, d);
+	add_time(s, MOE_TIME_OTHER);
+	return err;
 }

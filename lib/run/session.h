@@ -4,6 +4,16 @@
 
 #include "model/layer.h"
 
+/* Where the time of a session goes, in seconds. */
+enum moe_time { MOE_TIME_ATTENTION, MOE_TIME_ROUTER, MOE_TIME_EXPERTS, MOE_TIME_HEAD, MOE_TIME_OTHER, MOE_N_TIMES };
+
+struct moe_times {
+	double seconds[MOE_N_TIMES];
+	double last;                    /* when the clock was read last */
+};
+
+const char *moe_time_name(enum moe_time t);
+
 struct moe_session {
 	const struct moe_model *model;
 	struct moe_pool *pool;
@@ -12,6 +22,7 @@ struct moe_session {
 	uint32_t next;                  /* text position of the next token */
 	struct moe_cache_pool blocks;
 	struct moe_arena scratch;       /* of one step */
+	struct moe_times *times;        /* added to, or NULL */
 };
 
 enum moe_err moe_session_init(struct moe_session *s, const struct moe_model *m, struct moe_pool *pool, struct moe_diag *d) MOE_CHECK_RESULT;

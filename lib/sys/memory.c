@@ -68,3 +68,11 @@ uint64_t moe_memory_available(void)
 		least = r.rlim_cur;
 	return least;
 }
+
+uint64_t moe_memory_peak(void)
+{
+	uint64_t peak = 0;
+
+	read_number("/proc/self/status", "VmHWM:", &peak);
+	return peak * 1024;
+}
