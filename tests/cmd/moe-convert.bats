@@ -85,8 +85,7 @@ interrupt() {
 	cp "$olmoe/model/config.json" scaled
 	jq '.pre_tokenizer.add_prefix_space = true' "$olmoe/model/tokenizer.json" >scaled/tokenizer.json
 	refuses 2 'tokenizer.json: this way of' moe-convert scaled out.gguf
-	same "$(ls)" "$(printf '%s\n' err full options out scaled | sort | comm -12 - <(ls))"
-	[ ! -e out.gguf.part ] && [ ! -e out.part ] && [ ! -e out ] && [ ! -e out.gguf ] && [ ! -e out.gguf.part.log ]
+	same "$(compgen -G 'out*')" ''
 }
 
 @test "a full disk and a closed output: status 2, nothing under the name, nothing left" {
@@ -151,7 +150,8 @@ interrupt() {
 	same "$(moe-info --json parts.gguf | jq .bytes)" "$(jq -s '.[-1].bytes' said)"
 	answer parts.gguf >/dev/null
 	moe-convert --json "$olmoe/model" rows.gguf --type q4_k | jq -sre '.[-1].fallbacks > 0 and ([.[:-1][] | select(.fallback).to] | unique) == ["BF16"]'
-	moe-convert "$olmoe/model" rows2.gguf --type q4_k | grep -q 'BF16.*its rows have no other type'
+	moe-convert "$olmoe/model" rows2.gguf --type q4_k >said
+	grep -q 'BF16.*its rows have no other type' said
 }
 
 @test "int8: a scale for each output, read by every stage" {
