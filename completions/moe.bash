@@ -11,6 +11,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-bench)
+		all="-p --prompt-tokens -n --max-tokens -r --repeat --json --any-memory -m --model --family --math -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family"
+		values="-p --prompt-tokens -n --max-tokens -r --repeat --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-block)
 		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg --top-k --drop --force --temperature --stats -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -21,7 +30,7 @@ _moe() {
 		esac
 		;;
 	moe-convert)
-		all="--type --shard-size --restart --json --family -q --quiet -t --threads --cpu --help --version"
+		all="--type --shard-size --restart --pack --json --family -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--family"
 		values="--type --shard-size -t --threads"
@@ -140,4 +149,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view

@@ -34,7 +34,7 @@ static void print_line(FILE *f, const struct moe_target *t, const struct moe_los
 
 	moe_print_escaped(f, t->name, strlen(t->name));
 	fprintf(f, "  %s  %s", moe_shape_string(t->shape, t->rank, shape, sizeof shape), moe_dtype_name(t->from));
-	if (t->from != t->to)
+	if (t->from != t->to || t->fallback)
 		fprintf(f, " to %s%s", moe_dtype_name(t->to), t->fallback ? " (its rows have no other type)" : "");
 	fprintf(f, "  %llu bytes", (unsigned long long)(t->nbytes + t->scale_nbytes));
 	if (loss->error > 0)
