@@ -39,6 +39,7 @@ struct fast_job {
 struct moe_fast {
 	const char *name;
 	size_t tile_rows;               /* divides FAST_ROWS */
+	bool whole_tiles;               /* a tile is read whole: rows that are not there are of zeros */
 	size_t block_nbytes;            /* of a quantised block of inputs of a row */
 	void (*quantise)(uint8_t *to, const float *x, size_t blocks);   /* one row */
 	void (*sums)(struct fast_scratch *s, const struct fast_job *j);
@@ -46,7 +47,7 @@ struct moe_fast {
 
 extern const struct moe_fast moe_fast_c;
 #if defined __x86_64__
-extern const struct moe_fast moe_fast_avx2, moe_fast_avx_vnni, moe_fast_avx512, moe_fast_vnni;
+extern const struct moe_fast moe_fast_avx2, moe_fast_avx_vnni, moe_fast_avx512, moe_fast_vnni, moe_fast_amx;
 #endif
 
 #endif

@@ -9,12 +9,14 @@
 #include "kernel/kernel_priv.h"
 #include "sys/cpu.h"
 
-static const struct moe_fast *_Atomic chosen;
+enum { FEW_ROWS = 6 };          /* up to so many the variant for few is quicker */
+
+static const struct moe_fast *_Atomic for_few, *_Atomic for_many;
 static _Thread_local struct fast_scratch scratch;
 
 void moe_fast_select(void)
 {
-	const struct moe_fast *f = &moe_fast_c;
+	const struct moe_fast *f = &moe_fast_c, *many;
 
 #if defined __x86_64__
 	unsigned flags = moe_cpu_flags();
@@ -23,31 +25,29 @@ void moe_fast_select(void)
 		f = flags & MOE_CPU_AVX_VNNI ? &moe_fast_avx_vnni : &moe_fast_avx2;
 	if (flags & MOE_CPU_AVX512 && (flags & MOE_CPU_VNNI || !(flags & MOE_CPU_AVX_VNNI)))
 		f = flags & MOE_CPU_VNNI ? &moe_fast_vnni : &moe_fast_avx512;
+	many = f == &moe_fast_vnni && flags & MOE_CPU_AMX ? &moe_fast_amx : f;
+#else
+	many = f;
 #endif
-	atomic_store_explicit(&chosen, f, memory_order_relaxed);
+	atomic_store_explicit(&for_many, many, memory_order_relaxed);
+	atomic_store_explicit(&for_few, f, memory_order_relaxed);
 }
 
-static const struct moe_fast *fast(void)
+/* The best variant for products of so many rows. All give the same bits. */
+static const struct moe_fast *fast_for(size_t together)
 {
-	if (!atomic_load_explicit(&chosen, memory_order_relaxed))
+	if (!atomic_load_explicit(&for_few, memory_order_relaxed))
 		moe_fast_select();
-	return atomic_load_explicit(&chosen, memory_order_relaxed);
+	return atomic_load_explicit(together > FEW_ROWS ? &for_many : &for_few, memory_order_relaxed);
 }
 
-const char *moe_fast_name(void) { return fast()->name; }
+const char *moe_fast_name(void) { return fast_for(SIZE_MAX)->name; }
 
 enum kind { KIND_BYTES = 1 };
 
 static int kind_of(const struct moe_mat *w) { return moe_packing(w->type) ? KIND_BYTES : 0; }
 
 bool moe_rows_fit(const struct moe_rows *r, const struct moe_mat *w) { return w->packed && r->kind == kind_of(w) && r->cols == w->cols; }
-
-/* The best variant for products of so many rows. */
-static const struct moe_fast *fast_for(size_t together)
-{
-	(void)together;
-	return fast();
-}
 
 static size_t tile_nbytes(const struct moe_fast *f, size_t cols) { return f->tile_rows * (cols / BLOCK) * f->block_nbytes; }
 
@@ -71,15 +71,25 @@ struct quantising {
 
 enum { QUANTISED_ROWS = 16 };
 
+static void quantise_row(const struct quantising *q, size_t row)
+{
+	const struct moe_fast *f = q->r->fast;
+	size_t blocks = q->r->cols / BLOCK, step = f->tile_rows * f->block_nbytes;
+	uint8_t *to = q->r->data + row / f->tile_rows * tile_nbytes(f, q->r->cols) + row % f->tile_rows * f->block_nbytes;
+
+	if (row < q->r->rows && q->x[row])
+		f->quantise(to, q->x[row], blocks);
+	else if (f->whole_tiles)
+		for (size_t b = 0; b < blocks; b++)
+			memset(to + b * step, 0, f->block_nbytes);
+}
+
 static void run_quantising(void *arg, size_t i)
 {
 	const struct quantising *q = arg;
-	const struct moe_fast *f = q->r->fast;
-	size_t end = moe_min(q->r->rows, (i + 1) * QUANTISED_ROWS);
 
-	for (size_t r = i * QUANTISED_ROWS; r < end; r++)
-		if (q->x[r])
-			f->quantise(q->r->data + r / f->tile_rows * tile_nbytes(f, q->r->cols) + r % f->tile_rows * f->block_nbytes, q->x[r], q->r->cols / BLOCK);
+	for (size_t row = i * QUANTISED_ROWS; row < (i + 1) * QUANTISED_ROWS && row < moe_round_up(q->r->rows, q->r->fast->tile_rows); row++)
+		quantise_row(q, row);
 }
 
 void moe_rows_quantise(struct moe_rows *r, void *memory, const float *const *x, size_t m, size_t together, const struct moe_mat *w, struct moe_pool *pool)

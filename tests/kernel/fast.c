@@ -19,7 +19,7 @@
 #include "sys/cpu.h"
 
 static const unsigned masks[] = {
-	0, MOE_CPU_AVX2, MOE_CPU_AVX2 | MOE_CPU_AVX_VNNI, MOE_CPU_AVX2 | MOE_CPU_AVX512, MOE_CPU_AVX2 | MOE_CPU_AVX512 | MOE_CPU_VNNI, ~0u,
+	0, MOE_CPU_AVX2, MOE_CPU_AVX2 | MOE_CPU_AVX_VNNI, MOE_CPU_AVX2 | MOE_CPU_AVX512, MOE_CPU_AVX2 | MOE_CPU_AVX512 | MOE_CPU_VNNI, ~0u,   /* the last with AMX, where there is any */
 };
 enum { N_MASKS = sizeof masks / sizeof *masks };
 
