@@ -396,7 +396,7 @@ enum moe_err moe_packfile_write(struct moe_model *m, struct moe_pool *pool, void
 	enum moe_err err = path ? list_matrices(&l, m, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 
 	if (!err && !l.n)
-		err = moe_fail(d, MOE_EUSAGE, "no matrix of the model has a packed form (those of type BF16, Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS and MXFP4 have)");
+		err = moe_fail(d, MOE_EUSAGE, "no matrix of the model has a packed form; those of block types have (Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS, MXFP4)");
 	if (!err)
 		err = moe_sink_open(&sink, path, d);
 	if (!err)
