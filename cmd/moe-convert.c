@@ -84,6 +84,7 @@ int main(int argc, char **argv)
 	struct moe_diag d = {0};
 	struct moe_convert_options c = {.tensor = on_tensor, .progress = on_progress, .note = on_note};
 	struct moe_model *m;
+	char *families;
 	bool kept;
 	int at;
 
@@ -96,7 +97,7 @@ int main(int argc, char **argv)
 	if (o.pack)
 		return pack(cli_model());
 	m = cli_model();
-	c.families = cli_share("families");
+	c.families = families = cli_share("families");
 	c.family_file = cli.family;
 	c.types = o.types;
 	c.shard_nbytes = (uint64_t)(o.shard * 1e9);
@@ -111,5 +112,6 @@ int main(int argc, char **argv)
 		moe_converted_print(&o.sums, stdout, o.json);
 	moe_pool_free(c.pool);
 	moe_model_close(m);
+	free(families);
 	return cli_close_stdout();
 }
