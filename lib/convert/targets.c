@@ -94,7 +94,7 @@ static const float *int8_scales(struct maker *k, const struct moe_tensor *w)
 static enum moe_err same_tensor(struct maker *k, const struct moe_named *n)
 {
 	const struct moe_tensor *s = n->where->tensor;
-	bool plain = n->where->axes != MOE_AXES_IO && n->where->axes != MOE_AXES_EIO;
+	bool plain = n->where->axes != MOE_AXES_IO && n->where->axes != MOE_AXES_EIO && !(n->where->interleaved && !k->out->gguf);
 	const float *scale;
 	struct moe_target *t;
 

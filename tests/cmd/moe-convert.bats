@@ -323,8 +323,38 @@ interrupt() {
 	same "$(ls -A shut)" m.gguf
 }
 
-@test "files that gguf-py reads" {
-	numpy -c 'import gguf' 2>/dev/null || skip "no gguf-py here"
-	moe-convert -q "$q8" mine.gguf --type q6_k
-	numpy -c 'import gguf; r = gguf.GGUFReader("mine.gguf"); assert len(r.tensors) > 20'
+@test "F8 with scales, tensors in every orientation, biases, a gated shared expert: the same logits as a folder of F32" {
+	logits() {
+		moe-tokenize -m "$1" --family "$2/family.json" --raw --logits all --no-pg "$prompt" | moe-embed -m "$1" --family "$2/family.json" --no-pg |
+			moe-block -m "$1" --family "$2/family.json" --no-pg -l 0- | moe-decode -m "$1" --family "$2/family.json" --no-pg --logits
+	}
+	for kind in bf16 f8; do
+		mkdir $kind
+		cp "$olmoe/model/tokenizer.json" $kind/
+		echo 5 6 7 >$kind/tokens
+		numpy "$root/tests/cmd/parts.py" $kind $kind
+		moe-convert -q --family $kind/family.json $kind same$kind
+		moe-diff $kind same$kind
+		moe-convert -q --family $kind/family.json --type f32 $kind wide$kind
+		logits $kind $kind >a.sts
+		logits wide$kind $kind >b.sts
+		moe-diff a.sts b.sts
+		moe-convert --family $kind/family.json --type int8 $kind small$kind >said
+		grep -q 'to I8' said
+		logits small$kind $kind >c.sts
+		{ moe-diff --json a.sts c.sts || true; } | each '.relative_rms < 0.1'
+	done
+	same "$(ls wide*/*scale* 2>/dev/null)" ''
+	moe-convert --json --family f8/family.json f8 again --type keep | jq -sr '[.[].to] | unique | join(" ")' >said
+	grep -q F8_E4M3 said
+}
+
+@test "I8 without its scales, or with others, is refused by name" {
+	moe-convert -q "$olmoe/model" eight --type head=int8
+	change() { numpy -c 'import sys; b = open("eight/model.safetensors", "rb").read(); n = len(b); b = eval(sys.argv[1]); assert len(b) == n; open("bad/model.safetensors", "wb").write(b)' "$1"; }
+	cp -r eight bad
+	change 'b.replace(b"lm_head.weight.scale", b"lm_head.weight.scala")'
+	refuses 2 'tensor "lm_head.weight.scale" is missing' moe-info bad
+	change 'b.replace(b"\"dtype\":\"F32\",\"shape\":[700]", b"\"dtype\":\"I32\",\"shape\":[700]")'
+	refuses 2 'tensor "lm_head.weight.scale" does not have one F32 scale for each output' moe-info bad
 }
