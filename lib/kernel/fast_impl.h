@@ -252,7 +252,7 @@ enum { X_BLOCK = X_NBYTES + sizeof(struct fast_block) };
 
 F_STATIC void quantise(uint8_t *to, const float *x, size_t blocks)
 {
-	for (size_t b = 0; b < blocks; b++, x += BLOCK, to += X_BLOCK) {
+	for (size_t b = 0; b < blocks; b++, x += BLOCK, to += MOST_M * X_BLOCK) {
 		int8_t q[BLOCK] = {0};
 		struct fast_block f = {0};
 		uint32_t bits = largest_bits(x);
@@ -284,8 +284,7 @@ F_FN size_t scales_of(enum sums s) { return s == SUMS_2 || s == SUMS_2_LEAST ? 2
 F_FN size_t floats_of(enum sums s) { return scales_of(s) * (s == SUMS_1_LEAST || s == SUMS_2_LEAST ? 48 : 32); }
 
 /* Adds the products of `blocks` blocks of m rows with so many parts, whose codes and scales q and scale point to. sum [m][32] begins with part 0. */
-F_FN void tile(float *sum, const uint8_t *x, size_t row_nbytes, size_t m, const uint8_t *const *q, const float *const *scale, size_t parts, size_t blocks,
-	       enum sums sums)
+F_FN void tile(float *sum, const uint8_t *x, size_t m, const uint8_t *const *q, const float *const *scale, size_t parts, size_t blocks, enum sums sums)
 {
 	vpart s[MOST_M][2];
 	size_t scales = scales_of(sums), width = floats_of(sums) / scales;
@@ -295,7 +294,7 @@ F_FN void tile(float *sum, const uint8_t *x, size_t row_nbytes, size_t m, const 
 		UNROLL
 		for (size_t p = 0; p < parts; p++)
 			s[i][p] = f_load(sum + i * 32 + p * PART);
-	for (size_t b = 0; b < blocks; b++, x += X_BLOCK)
+	for (size_t b = 0; b < blocks; b++, x += MOST_M * X_BLOCK)
 		UNROLL
 		for (size_t h = 0; h < scales; h++) {
 			size_t which = scales == 1 ? 0 : 1 + h;
@@ -304,7 +303,7 @@ F_FN void tile(float *sum, const uint8_t *x, size_t row_nbytes, size_t m, const 
 			for (size_t i = 0; i < m; i++)
 				UNROLL
 				for (size_t p = 0; p < parts; p++)
-					acc[i][p] = i_set(((const struct fast_block *)(x + i * row_nbytes + X_NBYTES))->init[which]);
+					acc[i][p] = i_set(((const struct fast_block *)(x + i * X_BLOCK + X_NBYTES))->init[which]);
 			UNROLL
 			for (size_t step = h * STEPS / scales; step < (h + 1) * STEPS / scales; step++) {
 				wstep w[2];
@@ -313,7 +312,7 @@ F_FN void tile(float *sum, const uint8_t *x, size_t row_nbytes, size_t m, const 
 					w[p] = step_of_weights(q[p] + b * BLOCK_NBYTES + step * STEP_NBYTES);
 				UNROLL
 				for (size_t i = 0; i < m; i++) {
-					xstep xs = step_of_x(x + i * row_nbytes, step);
+					xstep xs = step_of_x(x + i * X_BLOCK, step);
 					UNROLL
 					for (size_t p = 0; p < parts; p++)
 						acc[i][p] = step_product(acc[i][p], w[p], xs);
@@ -321,7 +320,7 @@ F_FN void tile(float *sum, const uint8_t *x, size_t row_nbytes, size_t m, const 
 			}
 			UNROLL
 			for (size_t i = 0; i < m; i++) {
-				const struct fast_block *f = (const struct fast_block *)(x + i * row_nbytes + X_NBYTES);
+				const struct fast_block *f = (const struct fast_block *)(x + i * X_BLOCK + X_NBYTES);
 				UNROLL
 				for (size_t p = 0; p < parts; p++) {
 					const float *e = scale[p] + (b * scales + h) * width;
@@ -339,30 +338,18 @@ F_FN void tile(float *sum, const uint8_t *x, size_t row_nbytes, size_t m, const 
 			f_store(sum + i * 32 + p * PART, s[i][p]);
 }
 
-/* m <= MOST_M as a constant, so that the sums stay in registers. */
-F_FN void tile_rows(float *sum, const uint8_t *x, size_t row_nbytes, size_t m, const uint8_t *const *q, const float *const *scale, size_t parts,
-		    size_t blocks, enum sums sums)
-{
-	switch (m) {
-	case 1: tile(sum, x, row_nbytes, 1, q, scale, parts, blocks, sums); break;
-	case 2: tile(sum, x, row_nbytes, 2, q, scale, parts, blocks, sums); break;
-	case 3: tile(sum, x, row_nbytes, 3 < MOST_M ? 3 : MOST_M, q, scale, parts, blocks, sums); break;
-	case 4: tile(sum, x, row_nbytes, 4 < MOST_M ? 4 : MOST_M, q, scale, parts, blocks, sums); break;
-	case 5: tile(sum, x, row_nbytes, 5 < MOST_M ? 5 : MOST_M, q, scale, parts, blocks, sums); break;
-	default: tile(sum, x, row_nbytes, MOST_M, q, scale, parts, blocks, sums);
-	}
-}
-
-/* All rows, in tiles of as equal heights as can be. */
-F_FN void panel(float *sum, const uint8_t *x, size_t row_nbytes, size_t rows, const uint8_t *const *q, const float *const *scale, size_t parts,
+/* All rows, tile by tile; m <= MOST_M as a constant, so that the sums stay in registers. */
+F_FN void panel(float *sum, const uint8_t *x, size_t tile_nbytes, size_t rows, const uint8_t *const *q, const float *const *scale, size_t parts,
 		size_t blocks, enum sums sums)
 {
-	for (size_t tiles = (rows + MOST_M - 1) / MOST_M, m; tiles; tiles--) {
-		m = (rows + tiles - 1) / tiles;
-		tile_rows(sum, x, row_nbytes, m, q, scale, parts, blocks, sums);
-		sum += m * 32;
-		x += m * row_nbytes;
-		rows -= m;
+	for (; rows >= MOST_M; rows -= MOST_M, sum += MOST_M * 32, x += tile_nbytes)
+		tile(sum, x, MOST_M, q, scale, parts, blocks, sums);
+	switch (rows) {
+	case 1: tile(sum, x, 1, q, scale, parts, blocks, sums); break;
+	case 2: tile(sum, x, 2, q, scale, parts, blocks, sums); break;
+	case 3: tile(sum, x, 3 < MOST_M ? 3 : MOST_M, q, scale, parts, blocks, sums); break;
+	case 4: tile(sum, x, 4 < MOST_M ? 4 : MOST_M, q, scale, parts, blocks, sums); break;
+	case 5: tile(sum, x, 5 < MOST_M ? 5 : MOST_M, q, scale, parts, blocks, sums); break;
 	}
 }
 
@@ -524,7 +511,7 @@ F_STATIC void chunk_sums(struct fast_scratch *s, const struct fast_job *j, size_
 		}
 	}
 	for (size_t p = 0; p < parts; p += 2)
-		panels[j->packing->sums](s->sum[0] + p * PART, j->x + b0 * X_BLOCK, j->row_nbytes, j->n, q + p, scale + p, moe_min(2, parts - p), blocks);
+		panels[j->packing->sums](s->sum[0] + p * PART, j->x + b0 * MOST_M * X_BLOCK, j->cols / BLOCK * MOST_M * X_BLOCK, j->n, q + p, scale + p, moe_min(2, parts - p), blocks);
 }
 
 F_STATIC void sums(struct fast_scratch *s, const struct fast_job *j)
@@ -536,4 +523,4 @@ F_STATIC void sums(struct fast_scratch *s, const struct fast_job *j)
 		chunk_sums(s, j, b, moe_min(FAST_BLOCKS, blocks - b));
 }
 
-const struct moe_fast F_VARIANT = {.name = F_NAME, .block_nbytes = X_BLOCK, .quantise = quantise, .sums = sums};
+const struct moe_fast F_VARIANT = {.name = F_NAME, .tile_rows = MOST_M, .block_nbytes = X_BLOCK, .quantise = quantise, .sums = sums};

@@ -5,9 +5,8 @@
 #include "kernel/pack_priv.h"
 #include "kernel/rows.h"
 
-/* Most rows of x and blocks of inputs between which packed weights are read again, so that a chunk of them stays in the nearest cache; BF16 counts
- * 32 inputs as a block, too. */
-enum { FAST_ROWS = 128, FAST_BLOCKS = 16, MOST_SCALES = 96 };
+/* Most rows of x and blocks of inputs between which packed weights are read again, so that a chunk of them stays in the nearest cache. */
+enum { FAST_ROWS = 144, FAST_BLOCKS = 16, MOST_SCALES = 96 };
 
 /* Beside a block's quantised inputs: for 32 inputs, and for its first and last 16. */
 struct fast_block {
@@ -28,18 +27,20 @@ struct fast_scratch {
 	_Alignas(64) float scales[2][FAST_BLOCKS * MOST_SCALES];        /* [blocks][1 or 2][scale, -1.5 · 2^23 · scale, least (or none)][16] */
 };
 
-/* Sums of rows [row, row + n) with group g of two matrices, or with groups g and g + 1 of one. */
+/* Sums of n rows with group g of two matrices, or with groups g and g + 1 of one. */
 struct fast_job {
 	const struct packing *packing;
-	const uint8_t *x;
+	const uint8_t *x;               /* the first of the rows, which begins a tile */
 	const uint8_t *group[2];
-	size_t n_groups, n, row_nbytes, cols;
+	size_t n_groups, n, cols;
 };
 
+/* Quantised rows lie in tiles of so many: [tile][block of inputs][row of the tile][block_nbytes]. */
 struct moe_fast {
 	const char *name;
-	size_t block_nbytes;            /* of a quantised block of inputs */
-	void (*quantise)(uint8_t *to, const float *x, size_t blocks);
+	size_t tile_rows;               /* divides FAST_ROWS */
+	size_t block_nbytes;            /* of a quantised block of inputs of a row */
+	void (*quantise)(uint8_t *to, const float *x, size_t blocks);   /* one row */
 	void (*sums)(struct fast_scratch *s, const struct fast_job *j);
 };
 

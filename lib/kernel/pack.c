@@ -245,9 +245,9 @@ static size_t nbytes_of_group(const struct moe_mat *w)
 {
 	const struct packing *p = moe_packing(w->type);
 
-	if (w->scale || w->step > 1 || w->cols > MOE_MOST_UNPACKED)
+	if (w->scale || w->step > 1 || w->cols > MOE_MOST_PACKED)
 		return 0;
-	return p ? group_nbytes(p, w->cols) : w->type == MOE_BF16 ? bf16_group_nbytes(w->cols) : 0;
+	return p ? group_nbytes(p, w->cols) : 0;
 }
 
 size_t moe_pack_nbytes(const struct moe_mat *w)

@@ -16,18 +16,25 @@
 
 #include "kernel/kernel.h"
 
+struct moe_fast;
+
 /* Rows of activations, quantised once for all products with weights of one kind. */
 struct moe_rows {
-	const void *data;               /* [rows][row_nbytes] */
-	size_t rows, cols, row_nbytes;
+	const struct moe_fast *fast;    /* whose layout it is */
+	uint8_t *data;
+	size_t rows, cols;
 	int kind;
 };
 
-/* Bytes of m rows for packed weights like w. */
-size_t moe_rows_nbytes(size_t m, const struct moe_mat *w);
+/* Rows of products lie in tiles of so many: a group of rows (moe_group) begins at a multiple of it. `together` is how many rows meet the same
+ * weights, about. */
+size_t moe_rows_tile(size_t together, const struct moe_mat *w);
 
-/* x [m][cols], ldx from row to row, quantised into `memory` (moe_rows_nbytes, aligned to 64), which r borrows. */
-void moe_rows_quantise(struct moe_rows *r, void *memory, const float *x, size_t ldx, size_t m, const struct moe_mat *w, struct moe_pool *pool);
+/* Bytes of m rows for packed weights like w. */
+size_t moe_rows_nbytes(size_t m, size_t together, const struct moe_mat *w);
+
+/* Rows x[i] [cols], i < m, quantised into `memory` (moe_rows_nbytes, aligned to 64), which r borrows; NULL: a row that nobody reads. */
+void moe_rows_quantise(struct moe_rows *r, void *memory, const float *const *x, size_t m, size_t together, const struct moe_mat *w, struct moe_pool *pool);
 
 /* Rows that were quantised for other weights may be multiplied by w, too. */
 bool moe_rows_fit(const struct moe_rows *r, const struct moe_mat *w);
@@ -35,7 +42,13 @@ bool moe_rows_fit(const struct moe_rows *r, const struct moe_mat *w);
 /* y[i][n], i < r->rows, n < w->rows: the product with packed weights that the rows fit. */
 void moe_matmul_rows(float *y, size_t ldy, const struct moe_rows *r, const struct moe_mat *w, struct moe_pool *pool);
 
-/* y[i][n] = silu(gate) · up of both products, which have the same type and shape. */
-void moe_gate_up(float *y, size_t ldy, const struct moe_rows *r, const struct moe_mat *gate, const struct moe_mat *up, struct moe_pool *pool);
+/* Rows [first, first + n) meet these weights: an expert's. `first` is a multiple of moe_rows_tile. */
+struct moe_group {
+	size_t first, n;
+	const struct moe_mat *w, *up;   /* up NULL, or as w in type and shape */
+};
+
+/* moe_matmul_rows for each group, into the same rows of y; with `up`, y[i][n] = silu(x · w) · (x · up). The w of all groups have one type and shape. */
+void moe_matmul_groups(float *y, size_t ldy, const struct moe_rows *r, const struct moe_group *group, size_t n_groups, struct moe_pool *pool);
 
 #endif

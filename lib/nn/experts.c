@@ -3,87 +3,168 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "kernel/rows.h"
 
 enum { TILE = 64 };     /* pairs per unit of work: enough for the kernels to reuse the weights, few enough to share them out */
 
-/* Pairs [first, first + n) of the sorted list belong to one expert. */
-struct tile {
+/* The pairs of an expert are n places of the sorted list from `first`. */
+struct run {
 	uint32_t expert, first, n;
 };
 
+/* Rows x [places] → [hidden], or NULL where a place is empty, and the runs of them that meet the same expert, `together` rows each, about. */
+struct sorted {
+	const float **x;
+	size_t places, n_runs, together;
+	const struct run *run;
+};
+
 struct job {
-	const struct tile *tile;
+	const struct run *tile;
 	const struct moe_expert_weights *expert;
-	float *const *normed;
-	const uint32_t *pair;           /* sorted list: row · k + slot */
-	float *in, *gate, *up;          /* [pairs][hidden or width], sorted; `in` takes the results, too */
-	size_t hidden, width, k;
+	const float *const *x;
+	float *in, *gate, *up, *out;    /* [places][hidden or width] */
+	size_t hidden, width;
 };
 
 static void run_tile(void *arg, size_t i)
 {
 	const struct job *j = arg;
-	const struct tile *t = &j->tile[i];
+	const struct run *t = &j->tile[i];
 	const struct moe_expert_weights *e = &j->expert[t->expert];
 	float *in = j->in + t->first * j->hidden, *gate = j->gate + t->first * j->width, *up = j->up + t->first * j->width;
 
 	for (size_t p = 0; p < t->n; p++)
-		memcpy(in + p * j->hidden, j->normed[j->pair[t->first + p] / j->k], j->hidden * sizeof *in);
+		memcpy(in + p * j->hidden, j->x[t->first + p], j->hidden * sizeof *in);
 	moe_matmul(gate, j->width, in, j->hidden, t->n, &e->gate, NULL);
 	moe_matmul(up, j->width, in, j->hidden, t->n, &e->up, NULL);
 	moe_silu_mul(gate, up, t->n * j->width);
-	moe_matmul(in, j->hidden, gate, j->width, t->n, &e->down, NULL);
+	moe_matmul(j->out + t->first * j->hidden, j->hidden, gate, j->width, t->n, &e->down, NULL);
 }
 
-/* Counting sort of the pairs by expert; `start` has n_experts + 1 places. place[pair[i]] = i. */
-static void sort_pairs(const int32_t *expert_id, size_t n, size_t n_experts, uint32_t *start, uint32_t *pair, uint32_t *place)
-{
-	memset(start, 0, (n_experts + 1) * sizeof *start);
-	for (size_t i = 0; i < n; i++)
-		if (expert_id[i] >= 0)
-			start[expert_id[i] + 1]++;
-	for (size_t e = 0; e < n_experts; e++)
-		start[e + 1] += start[e];
-	for (size_t i = 0; i < n; i++)
-		if (expert_id[i] >= 0) {
-			place[i] = start[expert_id[i]]++;
-			pair[place[i]] = (uint32_t)i;
-		}
-	memmove(start + 1, start, n_experts * sizeof *start);   /* each start had moved to its end */
-	start[0] = 0;
-}
-
-static size_t cut_tiles(const uint32_t *start, size_t n_experts, struct tile *tile)
+static size_t cut_tiles(struct run *tile, const struct sorted *s)
 {
 	size_t n = 0;
 
-	for (uint32_t e = 0; e < n_experts; e++)
-		for (uint32_t at = start[e]; at < start[e + 1]; at += TILE)
-			tile[n++] = (struct tile){e, at, (uint32_t)moe_min(TILE, start[e + 1] - at)};
+	for (const struct run *r = s->run; r < s->run + s->n_runs; r++)
+		for (uint32_t at = 0; at < r->n; at += TILE)
+			tile[n++] = (struct run){r->expert, r->first + at, (uint32_t)moe_min(TILE, r->n - at)};
 	return n;
+}
+
+/* Each run of rows through its expert, a tile at a time: to out [places][hidden]. */
+static enum moe_err run_tiles(float *out, const struct sorted *s, const struct moe_expert_weights *expert, const struct moe_compute *work, struct moe_diag *d)
+{
+	struct moe_arena *a = work->scratch;
+	struct moe_arena_mark mark = moe_arena_mark(a);
+	size_t hidden = expert->gate.cols, width = expert->gate.rows, places = s->places;
+	struct run *tile = moe_arena_get(a, places / TILE + s->n_runs, sizeof *tile);
+	struct job job = {
+		.tile = tile, .expert = expert, .x = s->x, .out = out, .hidden = hidden, .width = width, .in = moe_arena_get(a, places * hidden, sizeof(float)),
+		.gate = moe_arena_get(a, places * width, sizeof(float)), .up = moe_arena_get(a, places * width, sizeof(float)),
+	};
+
+	if (!tile || !job.in || !job.gate || !job.up)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", places);
+	moe_pool_run(work->pool, 6.0 * (double)places * (double)hidden * (double)width, cut_tiles(tile, s), run_tile, &job);
+	moe_arena_release(a, mark);
+	return MOE_OK;
+}
+
+/* The products of all runs can be made together: packed, of one type. */
+static bool is_packed(const struct sorted *s, const struct moe_expert_weights *expert)
+{
+	const struct moe_expert_weights *one = &expert[s->run->expert];
+
+	for (size_t i = 0; i < s->n_runs; i++) {
+		const struct moe_expert_weights *e = &expert[s->run[i].expert];
+		if (!e->gate.packed || !e->up.packed || !e->down.packed || e->gate.type != one->gate.type || e->up.type != one->gate.type ||
+		    e->down.type != one->down.type)
+			return false;
+	}
+	return true;
+}
+
+/* One matrix of all runs (gate together with up): y [places][its rows] of x, whose rows are quantised first. */
+static enum moe_err run_packed_product(float *y, const struct sorted *s, const struct moe_group *group, const struct moe_compute *work, struct moe_diag *d)
+{
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+	void *memory = moe_arena_get(work->scratch, moe_rows_nbytes(s->places, s->together, group->w), 1);
+	struct moe_rows rows;
+
+	if (!memory)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", s->places);
+	moe_rows_quantise(&rows, memory, s->x, s->places, s->together, group->w, work->pool);
+	moe_matmul_groups(y, group->w->rows, &rows, group, s->n_runs, work->pool);
+	moe_arena_release(work->scratch, mark);
+	return MOE_OK;
+}
+
+/* Like run_tiles, with packed weights: one product after the other, each of all runs. The pointers of s->x change. */
+static enum moe_err run_packed(float *out, const struct sorted *s, const struct moe_expert_weights *expert, const struct moe_compute *work, struct moe_diag *d)
+{
+	struct moe_arena *a = work->scratch;
+	struct moe_arena_mark mark = moe_arena_mark(a);
+	size_t width = expert[s->run->expert].gate.rows;
+	struct moe_group *group = moe_arena_get(a, s->n_runs, sizeof *group);
+	float *gate = moe_arena_get(a, s->places * width, sizeof *gate);
+
+	if (!group || !gate)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", s->places);
+	for (size_t i = 0; i < s->n_runs; i++)
+		group[i] = (struct moe_group){s->run[i].first, s->run[i].n, &expert[s->run[i].expert].gate, &expert[s->run[i].expert].up};
+	MOE_TRY(run_packed_product(gate, s, group, work, d));
+	for (size_t i = 0; i < s->n_runs; i++)
+		group[i] = (struct moe_group){s->run[i].first, s->run[i].n, &expert[s->run[i].expert].down, NULL};
+	for (size_t i = 0; i < s->places; i++)
+		s->x[i] = s->x[i] ? gate + i * width : NULL;
+	MOE_TRY(run_packed_product(out, s, group, work, d));
+	moe_arena_release(a, mark);
+	return MOE_OK;
+}
+
+/* Each run through its expert: to out [places][hidden]. */
+static enum moe_err run_sorted(float *out, const struct sorted *s, const struct moe_expert_weights *expert, const struct moe_compute *work, struct moe_diag *d)
+{
+	return is_packed(s, expert) ? run_packed(out, s, expert, work, d) : run_tiles(out, s, expert, work, d);
+}
+
+/* Counting sort of the pairs by expert, each expert's run beginning at a multiple of `align`. place[pair] is where a pair lies. */
+static size_t sort_pairs(const int32_t *expert_id, size_t n, size_t n_experts, size_t align, struct run *run, uint32_t *next, uint32_t *place)
+{
+	size_t n_runs = 0, at = 0;
+
+	memset(next, 0, n_experts * sizeof *next);
+	for (size_t i = 0; i < n; i++)
+		if (expert_id[i] >= 0)
+			next[expert_id[i]]++;
+	for (uint32_t e = 0; e < n_experts; e++)
+		if (next[e]) {
+			run[n_runs++] = (struct run){e, (uint32_t)at, next[e]};
+			next[e] = (uint32_t)at;
+			at += moe_round_up(run[n_runs - 1].n, align);
+		}
+	for (size_t i = 0; i < n; i++)
+		if (expert_id[i] >= 0)
+			place[i] = next[expert_id[i]]++;
+	return n_runs;
 }
 
 /* What every token passes, for all rows in order: to shared [rows][hidden]. */
 static enum moe_err run_shared(const struct moe_batch *b, float *const *normed, const struct moe_ffn_weights *w, float *shared, const struct moe_compute *work,
 			       struct moe_diag *d)
 {
-	size_t n = b->rows, hidden = b->hidden, width = w->shared.gate.rows;
-	float *in = moe_arena_get(work->scratch, n * hidden, sizeof *in), *gate = moe_arena_get(work->scratch, n * width, sizeof *gate);
-	float *up = moe_arena_get(work->scratch, n * width, sizeof *up), *share = moe_arena_get(work->scratch, n, sizeof *share);
+	size_t n = b->rows, hidden = b->hidden;
+	const float **x = moe_arena_get(work->scratch, n, sizeof *x);
 
-	if (!in || !gate || !up || !share)
+	if (!x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the shared experts of %zu rows", n);
-	for (size_t r = 0; r < n; r++)
-		memcpy(in + r * hidden, normed[r], hidden * sizeof *in);
-	moe_matmul(gate, width, in, hidden, n, &w->shared.gate, work->pool);
-	moe_matmul(up, width, in, hidden, n, &w->shared.up, work->pool);
-	moe_silu_mul(gate, up, n * width);
-	moe_matmul(shared, hidden, gate, width, n, &w->shared.down, work->pool);
-	if (!w->shared_gate.data)
-		return MOE_OK;
-	moe_matmul(share, 1, in, hidden, n, &w->shared_gate, work->pool);
-	for (size_t r = 0; r < n; r++) {
-		float s = 1.0f / (1.0f + moe_exp(-share[r]));
+	memcpy(x, normed, n * sizeof *x);
+	MOE_TRY(run_sorted(shared, &(struct sorted){x, n, 1, n, &(struct run){0, 0, (uint32_t)n}}, &w->shared, work, d));
+	for (size_t r = 0; w->shared_gate.data && r < n; r++) {
+		float share, s;
+		moe_matmul(&share, 1, normed[r], hidden, 1, &w->shared_gate, NULL);
+		s = 1.0f / (1.0f + moe_exp(-share));
 		for (size_t i = 0; i < hidden; i++)
 			shared[r * hidden + i] *= s;
 	}
@@ -105,29 +186,33 @@ static void add_span(const struct moe_span *s, size_t hidden, const int32_t *exp
 	}
 }
 
-/* The routed experts: results [pairs][hidden] and where each pair's lies. */
+/* The routed experts: results [places][hidden], and where each pair's lies. */
 static enum moe_err run_experts(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, size_t k, const struct moe_expert_weights *expert,
 				size_t n_experts, const float **out, uint32_t **where, const struct moe_compute *work, struct moe_diag *d)
 {
 	struct moe_arena *a = work->scratch;
-	size_t hidden = b->hidden, n = b->rows * k, n_tiles, width = expert->gate.rows;
-	uint32_t *start = moe_arena_get(a, n_experts + 1, sizeof *start), *pair = moe_arena_get(a, n, sizeof *pair);
-	uint32_t *place = moe_arena_get(a, n, sizeof *place);
-	struct tile *tile = moe_arena_get(a, n / TILE + n_experts + 1, sizeof *tile);
-	struct job job = {
-		.tile = tile, .expert = expert, .normed = normed, .pair = pair, .hidden = hidden, .width = width, .k = k,
-		.in = moe_arena_get(a, n * hidden, sizeof(float)), .gate = moe_arena_get(a, n * width, sizeof(float)),
-		.up = moe_arena_get(a, n * width, sizeof(float)),
-	};
+	size_t n = b->rows * k;
+	struct sorted s = {.together = n / n_experts};
+	size_t align = expert->gate.packed ? moe_rows_tile(s.together, &expert->gate) : 1;
+	struct run *run = moe_arena_get(a, n_experts, sizeof *run);
+	uint32_t *next = moe_arena_get(a, n_experts, sizeof *next), *place = moe_arena_get(a, n, sizeof *place);
+	float *result;
 
-	if (!start || !pair || !place || !tile || !job.in || !job.gate || !job.up)
+	if (!run || !next || !place)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
-	sort_pairs(expert_id, n, n_experts, start, pair, place);
-	n_tiles = cut_tiles(start, n_experts, tile);
-	moe_pool_run(work->pool, 6.0 * (double)start[n_experts] * (double)hidden * (double)width, n_tiles, run_tile, &job);
-	*out = job.in;
+	s.n_runs = sort_pairs(expert_id, n, n_experts, align, run, next, place);
+	s.run = run;
+	s.places = s.n_runs ? run[s.n_runs - 1].first + moe_round_up(run[s.n_runs - 1].n, align) : 0;
+	s.x = moe_arena_zero(a, s.places, sizeof *s.x);
+	result = moe_arena_get(a, s.places * b->hidden, sizeof *result);
+	if (!s.x || !result)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
+	for (size_t i = 0; i < n; i++)
+		if (expert_id[i] >= 0)
+			s.x[place[i]] = normed[i / k];
+	*out = result;
 	*where = place;
-	return MOE_OK;
+	return s.n_runs ? run_sorted(result, &s, expert, work, d) : MOE_OK;
 }
 
 enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
