@@ -11,6 +11,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-bench)
+		all="-p --prompt-tokens -n --new-tokens -r --repeat --type --json --any-memory -m --model --family --math -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family"
+		values="-p --prompt-tokens -n --new-tokens -r --repeat --type --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-block)
 		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg --top-k --drop --force --temperature --stats -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -131,4 +140,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-block moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view
