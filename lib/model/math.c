@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "kernel/pack.h"
 #include "kernel/rows.h"
+#include "model/packfile.h"
 
 enum { CHUNK_ROWS = 256, HUGE_PAGE = 2 << 20 };
 
@@ -23,8 +24,7 @@ enum moe_math moe_math_find(const char *name)
 	return (enum moe_math)i;
 }
 
-/* Calls fn for each matrix of the range. */
-static void each_matrix(struct moe_model *m, const struct moe_math_range *r, void (*fn)(void *to, struct moe_mat *w), void *to)
+void moe_math_each(struct moe_model *m, const struct moe_math_range *r, void (*fn)(void *to, struct moe_mat *w), void *to)
 {
 	for (size_t l = r->first; l <= r->last && l < (size_t)m->spec->n_layers; l++) {
 		struct moe_attention_weights *a = &m->layer[l].attention;
@@ -105,7 +105,7 @@ uint64_t moe_math_nbytes(const struct moe_model *m, const struct moe_math_range 
 {
 	struct packing p = {0};
 
-	each_matrix((struct moe_model *)(uintptr_t)m, r, count_matrix, &p);
+	moe_math_each((struct moe_model *)(uintptr_t)m, r, count_matrix, &p);
 	return p.nbytes;
 }
 
@@ -134,9 +134,11 @@ enum moe_err moe_model_use_math(struct moe_model *m, enum moe_math math, const s
 {
 	struct packing p = {0};
 
-	each_matrix(m, r, forget_matrix, NULL);
+	moe_math_each(m, r, forget_matrix, NULL);
 	moe_math_free(m);
 	m->math = math;
+	if (math == MOE_MATH_FAST && m->packfile)
+		moe_packfile_use(m);
 	p.nbytes = math == MOE_MATH_FAST ? moe_math_nbytes(m, r) : 0;
 	if (!p.nbytes)
 		return MOE_OK;
@@ -144,7 +146,7 @@ enum moe_err moe_model_use_math(struct moe_model *m, enum moe_math math, const s
 	if (!p.base)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %.2f GB of packed weights (--math exact needs none)", (double)p.nbytes / 1e9);
 	p.nbytes = 0;
-	each_matrix(m, r, place_matrix, &p);
+	moe_math_each(m, r, place_matrix, &p);
 	if (!p.failed)
 		moe_pool_run(pool, (double)p.nbytes * 8, p.n, pack_chunk, &p);
 	for (size_t i = 0; i < p.n && !p.failed; i++)
