@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "io/map.h"
 #include "kernel/pack.h"
 #include "kernel/rows.h"
 #include "model/packfile.h"
@@ -83,8 +84,10 @@ static void place_matrix(void *to, struct moe_mat *w)
 static void pack_chunk(void *arg, size_t i)
 {
 	const struct chunk *c = &((const struct packing *)arg)->chunk[i];
+	size_t end = moe_min(c->w->rows, c->row + CHUNK_ROWS), begin_nbytes = moe_dtype_nbytes(c->w->type, c->row * c->w->stride);
 
-	moe_pack(c->to, c->w, c->row, moe_min(c->w->rows, c->row + CHUNK_ROWS));
+	moe_pack(c->to, c->w, c->row, end);
+	moe_map_release((const char *)c->w->data + begin_nbytes, moe_dtype_nbytes(c->w->type, (end - 1) * c->w->stride + c->w->cols) - begin_nbytes);
 }
 
 static void forget_matrix(void *to, struct moe_mat *w)
