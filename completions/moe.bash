@@ -12,10 +12,10 @@ _moe() {
 		esac
 		;;
 	moe-bench)
-		all="-p --prompt-tokens -n --max-tokens -r --repeat --json --any-memory -m --model --family --math -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt-tokens -n --new-tokens -r --repeat --type --json --any-memory -m --model --family --math -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family"
-		values="-p --prompt-tokens -n --max-tokens -r --repeat --math -t --threads"
+		values="-p --prompt-tokens -n --new-tokens -r --repeat --type --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac

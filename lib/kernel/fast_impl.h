@@ -253,9 +253,9 @@ F_FN void place_x(uint8_t *to, const int8_t *q)
 
 enum { X_BLOCK = X_NBYTES + sizeof(struct fast_block) };
 
-F_STATIC void quantise(uint8_t *to, const float *x, size_t blocks)
+F_STATIC void quantise(uint8_t *to, const float *x, size_t cols)
 {
-	for (size_t b = 0; b < blocks; b++, x += BLOCK, to += MOST_M * X_BLOCK) {
+	for (size_t b = 0; b < cols / BLOCK; b++, x += BLOCK, to += MOST_M * X_BLOCK) {
 		int8_t q[BLOCK] = {0};
 		struct fast_block f = {0};
 		uint32_t bits = largest_bits(x);

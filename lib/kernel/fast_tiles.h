@@ -1,41 +1,46 @@
-/* Products with the tiles of AMX (Intel SDM, volume 1, chapter 18): of 16 rows with 16 outputs, 32 inputs (or 16) at a time, whose integer sums go by
+/* Products with the tiles of AMX: of 16 rows with 16 outputs, 32 inputs (or 16) at a time, whose integer sums go by
  * way of memory to the float sums. Weights are signed here. Part of fast_impl.h. */
+#include "kernel/tiles.h"
+
 enum { AHEAD = 2 };     /* so many integer sums are under way while one is scaled */
 
 /* Tiles 0 and 1 are sums, 2 and 3 rows of x, 4 and 5 weights: of even and of odd numbers. */
-struct tile_config {
-	uint8_t palette, start, zero[14];
-	uint16_t row_nbytes[16];
-	uint8_t rows[16];
-};
-
-#define TILE_CONFIG(scales) { \
+#define TILES(scales) { \
 	.palette = 1, .row_nbytes = {64, 64, 32 / (scales), 32 / (scales), 64, 64}, .rows = {16, 16, 16, 16, STEPS / (scales), STEPS / (scales)} \
 }
 
-F_STATIC void use_tiles(enum sums sums)
+F_FN void use_tiles(enum sums sums)
 {
-	static const struct tile_config whole = TILE_CONFIG(1), half = TILE_CONFIG(2);
+	static const struct tile_config whole = TILES(1), half = TILES(2);
 
-	__asm__ volatile("ldtilecfg %0" : : "m"(*(sums == SUMS_2 || sums == SUMS_2_LEAST ? &half : &whole)));
+	if (sums == SUMS_2 || sums == SUMS_2_LEAST)
+		TILE_CONFIG(half);
+	else
+		TILE_CONFIG(whole);
 }
 
-F_FN void forget_tiles(void) { __asm__ volatile("tilerelease"); }
+F_FN void forget_tiles(void) { TILE_RELEASE(); }
 
-#define TILE_SUM(c, a, b, x, w, to) \
-	__asm__ volatile("tileloadd (%0,%3,1), %%tmm" #a "\n\ttileloadd (%1,%3,1), %%tmm" #b "\n\ttilezero %%tmm" #c "\n\t" \
-			 "tdpbssd %%tmm" #b ", %%tmm" #a ", %%tmm" #c "\n\ttilestored %%tmm" #c ", (%2,%3,1)" \
-			 : : "r"(x), "r"(w), "r"(to), "r"(64L) : "memory")
+#define DOT(c, a, b) __asm__ volatile("tdpbssd %tmm" #b ", %tmm" #a ", %tmm" #c)
 
 /* Integer sum i [16][16]: of block i, or of a half of block i / 2. */
 F_FN void integer_sum(int32_t *to, const uint8_t *x, const uint8_t *w, size_t i, size_t scales)
 {
 	x += i / scales * MOST_M * X_BLOCK + i % scales * 16;
 	w += i * (BLOCK_NBYTES / scales);
-	if (i % 2)
-		TILE_SUM(1, 3, 5, x, w, to);
-	else
-		TILE_SUM(0, 2, 4, x, w, to);
+	if (i % 2) {
+		TILE_LOAD(3, x, X_BLOCK);
+		TILE_LOAD(5, w, STEP_NBYTES);
+		TILE_ZERO(1);
+		DOT(1, 3, 5);
+		TILE_STORE(1, to, 64);
+	} else {
+		TILE_LOAD(2, x, X_BLOCK);
+		TILE_LOAD(4, w, STEP_NBYTES);
+		TILE_ZERO(0);
+		DOT(0, 2, 4);
+		TILE_STORE(0, to, 64);
+	}
 }
 
 #define UNROLL_ROWS _Pragma("GCC unroll 16")

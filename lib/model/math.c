@@ -5,7 +5,9 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "io/map.h"
 #include "kernel/pack.h"
+#include "kernel/rows.h"
 #include "model/packfile.h"
 
 enum { CHUNK_ROWS = 256, HUGE_PAGE = 2 << 20 };
@@ -52,19 +54,20 @@ struct packing {
 	bool failed;
 };
 
+static size_t packed_nbytes(const struct moe_mat *w) { return w->data && !w->packed && moe_rows_known(w) ? moe_pack_nbytes(w) : 0; }
+
 static void count_matrix(void *to, struct moe_mat *w)
 {
 	struct packing *p = to;
 
-	if (w->data && !w->packed)
-		p->nbytes += moe_pack_nbytes(w);
+	p->nbytes += packed_nbytes(w);
 }
 
 /* Gives the matrix its place, and lists the work. */
 static void place_matrix(void *to, struct moe_mat *w)
 {
 	struct packing *p = to;
-	size_t nbytes = w->data && !w->packed ? moe_pack_nbytes(w) : 0;
+	size_t nbytes = packed_nbytes(w);
 
 	if (!nbytes)
 		return;
@@ -81,8 +84,10 @@ static void place_matrix(void *to, struct moe_mat *w)
 static void pack_chunk(void *arg, size_t i)
 {
 	const struct chunk *c = &((const struct packing *)arg)->chunk[i];
+	size_t end = moe_min(c->w->rows, c->row + CHUNK_ROWS), begin_nbytes = moe_dtype_nbytes(c->w->type, c->row * c->w->stride);
 
-	moe_pack(c->to, c->w, c->row, moe_min(c->w->rows, c->row + CHUNK_ROWS));
+	moe_pack(c->to, c->w, c->row, end);
+	moe_map_release((const char *)c->w->data + begin_nbytes, moe_dtype_nbytes(c->w->type, (end - 1) * c->w->stride + c->w->cols) - begin_nbytes);
 }
 
 static void forget_matrix(void *to, struct moe_mat *w)

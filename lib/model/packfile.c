@@ -13,6 +13,7 @@
 #include "io/map.h"
 #include "io/sink.h"
 #include "kernel/pack.h"
+#include "kernel/rows.h"
 #include "model/math.h"
 
 enum { HEAD = 72, SUMMED = 64, ENTRY = 112, NAME = 64, FINGERPRINT = 32, DATA_ALIGN = 2 << 20, CHUNK_ROWS = 256, WINDOW = 16 };
@@ -226,8 +227,11 @@ static void take_matrix(void *to, struct moe_mat *w)
 {
 	struct taker *t = to;
 
-	if (w->data && moe_pack_nbytes(w))
-		w->packed = t->p->data + t->p->entry[t->n++].begin;
+	if (!w->data || !moe_pack_nbytes(w))
+		return;
+	if (moe_rows_known(w))
+		w->packed = t->p->data + t->p->entry[t->n].begin;
+	t->n++;
 }
 
 void moe_packfile_use(struct moe_model *m)

@@ -55,7 +55,7 @@ unsigned moe_cpu_flags(void)
 		flags |= MOE_CPU_AVX_VNNI;
 	if ((flags & MOE_CPU_AVX512) && __builtin_cpu_supports("avx512vnni"))
 		flags |= MOE_CPU_VNNI;
-	if ((flags & MOE_CPU_AVX512) && (leaf7_1() & 1 << 5) && !__builtin_cpu_is("intel"))
+	if ((flags & MOE_CPU_AVX512) && (leaf7_1() & 1 << 5))
 		flags |= MOE_CPU_BF16;
 	if ((flags & MOE_CPU_VNNI) && may_use_amx())
 		flags |= MOE_CPU_AMX;
