@@ -80,7 +80,8 @@ int main(int argc, char **argv)
 		{0, "family", OPT_TEXT, &cli.family, "FILE", "family file to read the model with", 0, 0, "the one that matches its config.json"},
 		OPT_END,
 	};
-	static const struct tool tool = {"moe-convert", "MODEL OUTPUT", "Writes a model as a GGUF file (OUTPUT.gguf) or as a folder with safetensors, in other types.", opts};
+	static const struct tool tool = {"moe-convert", "MODEL OUTPUT", "Writes a model as a GGUF file (OUTPUT.gguf) or as a folder with safetensors, in other types.",
+					 opts};
 	struct moe_diag d = {0};
 	struct moe_convert_options c = {.tensor = on_tensor, .progress = on_progress, .note = on_note};
 	struct moe_model *m;

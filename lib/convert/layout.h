@@ -16,7 +16,8 @@ enum moe_err moe_layout_gguf(struct moe_layout *out, struct moe_targets *all, co
 enum moe_err moe_layout_folder(struct moe_layout *out, struct moe_targets *all, uint64_t shard_nbytes, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_layout_free(struct moe_layout *l);
 
-/* config.json of a folder: that of the source folder with what the types change (text of config_nbytes), or made from the settings (NULL). JSON text, to be freed. */
+/* config.json of a folder, to be freed: that of the source folder (a text of config_nbytes) with what the types change, or, for NULL, one made from the
+ * settings. */
 enum moe_err moe_layout_config(char **out, const struct moe_targets *all, const struct moe_model *m, const char *config, size_t config_nbytes,
 			       struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -188,7 +188,8 @@ static enum moe_err new_config(json_t **out, const struct moe_model *m, struct m
 	return MOE_OK;
 }
 
-enum moe_err moe_layout_config(char **out, const struct moe_targets *all, const struct moe_model *m, const char *config, size_t config_nbytes, struct moe_diag *d)
+enum moe_err moe_layout_config(char **out, const struct moe_targets *all, const struct moe_model *m, const char *config, size_t config_nbytes,
+			       struct moe_diag *d)
 {
 	json_t *c = config ? json_loadb(config, config_nbytes, 0, NULL) : NULL;
 	bool f8 = false, int8 = false;

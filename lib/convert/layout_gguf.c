@@ -93,6 +93,7 @@ static void add_customary(json_t *keys, const struct moe_model *m)
 
 static enum moe_err write_settings(struct moe_gguf_out *g, const struct moe_model *m, struct moe_diag *d)
 {
+	int scaling = m->spec->attention.rope.scaling;
 	char fingerprint[33], *json;
 	const char *key;
 	json_t *keys, *v;
@@ -100,7 +101,7 @@ static enum moe_err write_settings(struct moe_gguf_out *g, const struct moe_mode
 	enum moe_err err;
 
 	/* Programs that read GGUF know these two names; what else there is lies in tensors of their own kind. */
-	if (m->spec->attention.rope.scaling > MOE_ROPE_DEFAULT && m->spec->attention.rope.scaling != MOE_ROPE_LINEAR && m->spec->attention.rope.scaling != MOE_ROPE_YARN)
+	if (scaling > MOE_ROPE_DEFAULT && scaling != MOE_ROPE_LINEAR && scaling != MOE_ROPE_YARN)
 		return moe_fail(d, MOE_EMATCH, "a GGUF file cannot say how the rope of this model is scaled (attention.rope.scaling.kind)");
 	MOE_TRY(moe_spec_keys(&keys, m->spec, true, d));
 	add_customary(keys, m);
@@ -116,7 +117,8 @@ static enum moe_err write_settings(struct moe_gguf_out *g, const struct moe_mode
 /* The keys of a GGUF file as they stand there, but for those that the types change. */
 static enum moe_err copy_settings(struct moe_gguf_out *g, const struct moe_model *m, struct moe_diag *d)
 {
-	static const char *const changed[] = {"general.file_type", "general.quantization_version", "general.alignment", "split.no", "split.count", "split.tensors.count"};
+	static const char *const changed[] = {"general.file_type", "general.quantization_version", "general.alignment", "split.no", "split.count",
+					      "split.tensors.count"};
 	struct moe_gguf from = {0};
 	struct moe_map *map;
 	enum moe_err err;

@@ -222,8 +222,8 @@ static enum moe_err begin(struct moe_partial *p, const char *key, bool anew, str
 	return err;
 }
 
-enum moe_err moe_partial_open(struct moe_partial **out, const char *path, const struct moe_partial_file *file, size_t n_files, size_t n_tensors, const char *key,
-			      bool anew, struct moe_diag *d)
+enum moe_err moe_partial_open(struct moe_partial **out, const char *path, const struct moe_partial_file *file, size_t n_files, size_t n_tensors,
+			      const char *key, bool anew, struct moe_diag *d)
 {
 	struct moe_partial *p = calloc(1, sizeof *p);
 	enum moe_err err = MOE_OK;

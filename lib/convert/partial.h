@@ -17,8 +17,8 @@ struct moe_partial_file {
 
 /* Opens or begins the output. `key` identifies source and settings: an OUTPUT.part of another key is refused (MOE_EMATCH), unless it is to be begun anew. A
  * folder that is there already must be empty; a file is replaced at the end. The room on the disk is taken at once. */
-enum moe_err moe_partial_open(struct moe_partial **out, const char *path, const struct moe_partial_file *file, size_t n_files, size_t n_tensors, const char *key,
-			      bool anew, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_partial_open(struct moe_partial **out, const char *path, const struct moe_partial_file *file, size_t n_files, size_t n_tensors,
+			      const char *key, bool anew, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* OUTPUT.part. */
 const char *moe_partial_path(const struct moe_partial *p);

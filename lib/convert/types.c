@@ -37,7 +37,8 @@ static enum moe_err set_part(struct moe_types *t, const char *word, size_t n, en
 			t->part[p] = type;
 			return MOE_OK;
 		}
-	return moe_fail(d, MOE_EUSAGE, "part \"%.*s\" is not one of embedding, attention, router, experts, shared, dense, norm, head, vision and projector", (int)n, word);
+	return moe_fail(d, MOE_EUSAGE, "part \"%.*s\" is not one of embedding, attention, router, experts, shared, dense, norm, head, vision and projector",
+			(int)n, word);
 }
 
 enum moe_err moe_types_parse(struct moe_types *t, const char *text, struct moe_diag *d)
@@ -62,8 +63,8 @@ enum moe_err moe_types_parse(struct moe_types *t, const char *text, struct moe_d
 
 static bool is_float(enum moe_dtype t) { return t == MOE_F32 || t == MOE_F16 || t == MOE_BF16; }
 
-enum moe_err moe_types_choose(const struct moe_types *t, enum moe_part part, bool gguf, enum moe_dtype from, uint64_t cols, bool matrix, bool plain, enum moe_dtype *to,
-			      bool *fallback, struct moe_diag *d)
+enum moe_err moe_types_choose(const struct moe_types *t, enum moe_part part, bool gguf, enum moe_dtype from, uint64_t cols, bool matrix, bool plain,
+			      enum moe_dtype *to, bool *fallback, struct moe_diag *d)
 {
 	enum moe_dtype want = t->part[part];
 

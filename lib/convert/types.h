@@ -19,7 +19,7 @@ const char *moe_types_part_name(enum moe_part part);
 
 /* The type of a tensor of type `from` with rows of `cols` numbers. `matrix`: may its numbers share scales? `plain`: do the inputs of an output lie together?
  * *fallback: the part was to have another type, which this tensor cannot have. MOE_EUSAGE: the output's format (gguf or not) does not have the type. */
-enum moe_err moe_types_choose(const struct moe_types *t, enum moe_part part, bool gguf, enum moe_dtype from, uint64_t cols, bool matrix, bool plain, enum moe_dtype *to,
-			      bool *fallback, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_types_choose(const struct moe_types *t, enum moe_part part, bool gguf, enum moe_dtype from, uint64_t cols, bool matrix, bool plain,
+			      enum moe_dtype *to, bool *fallback, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -94,7 +94,8 @@ static enum moe_err bind_scales(struct binder *b, const struct moe_where *w, str
 	return MOE_OK;
 }
 
-/* Scales of an I8 matrix: one for each output, F32, in the tensor NAME.scale, which has the shape of NAME but for its last axis. `row` is the matrix's first. */
+/* Scales of an I8 matrix: one for each output, F32, in the tensor NAME.scale, which has the shape of NAME but for its last axis. `row` is the matrix's
+ * first. */
 static enum moe_err bind_row_scales(struct binder *b, const struct moe_where *w, uint64_t row, struct moe_mat *mat)
 {
 	char name[sizeof w->name + 16];
@@ -166,6 +167,7 @@ static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_p
 static enum moe_err bind_kernel(struct binder *b, const char *logical, struct moe_place at, const uint64_t shape[4], struct moe_mat *mat)
 {
 	size_t k = shape[1] * shape[2] * shape[3];
+	struct moe_mat all;
 	struct moe_where w;
 
 	MOE_TRY(moe_names_find(&b->names, logical, at, &w, b->d));
@@ -176,8 +178,8 @@ static enum moe_err bind_kernel(struct binder *b, const char *logical, struct mo
 	MOE_TRY(find(b, logical, shape, 4, false, &w));
 	b->m->part_nbytes[b->part] += w.tensor->nbytes;
 	*mat = (struct moe_mat){.data = w.tensor->data, .type = w.tensor->type, .rows = shape[0], .cols = k, .stride = k, .step = 1};
-	return show(b, (struct moe_named){.logical = logical, .at = at, .mat = {w.tensor->data, w.tensor->type, 1, shape[0] * k, shape[0] * k, 1, NULL, NULL}, .rank = 4,
-					  .shape = shape, .where = &w});
+	all = (struct moe_mat){.data = w.tensor->data, .type = w.tensor->type, .rows = 1, .cols = shape[0] * k, .stride = shape[0] * k, .step = 1};
+	return show(b, (struct moe_named){.logical = logical, .at = at, .mat = all, .rank = 4, .shape = shape, .where = &w});
 }
 
 /* A small vector (or matrix) that is used in f32: in place when it is F32 and aligned, else widened once. `shape` is that of the part. */
@@ -185,6 +187,7 @@ static enum moe_err bind_floats(struct binder *b, const char *logical, struct mo
 {
 	uint64_t n = 1, disk[2] = {shape[0], rank > 1 ? shape[1] : 0};
 	struct moe_where w;
+	struct moe_mat all;
 	const uint8_t *data;
 	float *copy;
 
@@ -199,7 +202,8 @@ static enum moe_err bind_floats(struct binder *b, const char *logical, struct mo
 	MOE_TRY(find(b, logical, disk, rank, false, &w));
 	b->m->part_nbytes[b->part] += moe_dtype_nbytes(w.tensor->type, n);
 	data = w.tensor->data + moe_dtype_nbytes(w.tensor->type, w.part * n);
-	MOE_TRY(show(b, (struct moe_named){.logical = logical, .at = at, .mat = {data, w.tensor->type, 1, n, n, 1, NULL, NULL}, .rank = rank, .shape = shape, .where = &w}));
+	all = (struct moe_mat){.data = data, .type = w.tensor->type, .rows = 1, .cols = n, .stride = n, .step = 1};
+	MOE_TRY(show(b, (struct moe_named){.logical = logical, .at = at, .mat = all, .rank = rank, .shape = shape, .where = &w}));
 	if (w.tensor->type == MOE_F32 && (uintptr_t)data % 4 == 0) {
 		*out = (const float *)(const void *)data;
 		return MOE_OK;

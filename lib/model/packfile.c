@@ -288,7 +288,8 @@ static enum moe_err write_at(int fd, const void *bytes, size_t n, uint64_t at, s
 }
 
 /* Packs some of the rows: groups of 16 stand for themselves, so a part of a matrix is packed like a matrix. */
-static enum moe_err write_rows(int fd, const struct moe_mat *w, size_t row, size_t end, uint64_t *at, struct moe_pool *pool, XXH3_state_t *x, struct moe_diag *d)
+static enum moe_err write_rows(int fd, const struct moe_mat *w, size_t row, size_t end, uint64_t *at, struct moe_pool *pool, XXH3_state_t *x,
+			       struct moe_diag *d)
 {
 	struct window v;
 	size_t n = 0, nbytes = 0;
@@ -380,7 +381,8 @@ static enum moe_err write_table(int fd, const struct lister *l, uint64_t begin, 
 	return err;
 }
 
-static enum moe_err write_all(int fd, struct lister *l, struct moe_pool *pool, void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg, struct moe_diag *d)
+static enum moe_err write_all(int fd, struct lister *l, struct moe_pool *pool, void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg,
+			      struct moe_diag *d)
 {
 	uint64_t begin = moe_round_up(HEAD + l->n * ENTRY, DATA_ALIGN);
 
@@ -392,7 +394,8 @@ static enum moe_err write_all(int fd, struct lister *l, struct moe_pool *pool, v
 	return write_table(fd, l, begin, d);
 }
 
-enum moe_err moe_packfile_write(struct moe_model *m, struct moe_pool *pool, void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg, struct moe_diag *d)
+enum moe_err moe_packfile_write(struct moe_model *m, struct moe_pool *pool, void (*progress)(void *arg, uint64_t done, uint64_t all), void *arg,
+				struct moe_diag *d)
 {
 	char *path = moe_packfile_path(m);
 	struct moe_sink *sink = NULL;
@@ -400,7 +403,7 @@ enum moe_err moe_packfile_write(struct moe_model *m, struct moe_pool *pool, void
 	enum moe_err err = path ? list_matrices(&l, m, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 
 	if (!err && !l.n)
-		err = moe_fail(d, MOE_EUSAGE, "no matrix of the model has a packed form; those of block types have (Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS, MXFP4)");
+		err = moe_fail(d, MOE_EUSAGE, "no matrix of the model has a packed form; those of block types have, and of BF16");
 	if (!err)
 		err = moe_sink_open(&sink, path, d);
 	if (!err)

@@ -14,8 +14,8 @@ struct moe_packfile;
 /* The path of the model's file, to be freed; NULL without memory. */
 char *moe_packfile_path(const struct moe_model *m);
 
-/* Maps the model's file, if there is one and it is made of these weights by this version: m->packfile. If not, m->packfile_wrong says why. The table is checked, the
- * data are not (moe_packfile_verify). */
+/* Maps the model's file, if there is one and it is made of these weights by this version: m->packfile. If not, m->packfile_wrong says why. The table is
+ * checked, the data are not (moe_packfile_verify). */
 void moe_packfile_open(struct moe_model *m);
 void moe_packfile_close(struct moe_packfile *p);
 

@@ -78,8 +78,8 @@ static bool is_length(const struct moe_setting *row) { return row->offset == off
  * nested, these are plain keys alone. */
 static void put_setting(json_t *keys, const struct moe_spec *s, const struct moe_setting *row, json_t *node, bool others, bool gguf)
 {
-	json_t *v = is_length(row) ? json_integer((json_int_t)s->attention.rope.original) : value_of(s, row), *last = json_is_array(node) ? json_array_get(node, json_array_size(node) - 1) : NULL;
 	size_t n = json_is_array(node) ? json_array_size(node) : 1;
+	json_t *v = is_length(row) ? json_integer((json_int_t)s->attention.rope.original) : value_of(s, row), *last = json_array_get(node, n - 1);
 	bool first = true, is_id = row->type == MOE_SET_IDS && json_is_integer(v);
 
 	for (size_t i = 0; v && i < n; i++) {
@@ -172,7 +172,8 @@ enum moe_err moe_spec_same(const struct moe_spec *a, const struct moe_spec *b, b
 		is = json_dumps(y, JSON_COMPACT | JSON_ENCODE_ANY);
 		json_decref(x);
 		json_decref(y);
-		moe_fail(d, MOE_EMATCH, "the output's format cannot say that the setting %s is %.60s: it would be read as %.60s", row->path, must ? must : "?", is ? is : "?");
+		moe_fail(d, MOE_EMATCH, "the output's format cannot say that the setting %s is %.60s: it would be read as %.60s", row->path,
+			 must ? must : "?", is ? is : "?");
 		free(must);
 		free(is);
 		return MOE_EMATCH;

@@ -23,8 +23,8 @@ static void print_json(FILE *f, const struct moe_target *t, const struct moe_los
 
 	for (unsigned i = 0; i < t->rank; i++)
 		json_array_append_new(shape, integer(t->shape[i]));
-	moe_print_json(f, json_pack("{so ss so ss ss sb so sf sf}", "tensor", moe_json_text(t->name, strlen(t->name)), "part", moe_types_part_name(t->part), "shape", shape,
-				    "from", moe_dtype_name(t->from), "to", moe_dtype_name(t->to), "fallback", t->fallback, "bytes",
+	moe_print_json(f, json_pack("{so ss so ss ss sb so sf sf}", "tensor", moe_json_text(t->name, strlen(t->name)), "part", moe_types_part_name(t->part), "shape",
+				    shape, "from", moe_dtype_name(t->from), "to", moe_dtype_name(t->to), "fallback", t->fallback, "bytes",
 				    integer(t->nbytes + t->scale_nbytes), "relative_rms", relative(loss), "largest", loss->largest));
 }
 
@@ -67,8 +67,8 @@ static void print_row(FILE *f, const char *name, uint64_t tensors, uint64_t para
 
 static json_t *sum_json(uint64_t tensors, uint64_t parameters, uint64_t nbytes, const struct moe_loss *l)
 {
-	return json_pack("{so so so sf sf}", "tensors", integer(tensors), "parameters", integer(parameters), "bytes", integer(nbytes), "relative_rms", relative(l), "largest",
-			 l->largest);
+	return json_pack("{so so so sf sf}", "tensors", integer(tensors), "parameters", integer(parameters), "bytes", integer(nbytes), "relative_rms", relative(l),
+			 "largest", l->largest);
 }
 
 void moe_converted_print(const struct moe_converted *c, FILE *f, bool json)

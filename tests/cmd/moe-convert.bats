@@ -311,6 +311,20 @@ interrupt() {
 	grep -q 'another model' err
 }
 
+@test "--pack: a folder" {
+	cp -r "$olmoe/model" m
+	chmod -R u+w m
+	moe-run -m m --math fast --json -n 8 -p "$prompt" >want
+	moe-convert --pack m
+	[ -s m/model.packed ]
+	moe-run -m m --math fast --json -n 8 -p "$prompt" >got 2>err
+	cmp want got
+	[ ! -s err ]
+	same "$(answer m)" "$(answer "$olmoe/model")"
+	moe-convert -q m copy
+	[ ! -e copy/model.packed ]
+}
+
 @test "--pack: a model that has nothing to pack, a folder that cannot be written" {
 	moe-convert -q "$olmoe/model" m --type f32
 	refuses 2 'no matrix of the model has a packed form' moe-convert --pack m
