@@ -5,6 +5,34 @@
 #include "kernel/fast_priv.h"
 #include "kernel/v16.h"
 
+/* 32 quantised inputs. */
+#if defined MOE_V_AVX512 || defined MOE_V_AVX2
+typedef __m256i qblock;
+
+/* Sums of the first 16 and of the last 16; pairs of them, at most 2 · 127, do not saturate. */
+static inline __attribute__((target("avx2"), always_inline)) void sum_halves(int32_t *sum, qblock q)
+{
+	__m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q), four = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+	__m128i two = _mm_hadd_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+
+	two = _mm_hadd_epi32(two, two);
+	sum[0] = _mm_cvtsi128_si32(two);
+	sum[1] = _mm_extract_epi32(two, 1);
+}
+static inline __attribute__((target("avx2"), always_inline)) qblock zero_block(void) { return _mm256_setzero_si256(); }
+#else
+typedef struct { int8_t b[32]; } qblock;
+
+static inline void sum_halves(int32_t *sum, qblock q)
+{
+	for (int i = 0; i < 16; i++) {
+		sum[0] += q.b[i];
+		sum[1] += q.b[16 + i];
+	}
+}
+static inline qblock zero_block(void) { return (qblock){{0}}; }
+#endif
+
 #if defined MOE_V_AVX512
 #if defined MOE_F_TILES
 #define F_TARGET target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c,amx-tile,amx-int8")
@@ -52,11 +80,8 @@ F_FN uint32_t largest_bits(const float *x)
 
 	return _mm512_reduce_max_epu32(_mm512_max_epu32(_mm512_and_si512(_mm512_loadu_si512(x), most), _mm512_and_si512(_mm512_loadu_si512(x + 16), most)));
 }
-F_FN void round_to_bytes(int8_t *q, const float *x, float by)
-{
-	for (int i = 0; i < 2; i++)
-		_mm_storeu_si128((void *)(q + 16 * i), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), _mm512_set1_ps(by)))));
-}
+F_FN __m128i sixteen_rounded(const float *x, float by) { return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(by)))); }
+F_FN qblock round_to_bytes(const float *x, float by) { return _mm256_set_m128i(sixteen_rounded(x + 16, by), sixteen_rounded(x, by)); }
 
 #elif defined MOE_V_AVX2
 #if defined MOE_F_DOT
@@ -118,12 +143,12 @@ F_FN uint32_t largest_bits(const float *x)
 	return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(h, _mm_shuffle_epi32(h, 0xb1)));
 }
 F_FN __m256i eight_rounded(const float *x, float by) { return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), _mm256_set1_ps(by))); }
-F_FN void round_to_bytes(int8_t *q, const float *x, float by)
+F_FN qblock round_to_bytes(const float *x, float by)
 {
 	__m256i a = _mm256_packs_epi32(eight_rounded(x, by), eight_rounded(x + 8, by)), b = _mm256_packs_epi32(eight_rounded(x + 16, by), eight_rounded(x + 24, by));
 
 	/* Groups of four lie as 0 4 1 5 of each half now. */
-	_mm256_storeu_si256((void *)q, _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+	return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
 #else
@@ -200,10 +225,13 @@ F_FN uint32_t largest_bits(const float *x)
 	}
 	return most;
 }
-F_FN void round_to_bytes(int8_t *q, const float *x, float by)
+F_FN qblock round_to_bytes(const float *x, float by)
 {
+	qblock q;
+
 	for (int i = 0; i < 32; i++)
-		q[i] = (int8_t)rintf(x[i] * by);
+		q.b[i] = (int8_t)rintf(x[i] * by);
+	return q;
 }
 #endif
 
@@ -221,7 +249,7 @@ F_FN xstep step_of_x(const uint8_t *x, size_t step)
 	return i_set(four);
 }
 F_FN ipart step_product(ipart s, wstep w, xstep x) { return i_dot(s, w, x); }
-F_FN void place_x(uint8_t *to, const int8_t *q) { memcpy(to, q, 32); }
+F_FN void place_x(uint8_t *to, qblock q) { memcpy(to, &q, 32); }
 #else
 typedef struct { ipart even, odd; } wstep, xstep;
 enum { X_NBYTES = 64 };
@@ -241,10 +269,12 @@ F_FN xstep step_of_x(const uint8_t *x, size_t step)
 }
 F_FN ipart step_product(ipart s, wstep w, xstep x) { return i_madd(i_madd(s, w.even, x.even), w.odd, x.odd); }
 /* Of four inputs the even ones, then the odd ones, in 16 bits each. */
-F_FN void place_x(uint8_t *to, const int8_t *q)
+F_FN void place_x(uint8_t *to, qblock bytes)
 {
 	int16_t wide[32];
+	int8_t q[32];
 
+	memcpy(q, &bytes, 32);
 	for (int i = 0; i < 32; i++)
 		wide[i / 4 * 4 + i % 2 * 2 + i % 4 / 2] = q[i];
 	memcpy(to, wide, sizeof wide);
@@ -256,30 +286,23 @@ enum { X_BLOCK = X_NBYTES + sizeof(struct fast_block) };
 F_STATIC void quantise(uint8_t *to, const float *x, size_t cols)
 {
 	for (size_t b = 0; b < cols / BLOCK; b++, x += BLOCK, to += MOST_M * X_BLOCK) {
-		int8_t q[BLOCK] = {0};
-		struct fast_block f = {0};
+		qblock q = zero_block();
+		struct fast_block *f = (struct fast_block *)(to + X_NBYTES);
 		uint32_t bits = largest_bits(x);
 		int32_t sum[3] = {0};
 		float most;
 
 		memcpy(&most, &bits, 4);
-		if (bits >= 0x7f800000) {
-			f.d = NAN;
-		} else if (most >= 0x1p-100f) {
-			f.d = most / 127.0f;
-			round_to_bytes(q, x, 127.0f / most);
-		}
-		for (int i = 0; i < 16; i++) {
-			sum[1] += q[i];
-			sum[2] += q[16 + i];
-		}
+		f->d = bits >= 0x7f800000 ? NAN : most >= 0x1p-100f ? most / 127.0f : 0;
+		if (f->d > 0)
+			q = round_to_bytes(x, 127.0f / most);
+		sum_halves(sum + 1, q);
 		sum[0] = sum[1] + sum[2];
 		for (int i = 0; i < 3; i++) {
-			f.dsum[i] = f.d * (float)sum[i];
-			f.init[i] = FAST_MAGIC - 128 * sum[i];
+			f->dsum[i] = f->d * (float)sum[i];
+			f->init[i] = FAST_MAGIC - 128 * sum[i];
 		}
 		place_x(to, q);
-		memcpy(to + X_NBYTES, &f, sizeof f);
 	}
 }
 
