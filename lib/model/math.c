@@ -112,6 +112,33 @@ uint64_t moe_math_nbytes(const struct moe_model *m, const struct moe_math_range 
 	return p.nbytes;
 }
 
+struct packed {
+	const struct moe_model *m;
+	uint64_t replaced, mapped;
+};
+
+static void count_packed(void *to, struct moe_mat *w)
+{
+	struct packed *p = to;
+	const char *memory = p->m->packed, *at = w->packed;
+
+	if (!at)
+		return;
+	p->replaced += moe_dtype_nbytes(w->type, w->rows * w->stride);
+	if (!memory || at < memory || at >= memory + p->m->packed_nbytes)
+		p->mapped += moe_pack_nbytes(w);
+}
+
+void moe_math_packed(const struct moe_model *m, uint64_t *replaced, uint64_t *mapped)
+{
+	struct packed p = {.m = m};
+	struct moe_math_range whole = {0, (size_t)m->spec->n_layers - 1, true, true, true};
+
+	moe_math_each((struct moe_model *)(uintptr_t)m, &whole, count_packed, &p);
+	*replaced = p.replaced;
+	*mapped = p.mapped;
+}
+
 /* Zeroed memory in large pages where there are any, which belongs to the model. */
 static char *get_memory(struct moe_model *m, uint64_t nbytes)
 {

@@ -24,6 +24,9 @@ void moe_math_each(struct moe_model *m, const struct moe_math_range *r, void (*f
 /* Bytes of the packed weights of a range, all of them in memory at once. */
 uint64_t moe_math_nbytes(const struct moe_model *m, const struct moe_math_range *r);
 
+/* What of the model's weights is packed: bytes of their files that are not read any more, and bytes of a file of packed weights that are read instead. */
+void moe_math_packed(const struct moe_model *m, uint64_t *replaced, uint64_t *mapped);
+
 /* From now on the products of the range are in that arithmetic. For fast, their weights are packed, once, or taken from the
  * model's file of packed weights (packfile.h); the router's stay as they are, and so do matrices
  * whose type has no packed form. The model must not be in use by other threads meanwhile. */
