@@ -105,8 +105,8 @@ int main(int argc, char **argv)
 	c.anew = o.restart;
 	c.pool = cli_pool();
 	if (moe_convert(m, argv[at + 1], &c, &kept, &d)) {
-		if (kept)
-			on_note(NULL, "what is done stays in OUTPUT.part; the same command goes on with it");
+		if (kept && !cli.quiet)
+			cli_say("what is done stays in %s.part; the same command goes on with it", argv[at + 1]);
 		cli_die(&d);
 	}
 	if (!cli.quiet || o.json)
