@@ -1,6 +1,6 @@
 /* Attention of some rows of one head over the blocks of its cache. Scores are vectors over slots (keys lie transposed), values are vectors over
- * the dimensions. Rows go through a block together, so that it is read from memory once for all of them, and by tiles that share the loads where
- * they see the same slots of it; what a row does not see is neither read for it nor added. */
+ * the dimensions. Rows go through a block together, so that it is read from memory once for all of them, and by tiles that share the loads; the
+ * scores of what a row does not see are thrown away, and its values are never added. */
 
 /* A tile's sums are TILE_ROWS × TILE_VECTORS vectors, what the registers hold beside the operands; tiles of fewer rows are wider. */
 #if defined MOE_V_AVX512
@@ -158,23 +158,28 @@ FN void value_tile(float *out, size_t ld, float (*s)[MOE_ATTN_BLOCK], size_t row
 			v_store(out + r * ld + j * LANES, sum[r][j]);
 }
 
-/* Any number of rows, by tiles whose size is a constant, as is whether the last vector is whole. */
+/* Rows of a tile, by a number of them that is a constant, as is whether the last vector is whole. */
 FN void value_rows(float *out, size_t ld, float (*s)[MOE_ATTN_BLOCK], size_t rows, const float *value, size_t dim, size_t n, size_t last, size_t u0, size_t u1)
 {
-	for (; n <= TILE_VECTORS && rows >= TILE_ROWS; rows -= TILE_ROWS, s += TILE_ROWS, out += TILE_ROWS * ld)
+	if (n <= TILE_VECTORS && rows == TILE_ROWS) {
 		if (last == LANES)
 			value_tile(out, ld, s, TILE_ROWS, value, dim, n, LANES, u0, u1);
 		else
 			value_tile(out, ld, s, TILE_ROWS, value, dim, n, last, u0, u1);
+		return;
+	}
 	for (; rows >= 2; rows -= 2, s += 2, out += 2 * ld)
 		value_tile(out, ld, s, 2, value, dim, n, last, u0, u1);
 	if (rows)
 		value_tile(out, ld, s, 1, value, dim, n, last, u0, u1);
 }
 
-FN void add_values(float *out, size_t ld, float (*s)[MOE_ATTN_BLOCK], size_t rows, const float *value, size_t dim, size_t u0, size_t u1, size_t most)
+/* Slots [u0, u1) for rows <= TILE_ROWS rows. */
+FN void add_values(float *out, size_t ld, float (*s)[MOE_ATTN_BLOCK], size_t rows, const float *value, size_t dim, size_t u0, size_t u1)
 {
-	for (size_t i = 0, n; i < ld; i += n * LANES) {
+	size_t most = rows == TILE_ROWS ? TILE_VECTORS : rows > 1 ? 2 : MOST_VECTORS;
+
+	for (size_t i = 0, n; i < ld && u0 < u1; i += n * LANES) {
 		size_t last;
 		n = share((ld - i) / LANES, most);
 		last = dim - i < n * LANES ? dim - i - (n - 1) * LANES : LANES;
@@ -187,43 +192,89 @@ FN void add_values(float *out, size_t ld, float (*s)[MOE_ATTN_BLOCK], size_t row
 	}
 }
 
-/* One block, as one head sees it, and the slots [first, limit) of it that the rows see. */
+/* One block, as one head sees it. */
 struct block {
 	const float *key, *value;
-	size_t dim, first, limit;
+	size_t dim;
 	float scale;
 };
 
-/* One block for rows <= BATCH_ROWS rows from row r of the group on that all see the same slots of it. */
-FN void attend_batch(struct online *o, size_t r, const float *q, size_t ldq, size_t rows, const struct block *b)
+/* The slots of a block that a row sees. */
+struct seen {
+	size_t first, limit;
+};
+
+/* What some rows see: at least one of them, or all. */
+FN struct seen seen_by_any(const struct seen *s, size_t rows)
+{
+	struct seen r = {MOE_ATTN_BLOCK, 0};
+
+	for (size_t i = 0; i < rows; i++)
+		if (s[i].first < s[i].limit) {
+			r.first = s[i].first < r.first ? s[i].first : r.first;
+			r.limit = s[i].limit > r.limit ? s[i].limit : r.limit;
+		}
+	return r;
+}
+
+FN struct seen seen_by_all(const struct seen *s, size_t rows)
+{
+	struct seen r = s[0];
+
+	for (size_t i = 1; i < rows; i++) {
+		r.first = s[i].first > r.first ? s[i].first : r.first;
+		r.limit = s[i].limit < r.limit ? s[i].limit : r.limit;
+	}
+	return r;
+}
+
+/* The values for rows <= TILE_ROWS rows from row r of the group on: what all see together, what else a row sees before and behind it alone. */
+FN void add_tile_values(struct online *o, size_t r, float (*s)[MOE_ATTN_BLOCK], const struct seen *seen, size_t rows, const struct block *b)
+{
+	struct seen all = seen_by_all(seen, rows);
+	float *out = o->out + r * o->ld;
+
+	if (all.first >= all.limit)     /* nothing: each by itself */
+		all = (struct seen){MOE_ATTN_BLOCK, MOE_ATTN_BLOCK};
+	for (size_t i = 0; i < rows; i++)
+		add_values(out + i * o->ld, o->ld, s + i, 1, b->value, b->dim, seen[i].first, clip(seen[i].limit, 0, all.first));
+	add_values(out, o->ld, s, rows, b->value, b->dim, all.first, all.limit);
+	for (size_t i = 0; i < rows; i++)
+		add_values(out + i * o->ld, o->ld, s + i, 1, b->value, b->dim, clip(seen[i].first, all.limit, MOE_ATTN_BLOCK), seen[i].limit);
+}
+
+/* One block for rows <= BATCH_ROWS rows from row r of the group on. */
+FN void attend_batch(struct online *o, size_t r, const float *q, size_t ldq, const struct seen *seen, size_t rows, const struct block *b)
 {
 	_Alignas(64) float s[BATCH_ROWS][MOE_ATTN_BLOCK];
 	size_t most = rows >= TILE_ROWS ? TILE_VECTORS : rows > 1 ? 2 : MOST_VECTORS;
+	struct seen any = seen_by_any(seen, rows);
 
-	scores(s, q, ldq, rows, b->key, b->dim, b->first / LANES, (b->limit + LANES - 1) / LANES, most, b->scale);
+	if (any.first >= any.limit)
+		return;
+	scores(s, q, ldq, rows, b->key, b->dim, any.first / LANES, (any.limit + LANES - 1) / LANES, most, b->scale);
 	for (size_t i = 0; i < rows; i++)
-		if (b->first == 0 && b->limit == MOE_ATTN_BLOCK)
+		if (seen[i].first == 0 && seen[i].limit == MOE_ATTN_BLOCK)
 			soften(o, r + i, s[i], 0, MOE_ATTN_BLOCK);
-		else
-			soften(o, r + i, s[i], b->first, b->limit);
-	add_values(o->out + r * o->ld, o->ld, s, rows, b->value, b->dim, b->first, b->limit, most);
+		else if (seen[i].first < seen[i].limit)
+			soften(o, r + i, s[i], seen[i].first, seen[i].limit);
+	for (size_t i = 0; i < rows; i += TILE_ROWS)
+		add_tile_values(o, r + i, s + i, seen + i, rows - i < TILE_ROWS ? rows - i : TILE_ROWS, b);
 }
 
-/* Block `at` for rows [row, row + rows): runs of rows that see the same slots of it go together. */
+/* Block `at` for rows [row, row + rows). */
 FN void attend_group_block(struct online *o, const struct moe_attention *a, size_t row, size_t rows, size_t head, size_t at)
 {
 	size_t kv = head / (a->heads / a->kv_heads), ld = a->heads * a->dim, base = at * MOE_ATTN_BLOCK, end = base + MOE_ATTN_BLOCK;
 	struct block b = {.key = a->key[at] + kv * a->dim * MOE_ATTN_BLOCK, .value = a->value[at] + kv * MOE_ATTN_BLOCK * a->dim, .dim = a->dim,
 			  .scale = a->scale};
+	struct seen seen[BATCH_ROWS];
 
 	for (size_t r = 0, n; r < rows; r += n) {
-		b.first = clip(a->first[row + r], base, end) - base;
-		b.limit = clip(a->limit[row + r], base, end) - base;
-		for (n = 1; r + n < rows; n++)
-			if (clip(a->first[row + r + n], base, end) - base != b.first || clip(a->limit[row + r + n], base, end) - base != b.limit)
-				break;
-		for (size_t i = 0; b.first < b.limit && i < n; i += BATCH_ROWS)
-			attend_batch(o, r + i, a->q + (row + r + i) * ld + head * a->dim, ld, n - i < BATCH_ROWS ? n - i : BATCH_ROWS, &b);
+		n = rows - r < BATCH_ROWS ? rows - r : BATCH_ROWS;
+		for (size_t i = 0; i < n; i++)
+			seen[i] = (struct seen){clip(a->first[row + r + i], base, end) - base, clip(a->limit[row + r + i], base, end) - base};
+		attend_batch(o, r, a->q + (row + r) * ld + head * a->dim, ld, seen, n, &b);
 	}
 }
 

@@ -6,7 +6,10 @@
 #include "kernel/v16.h"
 
 #if defined MOE_V_AVX512
-#if defined MOE_F_DOT
+#if defined MOE_F_TILES
+#define F_TARGET target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c,amx-tile,amx-int8")
+enum { MOST_M = 16 };
+#elif defined MOE_F_DOT
 #define F_TARGET target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c")
 enum { MOST_M = 6 };
 #else
@@ -250,9 +253,9 @@ F_FN void place_x(uint8_t *to, const int8_t *q)
 
 enum { X_BLOCK = X_NBYTES + sizeof(struct fast_block) };
 
-F_STATIC void quantise(uint8_t *to, const float *x, size_t blocks)
+F_STATIC void quantise(uint8_t *to, const float *x, size_t cols)
 {
-	for (size_t b = 0; b < blocks; b++, x += BLOCK, to += MOST_M * X_BLOCK) {
+	for (size_t b = 0; b < cols / BLOCK; b++, x += BLOCK, to += MOST_M * X_BLOCK) {
 		int8_t q[BLOCK] = {0};
 		struct fast_block f = {0};
 		uint32_t bits = largest_bits(x);
@@ -282,6 +285,15 @@ F_STATIC void quantise(uint8_t *to, const float *x, size_t blocks)
 
 F_FN size_t scales_of(enum sums s) { return s == SUMS_2 || s == SUMS_2_LEAST ? 2 : 1; }
 F_FN size_t floats_of(enum sums s) { return scales_of(s) * (s == SUMS_1_LEAST || s == SUMS_2_LEAST ? 48 : 32); }
+
+#if defined MOE_F_TILES
+enum { CODE_FLIP = 128 };       /* makes codes + bias signed */
+#include "kernel/fast_tiles.h"
+#else
+enum { CODE_FLIP = 0 };
+
+F_FN void use_tiles(enum sums sums) { (void)sums; }
+F_FN void forget_tiles(void) {}
 
 /* Adds the products of `blocks` blocks of m rows with so many parts, whose codes and scales q and scale point to. sum [m][32] begins with part 0. */
 F_FN void tile(float *sum, const uint8_t *x, size_t m, const uint8_t *const *q, const float *const *scale, size_t parts, size_t blocks, enum sums sums)
@@ -352,6 +364,7 @@ F_FN void panel(float *sum, const uint8_t *x, size_t tile_nbytes, size_t rows, c
 	case 5: tile(sum, x, 5 < MOST_M ? 5 : MOST_M, q, scale, parts, blocks, sums); break;
 	}
 }
+#endif
 
 F_STATIC void panel_1(float *sum, const uint8_t *x, size_t ld, size_t rows, const uint8_t *const *q, const float *const *e, size_t parts, size_t blocks)
 {
@@ -398,7 +411,8 @@ F_FN void unpack_block(uint8_t *to, const uint8_t *from, enum planes planes, con
 				c = b_move(b_load(more + step % 2 * STEP_NBYTES + at), step / 2 * 2, 0, 3);
 			if (planes == PLANE_2_1)
 				c = b_or(c, b_move(b_load(last + at), step, 2, 4));
-			b_store(to + step * STEP_NBYTES + at, planes == PLANE_TABLE ? b_table(k->table, c) : b_add(c, b_set(k->bias)));
+			c = planes == PLANE_TABLE ? b_add(b_table(k->table, c), b_set(CODE_FLIP)) : b_add(c, b_set(k->bias ^ CODE_FLIP));
+			b_store(to + step * STEP_NBYTES + at, c);
 		}
 }
 
@@ -411,7 +425,10 @@ F_FN void unpack_planes(uint8_t *to, const uint8_t *from, size_t blocks, enum pl
 F_STATIC void unpack_codes(uint8_t *to, const uint8_t *from, size_t blocks, const struct packing *k)
 {
 	switch (k->planes) {
-	case PLANE_BYTES: break;
+	case PLANE_BYTES:
+		for (size_t at = 0; at < blocks * BLOCK_NBYTES; at += BYTES)
+			b_store(to + at, b_add(b_load(from + at), b_set(CODE_FLIP)));
+		break;
 	case PLANE_NIBBLES: unpack_planes(to, from, blocks, PLANE_NIBBLES, 256, k); break;
 	case PLANE_NIBBLES_1: unpack_planes(to, from, blocks, PLANE_NIBBLES_1, 320, k); break;
 	case PLANE_NIBBLES_2: unpack_planes(to, from, blocks, PLANE_NIBBLES_2, 384, k); break;
@@ -488,7 +505,7 @@ F_STATIC const uint8_t *unpack_chunk(struct fast_scratch *s, size_t which, const
 	const uint8_t *codes = group + scales_nbytes(k, cols / BLOCK) + b0 * block_nbytes(k);
 
 	unpack_scales(s->scales[which], group, b0, blocks, k);
-	if (k->planes == PLANE_BYTES)
+	if (k->planes == PLANE_BYTES && !CODE_FLIP)
 		return codes;
 	unpack_codes(s->codes[which], codes, blocks, k);
 	return s->codes[which];
@@ -518,9 +535,11 @@ F_STATIC void sums(struct fast_scratch *s, const struct fast_job *j)
 {
 	size_t blocks = j->cols / BLOCK;
 
-	memset(s->sum, 0, j->n * sizeof s->sum[0]);
+	memset(s->sum, 0, moe_round_up(j->n, MOST_M) * sizeof s->sum[0]);
+	use_tiles(j->packing->sums);
 	for (size_t b = 0; b < blocks; b += FAST_BLOCKS)
 		chunk_sums(s, j, b, moe_min(FAST_BLOCKS, blocks - b));
+	forget_tiles();
 }
 
-const struct moe_fast F_VARIANT = {.name = F_NAME, .tile_rows = MOST_M, .block_nbytes = X_BLOCK, .quantise = quantise, .sums = sums};
+const struct moe_fast F_VARIANT = {.name = F_NAME, .tile_rows = MOST_M, .whole_tiles = CODE_FLIP != 0, .block_nbytes = X_BLOCK, .quantise = quantise, .sums = sums};

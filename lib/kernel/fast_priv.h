@@ -29,7 +29,7 @@ struct fast_scratch {
 
 /* Sums of n rows with group g of two matrices, or with groups g and g + 1 of one. */
 struct fast_job {
-	const struct packing *packing;
+	const struct packing *packing;  /* NULL: BF16 */
 	const uint8_t *x;               /* the first of the rows, which begins a tile */
 	const uint8_t *group[2];
 	size_t n_groups, n, cols;
@@ -39,14 +39,16 @@ struct fast_job {
 struct moe_fast {
 	const char *name;
 	size_t tile_rows;               /* divides FAST_ROWS */
+	bool whole_tiles;               /* a tile is read whole: rows that are not there are of zeros */
 	size_t block_nbytes;            /* of a quantised block of inputs of a row */
-	void (*quantise)(uint8_t *to, const float *x, size_t blocks);   /* one row */
+	void (*quantise)(uint8_t *to, const float *x, size_t cols);     /* one row */
 	void (*sums)(struct fast_scratch *s, const struct fast_job *j);
 };
 
 extern const struct moe_fast moe_fast_c;
 #if defined __x86_64__
-extern const struct moe_fast moe_fast_avx2, moe_fast_avx_vnni, moe_fast_avx512, moe_fast_vnni;
+extern const struct moe_fast moe_fast_avx2, moe_fast_avx_vnni, moe_fast_avx512, moe_fast_vnni, moe_fast_amx;
+extern const struct moe_fast moe_bf16_dot, moe_bf16_tiles_one, moe_bf16_tiles;
 #endif
 
 #endif

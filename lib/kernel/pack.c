@@ -229,38 +229,46 @@ static void pack_group(uint8_t *to, const struct moe_mat *w, const struct packin
 		}
 }
 
+/* Two BF16 weights, subnormal ones as zeros. */
+static uint32_t normal_pair(const uint8_t *p, size_t n)
+{
+	uint16_t low = half_at(p), high = n > 1 ? half_at(p + 2) : 0;
+
+	return (uint32_t)(low & 0x7f80 ? low : low & 0x8000) | (uint32_t)(high & 0x7f80 ? high : high & 0x8000) << 16;
+}
+
 static void pack_bf16_group(uint8_t *to, const struct moe_mat *w, size_t row, size_t rows)
 {
-	memset(to, 0, bf16_group_nbytes(w->cols));
+	memset(to, 0, bf16_blocks(w->cols) * BF16_BLOCK_NBYTES);
 	for (size_t j = 0; j < rows; j++) {
 		const uint8_t *from = (const uint8_t *)w->data + 2 * (row + j) * w->stride;
-		for (size_t i = 0; i < w->cols; i++) {
-			uint16_t h = half_at(from + 2 * i);
-			put_half(to, i / 2 * 32 + 2 * j + i % 2, h & 0x7f80 ? h : h & 0x8000);
+		for (size_t i = 0; i < w->cols; i += 2) {
+			uint32_t two = normal_pair(from + 2 * i, w->cols - i);
+			memcpy(to + i / 2 * STEP_NBYTES + 4 * j, &two, 4);
 		}
 	}
 }
 
-static size_t nbytes_of_group(const struct moe_mat *w)
+size_t moe_packed_group_nbytes(const struct moe_mat *w)
 {
 	const struct packing *p = moe_packing(w->type);
 
 	if (w->scale || w->step > 1 || w->cols > MOE_MOST_PACKED)
 		return 0;
-	return p ? group_nbytes(p, w->cols) : 0;
+	return p ? group_nbytes(p, w->cols) : w->type == MOE_BF16 ? bf16_blocks(w->cols) * BF16_BLOCK_NBYTES : 0;
 }
 
 size_t moe_pack_nbytes(const struct moe_mat *w)
 {
 	uint64_t n;
 
-	return moe_checked_mul(w->rows / MOE_PACK_ROWS + (w->rows % MOE_PACK_ROWS != 0), nbytes_of_group(w), &n) ? (size_t)n : 0;
+	return moe_checked_mul(w->rows / MOE_PACK_ROWS + (w->rows % MOE_PACK_ROWS != 0), moe_packed_group_nbytes(w), &n) ? (size_t)n : 0;
 }
 
 void moe_pack(void *to, const struct moe_mat *w, size_t row0, size_t row1)
 {
 	const struct packing *p = moe_packing(w->type);
-	size_t size = nbytes_of_group(w);
+	size_t size = moe_packed_group_nbytes(w);
 
 	for (size_t row = row0; row < row1; row += MOE_PACK_ROWS) {
 		uint8_t *group = (uint8_t *)to + row / MOE_PACK_ROWS * size;

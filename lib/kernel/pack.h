@@ -15,7 +15,8 @@
  *   Q2_K: per 8 blocks F16 d [16], F16 dmin [16], bytes scale + 16 · least [16][16], for 16 inputs each;
  *   Q6_K, Q3_K: per 8 blocks F16 d [16], signed bytes [16][16], for 16 inputs each;
  *   IQ4_XS: per 8 blocks F16 d [16], signed bytes [8][16];
- * rounded up to 64 bytes. BF16: no scales, [inputs / 2][16][2], subnormal weights as zeros; an odd last input is padded with a zero. */
+ * rounded up to 64 bytes. BF16: no scales, [blocks][16][16][2], pairs of inputs, subnormal weights as zeros; the last block is
+ * padded with zeros. */
 #ifndef MOE_KERNEL_PACK_H
 #define MOE_KERNEL_PACK_H
 

@@ -50,7 +50,12 @@ static inline size_t group_nbytes(const struct packing *p, size_t cols)
 	return scales_nbytes(p, cols / BLOCK) + cols / BLOCK * block_nbytes(p);
 }
 
-/* BF16. */
-static inline size_t bf16_group_nbytes(size_t cols) { return (cols + 1) / 2 * STEP_NBYTES; }
+/* BF16: blocks of 32 inputs, the last one padded. */
+enum { BF16_BLOCK_NBYTES = BLOCK / 2 * STEP_NBYTES };
+
+static inline size_t bf16_blocks(size_t cols) { return (cols + BLOCK - 1) / BLOCK; }
+
+/* Bytes of a packed group of 16 outputs of w, which has a packed form. */
+size_t moe_packed_group_nbytes(const struct moe_mat *w);
 
 #endif

@@ -9,85 +9,126 @@
 #include "kernel/kernel_priv.h"
 #include "sys/cpu.h"
 
-static const struct moe_fast *_Atomic chosen;
+enum { FEW_ROWS = 6 };          /* up to so many the variant for few is quicker */
+
 static _Thread_local struct fast_scratch scratch;
+
+/* The best variants of this CPU; of one kind all give the same bits. Those for BF16 are NULL where there is none. */
+static struct {
+	const struct moe_fast *_Atomic few, *_Atomic many;
+} bytes, bf16;
+
+static void choose(const struct moe_fast *_Atomic *to, const struct moe_fast *f) { atomic_store_explicit(to, f, memory_order_relaxed); }
 
 void moe_fast_select(void)
 {
-	const struct moe_fast *f = &moe_fast_c;
+	const struct moe_fast *few = &moe_fast_c;
 
 #if defined __x86_64__
 	unsigned flags = moe_cpu_flags();
+	bool tiles = flags & MOE_CPU_AMX;
 
 	if (flags & MOE_CPU_AVX2)
-		f = flags & MOE_CPU_AVX_VNNI ? &moe_fast_avx_vnni : &moe_fast_avx2;
+		few = flags & MOE_CPU_AVX_VNNI ? &moe_fast_avx_vnni : &moe_fast_avx2;
 	if (flags & MOE_CPU_AVX512 && (flags & MOE_CPU_VNNI || !(flags & MOE_CPU_AVX_VNNI)))
-		f = flags & MOE_CPU_VNNI ? &moe_fast_vnni : &moe_fast_avx512;
+		few = flags & MOE_CPU_VNNI ? &moe_fast_vnni : &moe_fast_avx512;
+	choose(&bf16.few, tiles ? &moe_bf16_tiles_one : flags & MOE_CPU_BF16 ? &moe_bf16_dot : NULL);
+	choose(&bf16.many, tiles ? &moe_bf16_tiles : flags & MOE_CPU_BF16 ? &moe_bf16_dot : NULL);
+	choose(&bytes.many, tiles ? &moe_fast_amx : few);
+#else
+	choose(&bytes.many, few);
 #endif
-	atomic_store_explicit(&chosen, f, memory_order_relaxed);
+	choose(&bytes.few, few);
 }
 
-static const struct moe_fast *fast(void)
+/* The best variant for products of `together` rows with weights like w. The tiles of AMX are the slower way for two scales in a block. */
+static const struct moe_fast *fast_for(size_t together, const struct moe_mat *w)
 {
-	if (!atomic_load_explicit(&chosen, memory_order_relaxed))
+	const struct packing *p = moe_packing(w->type);
+	bool few = together <= FEW_ROWS || (p && p->sums >= SUMS_2);
+
+	if (!atomic_load_explicit(&bytes.few, memory_order_relaxed))
 		moe_fast_select();
-	return atomic_load_explicit(&chosen, memory_order_relaxed);
+	if (!p)
+		return atomic_load_explicit(few ? &bf16.few : &bf16.many, memory_order_relaxed);
+	return atomic_load_explicit(few ? &bytes.few : &bytes.many, memory_order_relaxed);
 }
 
-const char *moe_fast_name(void) { return fast()->name; }
+const char *moe_fast_name(void) { return fast_for(SIZE_MAX, &(struct moe_mat){.type = MOE_Q8_0})->name; }
 
-enum kind { KIND_BYTES = 1 };
+bool moe_rows_known(const struct moe_mat *w) { return moe_packing(w->type) || (w->type == MOE_BF16 && fast_for(1, w)); }
 
-static int kind_of(const struct moe_mat *w) { return moe_packing(w->type) ? KIND_BYTES : 0; }
+static size_t blocks_of(size_t cols) { return (cols + BLOCK - 1) / BLOCK; }
+static size_t tile_nbytes(const struct moe_fast *f, size_t cols) { return f->tile_rows * blocks_of(cols) * f->block_nbytes; }
 
-bool moe_rows_fit(const struct moe_rows *r, const struct moe_mat *w) { return w->packed && r->kind == kind_of(w) && r->cols == w->cols; }
-
-/* The best variant for products of so many rows. */
-static const struct moe_fast *fast_for(size_t together)
+static const struct moe_fast *fast_for_groups(const struct moe_group *group, size_t n_groups)
 {
-	(void)together;
-	return fast();
+	size_t rows = 0;
+
+	for (size_t i = 0; i < n_groups; i++)
+		rows += group[i].n;
+	return fast_for(rows / n_groups, group->w);
 }
 
-static size_t tile_nbytes(const struct moe_fast *f, size_t cols) { return f->tile_rows * (cols / BLOCK) * f->block_nbytes; }
+static size_t tiles_of(const struct moe_fast *f, size_t rows) { return (rows + f->tile_rows - 1) / f->tile_rows; }
 
-size_t moe_rows_tile(size_t together, const struct moe_mat *w)
+size_t moe_rows_nbytes(const struct moe_group *group, size_t n_groups)
 {
-	(void)w;
-	return fast_for(together)->tile_rows;
-}
+	const struct moe_fast *f = fast_for_groups(group, n_groups);
+	size_t tiles = 0;
 
-size_t moe_rows_nbytes(size_t m, size_t together, const struct moe_mat *w)
-{
-	const struct moe_fast *f = fast_for(together);
-
-	return (m + f->tile_rows - 1) / f->tile_rows * tile_nbytes(f, w->cols);
+	for (size_t i = 0; i < n_groups; i++)
+		tiles += tiles_of(f, group[i].n);
+	return tiles * tile_nbytes(f, group->w->cols);
 }
 
 struct quantising {
 	const struct moe_rows *r;
 	const float *const *x;
+	const struct moe_group *group;
+	size_t parts;           /* of a group, QUANTISED_ROWS rows each */
 };
 
-enum { QUANTISED_ROWS = 16 };
+enum { QUANTISED_ROWS = 48 };   /* whole tiles */
 
-static void run_quantising(void *arg, size_t i)
+/* Row i of a group, or the place behind its last one in a tile. */
+static void quantise_row(const struct quantising *q, const struct moe_group *g, size_t i)
 {
-	const struct quantising *q = arg;
 	const struct moe_fast *f = q->r->fast;
-	size_t end = moe_min(q->r->rows, (i + 1) * QUANTISED_ROWS);
+	size_t step = f->tile_rows * f->block_nbytes;
+	uint8_t *to = q->r->data + (g->tile + i / f->tile_rows) * tile_nbytes(f, q->r->cols) + i % f->tile_rows * f->block_nbytes;
 
-	for (size_t r = i * QUANTISED_ROWS; r < end; r++)
-		if (q->x[r])
-			f->quantise(q->r->data + r / f->tile_rows * tile_nbytes(f, q->r->cols) + r % f->tile_rows * f->block_nbytes, q->x[r], q->r->cols / BLOCK);
+	if (i < g->n)
+		f->quantise(to, q->x[g->first + i], q->r->cols);
+	else if (f->whole_tiles)
+		for (size_t b = 0; b < blocks_of(q->r->cols); b++)
+			memset(to + b * step, 0, f->block_nbytes);
 }
 
-void moe_rows_quantise(struct moe_rows *r, void *memory, const float *const *x, size_t m, size_t together, const struct moe_mat *w, struct moe_pool *pool)
+static void run_quantising(void *arg, size_t unit)
 {
-	struct quantising q = {r, x};
+	const struct quantising *q = arg;
+	const struct moe_group *g = &q->group[unit / q->parts];
+	size_t first = unit % q->parts * QUANTISED_ROWS, end = moe_min(first + QUANTISED_ROWS, moe_round_up(g->n, q->r->fast->tile_rows));
 
-	*r = (struct moe_rows){.fast = fast_for(together), .data = memory, .rows = m, .cols = w->cols, .kind = kind_of(w)};
-	moe_pool_run(pool, 8.0 * (double)m * (double)w->cols, (m + QUANTISED_ROWS - 1) / QUANTISED_ROWS, run_quantising, &q);
+	for (size_t i = first; i < end; i++)
+		quantise_row(q, g, i);
+}
+
+void moe_rows_quantise(struct moe_rows *r, void *memory, const float *const *x, struct moe_group *group, size_t n_groups, struct moe_pool *pool)
+{
+	struct quantising q = {.r = r, .x = x, .group = group};
+	size_t tiles = 0, most = 0, rows = 0;
+
+	*r = (struct moe_rows){.fast = fast_for_groups(group, n_groups), .data = memory, .cols = group->w->cols};
+	for (size_t i = 0; i < n_groups; i++) {
+		group[i].tile = tiles;
+		tiles += tiles_of(r->fast, group[i].n);
+		most = moe_max(most, group[i].n);
+		rows += group[i].n;
+	}
+	q.parts = (most + QUANTISED_ROWS - 1) / QUANTISED_ROWS;
+	moe_pool_run(pool, 8.0 * (double)rows * (double)r->cols, n_groups * q.parts, run_quantising, &q);
 }
 
 /* A unit is what one pass of sums makes: two groups of outputs of a matrix, or one of gate and one of up. */
@@ -110,12 +151,14 @@ static void store(const struct product *p, const struct moe_group *g, float (*su
 	}
 }
 
+/* Rows [row, row + rows) of a group, `row` being the first of a tile. */
 static void run_unit(const struct product *p, const struct moe_group *g, size_t row, size_t rows, size_t unit)
 {
 	struct fast_scratch *s = &scratch;
+	const struct moe_fast *f = p->r->fast;
 	struct fast_job j = {
-		.packing = moe_packing(g->w->type), .x = p->r->data + row / p->r->fast->tile_rows * tile_nbytes(p->r->fast, g->w->cols), .n_groups = 2,
-		.n = rows, .cols = g->w->cols,
+		.packing = moe_packing(g->w->type), .x = p->r->data + (g->tile + row / f->tile_rows) * tile_nbytes(f, p->r->cols), .n_groups = 2,
+		.n = rows, .cols = p->r->cols,
 	};
 
 	if (g->up) {
@@ -127,8 +170,8 @@ static void run_unit(const struct product *p, const struct moe_group *g, size_t 
 		if (32 * unit + 16 >= g->w->rows)
 			j.n_groups = 1;
 	}
-	p->r->fast->sums(s, &j);
-	store(p, g, s->sum, row, rows, unit);
+	f->sums(s, &j);
+	store(p, g, s->sum, g->first + row, rows, unit);
 }
 
 static void run_product(void *arg, size_t i)
@@ -137,8 +180,8 @@ static void run_product(void *arg, size_t i)
 	const struct moe_group *g = &p->group[i / p->unit_chunks];
 	size_t c = i % p->unit_chunks, last = p->units * (c + 1) / p->unit_chunks;
 
-	for (size_t row = g->first, n; row < g->first + g->n; row += n) {
-		n = moe_min(FAST_ROWS, g->first + g->n - row);
+	for (size_t row = 0, n; row < g->n; row += n) {
+		n = moe_min(FAST_ROWS, g->n - row);
 		for (size_t u = p->units * c / p->unit_chunks; u < last; u++)
 			run_unit(p, g, row, n, u);
 	}
@@ -155,30 +198,26 @@ void moe_matmul_groups(float *y, size_t ldy, const struct moe_rows *r, const str
 		return;
 	for (size_t i = 0; i < n_groups; i++)
 		rows += (double)group[i].n;
-	p.packed_nbytes = group_nbytes(moe_packing(group->w->type), r->cols);
+	p.packed_nbytes = moe_packed_group_nbytes(group->w);
 	p.units = (outputs + width - 1) / width;
 	p.unit_chunks = moe_pool_threads(pool) == 1 ? 1 : moe_min(p.units, (share + n_groups - 1) / n_groups);
 	moe_pool_run(pool, (group->up ? 4.0 : 2.0) * rows * (double)outputs * (double)r->cols, n_groups * p.unit_chunks, run_product, &p);
-}
-
-void moe_matmul_rows(float *y, size_t ldy, const struct moe_rows *r, const struct moe_mat *w, struct moe_pool *pool)
-{
-	moe_matmul_groups(y, ldy, r, &(struct moe_group){0, r->rows, w, NULL}, r->rows != 0, pool);
 }
 
 void moe_matmul_packed(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, void *memory, size_t nbytes,
 		       struct moe_pool *pool)
 {
 	enum { MOST = 512 };
-	size_t tile = moe_rows_tile(m, w), most = moe_min(MOST / tile, nbytes / moe_rows_nbytes(tile, m, w)) * tile;
 	const float *row[MOST];
 	struct moe_rows r;
 
 	for (size_t first = 0, n; first < m; first += n) {
-		n = moe_min(most, m - first);
+		struct moe_group g = {.n = n = moe_min(MOST, m - first), .w = w};
+		while (moe_rows_nbytes(&g, 1) > nbytes)
+			n = g.n = g.n / 2;
 		for (size_t i = 0; i < n; i++)
 			row[i] = x + (first + i) * ldx;
-		moe_rows_quantise(&r, memory, row, n, m, w, pool);
-		moe_matmul_rows(y + first * ldy, ldy, &r, w, pool);
+		moe_rows_quantise(&r, memory, row, &g, 1, pool);
+		moe_matmul_groups(y + first * ldy, ldy, &r, &g, 1, pool);
 	}
 }

@@ -7,8 +7,9 @@
  * with s from +0; d · sum(q) is rounded once. Scale and least are the products that pack.h names, exact in f32. Code is a weight's value over its
  * scale. (An infinite or NaN scale gives some NaN.)
  *
- * BF16 weights. x is rounded to bf16, halves to even. For pairs of inputs in ascending order: s = fma(w1, x1, s), then s = fma(w0, x0, s); after
- * each, and in w and x, subnormal numbers become zeros of their sign, which is what vdpbf16ps does (Intel SDM, volume 2). */
+ * BF16 weights. x is rounded to bf16, halves to even; in x, w and all results subnormal numbers are zeros of their sign. There are two orders, that
+ * of VDPBF16PS (bf16_dot.c) and that of TDPBF16PS (bf16_tiles.c): the only bits of this toolkit that depend on the CPU. A CPU has one of them, for any
+ * number of rows, or none. */
 #ifndef MOE_KERNEL_ROWS_H
 #define MOE_KERNEL_ROWS_H
 
@@ -22,33 +23,27 @@ struct moe_fast;
 struct moe_rows {
 	const struct moe_fast *fast;    /* whose layout it is */
 	uint8_t *data;
-	size_t rows, cols;
-	int kind;
+	size_t cols;
 };
 
-/* Rows of products lie in tiles of so many: a group of rows (moe_group) begins at a multiple of it. `together` is how many rows meet the same
- * weights, about. */
-size_t moe_rows_tile(size_t together, const struct moe_mat *w);
-
-/* Bytes of m rows for packed weights like w. */
-size_t moe_rows_nbytes(size_t m, size_t together, const struct moe_mat *w);
-
-/* Rows x[i] [cols], i < m, quantised into `memory` (moe_rows_nbytes, aligned to 64), which r borrows; NULL: a row that nobody reads. */
-void moe_rows_quantise(struct moe_rows *r, void *memory, const float *const *x, size_t m, size_t together, const struct moe_mat *w, struct moe_pool *pool);
-
-/* Rows that were quantised for other weights may be multiplied by w, too. */
-bool moe_rows_fit(const struct moe_rows *r, const struct moe_mat *w);
-
-/* y[i][n], i < r->rows, n < w->rows: the product with packed weights that the rows fit. */
-void moe_matmul_rows(float *y, size_t ldy, const struct moe_rows *r, const struct moe_mat *w, struct moe_pool *pool);
-
-/* Rows [first, first + n) meet these weights: an expert's. `first` is a multiple of moe_rows_tile. */
+/* Rows [first, first + n) that meet the same weights: an expert's. */
 struct moe_group {
 	size_t first, n;
 	const struct moe_mat *w, *up;   /* up NULL, or as w in type and shape */
+	size_t tile;                    /* where its rows lie: set by moe_rows_quantise */
 };
 
-/* moe_matmul_rows for each group, into the same rows of y; with `up`, y[i][n] = silu(x · w) · (x · up). The w of all groups have one type and shape. */
+/* This CPU has products of such packed weights: of all block types, and of BF16 where it has instructions for them. */
+bool moe_rows_known(const struct moe_mat *w);
+
+/* Bytes of the rows of all groups, whose w have one type and shape. */
+size_t moe_rows_nbytes(const struct moe_group *group, size_t n_groups);
+
+/* The rows x[i] [cols] of all groups, quantised into `memory` (moe_rows_nbytes, aligned to 64), which r borrows. */
+void moe_rows_quantise(struct moe_rows *r, void *memory, const float *const *x, struct moe_group *group, size_t n_groups, struct moe_pool *pool);
+
+/* y[i][n] = x[i] · row n of w, or silu(x[i] · w) · (x[i] · up), for all rows i of all groups. The rows were quantised for these groups, or for others with
+ * the same rows and weights of that type and shape. */
 void moe_matmul_groups(float *y, size_t ldy, const struct moe_rows *r, const struct moe_group *group, size_t n_groups, struct moe_pool *pool);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "kernel/pack.h"
+#include "kernel/rows.h"
 
 enum { CHUNK_ROWS = 256, HUGE_PAGE = 2 << 20 };
 
@@ -52,19 +53,20 @@ struct packing {
 	bool failed;
 };
 
+static size_t packed_nbytes(const struct moe_mat *w) { return w->data && !w->packed && moe_rows_known(w) ? moe_pack_nbytes(w) : 0; }
+
 static void count_matrix(void *to, struct moe_mat *w)
 {
 	struct packing *p = to;
 
-	if (w->data && !w->packed)
-		p->nbytes += moe_pack_nbytes(w);
+	p->nbytes += packed_nbytes(w);
 }
 
 /* Gives the matrix its place, and lists the work. */
 static void place_matrix(void *to, struct moe_mat *w)
 {
 	struct packing *p = to;
-	size_t nbytes = w->data && !w->packed ? moe_pack_nbytes(w) : 0;
+	size_t nbytes = packed_nbytes(w);
 
 	if (!nbytes)
 		return;

@@ -12,10 +12,10 @@ struct run {
 	uint32_t expert, first, n;
 };
 
-/* Rows x [places] → [hidden], or NULL where a place is empty, and the runs of them that meet the same expert, `together` rows each, about. */
+/* Rows x [places] → [hidden], and the runs of them that meet the same expert. */
 struct sorted {
 	const float **x;
-	size_t places, n_runs, together;
+	size_t places, n_runs;
 	const struct run *run;
 };
 
@@ -86,15 +86,15 @@ static bool is_packed(const struct sorted *s, const struct moe_expert_weights *e
 }
 
 /* One matrix of all runs (gate together with up): y [places][its rows] of x, whose rows are quantised first. */
-static enum moe_err run_packed_product(float *y, const struct sorted *s, const struct moe_group *group, const struct moe_compute *work, struct moe_diag *d)
+static enum moe_err run_packed_product(float *y, const struct sorted *s, struct moe_group *group, const struct moe_compute *work, struct moe_diag *d)
 {
 	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
-	void *memory = moe_arena_get(work->scratch, moe_rows_nbytes(s->places, s->together, group->w), 1);
+	void *memory = moe_arena_get(work->scratch, moe_rows_nbytes(group, s->n_runs), 1);
 	struct moe_rows rows;
 
 	if (!memory)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", s->places);
-	moe_rows_quantise(&rows, memory, s->x, s->places, s->together, group->w, work->pool);
+	moe_rows_quantise(&rows, memory, s->x, group, s->n_runs, work->pool);
 	moe_matmul_groups(y, group->w->rows, &rows, group, s->n_runs, work->pool);
 	moe_arena_release(work->scratch, mark);
 	return MOE_OK;
@@ -112,12 +112,12 @@ static enum moe_err run_packed(float *out, const struct sorted *s, const struct 
 	if (!group || !gate)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", s->places);
 	for (size_t i = 0; i < s->n_runs; i++)
-		group[i] = (struct moe_group){s->run[i].first, s->run[i].n, &expert[s->run[i].expert].gate, &expert[s->run[i].expert].up};
+		group[i] = (struct moe_group){s->run[i].first, s->run[i].n, &expert[s->run[i].expert].gate, &expert[s->run[i].expert].up, 0};
 	MOE_TRY(run_packed_product(gate, s, group, work, d));
 	for (size_t i = 0; i < s->n_runs; i++)
-		group[i] = (struct moe_group){s->run[i].first, s->run[i].n, &expert[s->run[i].expert].down, NULL};
+		group[i] = (struct moe_group){s->run[i].first, s->run[i].n, &expert[s->run[i].expert].down, NULL, 0};
 	for (size_t i = 0; i < s->places; i++)
-		s->x[i] = s->x[i] ? gate + i * width : NULL;
+		s->x[i] = gate + i * width;
 	MOE_TRY(run_packed_product(out, s, group, work, d));
 	moe_arena_release(a, mark);
 	return MOE_OK;
@@ -129,8 +129,8 @@ static enum moe_err run_sorted(float *out, const struct sorted *s, const struct 
 	return is_packed(s, expert) ? run_packed(out, s, expert, work, d) : run_tiles(out, s, expert, work, d);
 }
 
-/* Counting sort of the pairs by expert, each expert's run beginning at a multiple of `align`. place[pair] is where a pair lies. */
-static size_t sort_pairs(const int32_t *expert_id, size_t n, size_t n_experts, size_t align, struct run *run, uint32_t *next, uint32_t *place)
+/* Counting sort of the pairs by expert; the number of runs. place[pair] is where a pair lies. */
+static size_t sort_pairs(const int32_t *expert_id, size_t n, size_t n_experts, struct run *run, uint32_t *next, uint32_t *place)
 {
 	size_t n_runs = 0, at = 0;
 
@@ -142,7 +142,7 @@ static size_t sort_pairs(const int32_t *expert_id, size_t n, size_t n_experts, s
 		if (next[e]) {
 			run[n_runs++] = (struct run){e, (uint32_t)at, next[e]};
 			next[e] = (uint32_t)at;
-			at += moe_round_up(run[n_runs - 1].n, align);
+			at += run[n_runs - 1].n;
 		}
 	for (size_t i = 0; i < n; i++)
 		if (expert_id[i] >= 0)
@@ -160,7 +160,7 @@ static enum moe_err run_shared(const struct moe_batch *b, float *const *normed, 
 	if (!x)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the shared experts of %zu rows", n);
 	memcpy(x, normed, n * sizeof *x);
-	MOE_TRY(run_sorted(shared, &(struct sorted){x, n, 1, n, &(struct run){0, 0, (uint32_t)n}}, &w->shared, work, d));
+	MOE_TRY(run_sorted(shared, &(struct sorted){x, n, 1, &(struct run){0, 0, (uint32_t)n}}, &w->shared, work, d));
 	for (size_t r = 0; w->shared_gate.data && r < n; r++) {
 		float share, s;
 		moe_matmul(&share, 1, normed[r], hidden, 1, &w->shared_gate, NULL);
@@ -192,18 +192,16 @@ static enum moe_err run_experts(const struct moe_batch *b, float *const *normed,
 {
 	struct moe_arena *a = work->scratch;
 	size_t n = b->rows * k;
-	struct sorted s = {.together = n / n_experts};
-	size_t align = expert->gate.packed ? moe_rows_tile(s.together, &expert->gate) : 1;
 	struct run *run = moe_arena_get(a, n_experts, sizeof *run);
 	uint32_t *next = moe_arena_get(a, n_experts, sizeof *next), *place = moe_arena_get(a, n, sizeof *place);
+	struct sorted s = {.run = run};
 	float *result;
 
 	if (!run || !next || !place)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
-	s.n_runs = sort_pairs(expert_id, n, n_experts, align, run, next, place);
-	s.run = run;
-	s.places = s.n_runs ? run[s.n_runs - 1].first + moe_round_up(run[s.n_runs - 1].n, align) : 0;
-	s.x = moe_arena_zero(a, s.places, sizeof *s.x);
+	s.n_runs = sort_pairs(expert_id, n, n_experts, run, next, place);
+	s.places = s.n_runs ? run[s.n_runs - 1].first + run[s.n_runs - 1].n : 0;
+	s.x = moe_arena_get(a, s.places, sizeof *s.x);
 	result = moe_arena_get(a, s.places * b->hidden, sizeof *result);
 	if (!s.x || !result)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);

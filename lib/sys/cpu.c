@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #if defined __x86_64__
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 static _Atomic unsigned allowed = ~0u;
@@ -26,6 +28,16 @@ static unsigned leaf7_1(void)
 
 	return __get_cpuid_count(7, 1, &a, &b, &c, &d) ? a : 0;
 }
+
+/* Leaf 7: AMX is bits 22 (BF16), 24 (tiles) and 25 (bytes) of edx. Linux grants the use of tiles for the asking (arch/x86/xstate in its manual); the
+ * process keeps the grant, threads included. */
+static bool may_use_amx(void)
+{
+	enum { ARCH_REQ_XCOMP_PERM = 0x1023, XTILEDATA = 18, BITS = 1 << 22 | 1 << 24 | 1 << 25 };
+	unsigned a, b, c, d;
+
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & BITS) == BITS && !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA);
+}
 #endif
 
 unsigned moe_cpu_flags(void)
@@ -43,8 +55,10 @@ unsigned moe_cpu_flags(void)
 		flags |= MOE_CPU_AVX_VNNI;
 	if ((flags & MOE_CPU_AVX512) && __builtin_cpu_supports("avx512vnni"))
 		flags |= MOE_CPU_VNNI;
-	if ((flags & MOE_CPU_AVX512) && (leaf7_1() & 1 << 5) && !__builtin_cpu_is("intel"))
+	if ((flags & MOE_CPU_AVX512) && (leaf7_1() & 1 << 5))
 		flags |= MOE_CPU_BF16;
+	if ((flags & MOE_CPU_VNNI) && may_use_amx())
+		flags |= MOE_CPU_AMX;
 #endif
 	return flags & allowed;
 }

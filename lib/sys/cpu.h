@@ -7,7 +7,8 @@ enum moe_cpu {
 	MOE_CPU_AVX512 = 2,     /* AVX-512 F, BW, DQ, VL */
 	MOE_CPU_AVX_VNNI = 4,   /* dot products of bytes in 256 bits */
 	MOE_CPU_VNNI = 8,       /* and in 512 bits */
-	MOE_CPU_BF16 = 16,      /* AVX-512 BF16, where it is the quicker way (not on Intel's CPUs, where a dot product takes longer than two FMAs) */
+	MOE_CPU_BF16 = 16,      /* AVX-512 BF16 */
+	MOE_CPU_AMX = 32,       /* AMX with its products of bytes and of BF16, which the system lets this process use */
 };
 
 /* Features of this CPU that are also in the mask. */

@@ -19,7 +19,8 @@
 #include "sys/cpu.h"
 
 static const unsigned masks[] = {
-	0, MOE_CPU_AVX2, MOE_CPU_AVX2 | MOE_CPU_AVX_VNNI, MOE_CPU_AVX2 | MOE_CPU_AVX512, MOE_CPU_AVX2 | MOE_CPU_AVX512 | MOE_CPU_VNNI, ~0u,
+	0, MOE_CPU_AVX2, MOE_CPU_AVX2 | MOE_CPU_AVX_VNNI, MOE_CPU_AVX2 | MOE_CPU_AVX512, MOE_CPU_AVX2 | MOE_CPU_AVX512 | MOE_CPU_VNNI,
+	~(unsigned)MOE_CPU_AMX, ~0u,
 };
 enum { N_MASKS = sizeof masks / sizeof *masks };
 
@@ -187,6 +188,97 @@ static void check_bits(size_t m, size_t n, size_t k, enum moe_dtype t, struct mo
 	free_weights(w);
 }
 
+static float flushed(float x) { return fabsf(x) < 0x1p-126f ? copysignf(0, x) : x; }
+
+static float rounded_to_bf16(float x)
+{
+	uint32_t u;
+
+	memcpy(&u, &x, 4);
+	u += 0x7fff + (u >> 16 & 1);
+	u &= 0xffff0000;
+	memcpy(&x, &u, 4);
+	return flushed(x);
+}
+
+/* One output of BF16 weights w [k], in either order: that of pairs, or that of blocks of 32 with their even and odd inputs apart. */
+static float defined_bf16(const float *x, const float *w, size_t k, bool blocks)
+{
+	float s = 0, even = 0, odd = 0;
+
+	for (size_t i = 0; i < k; i += 2) {
+		float x0 = rounded_to_bf16(x[i]), w0 = flushed(w[i]), x1 = i + 1 < k ? rounded_to_bf16(x[i + 1]) : 0, w1 = i + 1 < k ? flushed(w[i + 1]) : 0;
+		if (!blocks) {
+			s = flushed(fmaf(w1, x1, s));
+			s = flushed(fmaf(w0, x0, s));
+			continue;
+		}
+		even = flushed(fmaf(w0, x0, even));
+		odd = flushed(fmaf(w1, x1, odd));
+		if (i % 32 == 30 || i + 2 >= k) {
+			s = flushed(s + flushed(even + odd));
+			even = odd = 0;
+		}
+	}
+	return s;
+}
+
+/* Products of m rows with BF16 weights, under every mask whose CPU has them, some of them subnormal. */
+static void check_bf16(size_t m, size_t n, size_t k, struct moe_pool *pool)
+{
+	struct weights w = {.mat = {.type = MOE_BF16, .rows = n, .cols = k, .stride = k}};
+	struct guarded x = guard(m * k * sizeof(float)), y = guard(m * n * sizeof(float));
+	float *row = malloc(k * sizeof *row);
+	uint16_t h;
+
+	w.mat.data = (w.data = guard(2 * n * k)).p;
+	for (size_t i = 0; i < n * k; i++) {
+		float f = (float)draw() * (i % 37 ? 1 : 0x1p-127f);
+		memcpy(&h, (char *)&f + 2, 2);
+		memcpy((uint8_t *)w.data.p + 2 * i, &h, 2);
+	}
+	fill_x(x.p, m * k);
+	for (size_t i = 5; i < m * k; i += 41)
+		((float *)x.p)[i] *= 0x1p-126f;
+	w.packed = guard(moe_pack_nbytes(&w.mat));
+	moe_pack(w.packed.p, &w.mat, 0, n);
+	w.mat.packed = w.packed.p;
+	for (int v = 0; v < N_MASKS; v++) {
+		use(v);
+		if (!moe_rows_known(&w.mat))
+			continue;
+		moe_matmul(y.p, n, x.p, k, m, &w.mat, pool);
+		for (size_t j = 0; j < n; j++) {
+			moe_widen(row, (uint8_t *)w.data.p + 2 * j * k, k, MOE_BF16);
+			for (size_t i = 0; i < m; i++) {
+				float want = defined_bf16((float *)x.p + i * k, row, k, moe_cpu_flags() & MOE_CPU_AMX);
+				assert_memory_equal((float *)y.p + i * n + j, &want, sizeof want);
+			}
+		}
+	}
+	free(row);
+	unguard(x);
+	unguard(y);
+	free_weights(w);
+}
+
+static void test_bf16(void **state)
+{
+	struct moe_pool *pool = moe_pool_new(3);
+
+	(void)state;
+	for (size_t m = 1; m <= 40; m++)
+		check_bf16(m, 37, 64, NULL);
+	check_bf16(1, 1, 1, NULL);
+	check_bf16(3, 16, 33, NULL);
+	check_bf16(19, 40, 61, NULL);
+	check_bf16(7, 65, 1056, NULL);
+	check_bf16(300, 20, 96, NULL);
+	check_bf16(200, 100, 512, pool);
+	check_bf16(1, 2050, 1024, pool);
+	moe_pool_free(pool);
+}
+
 static const enum moe_dtype types[] = {
 	MOE_Q8_0, MOE_Q4_0, MOE_Q4_K, MOE_Q6_K, MOE_Q4_1, MOE_Q5_0, MOE_Q5_1, MOE_Q5_K, MOE_Q2_K, MOE_Q3_K, MOE_IQ4_NL, MOE_IQ4_XS, MOE_MXFP4,
 };
@@ -293,6 +385,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bits), cmocka_unit_test(test_threads), cmocka_unit_test(test_accuracy), cmocka_unit_test(test_edges),
+		cmocka_unit_test(test_bf16),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
