@@ -37,7 +37,7 @@ static void bench_model(struct moe_pool *pool)
 	if (!prompt.n)
 		cli_fail("-p 0 and -n 0: there is nothing to measure");
 	memory_check(m, NULL, &prompt, 0, 0, 1);
-	cli_check(moe_model_use_math(m, cli_math(m), &(struct moe_math_range){0, (size_t)m->spec->n_layers - 1, true, true, true}, pool, &d), &d);
+	memory_use_math(m, pool);
 	cli_check(moe_session_init(&s, m, pool, &d), &d);
 	moe_figures_model(&to, m, (size_t)o.repeat);
 	run_test("prompt", &s, (size_t)o.prompt, (size_t)o.prompt);

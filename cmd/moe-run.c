@@ -267,7 +267,6 @@ int main(int argc, char **argv)
 	struct moe_pool *pool;
 	struct moe_model *m;
 	struct moe_tokenizer *t;
-	struct moe_diag d = {0};
 	char fingerprint[33];
 	int at, status;
 
@@ -282,7 +281,7 @@ int main(int argc, char **argv)
 	printer.timings = o.timings;
 	pool = cli_pool();
 	m = cli_model();
-	cli_check(moe_model_use_math(m, cli_math(m), &(struct moe_math_range){0, (size_t)m->spec->n_layers - 1, true, true, true}, pool, &d), &d);
+	memory_use_math(m, pool);
 	t = tokenizer_load(fingerprint);
 	generation_init(&generation, m->spec, t);
 	status = o.interactive ? run_talk(m, t, &generation, pool, argv + at, argc - at)

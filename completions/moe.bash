@@ -29,6 +29,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-convert)
+		all="--type --shard-size --restart --pack --json --family -q --quiet -t --threads --cpu --help --version"
+		folders=""
+		files="--family"
+		values="--type --shard-size -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-decode)
 		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --json --logprobs --stream --loop --logits -H --with-names -h --no-names -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -140,4 +149,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view

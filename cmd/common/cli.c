@@ -236,6 +236,8 @@ struct moe_model *cli_model(void)
 		cli_die(&d);
 	}
 	free(families);
+	if (m->packfile_wrong[0] && !cli.quiet && !cli.packs)
+		cli_say("%s: it is not used (moe-convert --pack makes it anew)", m->packfile_wrong);
 	return m;
 }
 

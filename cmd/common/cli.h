@@ -20,6 +20,7 @@ enum { EXIT_DONE = 0, EXIT_NO = 1, EXIT_CANNOT = 2 };
 extern struct cli {
 	const struct tool *tool;
 	bool config_only;       /* the program can do without weights */
+	bool packs;             /* it makes packed weights, so that wrong ones are no news */
 	bool quiet, help, version, list_options, any_model, any_order, no_pg;
 	long threads;
 	const char *cpu, *model, *family, *math, *output;

@@ -1,5 +1,6 @@
 #include "common/memory.h"
 
+#include "model/math.h"
 #include "model/plan.h"
 #include "sys/memory.h"
 
@@ -25,4 +26,16 @@ void memory_check(const struct moe_model *m, const struct moe_image_choice *imag
 			 "(fewer tokens: -n; fewer sequences at once: --batch, -t; --any-memory begins all the same)",
 			 (double)p.total / 1e9, (double)p.weights / 1e9, (unsigned long long)sequences, (unsigned long long)o.tokens, (double)p.cache / 1e9,
 			 (double)p.scratch / 1e9, (double)room / 1e9);
+}
+
+void memory_use_math(struct moe_model *m, struct moe_pool *pool)
+{
+	struct moe_math_range whole = {0, (size_t)m->spec->n_layers - 1, true, true, true};
+	uint64_t need = cli_math(m) == MOE_MATH_FAST && !m->packfile ? moe_math_nbytes(m, &whole) : 0, room = moe_memory_available();
+	struct moe_diag d = {0};
+
+	if (!memory_any && need > room)
+		cli_fail("%.2f GB of memory are needed for packed weights, but %.2f GB are available (--math exact reads the model in place, which is slower; moe-convert --pack "
+			 "packs it once, into a file; --any-memory begins all the same)", (double)need / 1e9, (double)room / 1e9);
+	cli_check(moe_model_use_math(m, cli_math(m), &whole, pool, &d), &d);
 }

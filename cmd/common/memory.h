@@ -13,4 +13,7 @@ extern bool memory_any;
 void memory_check(const struct moe_model *m, const struct moe_image_choice *image, const struct moe_prompt_ids *prompt, size_t n_pictures, size_t max_new,
 		  size_t sequences);
 
+/* Makes the arithmetic of --math the model's for all that it computes. Ends the program when the packed weights do not fit. */
+void memory_use_math(struct moe_model *m, struct moe_pool *pool);
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "format/gguf_write.h"
 
 enum { MAX_VALUES = 1 << 16, MAX_KEY = 1 << 10, MAX_RANK = 4, MAX_ALIGNMENT = 1 << 20 };
 enum { STRING_HEAD = 8, LEAST_VALUE = STRING_HEAD + 4 + 1, LEAST_TENSOR = STRING_HEAD + 4 + 8 + 4 + 8 };       /* bytes */
@@ -14,6 +15,22 @@ static const struct { uint32_t number; enum moe_dtype type; } types[] = {
 	{13, MOE_Q5_K}, {14, MOE_Q6_K}, {20, MOE_IQ4_NL}, {23, MOE_IQ4_XS}, {24, MOE_I8}, {25, MOE_I16}, {26, MOE_I32}, {27, MOE_I64}, {28, MOE_F64},
 	{30, MOE_BF16}, {39, MOE_MXFP4},
 };
+
+enum moe_dtype moe_gguf_type_find(uint32_t number)
+{
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		if (types[i].number == number)
+			return types[i].type;
+	return MOE_N_TYPES;
+}
+
+uint32_t moe_gguf_type_number(enum moe_dtype type)
+{
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		if (types[i].type == type)
+			return types[i].number;
+	return UINT32_MAX;
+}
 
 static const uint8_t value_nbytes[MOE_GGUF_N_TYPES] = {
 	[MOE_GGUF_U8] = 1, [MOE_GGUF_I8] = 1, [MOE_GGUF_U16] = 2, [MOE_GGUF_I16] = 2, [MOE_GGUF_U32] = 4, [MOE_GGUF_I32] = 4, [MOE_GGUF_F32] = 4,
@@ -107,11 +124,9 @@ static enum moe_err tensor_type(struct parser *p, struct moe_tensor *t)
 {
 	uint64_t begin = at(p), number = u32(p);
 
-	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-		if (types[i].number == number) {
-			t->type = types[i].type;
-			return MOE_OK;
-		}
+	t->type = number > UINT32_MAX ? MOE_N_TYPES : moe_gguf_type_find((uint32_t)number);
+	if (t->type < MOE_N_TYPES)
+		return MOE_OK;
 	return moe_fail_at(p->d, MOE_EINPUT, begin, "tensor \"%s\" is of the type number %llu, which is not read (F32, F16, BF16, F64, I8 to I64, Q4_0 to Q8_0, Q2_K to "
 			   "Q6_K, IQ4_NL, IQ4_XS and MXFP4 are)", t->name, (unsigned long long)number);
 }

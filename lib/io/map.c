@@ -6,7 +6,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/mem.h"
+
+enum { LARGE_PAGE = 2 << 20 };
 
 static struct moe_map *all;     /* changed only by the main thread, while models are opened and closed */
 
@@ -68,6 +71,18 @@ void moe_map_close(struct moe_map *m)
 		munmap((void *)m->bytes, m->nbytes);
 	free(m->path);
 	free(m);
+}
+
+void moe_map_release(const void *bytes, size_t n)
+{
+	const uint8_t *p = bytes;
+
+	for (const struct moe_map *m = all; m; m = m->next)
+		if (p >= m->bytes && (size_t)(p - m->bytes) < m->nbytes) {
+			size_t begin = (size_t)(p - m->bytes) / LARGE_PAGE * LARGE_PAGE, end = moe_min(m->nbytes, moe_round_up((size_t)(p - m->bytes) + n, LARGE_PAGE));
+			madvise((void *)(uintptr_t)(m->bytes + begin), end - begin, MADV_DONTNEED);
+			return;
+		}
 }
 
 const char *moe_map_name(const void *address)

@@ -17,6 +17,10 @@ struct moe_map {
 enum moe_err moe_map_open(struct moe_map **out, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_map_close(struct moe_map *m);
 
+/* The bytes, part of a mapping, are not needed soon: their pages, and neighbours that came with them, no longer count as this process's memory; they come back
+ * when they are read. For the main thread, as opening and closing are. */
+void moe_map_release(const void *bytes, size_t n);
+
 /* Path of the file that `address` is mapped from, NULL if none; for a SIGBUS handler, which may call nothing else. */
 const char *moe_map_name(const void *address);
 

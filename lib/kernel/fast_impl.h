@@ -5,6 +5,34 @@
 #include "kernel/fast_priv.h"
 #include "kernel/v16.h"
 
+/* 32 quantised inputs. */
+#if defined MOE_V_AVX512 || defined MOE_V_AVX2
+typedef __m256i qblock;
+
+/* Sums of the first 16 and of the last 16; pairs of them, at most 2 · 127, do not saturate. */
+static inline __attribute__((target("avx2"), always_inline)) void sum_halves(int32_t *sum, qblock q)
+{
+	__m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q), four = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+	__m128i two = _mm_hadd_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+
+	two = _mm_hadd_epi32(two, two);
+	sum[0] = _mm_cvtsi128_si32(two);
+	sum[1] = _mm_extract_epi32(two, 1);
+}
+static inline __attribute__((target("avx2"), always_inline)) qblock zero_block(void) { return _mm256_setzero_si256(); }
+#else
+typedef struct { int8_t b[32]; } qblock;
+
+static inline void sum_halves(int32_t *sum, qblock q)
+{
+	for (int i = 0; i < 16; i++) {
+		sum[0] += q.b[i];
+		sum[1] += q.b[16 + i];
+	}
+}
+static inline qblock zero_block(void) { return (qblock){{0}}; }
+#endif
+
 #if defined MOE_V_AVX512
 #if defined MOE_F_TILES
 #define F_TARGET target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,fma,f16c,amx-tile,amx-int8")
@@ -24,6 +52,9 @@ enum { PART = 16, BYTES = 64 };
 F_FN vpart f_load(const float *p) { return _mm512_load_ps(p); }
 F_FN void f_store(float *p, vpart a) { _mm512_store_ps(p, a); }
 F_FN vpart f_set(float x) { return _mm512_set1_ps(x); }
+F_FN vpart f_sub(vpart a, vpart b) { return _mm512_sub_ps(a, b); }
+F_FN vpart f_mul(vpart a, vpart b) { return _mm512_mul_ps(a, b); }
+F_FN vpart f_part(v16 a, size_t part) { return part ? _mm512_setzero_ps() : a; }
 F_FN ipart i_set(int32_t x) { return _mm512_set1_epi32(x); }
 F_FN vpart i_as_float(ipart a) { return _mm512_castsi512_ps(a); }
 F_FN ipart i_load(const void *p) { return _mm512_load_si512(p); }
@@ -42,6 +73,7 @@ F_FN vbytes b_add(vbytes a, vbytes b) { return _mm512_add_epi8(a, b); }
 F_FN vbytes b_left(vbytes a, int n) { return _mm512_slli_epi16(a, (unsigned)n); }
 F_FN vbytes b_right(vbytes a, int n) { return _mm512_srli_epi16(a, (unsigned)n); }
 F_FN vbytes b_table(const uint8_t *t, vbytes code) { return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const void *)t)), code); }
+F_FN ipart b_as_ints(vbytes a) { return a; }
 F_FN v16 v_from_bytes(const uint8_t *p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p))); }
 F_FN v16 v_from_signed(const uint8_t *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p))); }
 
@@ -52,11 +84,8 @@ F_FN uint32_t largest_bits(const float *x)
 
 	return _mm512_reduce_max_epu32(_mm512_max_epu32(_mm512_and_si512(_mm512_loadu_si512(x), most), _mm512_and_si512(_mm512_loadu_si512(x + 16), most)));
 }
-F_FN void round_to_bytes(int8_t *q, const float *x, float by)
-{
-	for (int i = 0; i < 2; i++)
-		_mm_storeu_si128((void *)(q + 16 * i), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), _mm512_set1_ps(by)))));
-}
+F_FN __m128i sixteen_rounded(const float *x, float by) { return _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), _mm512_set1_ps(by)))); }
+F_FN qblock round_to_bytes(const float *x, float by) { return _mm256_set_m128i(sixteen_rounded(x + 16, by), sixteen_rounded(x, by)); }
 
 #elif defined MOE_V_AVX2
 #if defined MOE_F_DOT
@@ -74,6 +103,9 @@ enum { PART = 8, BYTES = 32 };
 F_FN vpart f_load(const float *p) { return _mm256_load_ps(p); }
 F_FN void f_store(float *p, vpart a) { _mm256_store_ps(p, a); }
 F_FN vpart f_set(float x) { return _mm256_set1_ps(x); }
+F_FN vpart f_sub(vpart a, vpart b) { return _mm256_sub_ps(a, b); }
+F_FN vpart f_mul(vpart a, vpart b) { return _mm256_mul_ps(a, b); }
+F_FN vpart f_part(v16 a, size_t part) { return part ? a.b : a.a; }
 F_FN ipart i_set(int32_t x) { return _mm256_set1_epi32(x); }
 F_FN vpart i_as_float(ipart a) { return _mm256_castsi256_ps(a); }
 F_FN ipart i_load(const void *p) { return _mm256_load_si256(p); }
@@ -92,6 +124,7 @@ F_FN vbytes b_add(vbytes a, vbytes b) { return _mm256_add_epi8(a, b); }
 F_FN vbytes b_left(vbytes a, int n) { return _mm256_slli_epi16(a, n); }
 F_FN vbytes b_right(vbytes a, int n) { return _mm256_srli_epi16(a, n); }
 F_FN vbytes b_table(const uint8_t *t, vbytes code) { return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)t)), code); }
+F_FN ipart b_as_ints(vbytes a) { return a; }
 F_FN __m256 eight_from(__m256i i) { return _mm256_cvtepi32_ps(i); }
 F_FN v16 v_from_bytes(const uint8_t *p)
 {
@@ -118,12 +151,12 @@ F_FN uint32_t largest_bits(const float *x)
 	return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(h, _mm_shuffle_epi32(h, 0xb1)));
 }
 F_FN __m256i eight_rounded(const float *x, float by) { return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), _mm256_set1_ps(by))); }
-F_FN void round_to_bytes(int8_t *q, const float *x, float by)
+F_FN qblock round_to_bytes(const float *x, float by)
 {
 	__m256i a = _mm256_packs_epi32(eight_rounded(x, by), eight_rounded(x + 8, by)), b = _mm256_packs_epi32(eight_rounded(x + 16, by), eight_rounded(x + 24, by));
 
 	/* Groups of four lie as 0 4 1 5 of each half now. */
-	_mm256_storeu_si256((void *)q, _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
+	return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
 #else
@@ -131,12 +164,15 @@ F_FN void round_to_bytes(int8_t *q, const float *x, float by)
 #define F_STATIC static
 #define MOE_F_DOT
 typedef struct { int32_t i[LANES]; } ipart;
-typedef struct { uint8_t b[16]; } vbytes;
-enum { MOST_M = 2, PART = 16, BYTES = 16 };
+typedef struct { uint8_t b[64]; } vbytes;
+enum { MOST_M = 2, PART = 16, BYTES = 64 };
 
 F_FN vpart f_load(const float *p) { return v_load(p); }
 F_FN void f_store(float *p, vpart a) { v_store(p, a); }
 F_FN vpart f_set(float x) { return v_set(x); }
+F_FN vpart f_sub(vpart a, vpart b) { return v_sub(a, b); }
+F_FN vpart f_mul(vpart a, vpart b) { return v_mul(a, b); }
+F_FN vpart f_part(v16 a, size_t part) { return part ? v_zero() : a; }
 F_FN ipart i_set(int32_t x)
 {
 	ipart r;
@@ -186,6 +222,7 @@ F_FN vbytes b_add(vbytes a, vbytes b) { EACH_BYTE(a.b[i] + b.b[i]); }
 F_FN vbytes b_left(vbytes a, int n) { EACH_BYTE(a.b[i] << n); }
 F_FN vbytes b_right(vbytes a, int n) { EACH_BYTE(a.b[i] >> n); }
 F_FN vbytes b_table(const uint8_t *t, vbytes code) { EACH_BYTE(t[code.b[i]]); }
+F_FN ipart b_as_ints(vbytes a) { return i_load(a.b); }
 F_FN v16 v_from_bytes(const uint8_t *p) { EACH((float)p[i]); }
 F_FN v16 v_from_signed(const uint8_t *p) { EACH((float)(int8_t)p[i]); }
 
@@ -200,10 +237,13 @@ F_FN uint32_t largest_bits(const float *x)
 	}
 	return most;
 }
-F_FN void round_to_bytes(int8_t *q, const float *x, float by)
+F_FN qblock round_to_bytes(const float *x, float by)
 {
+	qblock q;
+
 	for (int i = 0; i < 32; i++)
-		q[i] = (int8_t)rintf(x[i] * by);
+		q.b[i] = (int8_t)rintf(x[i] * by);
+	return q;
 }
 #endif
 
@@ -212,7 +252,7 @@ F_FN void round_to_bytes(int8_t *q, const float *x, float by)
 typedef ipart wstep, xstep;
 enum { X_NBYTES = 32 };
 
-F_FN wstep step_of_weights(const uint8_t *p) { return i_load(p); }
+F_FN wstep step_of_weights(ipart all) { return all; }
 F_FN xstep step_of_x(const uint8_t *x, size_t step)
 {
 	int32_t four;
@@ -221,17 +261,12 @@ F_FN xstep step_of_x(const uint8_t *x, size_t step)
 	return i_set(four);
 }
 F_FN ipart step_product(ipart s, wstep w, xstep x) { return i_dot(s, w, x); }
-F_FN void place_x(uint8_t *to, const int8_t *q) { memcpy(to, q, 32); }
+F_FN void place_x(uint8_t *to, qblock q) { memcpy(to, &q, 32); }
 #else
 typedef struct { ipart even, odd; } wstep, xstep;
 enum { X_NBYTES = 64 };
 
-F_FN wstep step_of_weights(const uint8_t *p)
-{
-	ipart all = i_load(p);
-
-	return (wstep){i_even(all), i_odd(all)};
-}
+F_FN wstep step_of_weights(ipart all) { return (wstep){i_even(all), i_odd(all)}; }
 F_FN xstep step_of_x(const uint8_t *x, size_t step)
 {
 	int32_t two[2];
@@ -241,10 +276,12 @@ F_FN xstep step_of_x(const uint8_t *x, size_t step)
 }
 F_FN ipart step_product(ipart s, wstep w, xstep x) { return i_madd(i_madd(s, w.even, x.even), w.odd, x.odd); }
 /* Of four inputs the even ones, then the odd ones, in 16 bits each. */
-F_FN void place_x(uint8_t *to, const int8_t *q)
+F_FN void place_x(uint8_t *to, qblock bytes)
 {
 	int16_t wide[32];
+	int8_t q[32];
 
+	memcpy(q, &bytes, 32);
 	for (int i = 0; i < 32; i++)
 		wide[i / 4 * 4 + i % 2 * 2 + i % 4 / 2] = q[i];
 	memcpy(to, wide, sizeof wide);
@@ -256,30 +293,23 @@ enum { X_BLOCK = X_NBYTES + sizeof(struct fast_block) };
 F_STATIC void quantise(uint8_t *to, const float *x, size_t cols)
 {
 	for (size_t b = 0; b < cols / BLOCK; b++, x += BLOCK, to += MOST_M * X_BLOCK) {
-		int8_t q[BLOCK] = {0};
-		struct fast_block f = {0};
+		qblock q = zero_block();
+		struct fast_block *f = (struct fast_block *)(to + X_NBYTES);
 		uint32_t bits = largest_bits(x);
 		int32_t sum[3] = {0};
 		float most;
 
 		memcpy(&most, &bits, 4);
-		if (bits >= 0x7f800000) {
-			f.d = NAN;
-		} else if (most >= 0x1p-100f) {
-			f.d = most / 127.0f;
-			round_to_bytes(q, x, 127.0f / most);
-		}
-		for (int i = 0; i < 16; i++) {
-			sum[1] += q[i];
-			sum[2] += q[16 + i];
-		}
+		f->d = bits >= 0x7f800000 ? NAN : most >= 0x1p-100f ? most / 127.0f : 0;
+		if (f->d > 0)
+			q = round_to_bytes(x, 127.0f / most);
+		sum_halves(sum + 1, q);
 		sum[0] = sum[1] + sum[2];
 		for (int i = 0; i < 3; i++) {
-			f.dsum[i] = f.d * (float)sum[i];
-			f.init[i] = FAST_MAGIC - 128 * sum[i];
+			f->dsum[i] = f->d * (float)sum[i];
+			f->init[i] = FAST_MAGIC - 128 * sum[i];
 		}
 		place_x(to, q);
-		memcpy(to + X_NBYTES, &f, sizeof f);
 	}
 }
 
@@ -321,7 +351,7 @@ F_FN void tile(float *sum, const uint8_t *x, size_t m, const uint8_t *const *q, 
 				wstep w[2];
 				UNROLL
 				for (size_t p = 0; p < parts; p++)
-					w[p] = step_of_weights(q[p] + b * BLOCK_NBYTES + step * STEP_NBYTES);
+					w[p] = step_of_weights(i_load(q[p] + b * BLOCK_NBYTES + step * STEP_NBYTES));
 				UNROLL
 				for (size_t i = 0; i < m; i++) {
 					xstep xs = step_of_x(x + i * X_BLOCK, step);
@@ -392,28 +422,33 @@ F_FN vbytes b_move(vbytes a, int from, int to, uint8_t mask)
 	return b_and(to > from ? b_left(a, to - from) : from > to ? b_right(a, from - to) : a, b_set(mask));
 }
 
-/* Codes + bias of a block, a byte each, from its planes. */
-F_FN void unpack_block(uint8_t *to, const uint8_t *from, enum planes planes, const struct packing *k)
+/* Codes + bias of a step from byte `at` on, a byte each, from the planes of a block. */
+F_FN vbytes step_codes(const uint8_t *from, size_t at, int step, enum planes planes, const struct packing *k)
 {
 	const uint8_t *more = from + (planes == PLANE_2 || planes == PLANE_2_1 ? 0 : 4 * STEP_NBYTES), *last = from + 2 * STEP_NBYTES;
+	vbytes c = b_set(0);
 
+	if (planes == PLANE_BYTES)
+		return b_load(from + step * STEP_NBYTES + at);
+	if (planes != PLANE_2 && planes != PLANE_2_1)
+		c = b_move(b_load(from + step % 4 * STEP_NBYTES + at), step / 4 * 4, 0, 15);
+	if (planes == PLANE_NIBBLES_1)
+		c = b_or(c, b_move(b_load(more + at), step, 4, 16));
+	if (planes == PLANE_NIBBLES_2)
+		c = b_or(c, b_move(b_load(more + step % 2 * STEP_NBYTES + at), step / 2 * 2, 4, 48));
+	if (planes == PLANE_2 || planes == PLANE_2_1)
+		c = b_move(b_load(more + step % 2 * STEP_NBYTES + at), step / 2 * 2, 0, 3);
+	if (planes == PLANE_2_1)
+		c = b_or(c, b_move(b_load(last + at), step, 2, 4));
+	return planes == PLANE_TABLE ? b_table(k->table, c) : b_add(c, b_set(k->bias));
+}
+
+F_FN void unpack_block(uint8_t *to, const uint8_t *from, enum planes planes, const struct packing *k)
+{
 	for (size_t at = 0; at < STEP_NBYTES; at += BYTES)
 		UNROLL
-		for (int step = 0; step < STEPS; step++) {
-			vbytes c = b_set(0);
-			if (planes != PLANE_2 && planes != PLANE_2_1)
-				c = b_move(b_load(from + step % 4 * STEP_NBYTES + at), step / 4 * 4, 0, 15);
-			if (planes == PLANE_NIBBLES_1)
-				c = b_or(c, b_move(b_load(more + at), step, 4, 16));
-			if (planes == PLANE_NIBBLES_2)
-				c = b_or(c, b_move(b_load(more + step % 2 * STEP_NBYTES + at), step / 2 * 2, 4, 48));
-			if (planes == PLANE_2 || planes == PLANE_2_1)
-				c = b_move(b_load(more + step % 2 * STEP_NBYTES + at), step / 2 * 2, 0, 3);
-			if (planes == PLANE_2_1)
-				c = b_or(c, b_move(b_load(last + at), step, 2, 4));
-			c = planes == PLANE_TABLE ? b_add(b_table(k->table, c), b_set(CODE_FLIP)) : b_add(c, b_set(k->bias ^ CODE_FLIP));
-			b_store(to + step * STEP_NBYTES + at, c);
-		}
+		for (int step = 0; step < STEPS; step++)
+			b_store(to + step * STEP_NBYTES + at, b_add(step_codes(from, at, step, planes, k), b_set(CODE_FLIP)));
 }
 
 F_FN void unpack_planes(uint8_t *to, const uint8_t *from, size_t blocks, enum planes planes, size_t nbytes, const struct packing *k)
@@ -425,10 +460,7 @@ F_FN void unpack_planes(uint8_t *to, const uint8_t *from, size_t blocks, enum pl
 F_STATIC void unpack_codes(uint8_t *to, const uint8_t *from, size_t blocks, const struct packing *k)
 {
 	switch (k->planes) {
-	case PLANE_BYTES:
-		for (size_t at = 0; at < blocks * BLOCK_NBYTES; at += BYTES)
-			b_store(to + at, b_add(b_load(from + at), b_set(CODE_FLIP)));
-		break;
+	case PLANE_BYTES: unpack_planes(to, from, blocks, PLANE_BYTES, 512, k); break;
 	case PLANE_NIBBLES: unpack_planes(to, from, blocks, PLANE_NIBBLES, 256, k); break;
 	case PLANE_NIBBLES_1: unpack_planes(to, from, blocks, PLANE_NIBBLES_1, 320, k); break;
 	case PLANE_NIBBLES_2: unpack_planes(to, from, blocks, PLANE_NIBBLES_2, 384, k); break;
@@ -436,13 +468,6 @@ F_STATIC void unpack_codes(uint8_t *to, const uint8_t *from, size_t blocks, cons
 	case PLANE_2_1: unpack_planes(to, from, blocks, PLANE_2_1, 192, k); break;
 	case PLANE_TABLE: unpack_planes(to, from, blocks, PLANE_TABLE, 256, k); break;
 	}
-}
-
-F_FN float *put_scale(float *to, v16 e)
-{
-	v_store(to, e);
-	v_store(to + 16, v_mul(e, v_set(-FAST_MAGIC_FLOAT)));
-	return to + 32;
 }
 
 F_FN v16 low_bits(const uint8_t *p, int shift)
@@ -454,49 +479,75 @@ F_FN v16 low_bits(const uint8_t *p, int shift)
 	return v_from_bytes(b);
 }
 
-/* Scales (and leasts) of block b: p are the bytes of a group's. */
-F_FN float *put_scales(float *to, const uint8_t *p, size_t b, enum scales scales)
+/* Of 32 inputs, or of the first and the last 16. */
+struct block_scales {
+	v16 scale[2], least[2];
+};
+
+F_FN size_t scales_in(enum scales s) { return s == SCALE_K16 || s == SCALE_K16_LEAST ? 2 : 1; }
+F_FN bool has_least(enum scales s) { return s == SCALE_F16_LEAST || s == SCALE_K_LEAST || s == SCALE_K16_LEAST; }
+
+/* Those of block b: p are the bytes of a group's. */
+F_FN struct block_scales read_scales(const uint8_t *p, size_t b, enum scales scales)
 {
 	v16 d, least, minus = v_set(-1.0f);
+	struct block_scales s;
 
 	switch (scales) {
-	case SCALE_F16: return put_scale(to, v_load_f16(p + b * 32));
-	case SCALE_BF16: return put_scale(to, v_load_bf16(p + b * 32));
+	case SCALE_F16: s.scale[0] = v_load_f16(p + b * 32); break;
+	case SCALE_BF16: s.scale[0] = v_load_bf16(p + b * 32); break;
 	case SCALE_F16_LEAST:
-		to = put_scale(to, v_load_f16(p + b * 64));
-		v_store(to, v_load_f16(p + b * 64 + 32));
-		return to + 16;
+		s.scale[0] = v_load_f16(p + b * 64);
+		s.least[0] = v_load_f16(p + b * 64 + 32);
+		break;
 	case SCALE_K_LEAST:
 		p += b / SUPER * 320;
-		to = put_scale(to, v_mul(v_load_f16(p), v_from_bytes(p + 64 + b % SUPER * 16)));
-		v_store(to, v_mul(v_mul(v_load_f16(p + 32), minus), v_from_bytes(p + 192 + b % SUPER * 16)));
-		return to + 16;
+		s.scale[0] = v_mul(v_load_f16(p), v_from_bytes(p + 64 + b % SUPER * 16));
+		s.least[0] = v_mul(v_mul(v_load_f16(p + 32), minus), v_from_bytes(p + 192 + b % SUPER * 16));
+		break;
 	case SCALE_K16_LEAST:
 		p += b / SUPER * 320;
 		d = v_load_f16(p);
 		least = v_mul(v_load_f16(p + 32), minus);
 		p += 64 + b % SUPER * 32;
-		for (int h = 0; h < 2; h++, to += 16, p += 16) {
-			to = put_scale(to, v_mul(d, low_bits(p, 0)));
-			v_store(to, v_mul(least, low_bits(p, 4)));
+		for (int h = 0; h < 2; h++, p += 16) {
+			s.scale[h] = v_mul(d, low_bits(p, 0));
+			s.least[h] = v_mul(least, low_bits(p, 4));
 		}
-		return to;
+		break;
 	case SCALE_K16:
 		p += b / SUPER * 288;
 		d = v_load_f16(p);
 		p += 32 + b % SUPER * 32;
-		to = put_scale(to, v_mul(d, v_from_signed(p)));
-		return put_scale(to, v_mul(d, v_from_signed(p + 16)));
-	case SCALE_K: break;
+		s.scale[0] = v_mul(d, v_from_signed(p));
+		s.scale[1] = v_mul(d, v_from_signed(p + 16));
+		break;
+	case SCALE_K:
+		p += b / SUPER * 160;
+		s.scale[0] = v_mul(v_load_f16(p), v_from_signed(p + 32 + b % SUPER * 16));
 	}
-	p += b / SUPER * 160;
-	return put_scale(to, v_mul(v_load_f16(p), v_from_signed(p + 32 + b % SUPER * 16)));
+	return s;
+}
+
+F_FN float *put_scales(float *to, const struct block_scales *s, enum scales scales)
+{
+	for (size_t h = 0; h < scales_in(scales); h++, to += 32) {
+		v_store(to, s->scale[h]);
+		v_store(to + 16, v_mul(s->scale[h], v_set(-FAST_MAGIC_FLOAT)));
+		if (has_least(scales)) {
+			v_store(to + 32, s->least[h]);
+			to += 16;
+		}
+	}
+	return to;
 }
 
 F_STATIC void unpack_scales(float *to, const uint8_t *p, size_t b0, size_t blocks, const struct packing *k)
 {
-	for (size_t b = b0; b < b0 + blocks; b++)
-		to = put_scales(to, p, b, k->scales);
+	for (size_t b = b0; b < b0 + blocks; b++) {
+		struct block_scales s = read_scales(p, b, k->scales);
+		to = put_scales(to, &s, k->scales);
+	}
 }
 
 /* A chunk of a group: where its codes lie as bytes, and its scales. */
@@ -531,9 +582,16 @@ F_STATIC void chunk_sums(struct fast_scratch *s, const struct fast_job *j, size_
 		panels[j->packing->sums](s->sum[0] + p * PART, j->x + b0 * MOST_M * X_BLOCK, j->cols / BLOCK * MOST_M * X_BLOCK, j->n, q + p, scale + p, moe_min(2, parts - p), blocks);
 }
 
+#include "kernel/fast_row.h"
+
 F_STATIC void sums(struct fast_scratch *s, const struct fast_job *j)
 {
 	size_t blocks = j->cols / BLOCK;
+
+	if (j->n == 1 && !CODE_FLIP) {
+		sums_of_row(s->sum[0], j);
+		return;
+	}
 
 	memset(s->sum, 0, moe_round_up(j->n, MOST_M) * sizeof s->sum[0]);
 	use_tiles(j->packing->sums);

@@ -45,24 +45,34 @@ const char *moe_kernel_select(void)
 enum { UNPACKED = MOE_MOST_UNPACKED, FEW_ROWS = 9 };
 static _Thread_local _Alignas(64) float unpacked[UNPACKED];
 
-static void widen_scaled(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
+static void widen_f8(float *to, const uint8_t *from, const float *scale, size_t n)
 {
-	size_t blocks = (w->cols + MOE_SCALE_BLOCK - 1) / MOE_SCALE_BLOCK;
-	const uint8_t *data = w->data;
-
-	for (size_t j = 0; j < n; j++) {
-		const float *scale = w->scale + (n0 + j) / MOE_SCALE_BLOCK * blocks;
-		for (size_t k = 0; k < w->cols; k++)
-			to[j * ld + k] = moe_f32_from_f8[data[(n0 + j) * w->stride + k]] * scale[k / MOE_SCALE_BLOCK];
-	}
+	for (size_t k = 0; k < n; k++)
+		to[k] = moe_f32_from_f8[from[k]] * scale[k / MOE_SCALE_BLOCK];
 }
 
-static void widen_blocks(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
+static void widen_int8(float *to, const int8_t *from, float scale, size_t n)
 {
-	const uint8_t *data = w->data;
+	for (size_t k = 0; k < n; k++)
+		to[k] = (float)from[k] * scale;
+}
 
+void moe_mat_row(float *to, const struct moe_mat *w, size_t n)
+{
+	const uint8_t *from = (const uint8_t *)w->data + moe_dtype_nbytes(w->type, n * w->stride);
+
+	if (w->type == MOE_F8_E4M3)
+		widen_f8(to, from, w->scale + n / MOE_SCALE_BLOCK * ((w->cols + MOE_SCALE_BLOCK - 1) / MOE_SCALE_BLOCK), w->cols);
+	else if (w->type == MOE_I8)
+		widen_int8(to, (const int8_t *)from, w->scale[n], w->cols);
+	else
+		moe_widen(to, from, w->cols, w->type);
+}
+
+static void widen_rows(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n)
+{
 	for (size_t j = 0; j < n; j++)
-		moe_widen(to + j * ld, data + moe_dtype_nbytes(w->type, (n0 + j) * w->stride), w->cols, w->type);
+		moe_mat_row(to + j * ld, w, n0 + j);
 }
 
 static void matmul_unpacked(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)
@@ -74,10 +84,8 @@ static void matmul_unpacked(float *y, size_t ldy, const float *x, size_t ldx, si
 	for (size_t n = n0, wide; n < n1; n += wide) {
 		struct moe_mat part = {.data = rows, .type = MOE_F32, .cols = w->cols, .stride = ld};
 		wide = part.rows = moe_min(most, n1 - n);
-		if (w->scale)
-			widen_scaled(rows, ld, w, n, wide);
-		else if (w->type >= MOE_N_DTYPES)
-			widen_blocks(rows, ld, w, n, wide);
+		if (w->scale || w->type >= MOE_N_DTYPES)
+			widen_rows(rows, ld, w, n, wide);
 		else
 			k->turn_rows(rows, ld, w, n, wide);
 		k->matmul_f32(y + n, ldy, x, ldx, m, &part, 0, wide);

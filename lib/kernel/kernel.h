@@ -16,9 +16,9 @@
 #include "base/dtype.h"
 #include "sys/pool.h"
 
-enum { MOE_SCALE_BLOCK = 128, MOE_MOST_UNPACKED = 262144 };     /* most inputs of a row of F8_E4M3 or of a block type */
+enum { MOE_SCALE_BLOCK = 128, MOE_MOST_UNPACKED = 262144 };     /* most inputs of a row of F8_E4M3, I8 or of a block type */
 
-/* A weight matrix in place: row n (an output) holds `cols` inputs of type F32, F16, BF16, F8_E4M3 or of a block type. Needs no alignment. Either the
+/* A weight matrix in place: row n (an output) holds `cols` inputs of type F32, F16, BF16, F8_E4M3, I8 or of a block type. Needs no alignment. Either the
  * inputs of a row lie together (step 0 or 1), or the rows of an input (stride 1): [out][in] and [in][out]; those of a block type lie together, `cols`
  * and `stride` being whole blocks. */
 struct moe_mat {
@@ -26,13 +26,16 @@ struct moe_mat {
 	enum moe_dtype type;
 	size_t rows, cols;
 	size_t stride, step;    /* elements from row to row, and from input to input */
-	const float *scale;     /* F8_E4M3: [rows / 128][cols / 128], rounded up: a weight is its value times the scale of its block, rounded to f32 */
+	const float *scale;     /* F8_E4M3: [rows / 128][cols / 128], rounded up: a weight is its value times the scale of its block, rounded to f32; I8: [rows] */
 	const void *packed;     /* pack.h: products are in the arithmetic `fast` (rows.h), and `data` is not read; NULL: `exact` */
 };
 
 /* y[i][n] = dot(x row i, w row n), i < m, n < w->rows; ldx and ldy are row strides in elements. y must not overlap x. Of packed weights, the
  * product of rows.h. */
 void moe_matmul(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, struct moe_pool *pool);
+
+/* Row n of the matrix in f32, for a step of 0 or 1. */
+void moe_mat_row(float *to, const struct moe_mat *w, size_t n);
 
 float moe_dot(const float *x, const float *y, size_t n);
 

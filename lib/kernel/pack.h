@@ -24,6 +24,9 @@
 
 #include "kernel/kernel.h"
 
+/* Raised when any of this changes: files of packed weights (model/packfile.h) have it. */
+enum { MOE_PACK_VERSION = 1 };
+
 enum { MOE_PACK_ROWS = 16, MOE_MOST_PACKED = 32768 };  /* outputs of a group; most inputs */
 
 /* Bytes of the packed form of w, a multiple of 64; 0: it has none (its type, inputs first, scaled by blocks, or too many inputs), or they overflow. */

@@ -13,13 +13,18 @@ struct binder {
 	uint32_t *uses, *places;        /* [tensors of the checkpoint]: matrices bound from it, and how many it holds */
 	struct moe_sizes *sizes;        /* when counting; then there are no weights, and nothing is bound */
 	enum moe_part part;             /* which part of the model is being walked */
+	enum moe_err (*each)(void *arg, const struct moe_named *t);      /* NULL, or who wants to see every tensor */
+	void *each_arg;
 	struct moe_diag *d;
 };
 
 static const struct moe_place nowhere = {-1, -1, NULL};
 
+/* Do its numbers share scales? */
+static bool is_packed(enum moe_dtype t) { return t == MOE_F8_E4M3 || t == MOE_I8 || t >= MOE_N_DTYPES; }
+
 /* Finds the tensor of a logical name, checks its shape (as it lies on disk) and type, and keeps the books of its uses. `packed`: may its numbers share
- * scales (F8_E4M3, block types)? */
+ * scales (F8_E4M3, I8, block types)? */
 static enum moe_err find(struct binder *b, const char *logical, const uint64_t *shape, unsigned rank, bool packed, struct moe_where *w)
 {
 	const struct moe_tensor *t = w->tensor;
@@ -31,12 +36,19 @@ static enum moe_err find(struct binder *b, const char *logical, const uint64_t *
 	if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape))
 		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" has the shape %s, expected %s (from config.json)", w->name,
 				moe_shape_string(t->shape, t->rank, have, sizeof have), moe_shape_string(shape, rank, want, sizeof want));
-	if (t->type != MOE_F32 && t->type != MOE_F16 && t->type != MOE_BF16 && !(packed && (t->type == MOE_F8_E4M3 || t->type >= MOE_N_DTYPES)))
-		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected F32, F16%s or BF16", w->name, moe_dtype_name(t->type), packed ? ", F8_E4M3" : "");
+	if (t->type != MOE_F32 && t->type != MOE_F16 && t->type != MOE_BF16 && !(packed && is_packed(t->type)))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, expected F32, F16%s or BF16", w->name, moe_dtype_name(t->type), packed ? ", F8_E4M3, I8" : "");
 	return MOE_OK;
 }
 
 static void count(struct binder *b, uint64_t n) { b->sizes->part[b->part] += n; }
+
+/* Shows a tensor to who wants to see it. */
+static enum moe_err show(struct binder *b, struct moe_named t)
+{
+	t.part = b->part;
+	return b->each ? b->each(b->each_arg, &t) : MOE_OK;
+}
 
 /* Shape on disk of a matrix of o outputs and i inputs; its rank. */
 static unsigned disk_shape(const struct moe_where *w, uint64_t experts, uint64_t o, uint64_t i, uint64_t shape[3])
@@ -82,6 +94,35 @@ static enum moe_err bind_scales(struct binder *b, const struct moe_where *w, str
 	return MOE_OK;
 }
 
+/* Scales of an I8 matrix: one for each output, F32, in the tensor NAME.scale, which has the shape of NAME but for its last axis. `row` is the matrix's first. */
+static enum moe_err bind_row_scales(struct binder *b, const struct moe_where *w, uint64_t row, struct moe_mat *mat)
+{
+	char name[sizeof w->name + 16];
+	const struct moe_tensor *t;
+	float *copy;
+	size_t index;
+
+	if (w->interleaved || mat->step > 1)
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is I8, which is known with the inputs of an output together only", w->name);
+	snprintf(name, sizeof name, "%s.scale", w->name);
+	t = moe_checkpoint_find(b->m->weights, name, &index);
+	if (!t)
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is missing (the scales of an I8 tensor)", name);
+	if (t->type != MOE_F32 || t->rank + 1 != w->tensor->rank || memcmp(t->shape, w->tensor->shape, t->rank * sizeof *t->shape))
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" does not have one F32 scale for each output", name);
+	b->uses[index] = b->places[index] = 1;
+	if ((uintptr_t)t->data % sizeof(float) == 0) {
+		mat->scale = (const float *)(const void *)t->data + row;
+		return MOE_OK;
+	}
+	copy = moe_arena_get(&b->m->memory, mat->rows, sizeof *copy);
+	mat->scale = copy;
+	if (!copy)
+		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
+	memcpy(copy, t->data + row * sizeof *copy, mat->rows * sizeof *copy);
+	return MOE_OK;
+}
+
 /* A matrix of o outputs and i inputs, in place. */
 static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_place at, int64_t o, int64_t i, struct moe_mat *mat)
 {
@@ -100,7 +141,7 @@ static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_p
 	if (w.interleaved && inputs_first)
 		return moe_fail(b->d, MOE_EINPUT, "family %s: %s: outputs can be interleaved only as [out][in]", b->m->spec->family, logical);
 	MOE_TRY(find(b, logical, shape, rank, true, &w));
-	if ((w.tensor->type == MOE_F8_E4M3 || w.tensor->type >= MOE_N_DTYPES) && cols > MOE_MOST_UNPACKED)
+	if (is_packed(w.tensor->type) && cols > MOE_MOST_UNPACKED)
 		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is %s, of which a row may have %d inputs at most", w.name, moe_dtype_name(w.tensor->type),
 				MOE_MOST_UNPACKED);
 	if (w.tensor->type >= MOE_N_DTYPES && (inputs_first || cols % moe_dtype_block(w.tensor->type)))
@@ -114,7 +155,11 @@ static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_p
 		.data = w.tensor->data + moe_dtype_nbytes(w.tensor->type, offset), .type = w.tensor->type, .rows = rows, .cols = cols,
 		.stride = inputs_first ? 1 : w.interleaved ? w.parts * cols : cols, .step = inputs_first ? rows * w.parts : 1,
 	};
-	return w.tensor->type == MOE_F8_E4M3 ? bind_scales(b, &w, mat) : MOE_OK;
+	if (w.tensor->type == MOE_F8_E4M3)
+		MOE_TRY(bind_scales(b, &w, mat));
+	if (w.tensor->type == MOE_I8)
+		MOE_TRY(bind_row_scales(b, &w, offset / cols, mat));
+	return show(b, (struct moe_named){.logical = logical, .at = at, .matrix = true, .mat = *mat, .where = &w});
 }
 
 /* The weights of a convolution, as a matrix [out][in · height · width]. */
@@ -131,7 +176,8 @@ static enum moe_err bind_kernel(struct binder *b, const char *logical, struct mo
 	MOE_TRY(find(b, logical, shape, 4, false, &w));
 	b->m->part_nbytes[b->part] += w.tensor->nbytes;
 	*mat = (struct moe_mat){.data = w.tensor->data, .type = w.tensor->type, .rows = shape[0], .cols = k, .stride = k, .step = 1};
-	return MOE_OK;
+	return show(b, (struct moe_named){.logical = logical, .at = at, .mat = {w.tensor->data, w.tensor->type, 1, shape[0] * k, shape[0] * k, 1, NULL, NULL}, .rank = 4,
+					  .shape = shape, .where = &w});
 }
 
 /* A small vector (or matrix) that is used in f32: in place when it is F32 and aligned, else widened once. `shape` is that of the part. */
@@ -153,6 +199,7 @@ static enum moe_err bind_floats(struct binder *b, const char *logical, struct mo
 	MOE_TRY(find(b, logical, disk, rank, false, &w));
 	b->m->part_nbytes[b->part] += moe_dtype_nbytes(w.tensor->type, n);
 	data = w.tensor->data + moe_dtype_nbytes(w.tensor->type, w.part * n);
+	MOE_TRY(show(b, (struct moe_named){.logical = logical, .at = at, .mat = {data, w.tensor->type, 1, n, n, 1, NULL, NULL}, .rank = rank, .shape = shape, .where = &w}));
 	if (w.tensor->type == MOE_F32 && (uintptr_t)data % 4 == 0) {
 		*out = (const float *)(const void *)data;
 		return MOE_OK;
@@ -422,12 +469,13 @@ static enum moe_err walk(struct binder *b)
 	return s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION ? bind_projector(b) : MOE_OK;
 }
 
-enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d)
+enum moe_err moe_model_each(struct moe_model *m, enum moe_err (*fn)(void *arg, const struct moe_named *t), void *arg, struct moe_diag *d)
 {
 	size_t n = moe_checkpoint_count(m->weights) + 1;
-	struct binder b = {.m = m, .uses = calloc(n, sizeof(uint32_t)), .places = calloc(n, sizeof(uint32_t)), .d = d};
+	struct binder b = {.m = m, .uses = calloc(n, sizeof(uint32_t)), .places = calloc(n, sizeof(uint32_t)), .each = fn, .each_arg = arg, .d = d};
 	enum moe_err err;
 
+	memset(m->part_nbytes, 0, sizeof m->part_nbytes);
 	m->layer = moe_arena_zero(&m->memory, (size_t)m->spec->n_layers, sizeof *m->layer);
 	err = b.uses && b.places && m->layer ? moe_names_init(&b.names, m->spec, m->weights, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (!err)
@@ -438,6 +486,8 @@ enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d)
 	free(b.places);
 	return err;
 }
+
+enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d) { return moe_model_each(m, NULL, NULL, d); }
 
 enum moe_err moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out, struct moe_diag *d)
 {

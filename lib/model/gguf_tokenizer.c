@@ -4,16 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Types of tokens (llama.cpp, enum llama_token_type). */
-enum { TOKEN_UNKNOWN = 2, TOKEN_CONTROL = 3, TOKEN_USER_DEFINED = 4, TOKEN_BYTE = 6 };
-
-/* Splits by their names in llama.cpp (src/llama-vocab.cpp), with the patterns that the tokenizers of these models have at the hub. */
-static const struct { const char *name, *pattern; bool nfc, ignore_merges; } splits[] = {
+const struct moe_gguf_split moe_gguf_splits[] = {
 	{"gpt-2", NULL, false, false},
 	{"olmo", NULL, true, false},
 	{"qwen2", "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+", true, false},
 	{"llama-bpe", "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+", false, true},
 };
+
+const size_t moe_n_gguf_splits = sizeof moe_gguf_splits / sizeof *moe_gguf_splits;
 
 struct piece {
 	const char *text;
@@ -98,13 +96,13 @@ static enum moe_err read_pieces(struct vocabulary *v, bool scores)
 }
 
 /* Control and user-defined tokens are found in a text before it is split; the others are the vocabulary of the model. */
-static bool is_added(const struct piece *p) { return p->type == TOKEN_CONTROL || p->type == TOKEN_USER_DEFINED; }
+static bool is_added(const struct piece *p) { return p->type == MOE_TOKEN_CONTROL || p->type == MOE_TOKEN_USER_DEFINED; }
 
 static enum moe_err index_pieces(struct vocabulary *v, json_t *added)
 {
 	for (size_t i = 0; i < v->n; i++) {
 		const struct piece *p = &v->piece[i];
-		bool special = p->type == TOKEN_CONTROL;
+		bool special = p->type == MOE_TOKEN_CONTROL;
 		json_t *text = json_stringn(p->text, p->n);
 		if (!text)
 			return moe_fail(v->d, MOE_EINPUT, "\"tokenizer.ggml.tokens\": token %zu is not UTF-8", i);
@@ -139,23 +137,23 @@ static enum moe_err bpe_merges(const struct vocabulary *v, json_t *merges)
 
 static enum moe_err byte_level(struct vocabulary *v, json_t *doc)
 {
-	size_t n = 0, i = 0, count = sizeof splits / sizeof *splits;
+	size_t n = 0, i = 0, count = moe_n_gguf_splits;
 	const char *pre = string_of(v->g, "tokenizer.ggml.pre", &n);
 	json_t *merges = json_array(), *split;
 
 	json_object_set_new(doc, "model", json_pack("{ss sO so}", "type", "BPE", "vocab", v->ids, "merges", merges));
-	while (i < count && !text_is(pre, n, splits[i].name))
+	while (i < count && !text_is(pre, n, moe_gguf_splits[i].name))
 		i++;
 	if (i == count)
 		return moe_fail(v->d, MOE_EINPUT, "\"tokenizer.ggml.pre\" is \"%.*s\"; gpt-2, olmo, qwen2 and llama-bpe are known", (int)n, pre ? pre : "");
-	if (splits[i].nfc)
+	if (moe_gguf_splits[i].nfc)
 		json_object_set_new(doc, "normalizer", json_pack("{ss}", "type", "NFC"));
-	split = splits[i].pattern ? json_pack("{ss s[{ss s{ss} ss sb} {ss sb sb}]}", "type", "Sequence", "pretokenizers", "type", "Split", "pattern", "Regex",
-					      splits[i].pattern, "behavior", "Isolated", "invert", 0, "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 0)
+	split = moe_gguf_splits[i].pattern ? json_pack("{ss s[{ss s{ss} ss sb} {ss sb sb}]}", "type", "Sequence", "pretokenizers", "type", "Split", "pattern", "Regex",
+					      moe_gguf_splits[i].pattern, "behavior", "Isolated", "invert", 0, "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 0)
 				  : json_pack("{ss sb sb}", "type", "ByteLevel", "add_prefix_space", 0, "use_regex", 1);
 	json_object_set_new(doc, "pre_tokenizer", split);
 	json_object_set_new(doc, "decoder", json_pack("{ss sb sb}", "type", "ByteLevel", "add_prefix_space", 1, "use_regex", 1));
-	json_object_set_new(json_object_get(doc, "model"), "ignore_merges", json_boolean(splits[i].ignore_merges));
+	json_object_set_new(json_object_get(doc, "model"), "ignore_merges", json_boolean(moe_gguf_splits[i].ignore_merges));
 	return bpe_merges(v, merges);
 }
 
@@ -186,7 +184,7 @@ static enum moe_err piece_merges(const struct vocabulary *v, json_t *merges)
 
 	for (size_t i = 0; i < v->n; i++) {
 		const struct piece *p = &v->piece[i];
-		for (size_t left = 1; !is_added(p) && p->type != TOKEN_BYTE && p->type != TOKEN_UNKNOWN && left < p->n; left++) {
+		for (size_t left = 1; !is_added(p) && p->type != MOE_TOKEN_BYTE && p->type != MOE_TOKEN_UNKNOWN && left < p->n; left++) {
 			if (((unsigned char)p->text[left] & 0xc0) == 0x80 || !json_object_getn(v->ids, p->text, left) ||
 			    !json_object_getn(v->ids, p->text + left, p->n - left))
 				continue;
@@ -215,7 +213,7 @@ static enum moe_err sentence_piece(struct vocabulary *v, json_t *doc)
 	size_t unknown = 0;
 
 	json_object_set_new(doc, "model", model);
-	while (unknown < v->n && v->piece[unknown].type != TOKEN_UNKNOWN)
+	while (unknown < v->n && v->piece[unknown].type != MOE_TOKEN_UNKNOWN)
 		unknown++;
 	if (unknown < v->n)
 		json_object_set_new(model, "unk_token", json_stringn(v->piece[unknown].text, v->piece[unknown].n));

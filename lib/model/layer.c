@@ -89,12 +89,11 @@ enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct mo
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d)
 {
 	size_t hidden = (size_t)m->spec->hidden;
-	const uint8_t *data = m->embed.data;
 
 	for (size_t i = 0; i < n; i++) {
 		if (token[i] < 0 || token[i] >= m->spec->vocab)
 			return moe_fail(d, MOE_EINPUT, "token %d at row %zu is outside the vocabulary of %lld", token[i], i, (long long)m->spec->vocab);
-		moe_widen(x + i * hidden, data + moe_dtype_nbytes(m->embed.type, (size_t)token[i] * m->embed.stride), hidden, m->embed.type);
+		moe_mat_row(x + i * hidden, &m->embed, (size_t)token[i]);
 	}
 	return MOE_OK;
 }

@@ -5,8 +5,10 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "io/map.h"
 #include "kernel/pack.h"
 #include "kernel/rows.h"
+#include "model/packfile.h"
 
 enum { CHUNK_ROWS = 256, HUGE_PAGE = 2 << 20 };
 
@@ -23,8 +25,7 @@ enum moe_math moe_math_find(const char *name)
 	return (enum moe_math)i;
 }
 
-/* Calls fn for each matrix of the range. */
-static void each_matrix(struct moe_model *m, const struct moe_math_range *r, void (*fn)(void *to, struct moe_mat *w), void *to)
+void moe_math_each(struct moe_model *m, const struct moe_math_range *r, void (*fn)(void *to, struct moe_mat *w), void *to)
 {
 	for (size_t l = r->first; l <= r->last && l < (size_t)m->spec->n_layers; l++) {
 		struct moe_attention_weights *a = &m->layer[l].attention;
@@ -83,8 +84,10 @@ static void place_matrix(void *to, struct moe_mat *w)
 static void pack_chunk(void *arg, size_t i)
 {
 	const struct chunk *c = &((const struct packing *)arg)->chunk[i];
+	size_t end = moe_min(c->w->rows, c->row + CHUNK_ROWS), begin_nbytes = moe_dtype_nbytes(c->w->type, c->row * c->w->stride);
 
-	moe_pack(c->to, c->w, c->row, moe_min(c->w->rows, c->row + CHUNK_ROWS));
+	moe_pack(c->to, c->w, c->row, end);
+	moe_map_release((const char *)c->w->data + begin_nbytes, moe_dtype_nbytes(c->w->type, (end - 1) * c->w->stride + c->w->cols) - begin_nbytes);
 }
 
 static void forget_matrix(void *to, struct moe_mat *w)
@@ -105,8 +108,35 @@ uint64_t moe_math_nbytes(const struct moe_model *m, const struct moe_math_range 
 {
 	struct packing p = {0};
 
-	each_matrix((struct moe_model *)(uintptr_t)m, r, count_matrix, &p);
+	moe_math_each((struct moe_model *)(uintptr_t)m, r, count_matrix, &p);
 	return p.nbytes;
+}
+
+struct packed {
+	const struct moe_model *m;
+	uint64_t replaced, mapped;
+};
+
+static void count_packed(void *to, struct moe_mat *w)
+{
+	struct packed *p = to;
+	const char *memory = p->m->packed, *at = w->packed;
+
+	if (!at)
+		return;
+	p->replaced += moe_dtype_nbytes(w->type, w->rows * w->stride);
+	if (!memory || at < memory || at >= memory + p->m->packed_nbytes)
+		p->mapped += moe_pack_nbytes(w);
+}
+
+void moe_math_packed(const struct moe_model *m, uint64_t *replaced, uint64_t *mapped)
+{
+	struct packed p = {.m = m};
+	struct moe_math_range whole = {0, (size_t)m->spec->n_layers - 1, true, true, true};
+
+	moe_math_each((struct moe_model *)(uintptr_t)m, &whole, count_packed, &p);
+	*replaced = p.replaced;
+	*mapped = p.mapped;
 }
 
 /* Zeroed memory in large pages where there are any, which belongs to the model. */
@@ -134,9 +164,11 @@ enum moe_err moe_model_use_math(struct moe_model *m, enum moe_math math, const s
 {
 	struct packing p = {0};
 
-	each_matrix(m, r, forget_matrix, NULL);
+	moe_math_each(m, r, forget_matrix, NULL);
 	moe_math_free(m);
 	m->math = math;
+	if (math == MOE_MATH_FAST && m->packfile)
+		moe_packfile_use(m);
 	p.nbytes = math == MOE_MATH_FAST ? moe_math_nbytes(m, r) : 0;
 	if (!p.nbytes)
 		return MOE_OK;
@@ -144,7 +176,7 @@ enum moe_err moe_model_use_math(struct moe_model *m, enum moe_math math, const s
 	if (!p.base)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %.2f GB of packed weights (--math exact needs none)", (double)p.nbytes / 1e9);
 	p.nbytes = 0;
-	each_matrix(m, r, place_matrix, &p);
+	moe_math_each(m, r, place_matrix, &p);
 	if (!p.failed)
 		moe_pool_run(pool, (double)p.nbytes * 8, p.n, pack_chunk, &p);
 	for (size_t i = 0; i < p.n && !p.failed; i++)

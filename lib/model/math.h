@@ -18,10 +18,17 @@ struct moe_math_range {
 	bool attention, experts, head;
 };
 
+/* Calls fn for each matrix of the range, in a fixed order. */
+void moe_math_each(struct moe_model *m, const struct moe_math_range *r, void (*fn)(void *to, struct moe_mat *w), void *to);
+
 /* Bytes of the packed weights of a range, all of them in memory at once. */
 uint64_t moe_math_nbytes(const struct moe_model *m, const struct moe_math_range *r);
 
-/* From now on the products of the range are in that arithmetic. For fast, their weights are packed, once; the router's stay as they are, and so do matrices
+/* What of the model's weights is packed: bytes of their files that are not read any more, and bytes of a file of packed weights that are read instead. */
+void moe_math_packed(const struct moe_model *m, uint64_t *replaced, uint64_t *mapped);
+
+/* From now on the products of the range are in that arithmetic. For fast, their weights are packed, once, or taken from the
+ * model's file of packed weights (packfile.h); the router's stay as they are, and so do matrices
  * whose type has no packed form. The model must not be in use by other threads meanwhile. */
 enum moe_err moe_model_use_math(struct moe_model *m, enum moe_math math, const struct moe_math_range *r, struct moe_pool *pool, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -11,6 +11,7 @@
 #include "model/bind.h"
 #include "model/gguf_tokenizer.h"
 #include "model/math.h"
+#include "model/packfile.h"
 
 enum { TOKENIZER_LIMIT = 256 << 20, SAMPLE = 64 };
 
@@ -57,6 +58,8 @@ enum moe_err moe_model_open(struct moe_model **out, const struct moe_spec_option
 	else if (!(err = moe_spec_load(&m->spec, o, d)) && !(o->config_only && !moe_checkpoint_exists(o->directory)) &&
 		 !(err = moe_checkpoint_open(&m->weights, o->directory, d)) && !(err = moe_model_bind(m, d)))
 		err = fingerprint(m, d);
+	if (!err && m->weights)
+		moe_packfile_open(m);
 	if (err) {
 		moe_diag_path(d, o->directory);
 		moe_model_close(m);
@@ -71,6 +74,7 @@ void moe_model_close(struct moe_model *m)
 	if (!m)
 		return;
 	moe_math_free(m);
+	moe_packfile_close(m->packfile);
 	moe_checkpoint_close(m->weights);
 	moe_spec_free(m->spec);
 	moe_arena_free(&m->memory);

@@ -29,6 +29,8 @@ struct moe_model {
 	enum moe_math math;                     /* the arithmetic in use, and the packed weights of the fast one, or NULL (math.h) */
 	void *packed;
 	size_t packed_nbytes;
+	struct moe_packfile *packfile;          /* packed weights that lie beside the model, or NULL (packfile.h) */
+	char packfile_wrong[400];               /* why what lies there is not used, or "" */
 	struct moe_arena memory;
 };
 

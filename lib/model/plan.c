@@ -1,6 +1,7 @@
 #include "model/plan.h"
 
 #include "base/check.h"
+#include "model/math.h"
 
 enum { PROGRAM = 6 << 20, AROUND = 64 << 10 };   /* a program without a model; what Linux maps of a file around a byte that is read */
 
@@ -40,7 +41,7 @@ static enum moe_err part_nbytes(const struct moe_model *m, uint64_t nbytes[MOE_N
 enum moe_err moe_plan_make(struct moe_plan *out, const struct moe_model *m, const struct moe_plan_options *o, struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
-	uint64_t nbytes[MOE_N_PARTS], sequences = moe_max(1, o->sequences), row, touched, blocks = (o->tokens + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK;
+	uint64_t nbytes[MOE_N_PARTS], replaced, mapped, sequences = moe_max(1, o->sequences), row, touched, blocks = (o->tokens + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK;
 	struct moe_sizes z;
 
 	*out = (struct moe_plan){0};
@@ -52,6 +53,8 @@ enum moe_err moe_plan_make(struct moe_plan *out, const struct moe_model *m, cons
 	row = nbytes[MOE_PART_EMBED] / (uint64_t)s->vocab;
 	touched = sequences * o->tokens * (row + AROUND);
 	out->weights += s->tied ? nbytes[MOE_PART_EMBED] : moe_min(nbytes[MOE_PART_EMBED], touched);
+	moe_math_packed(m, &replaced, &mapped);
+	out->weights = mapped + (out->weights > replaced ? out->weights - replaced : 0);
 	if (!moe_checked_mul(sequences * blocks * MOE_ATTN_BLOCK, z.cache_nbytes_per_token, &out->cache))
 		return moe_fail(d, MOE_EUSAGE, "%llu sequences of %llu tokens are more than can be counted", (unsigned long long)sequences, (unsigned long long)o->tokens);
 	out->scratch = PROGRAM + 4 * (sequences * o->tokens * (uint64_t)s->hidden + moe_min(o->tokens, MOE_PASS_ROWS) * sequences * row_floats(s) + sequences * (uint64_t)s->vocab * 2);

@@ -21,7 +21,8 @@ struct moe_plan {
 
 enum { MOE_PASS_ROWS = 512 };   /* rows of a prompt that go through the layers at a time, at least */
 
-/* m->weights may be NULL (config.json alone): then the weights are taken to be of the type that the configuration names. */
+/* What is to be taken from now on: weights that are packed in memory already count no more.
+ * m->weights may be NULL (config.json alone): then the weights are taken to be of the type that the configuration names. */
 enum moe_err moe_plan_make(struct moe_plan *out, const struct moe_model *m, const struct moe_plan_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

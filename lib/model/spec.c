@@ -10,8 +10,7 @@
 /* The setting's node in the family file (borrowed), NULL when it is not there. */
 static json_t *node_of(json_t *family, const char *path) { return moe_json_descend(family, path, strlen(path)); }
 
-/* Does the setting count in this spec (only_if)? */
-static bool counts(const struct moe_spec *spec, const struct moe_setting *s)
+bool moe_setting_counts(const struct moe_spec *spec, const struct moe_setting *s)
 {
 	const char *choice = s->only_if ? strchr(s->only_if, '=') : NULL;
 	size_t section = s->only_if ? strcspn(s->only_if, ".") : 0;
@@ -35,7 +34,7 @@ static enum moe_err set_one(struct moe_spec *spec, const struct moe_setting *s, 
 	json_t *node = node_of(spec->doc, s->path), *v = NULL;
 	enum moe_err err;
 
-	if (!counts(spec, s))
+	if (!moe_setting_counts(spec, s))
 		return node && json_object_getn(spec->doc, s->path, strcspn(s->path, ".")) && strchr(s->only_if, '=')
 			       ? moe_fail(d, MOE_EINPUT, "setting %s goes with %s only", s->path, s->only_if) : MOE_OK;
 	if (node) {
@@ -192,6 +191,8 @@ static enum moe_err build(struct moe_spec *s, const struct moe_docs *docs, const
 	if (!name || !*name || strlen(name) >= sizeof s->family)
 		return moe_fail(d, MOE_EINPUT, "the family file has no name (\"family\")");
 	strcpy(s->family, name);
+	s->gguf = docs->gguf;
+	s->file = json_deep_copy(s->doc);
 	if (docs->gguf)
 		moe_family_use_gguf(s->doc);
 	else
@@ -236,6 +237,7 @@ void moe_spec_free(struct moe_spec *s)
 {
 	if (s) {
 		json_decref(s->doc);
+		json_decref(s->file);
 		free(s);
 	}
 }
@@ -306,7 +308,7 @@ char *moe_spec_string(const struct moe_spec *s)
 		return NULL;
 	fprintf(f, "family = %s\n", s->family);
 	for (size_t i = 0; i < moe_n_settings; i++)
-		if (counts(s, &moe_settings[i]))
+		if (moe_setting_counts(s, &moe_settings[i]))
 			print_setting(f, s, &moe_settings[i]);
 	if (fclose(f)) {
 		free(text);

@@ -99,7 +99,9 @@ struct moe_spec {
 		char prompt[128];       /* moe-tokenize's default prompt, may be empty */
 	} text;
 	struct moe_chat chat;
-	json_t *doc;                    /* the family file, for the binding of tensors */
+	json_t *doc;                    /* the family file, for the binding of tensors, as it is for this kind of model file */
+	json_t *file;                   /* the family file as it stands */
+	bool gguf;                      /* the model is a GGUF file */
 };
 
 /* Where the JSON files of a model lie, and the family file to use (NULL: the first in `families` that matches). */
@@ -116,6 +118,18 @@ void moe_spec_free(struct moe_spec *s);
 
 /* "path = value" lines for every setting, in a fixed order; to be freed. */
 char *moe_spec_string(const struct moe_spec *s);
+
+/* What a model's own file says of these settings, in config.json or, with `gguf`, in a GGUF file: the family's references turned round. An object, to be
+ * released, of key (with its dots) and value: integer, real, truth, text, or a list of integers. What a family takes to be absent is left out. MOE_EUSAGE
+ * where the family has no GGUF section. */
+enum moe_err moe_spec_keys(json_t **out, const struct moe_spec *s, bool gguf, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* The spec with the names of tensors, and what else is no number, of the other kind of file: *out borrows from s, except for out->doc. */
+enum moe_err moe_spec_for(struct moe_spec *out, const struct moe_spec *s, bool gguf, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* MOE_EMATCH, naming the setting, when b does not mean the same numbers as a, but for the roundings of its file. `turned`: pairs of the rope may lie
+ * otherwise. */
+enum moe_err moe_spec_same(const struct moe_spec *a, const struct moe_spec *b, bool turned, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* MOE_EINPUT for a grid that no picture has: with image.grids it is one of them, since row and column embeddings and positions exist for no others; on a
  * canvas the longer side fills it, and the shorter is at least min_side. */

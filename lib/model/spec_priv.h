@@ -31,6 +31,9 @@ struct moe_setting {
 extern const struct moe_setting moe_settings[];
 extern const size_t moe_n_settings;
 
+/* Does the setting count in this spec (only_if)? */
+bool moe_setting_counts(const struct moe_spec *spec, const struct moe_setting *s);
+
 /* Gives the setting of the spec the value v; one of another type or out of range fails with what was expected. */
 enum moe_err moe_setting_set(struct moe_spec *spec, const struct moe_setting *s, json_t *v, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -1,0 +1,25 @@
+/* A model into another format or other types: a folder with safetensors, or a GGUF file. */
+#ifndef MOE_CONVERT_CONVERT_H
+#define MOE_CONVERT_CONVERT_H
+
+#include "convert/rewrite.h"
+#include "convert/targets.h"
+
+struct moe_convert_options {
+	const char *families, *family_file;     /* as in struct moe_spec_options */
+	const char *types;              /* types.h */
+	uint64_t shard_nbytes;          /* the most of weights in one file of a folder; 0: 5 GB */
+	bool anew;                      /* begin an unfinished output anew */
+	struct moe_pool *pool;
+	void *arg;                      /* what the following get; each may be NULL */
+	void (*tensor)(void *arg, const struct moe_target *t, const struct moe_loss *loss);    /* one is done */
+	void (*progress)(void *arg, uint64_t done, uint64_t all);       /* bytes of the output */
+	void (*note)(void *arg, const char *text);      /* what the user should know */
+};
+
+/* Converts a model with weights. An output whose name ends in ".gguf" is such a file, any other a folder. What an earlier call with the same source and options
+ * began is continued (partial.h); the result has the same bytes. Fails with MOE_EUSAGE or MOE_EMATCH before anything is written where the format cannot say
+ * what the model is; *kept tells whether an unfinished output stays. */
+enum moe_err moe_convert(struct moe_model *m, const char *output, const struct moe_convert_options *o, bool *kept, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif

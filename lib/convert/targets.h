@@ -1,0 +1,37 @@
+/* What a conversion is to write: the tensors of the output in their order, where their numbers come from, and their places. */
+#ifndef MOE_CONVERT_TARGETS_H
+#define MOE_CONVERT_TARGETS_H
+
+#include "convert/types.h"
+#include "model/model.h"
+
+struct moe_target {
+	char *name;
+	enum moe_part part;
+	enum moe_dtype from, to;
+	bool fallback;                  /* the part was to have another type (types.h) */
+	unsigned rank;
+	uint64_t shape[4];
+	uint64_t rows, cols;            /* as a matrix: rows of `cols` numbers that lie together in the output */
+	struct moe_mat *piece;          /* the source: n_pieces matrices with the same number of rows, one after the other */
+	size_t n_pieces, piece_cap;
+	uint64_t turn;                  /* of queries and keys: the numbers of a head, whose pairs lie otherwise in the output; 0: rows keep their order */
+	unsigned file;                  /* which file of the output, and where its bytes are there; those of an I8 tensor's scales, NAME.scale */
+	uint64_t begin, nbytes, scale_begin, scale_nbytes;
+};
+
+struct moe_targets {
+	struct moe_target *t;
+	size_t n, cap;
+	bool gguf, to_adjacent;         /* the output's format; with `turn`: from halves to neighbours, or back */
+	size_t ignored;                 /* tensors of the source that the family ignores, and that are left out */
+};
+
+/* Lists the tensors. *out begins with zeros, and is freed in any case. */
+enum moe_err moe_targets_make(struct moe_targets *out, struct moe_model *m, bool gguf, const struct moe_types *types, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_targets_free(struct moe_targets *t);
+
+/* Where row r of the output is in the source. */
+uint64_t moe_target_row(const struct moe_targets *all, const struct moe_target *t, uint64_t r);
+
+#endif
