@@ -11,7 +11,7 @@ kind() {
 	'') echo none ;;
 	MODEL) echo folder ;;
 	FILE | LIST | SOURCE | FIFO | '?WHERE') [ "$2" = drop ] || [ "$2" = force ] && echo word || echo file ;;
-	LEVEL) echo 'c avx2 avx512' ;;
+	LEVEL) echo 'c avx2 avx-vnni avx512 vnni amx' ;;
 	ROWS) echo 'none last all' ;;
 	*) echo word ;;
 	esac

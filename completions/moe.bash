@@ -8,7 +8,7 @@ _moe() {
 		files="--family -o --output"
 		values="-l --layers -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-bench)
@@ -17,7 +17,7 @@ _moe() {
 		files="--family"
 		values="-p --prompt-tokens -n --new-tokens -r --repeat --type --math -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-block)
@@ -26,7 +26,7 @@ _moe() {
 		files="--family -o --output --stats"
 		values="-l --layers --top-k --drop --force --temperature -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-convert)
@@ -35,7 +35,7 @@ _moe() {
 		files="--family"
 		values="--type --shard-size -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-decode)
@@ -44,7 +44,7 @@ _moe() {
 		files="--loop --family -o --output"
 		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --logprobs -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-diff)
@@ -53,7 +53,7 @@ _moe() {
 		files=""
 		values="--rtol --atol --tie -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-embed)
@@ -62,7 +62,7 @@ _moe() {
 		files="--family -o --output"
 		values="--chunk --features -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-encode)
@@ -71,7 +71,7 @@ _moe() {
 		files="--family -o --output"
 		values="-t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-expert)
@@ -80,7 +80,7 @@ _moe() {
 		files="--family -o --output"
 		values="-l --layers -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-info)
@@ -89,7 +89,7 @@ _moe() {
 		files="--family"
 		values="--tokens -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-patchify)
@@ -98,7 +98,7 @@ _moe() {
 		files="--files-from --family -o --output"
 		values="--max-image-size --split --frames -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-route)
@@ -107,7 +107,7 @@ _moe() {
 		files="--family -o --output --stats"
 		values="-l --layers --top-k --drop --force --temperature -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-run)
@@ -116,7 +116,7 @@ _moe() {
 		files="--prompts --messages --score --stats --files-from --family -o --output"
 		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --logprobs --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --max-image-size --split --frames --math -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-tokenize)
@@ -126,7 +126,7 @@ _moe() {
 		values="--system --window --frames --math -t --threads"
 		case $prev in
 		--logits) COMPREPLY=($(compgen -W 'none last all' -- "$cur")) && return ;;
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-view)
@@ -135,7 +135,7 @@ _moe() {
 		files="--head -o --output"
 		values="-n --values -f --frame --npy -t --threads"
 		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx512' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	esac

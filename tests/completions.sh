@@ -28,7 +28,7 @@ complete_words() (
 	echo "${COMPREPLY[*]}"
 )
 [ "$(complete_words moe-route --st)" = --stats ] || fail "bash does not complete moe-route --st"
-[ "$(complete_words moe-run --cpu av)" = "avx2 avx512" ] || fail "bash does not complete moe-run --cpu av"
+[ "$(complete_words moe-run --cpu av)" = "avx2 avx-vnni avx512" ] || fail "bash does not complete moe-run --cpu av"
 [ "$(complete_words moe-tokenize --logits l)" = last ] || fail "bash does not complete moe-tokenize --logits l"
 [ "$(complete_words moe-info -m share/mod)" = share/models ] || fail "bash does not complete moe-info -m share/mod"
 [ "$(complete_words moe-run share/demo/pri)" = share/demo/price.png ] || fail "bash does not complete files"

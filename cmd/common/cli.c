@@ -145,14 +145,19 @@ int cli_close_stdout(void)
 
 void cli_cpu(void)
 {
+	enum { WIDE = MOE_CPU_AVX2 | MOE_CPU_AVX512, DOT = WIDE | MOE_CPU_AVX_VNNI | MOE_CPU_VNNI | MOE_CPU_BF16 };
+	static const struct { const char *name; unsigned mask; } levels[] = {
+		{"c", 0}, {"avx2", MOE_CPU_AVX2}, {"avx-vnni", MOE_CPU_AVX2 | MOE_CPU_AVX_VNNI}, {"avx512", WIDE}, {"vnni", DOT}, {"amx", DOT | MOE_CPU_AMX},
+	};
+
 	if (!cli.cpu)
 		return;
-	if (!strcmp(cli.cpu, "c"))
-		moe_cpu_mask(0);
-	else if (!strcmp(cli.cpu, "avx2"))
-		moe_cpu_mask(MOE_CPU_AVX2);
-	else if (strcmp(cli.cpu, "avx512"))
-		cli_fail("--cpu %s: expected c, avx2 or avx512", cli.cpu);
+	for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+		if (!strcmp(cli.cpu, levels[i].name)) {
+			moe_cpu_mask(levels[i].mask);
+			return;
+		}
+	cli_fail("--cpu %s: expected c, avx2, avx-vnni, avx512, vnni or amx", cli.cpu);
 }
 
 struct moe_pool *cli_pool(void)

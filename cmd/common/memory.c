@@ -38,4 +38,6 @@ void memory_use_math(struct moe_model *m, struct moe_pool *pool)
 		cli_fail("%.2f GB of memory are needed for packed weights, but %.2f GB are available (--math exact reads the model in place, which is slower; moe-convert --pack "
 			 "packs it once, into a file; --any-memory begins all the same)", (double)need / 1e9, (double)room / 1e9);
 	cli_check(moe_model_use_math(m, cli_math(m), &whole, pool, &d), &d);
+	if (!cli.quiet && m->math == MOE_MATH_FAST && !m->packed && !m->packfile)
+		cli_say("--math fast: this processor has fast products for none of the model's types, and computes exactly");
 }

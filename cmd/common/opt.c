@@ -16,7 +16,7 @@ enum { MAX_OPTS = 64, FIRST_LONG = 256, HELP_COLUMN = 26 };
 static const struct opt shared[] = {
 	{'q', "quiet", OPT_FLAG, &cli.quiet, 0, "no progress and no notes on standard error", 0, 0, 0},
 	{'t', "threads", OPT_INT, &cli.threads, "N", "threads in all", 1, 1024, "all that the process may use"},
-	{0, "cpu", OPT_TEXT, &cli.cpu, "LEVEL", "use at most these instructions: c, avx2 or avx512 (results do not change)", 0, 0, "the best there are"},
+	{0, "cpu", OPT_TEXT, &cli.cpu, "LEVEL", "use at most these instructions: c, avx2, avx-vnni, avx512, vnni or amx", 0, 0, "the best there are"},
 	{0, "help", OPT_FLAG, &cli.help, 0, "print this help", 0, 0, 0},
 	{0, "version", OPT_FLAG, &cli.version, 0, "print the version", 0, 0, 0},
 	{0, "list-options", OPT_FLAG, &cli.list_options, 0, NULL, 0, 0, 0},

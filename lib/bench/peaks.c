@@ -8,10 +8,11 @@
 #include <immintrin.h>
 #endif
 
+#include "kernel/tiles.h"
 #include "sys/clock.h"
 #include "sys/cpu.h"
 
-enum { SUMS = 12, STREAMS = 4, STEPS = 200000, ROUNDS = 9, CHUNKS = 4, PIECE = 4 << 20, HUGE_PAGE = 2 << 20 };
+enum { SUMS = 12, TILES = 6, STREAMS = 4, STEPS = 200000, ROUNDS = 9, CHUNKS = 4, PIECE = 4 << 20, HUGE_PAGE = 2 << 20 };
 
 #define UNROLL _Pragma("GCC unroll 12")
 
@@ -89,6 +90,30 @@ BURST(AVX512, int8_avx512, __m512i, _mm512_setzero_si512(), _mm512_set1_epi16(3)
 BURST(AVX_VNNI, int8_avx_vnni, __m256i, _mm256_setzero_si256(), _mm256_set1_epi8(3), _mm256_set1_epi8(5), _mm256_dpbusd_avx_epi32(s, a, b))
 BURST(VNNI, int8_vnni, __m512i, _mm512_setzero_si512(), _mm512_set1_epi8(3), _mm512_set1_epi8(5), _mm512_dpbusd_epi32(s, a, b))
 
+/* Tiles 0 to 5 are sums, 6 and 7 operands, all of 16 rows of 64 bytes. */
+static const struct tile_config tiles = {.palette = 1, .row_nbytes = {64, 64, 64, 64, 64, 64, 64, 64}, .rows = {16, 16, 16, 16, 16, 16, 16, 16}};
+
+#define TILE_SUMS(product) \
+	__asm__ volatile(product " %tmm7, %tmm6, %tmm0\n" product " %tmm7, %tmm6, %tmm1\n" product " %tmm7, %tmm6, %tmm2\n" \
+			 product " %tmm7, %tmm6, %tmm3\n" product " %tmm7, %tmm6, %tmm4\n" product " %tmm7, %tmm6, %tmm5")
+
+/* ldtilecfg makes all tiles zero. */
+static void int8_amx(size_t steps)
+{
+	TILE_CONFIG(tiles);
+	for (size_t i = 0; i < steps; i++)
+		TILE_SUMS("tdpbusd");
+	TILE_RELEASE();
+}
+
+static void bf16_amx(size_t steps)
+{
+	TILE_CONFIG(tiles);
+	for (size_t i = 0; i < steps; i++)
+		TILE_SUMS("tdpbf16ps");
+	TILE_RELEASE();
+}
+
 AVX2 static void read_avx2(const void *from, size_t nbytes)
 {
 	const __m256i *p = from;
@@ -135,13 +160,15 @@ static const struct burst f32[] = {
 #if defined __x86_64__
 	{"vpmaddwd, 256 bits", MOE_CPU_AVX2, SUMS * 32, int8_avx2}, {"vpmaddwd, 512 bits", MOE_CPU_AVX512, SUMS * 64, int8_avx512},
 	{"vpdpbusd, 256 bits", MOE_CPU_AVX_VNNI, SUMS * 64, int8_avx_vnni}, {"vpdpbusd, 512 bits", MOE_CPU_VNNI, SUMS * 128, int8_vnni},
+	{"tdpbusd", MOE_CPU_AMX, TILES * 32768, int8_amx},
+#endif
+	{0},
+}, bf16[] = {
+#if defined __x86_64__
+	{"vdpbf16ps, 512 bits", MOE_CPU_BF16, SUMS * 64, bf16_avx512}, {"tdpbf16ps", MOE_CPU_AMX, TILES * 16384, bf16_amx},
 #endif
 	{0},
 };
-
-#if defined __x86_64__
-static const struct burst bf16 = {"vdpbf16ps, 512 bits", MOE_CPU_AVX512, SUMS * 64, bf16_avx512};
-#endif
 
 struct burning {
 	void (*run)(size_t steps);
@@ -192,10 +219,8 @@ static void measure_arithmetic(struct moe_peaks *p, struct moe_pool *pool)
 		try_burst(p, MOE_PEAK_INT8, b, pool);
 	p->rate[MOE_PEAK_BF16] = p->rate[MOE_PEAK_F32];
 	p->how[MOE_PEAK_BF16] = p->how[MOE_PEAK_F32];
-#if defined __x86_64__
-	if (__builtin_cpu_supports("avx512bf16"))
-		try_burst(p, MOE_PEAK_BF16, &bf16, pool);
-#endif
+	for (const struct burst *b = bf16; b->run; b++)
+		try_burst(p, MOE_PEAK_BF16, b, pool);
 }
 
 /* Reading: a piece of the memory is a chunk of work. */

@@ -17,7 +17,7 @@ const char *moe_peak_name(enum moe_peak p);
 
 enum { MOE_PEAK_NBYTES = 512 << 20 };   /* memory that is read */
 
-/* f32: multiply and add; bf16: dot products of pairs, where these are quicker than widening to f32; int8: dot products of bytes, or of 16-bit numbers; read:
+/* f32: multiply and add; bf16: dot products, where these are quicker than widening to f32; int8: dot products of bytes, or of 16-bit numbers; read:
  * MOE_PEAK_NBYTES of memory, in large pages where there are any. Takes about a second. */
 enum moe_err moe_peaks_measure(struct moe_peaks *out, struct moe_pool *pool, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "kernel/pack.h"
+#include "kernel/rows.h"
 #include "sys/clock.h"
 
 enum { SAMPLES = 7, HUGE_PAGE = 2 << 20, CHUNK_ROWS = 256 };
@@ -116,7 +117,7 @@ static void place_matrices(struct moe_bench_weights *w, struct copying *c, struc
 enum moe_err moe_bench_weights_init(struct moe_bench_weights *w, enum moe_dtype t, size_t rows, size_t cols, bool fast, struct moe_pool *pool, struct moe_diag *d)
 {
 	struct copying c = {.first = {.type = t, .rows = rows, .cols = cols, .stride = cols, .data = make_rows(t, rows * cols)}};
-	size_t packed = fast ? moe_pack_nbytes(&c.first) : 0;
+	size_t packed = fast && moe_rows_known(&c.first) ? moe_pack_nbytes(&c.first) : 0;
 
 	c.fast = packed != 0;
 	c.nbytes = packed ? packed : moe_dtype_nbytes(t, rows * cols);

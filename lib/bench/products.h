@@ -19,7 +19,7 @@ struct moe_bench_weights {
 
 enum { MOE_BENCH_NBYTES = 512 << 20 };  /* of all matrices together, at least */
 
-/* Random weights. `fast` asks for packed ones, which a type without a packed form ignores. */
+/* Random weights. `fast` asks for packed ones, which a type that this CPU has no products of ignores. */
 enum moe_err moe_bench_weights_init(struct moe_bench_weights *w, enum moe_dtype t, size_t rows, size_t cols, bool fast, struct moe_pool *pool,
 				    struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_bench_weights_free(struct moe_bench_weights *w);

@@ -10,17 +10,23 @@
 
 #include "sys/thread.h"
 
+/* What is worth sharing out with threads that sleep, and with threads that are awake; FLOPs. */
 #define LEAST_WORK 4e6
+#define LEAST_WORK_AWAKE 4e5
 
-/* A job is published under the lock with a new number; workers that see it take chunks until none are left. */
+enum { PATIENCE = 300 };        /* pauses before a thread sleeps: 5 to 15 microseconds, about what falling asleep and waking up cost */
+
+/* A job is published under the lock with a new number; workers that see it take chunks until none are left. Who waits looks for a moment, since jobs follow
+ * each other closely, and then sleeps. */
 struct moe_pool {
 	unsigned n_threads, started;
-	bool tried, stop;
+	bool tried;
+	atomic_bool stop;
 	pthread_t *thread;
 	pthread_mutex_t lock;
 	pthread_cond_t begin, done;
-	unsigned long job;              /* number of the current job */
-	unsigned busy;                  /* workers inside it */
+	atomic_ulong job;               /* number of the current job; changed under the lock, as busy is */
+	atomic_uint busy, awake;        /* workers inside it; workers that look for the next one */
 	void (*fn)(void *arg, size_t chunk);
 	void *arg;
 	size_t n_chunks;
@@ -48,6 +54,32 @@ static void take_chunks(struct moe_pool *p)
 		p->fn(p->arg, chunk);
 }
 
+static void pause_once(void)
+{
+#if defined __x86_64__
+	__builtin_ia32_pause();
+#endif
+}
+
+static void look_for_job(struct moe_pool *p, unsigned long seen)
+{
+	atomic_fetch_add_explicit(&p->awake, 1, memory_order_relaxed);
+	for (int i = 0; i < PATIENCE && atomic_load_explicit(&p->job, memory_order_relaxed) == seen && !atomic_load_explicit(&p->stop, memory_order_relaxed); i++)
+		pause_once();
+	atomic_fetch_sub_explicit(&p->awake, 1, memory_order_relaxed);
+}
+
+/* Until no worker is inside a job; with the lock, which is let go of meanwhile. */
+static void wait_until_idle(struct moe_pool *p)
+{
+	pthread_mutex_unlock(&p->lock);
+	for (int i = 0; i < PATIENCE && atomic_load_explicit(&p->busy, memory_order_relaxed); i++)
+		pause_once();
+	pthread_mutex_lock(&p->lock);
+	while (p->busy)
+		pthread_cond_wait(&p->done, &p->lock);
+}
+
 static void *worker(void *arg)
 {
 	struct moe_pool *p = arg;
@@ -55,6 +87,9 @@ static void *worker(void *arg)
 
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
+		pthread_mutex_unlock(&p->lock);
+		look_for_job(p, seen);
+		pthread_mutex_lock(&p->lock);
 		while (p->job == seen && !p->stop)
 			pthread_cond_wait(&p->begin, &p->lock);
 		if (p->stop)
@@ -80,31 +115,34 @@ static void start(struct moe_pool *p)
 		p->started++;
 }
 
+static bool is_worth_sharing(struct moe_pool *p, double work, size_t n_chunks)
+{
+	if (!p || p->n_threads < 2 || n_chunks < 2 || work < LEAST_WORK_AWAKE)
+		return false;
+	if (work >= LEAST_WORK && !p->tried)
+		start(p);
+	return p->started && (work >= LEAST_WORK || atomic_load_explicit(&p->awake, memory_order_relaxed));
+}
+
 void moe_pool_run(struct moe_pool *p, double work, size_t n_chunks, void (*fn)(void *arg, size_t chunk), void *arg)
 {
-	if (p && p->n_threads > 1 && work >= LEAST_WORK && n_chunks > 1 && !p->tried)
-		start(p);
-	if (!p || !p->started || work < LEAST_WORK || n_chunks < 2) {
+	if (!is_worth_sharing(p, work, n_chunks)) {
 		for (size_t i = 0; i < n_chunks; i++)
 			fn(arg, i);
 		return;
 	}
 	pthread_mutex_lock(&p->lock);
-	while (p->busy)         /* a worker that woke too late for the last job must not see this one change under it */
-		pthread_cond_wait(&p->done, &p->lock);
+	wait_until_idle(p);     /* a worker that woke too late for the last job must not see this one change under it */
 	p->fn = fn;
 	p->arg = arg;
 	p->n_chunks = n_chunks;
 	atomic_store_explicit(&p->next, 0, memory_order_relaxed);
 	p->job++;
 	pthread_cond_broadcast(&p->begin);
-	p->busy++;
 	pthread_mutex_unlock(&p->lock);
 	take_chunks(p);
 	pthread_mutex_lock(&p->lock);
-	p->busy--;
-	while (p->busy)
-		pthread_cond_wait(&p->done, &p->lock);
+	wait_until_idle(p);
 	pthread_mutex_unlock(&p->lock);
 }
 

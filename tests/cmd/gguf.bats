@@ -19,6 +19,26 @@ change() { numpy -c 'import sys; b = bytearray(open(sys.argv[1], "rb").read()); 
 	same "$(moe-run -m "$q8" -t 1 -n 20 -p 'The licenses')" "$(moe-run -m "$q8" -t 2 -n 20 -p 'The licenses')"
 }
 
+@test "fast: threads, batch, chunks, cuts and instructions do not change a bit, for any type" {
+	local level type prompts=$'The licenses\nYou may copy and distribute verbatim copies of the Program\nA'
+	printf '%s\n' "$prompts" >prompts
+	for type in q8_0 q4_0 q4_k q6_k bf16; do
+		moe-convert -q "$q8" m.gguf --type "$type"
+		export MOE_MODEL=m.gguf
+		moe-run --math fast --json -n 10 --prompts prompts -t 1 --batch 1 >want
+		moe-run --math exact --json -n 10 --prompts prompts >exact
+		[ "$type" = bf16 ] || [ "$(cat want)" != "$(cat exact)" ]
+		moe-run --math fast --json -n 10 --prompts prompts -t 2 | cmp - want
+		moe-run --math fast --json -n 10 --prompts prompts -t 3 --batch 2 | cmp - want
+		for level in c avx2 avx-vnni avx512 vnni amx; do
+			[ "$type" = bf16 ] || moe-run --math fast --cpu "$level" --json -n 10 --prompts prompts | cmp - want
+		done
+		moe-run --math fast --json -p 'You may copy and distribute verbatim copies of the Program' -n 1 >want
+		moe-tokenize --math fast 'You may copy and distribute verbatim copies of the Program' | moe-embed --chunk 3 | moe-block -l 0 |
+			moe-attend -l 1 -t 1 | moe-route -l 1 | moe-expert -l 1 -t 2 | moe-decode --json -n 1 | cmp - want
+	done
+}
+
 @test "damaged files are refused with the reason" {
 	head -c 100000 "$q8" >cut.gguf
 	refuses 2 'cut.gguf: tensor ".*" reaches beyond the end of the file' moe-info cut.gguf

@@ -51,5 +51,5 @@ for raw in frames.split(sys.stdin.buffer):
 		# shellcheck disable=SC2086
 		moe-encode --no-pg $how <patches.sts | cmp - features.sts
 	done
-	refuses 2 'expected c, avx2 or avx512' moe-encode --cpu sse <patches.sts
+	refuses 2 'expected c, avx2, avx-vnni, avx512, vnni or amx' moe-encode --cpu sse <patches.sts
 }
