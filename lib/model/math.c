@@ -134,7 +134,8 @@ void moe_math_packed(const struct moe_model *m, uint64_t *replaced, uint64_t *ma
 	struct packed p = {.m = m};
 	struct moe_math_range whole = {0, (size_t)m->spec->n_layers - 1, true, true, true};
 
-	moe_math_each((struct moe_model *)(uintptr_t)m, &whole, count_packed, &p);
+	if (m->weights)
+		moe_math_each((struct moe_model *)(uintptr_t)m, &whole, count_packed, &p);
 	*replaced = p.replaced;
 	*mapped = p.mapped;
 }

@@ -115,7 +115,7 @@ damaged_before() {      # STREAM SEED STAGE...
 	wrong hidden 'number(frame("head"), "moe.stream", "10.1")' 'version "10\.1"' moe-attend -l 2
 	wrong hidden 'number(frame("head"), "moe.stream", "")' 'version ""' moe-attend -l 2
 	wrong hidden 'del frame("head")["meta"]["moe.stream"]' 'does not say its version' moe-attend -l 2
-	wrong hidden 'number(frame("head"), "moe.math", "fast")' 'arithmetic "fast"' moe-attend -l 2
+	wrong hidden 'number(frame("head"), "moe.math", "faster")' 'arithmetic "faster"; this program has exact and fast' moe-attend -l 2
 	faults stream hidden "$BATS_TEST_TMPDIR/minor" 'number(frame("head"), "moe.stream", "1.9")'
 	works moe-attend -l 2 <"$BATS_TEST_TMPDIR/minor"
 }

@@ -413,7 +413,7 @@ static void test_tensor_in_two_shards(void **state)
 	two_shards();
 	write_header("two.safetensors", "{" A "}", 1);
 	write_text(INDEX, MAP("\"a\":\"one.safetensors\",\"b\":\"one.safetensors\",\"c\":\"two.safetensors\""));
-	expect_fail(&d, moe_checkpoint_open(&c, scratch(""), &d), MOE_EINPUT, "\"a\" stands there twice");
+	expect_fail(&d, moe_checkpoint_open(&c, scratch(""), &d), MOE_EINPUT, "\"a\" is in two shards");
 }
 
 /* A damaged shard is named, not the index. */
