@@ -1,5 +1,7 @@
 /* The product of a single row, straight from the planes: each packed byte is read once and never written. Part of fast_impl.h. */
 
+enum { AHEAD_NBYTES = 4096 };   /* weights are asked for so early: without, half the time goes by waiting for memory */
+
 /* Adds block b of one part of a group to s. */
 F_FN vpart add_block(vpart s, const uint8_t *x, const uint8_t *codes, const struct block_scales *e, size_t part, enum planes planes, enum scales scales,
 		     const struct packing *k)
@@ -38,6 +40,8 @@ F_FN void row_sums(float *sum, const struct fast_job *j, enum planes planes, enu
 		UNROLL
 		for (size_t g = 0; g < 2; g++) {
 			struct block_scales e = read_scales(group[g], b, scales);
+			for (size_t at = 0; at < size; at += 64)
+				__builtin_prefetch(group[g] + head + b * size + AHEAD_NBYTES + at);
 			UNROLL
 			for (size_t p = 0; p < 16 / PART; p++)
 				s[g][p] = add_block(s[g][p], j->x + b * MOST_M * X_BLOCK, group[g] + head + b * size, &e, p, planes, scales, k);

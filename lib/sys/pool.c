@@ -11,10 +11,10 @@
 #include "sys/thread.h"
 
 /* What is worth sharing out with threads that sleep, and with threads that are awake; FLOPs. */
-#define LEAST_WORK 4e6
-#define LEAST_WORK_AWAKE 4e5
+#define LEAST_WORK 1e6
+#define LEAST_WORK_AWAKE 2e5
 
-enum { PATIENCE = 300 };        /* pauses before a thread sleeps: 5 to 15 microseconds, about what falling asleep and waking up cost */
+enum { PATIENCE = 1000 };       /* pauses before a thread sleeps: some 25 microseconds, about what falling asleep and waking up cost */
 
 /* A job is published under the lock with a new number; workers that see it take chunks until none are left. Who waits looks for a moment, since jobs follow
  * each other closely, and then sleeps. */

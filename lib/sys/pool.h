@@ -14,7 +14,7 @@ struct moe_pool *moe_pool_new(unsigned n_threads);
 void moe_pool_free(struct moe_pool *p);
 
 /* Calls fn(arg, chunk) for every chunk below n_chunks, on all threads, and returns when all are done. `work` is the job's size in
- * FLOPs: below about four million it runs on the caller alone, or below 400,000 while the threads are awake. Not for use by two threads at once; chunks must not nest pools.
+ * FLOPs: below about a million it runs on the caller alone, or below 200,000 while the threads are awake. Not for use by two threads at once; chunks must not nest pools.
  * When threads cannot be started, the caller does the work alone. */
 void moe_pool_run(struct moe_pool *p, double work, size_t n_chunks, void (*fn)(void *arg, size_t chunk), void *arg);
 
