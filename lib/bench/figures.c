@@ -120,7 +120,8 @@ void moe_figures_peaks(const struct moe_figures *to, const struct moe_peaks *pea
 	if (!to->json)
 		fprintf(to->f, "# peaks of this machine, threads: %u\n", to->threads);
 	for (int i = 0; i < MOE_N_PEAKS; i++)
-		peak_row(to, moe_peak_name((enum moe_peak)i), peaks->how[i], peaks->rate[i], i == MOE_PEAK_READ);
+		if (peaks->rate[i] > 0)
+			peak_row(to, moe_peak_name((enum moe_peak)i), peaks->how[i], peaks->rate[i], i == MOE_PEAK_READ);
 	if (!to->json)
 		fprintf(to->f, "%-8s%-7s%-10s%8s%8s%6s%10s%9s%8s%9s\n", "type", "math", "kernels", "outputs", "inputs", "rows", "GFLOP/s", "of peak", "GB/s",
 			"of read");

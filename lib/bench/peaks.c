@@ -160,6 +160,10 @@ static const struct burst f32[] = {
 #if defined __x86_64__
 	{"vpmaddwd, 256 bits", MOE_CPU_AVX2, SUMS * 32, int8_avx2}, {"vpmaddwd, 512 bits", MOE_CPU_AVX512, SUMS * 64, int8_avx512},
 	{"vpdpbusd, 256 bits", MOE_CPU_AVX_VNNI, SUMS * 64, int8_avx_vnni}, {"vpdpbusd, 512 bits", MOE_CPU_VNNI, SUMS * 128, int8_vnni},
+#endif
+	{0},
+}, int8_tiles[] = {
+#if defined __x86_64__
 	{"tdpbusd", MOE_CPU_AMX, TILES * 32768, int8_amx},
 #endif
 	{0},
@@ -217,6 +221,8 @@ static void measure_arithmetic(struct moe_peaks *p, struct moe_pool *pool)
 		try_burst(p, MOE_PEAK_F32, b, pool);
 	for (const struct burst *b = int8; b->run; b++)
 		try_burst(p, MOE_PEAK_INT8, b, pool);
+	for (const struct burst *b = int8_tiles; b->run; b++)
+		try_burst(p, MOE_PEAK_TILES, b, pool);
 	p->rate[MOE_PEAK_BF16] = p->rate[MOE_PEAK_F32];
 	p->how[MOE_PEAK_BF16] = p->how[MOE_PEAK_F32];
 	for (const struct burst *b = bf16; b->run; b++)
@@ -284,7 +290,7 @@ static enum moe_err measure_reading(struct moe_peaks *p, struct moe_pool *pool, 
 
 const char *moe_peak_name(enum moe_peak p)
 {
-	static const char *const names[MOE_N_PEAKS] = {"f32", "bf16", "int8", "read"};
+	static const char *const names[MOE_N_PEAKS] = {"f32", "bf16", "int8", "tiles", "read"};
 
 	return names[p];
 }

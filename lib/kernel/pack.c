@@ -229,31 +229,31 @@ static void pack_group(uint8_t *to, const struct moe_mat *w, const struct packin
 		}
 }
 
-/* Two BF16 weights, subnormal ones as zeros. */
-static uint32_t normal_pair(const uint8_t *p, size_t n)
+/* Weights of inputs [i0, i1) of an output: n is its number in the group. */
+static void pack_bf16_run(uint8_t *to, const uint8_t *from, size_t step, size_t n, size_t i0, size_t i1)
 {
-	uint16_t low = half_at(p), high = n > 1 ? half_at(p + 2) : 0;
-
-	return (uint32_t)(low & 0x7f80 ? low : low & 0x8000) | (uint32_t)(high & 0x7f80 ? high : high & 0x8000) << 16;
+	for (size_t i = i0; i < i1; i++) {
+		uint16_t h = half_at(from + 2 * i * step);
+		put_half(to, i / 2 * 32 + 2 * n + i % 2, h & 0x7f80 ? h : h & 0x8000);
+	}
 }
 
+/* By blocks of inputs, so that weights whose inputs lie apart are read line by line, too. */
 static void pack_bf16_group(uint8_t *to, const struct moe_mat *w, size_t row, size_t rows)
 {
+	size_t step = w->step > 1 ? w->step : 1;
+
 	memset(to, 0, bf16_blocks(w->cols) * BF16_BLOCK_NBYTES);
-	for (size_t j = 0; j < rows; j++) {
-		const uint8_t *from = (const uint8_t *)w->data + 2 * (row + j) * w->stride;
-		for (size_t i = 0; i < w->cols; i += 2) {
-			uint32_t two = normal_pair(from + 2 * i, w->cols - i);
-			memcpy(to + i / 2 * STEP_NBYTES + 4 * j, &two, 4);
-		}
-	}
+	for (size_t i = 0; i < w->cols; i += BLOCK)
+		for (size_t j = 0; j < rows; j++)
+			pack_bf16_run(to, (const uint8_t *)w->data + 2 * (row + j) * w->stride, step, j, i, moe_min(i + BLOCK, w->cols));
 }
 
 size_t moe_packed_group_nbytes(const struct moe_mat *w)
 {
 	const struct packing *p = moe_packing(w->type);
 
-	if (w->scale || w->step > 1 || w->cols > MOE_MOST_PACKED)
+	if (w->scale || (p && w->step > 1) || w->cols > MOE_MOST_PACKED)
 		return 0;
 	return p ? group_nbytes(p, w->cols) : w->type == MOE_BF16 ? bf16_blocks(w->cols) * BF16_BLOCK_NBYTES : 0;
 }

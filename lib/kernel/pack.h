@@ -29,7 +29,7 @@ enum { MOE_PACK_VERSION = 1 };
 
 enum { MOE_PACK_ROWS = 16, MOE_MOST_PACKED = 32768 };  /* outputs of a group; most inputs */
 
-/* Bytes of the packed form of w, a multiple of 64; 0: it has none (its type, inputs first, scaled by blocks, or too many inputs), or they overflow. */
+/* Bytes of the packed form of w, a multiple of 64; 0: it has none (its type, scaled by blocks, or too many inputs), or they overflow. */
 size_t moe_pack_nbytes(const struct moe_mat *w);
 
 /* Packs rows [row0, row1) of w, whole groups (row0 a multiple of 16, row1 too or w->rows), to their place in `to`, which is aligned to 64 and begins

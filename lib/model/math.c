@@ -81,13 +81,24 @@ static void place_matrix(void *to, struct moe_mat *w)
 	p->nbytes += nbytes;
 }
 
+/* Lets go of what was read for rows [row, end): at once, or with the last rows where inputs lie apart, so that every row is everywhere. */
+static void release_rows(const struct moe_mat *w, size_t row, size_t end)
+{
+	size_t nbytes = moe_dtype_nbytes(w->type, (end - 1) * w->stride + w->cols), skipped = moe_dtype_nbytes(w->type, row * w->stride);
+
+	if (w->step <= 1)
+		moe_map_release((const char *)w->data + skipped, nbytes - skipped);
+	else if (end == w->rows)
+		moe_map_release(w->data, moe_dtype_nbytes(w->type, w->cols * w->step));
+}
+
 static void pack_chunk(void *arg, size_t i)
 {
 	const struct chunk *c = &((const struct packing *)arg)->chunk[i];
-	size_t end = moe_min(c->w->rows, c->row + CHUNK_ROWS), begin_nbytes = moe_dtype_nbytes(c->w->type, c->row * c->w->stride);
+	size_t end = moe_min(c->w->rows, c->row + CHUNK_ROWS);
 
 	moe_pack(c->to, c->w, c->row, end);
-	moe_map_release((const char *)c->w->data + begin_nbytes, moe_dtype_nbytes(c->w->type, (end - 1) * c->w->stride + c->w->cols) - begin_nbytes);
+	release_rows(c->w, c->row, end);
 }
 
 static void forget_matrix(void *to, struct moe_mat *w)
@@ -124,7 +135,7 @@ static void count_packed(void *to, struct moe_mat *w)
 
 	if (!at)
 		return;
-	p->replaced += moe_dtype_nbytes(w->type, w->rows * w->stride);
+	p->replaced += moe_dtype_nbytes(w->type, w->rows * w->cols);
 	if (!memory || at < memory || at >= memory + p->m->packed_nbytes)
 		p->mapped += moe_pack_nbytes(w);
 }

@@ -262,6 +262,27 @@ static void check_bf16(size_t m, size_t n, size_t k, struct moe_pool *pool)
 	free_weights(w);
 }
 
+/* Weights whose inputs lie apart are packed into the same bytes. */
+static void check_turned(void)
+{
+	enum { N = 37, K = 70, WIDE = 50 };
+	uint16_t rows[N][K], turned[K][WIDE];
+	struct moe_mat a = {.data = rows, .type = MOE_BF16, .rows = N, .cols = K, .stride = K};
+	struct moe_mat b = {.data = turned, .type = MOE_BF16, .rows = N, .cols = K, .stride = 1, .step = WIDE};
+	size_t n = moe_pack_nbytes(&a);
+	uint8_t *x = aligned_alloc(64, n), *y = aligned_alloc(64, n);
+
+	for (size_t i = 0; i < N; i++)
+		for (size_t j = 0; j < K; j++)
+			rows[i][j] = turned[j][i] = (uint16_t)(moe_random_unit(11, 3, draws++) * 65536);
+	assert_int_equal(moe_pack_nbytes(&b), n);
+	moe_pack(x, &a, 0, N);
+	moe_pack(y, &b, 0, N);
+	assert_memory_equal(x, y, n);
+	free(x);
+	free(y);
+}
+
 static void test_bf16(void **state)
 {
 	struct moe_pool *pool = moe_pool_new(3);
@@ -276,6 +297,7 @@ static void test_bf16(void **state)
 	check_bf16(300, 20, 96, NULL);
 	check_bf16(200, 100, 512, pool);
 	check_bf16(1, 2050, 1024, pool);
+	check_turned();
 	moe_pool_free(pool);
 }
 
