@@ -562,6 +562,13 @@ F_STATIC const uint8_t *unpack_chunk(struct fast_scratch *s, size_t which, const
 	return s->codes[which];
 }
 
+/* The next chunk of weights, or what lies behind the last one, is on its way while this one is multiplied. */
+F_FN void ask_ahead(const uint8_t *p, size_t nbytes)
+{
+	for (size_t at = 0; at < nbytes; at += 64)
+		__builtin_prefetch(p + at, 0, 2);
+}
+
 F_STATIC void chunk_sums(struct fast_scratch *s, const struct fast_job *j, size_t b0, size_t blocks)
 {
 	static void (*const panels[])(float *, const uint8_t *, size_t, size_t, const uint8_t *const *, const float *const *, size_t, size_t) = {
@@ -578,6 +585,8 @@ F_STATIC void chunk_sums(struct fast_scratch *s, const struct fast_job *j, size_
 			scale[p] = s->scales[g] + at;
 		}
 	}
+	for (size_t g = 0; g < j->n_groups; g++)
+		ask_ahead(j->group[g] + scales_nbytes(j->packing, j->cols / BLOCK) + (b0 + blocks) * block_nbytes(j->packing), blocks * block_nbytes(j->packing));
 	for (size_t p = 0; p < parts; p += 2)
 		panels[j->packing->sums](s->sum[0] + p * PART, j->x + b0 * MOST_M * X_BLOCK, j->cols / BLOCK * MOST_M * X_BLOCK, j->n, q + p, scale + p, moe_min(2, parts - p), blocks);
 }
