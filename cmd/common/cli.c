@@ -49,11 +49,34 @@ void cli_open_standard(void)
 			_exit(EXIT_CANNOT);
 }
 
+/* Grows the stack by n kilobytes and back. */
+static void reach_down(size_t n)
+{
+	volatile char kilobyte[1024];
+
+	kilobyte[0] = 0;
+	if (n)
+		reach_down(n - 1);
+	kilobyte[1023] = kilobyte[0];
+}
+
+/* The stack is as large as it will be before other memory is asked for: where the address space is limited, that is refused in words, while a stack that
+ * cannot grow ends the program. */
+static void grow_stack(void)
+{
+	enum { ENOUGH = 256 };  /* kilobytes */
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_STACK, &limit))
+		reach_down(limit.rlim_cur / 2048 < ENOUGH ? limit.rlim_cur / 2048 : ENOUGH);
+}
+
 void cli_start(int argc, char **argv)
 {
 	struct sigaction bus = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
 	size_t n = 1;
 
+	grow_stack();
 	cli_open_standard();
 	signal(SIGPIPE, SIG_DFL);       /* some parents ignore it; filters must end when nobody reads */
 	signal(SIGXFSZ, SIG_IGN);       /* a file limit is then an error of write */
