@@ -4,10 +4,11 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/check.h"
 
-enum { ALIGN = 64, LEAST_BLOCK = 64 << 10 };
+enum { ALIGN = 64, LEAST_BLOCK = 64 << 10, HUGE_PAGE = 2 << 20 };
 
 struct moe_arena_block {
 	struct moe_arena_block *next;
@@ -21,6 +22,17 @@ static void *aligned(size_t nbytes)
 	void *p;
 
 	return posix_memalign(&p, ALIGN, moe_max(nbytes, 1)) ? NULL : p;
+}
+
+/* A block of an arena; large pages for a large one, whose first use would else be thousands of page faults. */
+static void *new_block(size_t nbytes)
+{
+	char *p = aligned(nbytes);
+	size_t before = p ? moe_round_up((uintptr_t)p, HUGE_PAGE) - (uintptr_t)p : 0;
+
+	if (p && nbytes >= 4 * HUGE_PAGE)
+		madvise(p + before, (nbytes - before) / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+	return p;
 }
 
 void *moe_calloc(size_t n, size_t size)
@@ -67,7 +79,7 @@ static bool next_block(struct moe_arena *a, size_t nbytes)
 
 	if (!b || b->nbytes < nbytes) {
 		size_t room = moe_max(moe_max(nbytes, LEAST_BLOCK), a->now ? 2 * a->now->nbytes : 0);
-		struct moe_arena_block *fresh = aligned(ALIGN + room);
+		struct moe_arena_block *fresh = new_block(ALIGN + room);
 		if (!fresh)
 			return false;
 		fresh->next = b ? b->next : NULL;
