@@ -65,7 +65,7 @@ for t in "$out"/tests/lib/* "$out"/tests/kernel/*; do
 	step "${t#"$out"/tests/}" "$t"
 done
 families=(tests/golden/{olmoe,qwen3moe,qwen2moe,mixtral})
-for mask in 0 1 3; do
+for mask in 0 1 3 63; do
 	step "golden, cpu mask $mask" "$out/tests/golden/run" -c $mask tests/golden/{read,gguf} "${families[@]}"
 done
 for kind in tests/golden/tokenizers/*/; do

@@ -322,7 +322,7 @@ enum { CODE_FLIP = 128 };       /* makes codes + bias signed */
 #else
 enum { CODE_FLIP = 0 };
 
-F_FN void use_tiles(enum sums sums) { (void)sums; }
+F_FN void use_tiles(void) {}
 F_FN void forget_tiles(void) {}
 
 /* Adds the products of `blocks` blocks of m rows with so many parts, whose codes and scales q and scale point to. sum [m][32] begins with part 0. */
@@ -406,6 +406,7 @@ F_STATIC void panel_1_least(float *sum, const uint8_t *x, size_t ld, size_t rows
 	parts == 1 ? panel(sum, x, ld, rows, q, e, 1, blocks, SUMS_1_LEAST) : panel(sum, x, ld, rows, q, e, 2, blocks, SUMS_1_LEAST);
 }
 
+#if !defined MOE_F_TILES
 F_STATIC void panel_2(float *sum, const uint8_t *x, size_t ld, size_t rows, const uint8_t *const *q, const float *const *e, size_t parts, size_t blocks)
 {
 	parts == 1 ? panel(sum, x, ld, rows, q, e, 1, blocks, SUMS_2) : panel(sum, x, ld, rows, q, e, 2, blocks, SUMS_2);
@@ -415,6 +416,8 @@ F_STATIC void panel_2_least(float *sum, const uint8_t *x, size_t ld, size_t rows
 {
 	parts == 1 ? panel(sum, x, ld, rows, q, e, 1, blocks, SUMS_2_LEAST) : panel(sum, x, ld, rows, q, e, 2, blocks, SUMS_2_LEAST);
 }
+
+#endif
 
 /* The bits of `mask` of each byte, moved from bit `from` to bit `to`; mask is in place at `to`. */
 F_FN vbytes b_move(vbytes a, int from, int to, uint8_t mask)
@@ -572,7 +575,10 @@ F_FN void ask_ahead(const uint8_t *p, size_t nbytes)
 F_STATIC void chunk_sums(struct fast_scratch *s, const struct fast_job *j, size_t b0, size_t blocks)
 {
 	static void (*const panels[])(float *, const uint8_t *, size_t, size_t, const uint8_t *const *, const float *const *, size_t, size_t) = {
-		panel_1, panel_1_least, panel_2, panel_2_least,
+		panel_1, panel_1_least,
+#if !defined MOE_F_TILES
+		panel_2, panel_2_least,
+#endif
 	};
 	const uint8_t *q[4];
 	const float *scale[4];
@@ -603,7 +609,7 @@ F_STATIC void sums(struct fast_scratch *s, const struct fast_job *j)
 	}
 
 	memset(s->sum, 0, moe_round_up(j->n, MOST_M) * sizeof s->sum[0]);
-	use_tiles(j->packing->sums);
+	use_tiles();
 	for (size_t b = 0; b < blocks; b += FAST_BLOCKS)
 		chunk_sums(s, j, b, moe_min(FAST_BLOCKS, blocks - b));
 	forget_tiles();

@@ -1,34 +1,27 @@
-/* Products with the tiles of AMX: of 16 rows with 16 outputs, 32 inputs (or 16) at a time, whose integer sums go by
- * way of memory to the float sums. Weights are signed here. Part of fast_impl.h. */
+/* Products with the tiles of AMX: of 16 rows with 16 outputs, a block of 32 inputs at a time, whose integer sums go by way of memory to the float sums.
+ * Weights are signed here. For types with one scale in a block; with two the vector units are quicker (rows.c). Part of fast_impl.h. */
 #include "kernel/tiles.h"
 
 enum { AHEAD = 2 };     /* so many integer sums are under way while one is scaled */
 
-/* Tiles 0 and 1 are sums, 2 and 3 rows of x, 4 and 5 weights: of even and of odd numbers. */
-#define TILES(scales) { \
-	.palette = 1, .row_nbytes = {64, 64, 32 / (scales), 32 / (scales), 64, 64}, .rows = {16, 16, 16, 16, STEPS / (scales), STEPS / (scales)} \
-}
-
-F_FN void use_tiles(enum sums sums)
+F_FN void use_tiles(void)
 {
-	static const struct tile_config whole = TILES(1), half = TILES(2);
+	/* Tiles 0 and 1 are sums, 2 and 3 rows of x, 4 and 5 weights: of even and of odd blocks. */
+	static const struct tile_config config = {.palette = 1, .row_nbytes = {64, 64, 32, 32, 64, 64}, .rows = {16, 16, 16, 16, STEPS, STEPS}};
 
-	if (sums == SUMS_2 || sums == SUMS_2_LEAST)
-		TILE_CONFIG(half);
-	else
-		TILE_CONFIG(whole);
+	TILE_CONFIG(config);
 }
 
 F_FN void forget_tiles(void) { TILE_RELEASE(); }
 
 #define DOT(c, a, b) __asm__ volatile("tdpbssd %tmm" #b ", %tmm" #a ", %tmm" #c)
 
-/* Integer sum i [16][16]: of block i, or of a half of block i / 2. */
-F_FN void integer_sum(int32_t *to, const uint8_t *x, const uint8_t *w, size_t i, size_t scales)
+/* Integer sums [16][16] of block b. */
+F_FN void integer_sum(int32_t *to, const uint8_t *x, const uint8_t *w, size_t b)
 {
-	x += i / scales * MOST_M * X_BLOCK + i % scales * 16;
-	w += i * (BLOCK_NBYTES / scales);
-	if (i % 2) {
+	x += b * MOST_M * X_BLOCK;
+	w += b * BLOCK_NBYTES;
+	if (b % 2) {
 		TILE_LOAD(3, x, X_BLOCK);
 		TILE_LOAD(5, w, STEP_NBYTES);
 		TILE_ZERO(1);
@@ -45,20 +38,16 @@ F_FN void integer_sum(int32_t *to, const uint8_t *x, const uint8_t *w, size_t i,
 
 #define UNROLL_ROWS _Pragma("GCC unroll 16")
 
-/* Adds a sum, scaled, to s. */
-F_FN void scale_sum(vpart *s, const int32_t *sum, const float *scale, const uint8_t *x, size_t i, enum sums sums)
+/* Adds the sums of a block of x, scaled, to s; e [scale, not used here, least][16]. */
+F_FN void scale_sum(vpart *s, const int32_t *sum, const float *e, const uint8_t *x, bool least)
 {
-	size_t scales = scales_of(sums), width = floats_of(sums) / scales, which = scales == 1 ? 0 : 1 + i % 2;
-	const uint8_t *block = x + i / scales * MOST_M * X_BLOCK + X_NBYTES;
-	const float *e = scale + i * width;
-
 	UNROLL_ROWS
 	for (size_t r = 0; r < MOST_M; r++) {
-		const struct fast_block *f = (const struct fast_block *)(block + r * X_BLOCK);
+		const struct fast_block *f = (const struct fast_block *)(x + r * X_BLOCK + X_NBYTES);
 		vpart t = part_fma(_mm512_cvtepi32_ps(i_load(sum + r * 16)), f_load(e), f_set(0));
 		s[r] = part_fma(t, f_set(f->d), s[r]);
-		if (sums == SUMS_1_LEAST || sums == SUMS_2_LEAST)
-			s[r] = part_fma(f_load(e + 32), f_set(f->dsum[which]), s[r]);
+		if (least)
+			s[r] = part_fma(f_load(e + 32), f_set(f->dsum[0]), s[r]);
 	}
 }
 
@@ -66,18 +55,17 @@ F_FN void scale_sum(vpart *s, const int32_t *sum, const float *scale, const uint
 F_FN void tile(float *sum, const uint8_t *x, const uint8_t *w, const float *scale, size_t blocks, enum sums sums)
 {
 	_Alignas(64) int32_t made[2 * AHEAD][256];
-	size_t scales = scales_of(sums), n = blocks * scales;
 	vpart s[MOST_M];
 
-	for (size_t i = 0; i < moe_min(n, AHEAD); i++)
-		integer_sum(made[i], x, w, i, scales);
+	for (size_t b = 0; b < moe_min(blocks, AHEAD); b++)
+		integer_sum(made[b], x, w, b);
 	UNROLL_ROWS
 	for (size_t r = 0; r < MOST_M; r++)
 		s[r] = f_load(sum + r * 32);
-	for (size_t i = 0; i < n; i++) {
-		if (i + AHEAD < n)
-			integer_sum(made[(i + AHEAD) % (2 * AHEAD)], x, w, i + AHEAD, scales);
-		scale_sum(s, made[i % (2 * AHEAD)], scale, x, i, sums);
+	for (size_t b = 0; b < blocks; b++) {
+		if (b + AHEAD < blocks)
+			integer_sum(made[(b + AHEAD) % (2 * AHEAD)], x, w, b + AHEAD);
+		scale_sum(s, made[b % (2 * AHEAD)], scale + b * floats_of(sums), x + b * MOST_M * X_BLOCK, sums == SUMS_1_LEAST);
 	}
 	UNROLL_ROWS
 	for (size_t r = 0; r < MOST_M; r++)
