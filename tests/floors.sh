@@ -10,8 +10,8 @@ declare -A floor=(
 	[format]=2 [kernel]=2
 	[stream]=3 [text]=3 [image]=3 [nn]=3
 	[model]=4
-	[stage]=5
-	[run]=6 [train]=6 [convert]=6
+	[stage]=5 [convert]=5
+	[run]=6 [train]=6
 	[report]=7
 	[bench]=8
 )

@@ -366,8 +366,10 @@ interrupt() {
 	moe-convert -q "$olmoe/model" eight --type head=int8
 	change() { numpy -c 'import sys; b = open("eight/model.safetensors", "rb").read(); n = len(b); b = eval(sys.argv[1]); assert len(b) == n; open("bad/model.safetensors", "wb").write(b)' "$1"; }
 	cp -r eight bad
-	change 'b.replace(b"lm_head.weight.scale", b"lm_head.weight.scala")'
-	refuses 2 'tensor "lm_head.weight.scale" is missing' moe-info bad
+	change 'b.replace(b"lm_head.weight_scale", b"lm_head.weight.scale")'    # as it was called earlier
+	same "$(moe-run -m bad -p Hello -n 8 --json)" "$(moe-run -m eight -p Hello -n 8 --json)"
+	change 'b.replace(b"lm_head.weight_scale", b"lm_head.weight_scala")'
+	refuses 2 'tensor "lm_head.weight_scale" is missing' moe-info bad
 	change 'b.replace(b"\"dtype\":\"F32\",\"shape\":[700]", b"\"dtype\":\"I32\",\"shape\":[700]")'
-	refuses 2 'tensor "lm_head.weight.scale" does not have one F32 scale for each output' moe-info bad
+	refuses 2 'tensor "lm_head.weight_scale" does not have one F32 scale for each output' moe-info bad
 }
