@@ -286,9 +286,9 @@ static enum moe_err replace_numbers(struct conversion *c)
 {
 	for (size_t i = 0; i < c->all.n && c->o->numbers; i++) {
 		struct moe_target *t = &c->all.t[i];
-		const float *x = c->o->numbers(c->o->arg, t->name);
+		const float *x = c->o->numbers(c->o->arg, t->name, t->rows * t->cols);
 		if (!x)
-			return moe_fail(c->d, MOE_EUSAGE, "there are no numbers for the tensor \"%s\"", t->name);
+			return moe_fail(c->d, MOE_EUSAGE, "there are no %llu numbers for the tensor \"%s\"", (unsigned long long)(t->rows * t->cols), t->name);
 		t->from = MOE_F32;
 		t->piece[0] = (struct moe_mat){x, MOE_F32, t->rows, t->cols, t->cols, 1, NULL, NULL};
 		t->n_pieces = 1;

@@ -25,12 +25,12 @@ static int find_name(const void *name, const void *p)
 	return strcmp(name, (*x)->name);
 }
 
-static const float *find_numbers(void *arg, const char *name)
+static const float *find_numbers(void *arg, const char *name, uint64_t count)
 {
 	const struct numbers *n = arg;
 	const struct moe_param **p = bsearch(name, n->sorted, n->e->params->n, sizeof *n->sorted, find_name);
 
-	return p ? n->e->weights + (*p)->offset : NULL;
+	return p && (*p)->count == count ? n->e->weights + (*p)->offset : NULL;
 }
 
 static const char *types_of(enum moe_dtype type)
