@@ -13,7 +13,6 @@ declare -A floor=(
 	[stage]=5 [convert]=5
 	[run]=6 [train]=6
 	[report]=7 [eval]=7
-	[report]=7
 	[bench]=8
 )
 # Folders of one floor that may include each other, and why: an archive is read by a worker of sys.
