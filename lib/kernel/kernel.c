@@ -37,6 +37,7 @@ static const struct moe_kernels *kernels(void)
 const char *moe_kernel_select(void)
 {
 	moe_fast_select();
+	moe_gemm_select();
 	return choose()->name;
 }
 
