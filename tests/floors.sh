@@ -10,6 +10,7 @@ declare -A floor=(
 	[format]=2 [kernel]=2
 	[stream]=3 [text]=3 [image]=3 [nn]=3
 	[model]=4
+	[grad]=4
 	[stage]=5
 	[run]=6 [train]=6 [convert]=6
 	[report]=7
