@@ -37,6 +37,7 @@ const struct moe_kernels *moe_kernels_now(void)
 const char *moe_kernel_select(void)
 {
 	moe_fast_select();
+	moe_gemm_select();
 	return choose()->name;
 }
 

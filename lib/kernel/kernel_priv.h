@@ -46,8 +46,9 @@ const struct moe_kernels *moe_kernels_now(void);
 void moe_matmul_packed(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, void *memory, size_t nbytes,
 		       struct moe_pool *pool);
 
-/* Chooses the variant of `fast` again. */
+/* Choose the variants of `fast` and of gemm.h again. */
 void moe_fast_select(void);
+void moe_gemm_select(void);
 
 extern const struct moe_kernels moe_kernels_c;
 #if defined __x86_64__
