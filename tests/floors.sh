@@ -9,7 +9,7 @@ declare -A floor=(
 	[io]=1 [sys]=1
 	[format]=2 [kernel]=2
 	[stream]=3 [text]=3 [image]=3 [nn]=3
-	[model]=4 [data]=4
+	[model]=4 [data]=4 [grad]=4
 	[stage]=5 [convert]=5
 	[run]=6 [train]=6
 	[report]=7 [eval]=7

@@ -51,6 +51,15 @@ FN v16 v_times_pow2(v16 p, v16 n) { return _mm512_scalef_ps(p, n); }
 FN v16 v_outside(v16 a, size_t first, size_t limit, v16 x) { return _mm512_mask_blend_ps((__mmask16)(v_lanes(limit) & ~v_lanes(first)), x, a); }
 FN v16 v_load_bf16(const void *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16)); }
 FN v16 v_load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+/* Rounded to the nearest, halves to even; a NaN becomes the quiet one. */
+FN void v_store_bf16(void *p, v16 a)
+{
+	__m512i u = _mm512_castps_si512(a), odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+	__m512i h = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(u, odd), _mm512_set1_epi32(0x7fff)), 16);
+
+	h = _mm512_mask_blend_epi32(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), h, _mm512_set1_epi32(0x7fc0));
+	_mm256_storeu_si256(p, _mm512_cvtepi32_epi16(h));
+}
 FN __m256 v_fold(v16 a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 FN __m256 v_fold_largest(v16 a) { return _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 enum { PARTS = 1 };
@@ -186,6 +195,18 @@ FN v16 v_outside(v16 x, size_t first, size_t limit, v16 y)
 }
 FN __m256 v_half_bf16(const uint16_t *p) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p)), 16)); }
 FN v16 v_load_bf16(const void *p) { return v_pair(v_half_bf16(p), v_half_bf16((const uint16_t *)p + 8)); }
+FN __m256i v_half_to_bf16(__m256 a)
+{
+	__m256i u = _mm256_castps_si256(a), odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+	__m256i h = _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(u, odd), _mm256_set1_epi32(0x7fff)), 16);
+
+	return _mm256_blendv_epi8(h, _mm256_set1_epi32(0x7fc0), _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)));
+}
+/* Rounded to the nearest, halves to even; a NaN becomes the quiet one. */
+FN void v_store_bf16(void *p, v16 x)
+{
+	_mm256_storeu_si256(p, _mm256_permute4x64_epi64(_mm256_packus_epi32(v_half_to_bf16(x.a), v_half_to_bf16(x.b)), 0xd8));
+}
 FN v16 v_load_f16(const void *p)
 {
 	return v_pair(_mm256_cvtph_ps(_mm_loadu_si128(p)), _mm256_cvtph_ps(_mm_loadu_si128((const void *)((const uint16_t *)p + 8))));
@@ -327,6 +348,14 @@ FN v16 v_load_bf16(const void *p)
 
 	memcpy(h, p, sizeof h);
 	EACH(moe_f32_from_bf16(h[i]));
+}
+FN void v_store_bf16(void *p, v16 a)
+{
+	uint16_t h[LANES];
+
+	for (int i = 0; i < LANES; i++)
+		h[i] = a.f[i] == a.f[i] ? moe_bf16_from_f32(a.f[i]) : 0x7fc0;
+	memcpy(p, h, sizeof h);
 }
 FN v16 v_load_f16(const void *p)
 {
