@@ -33,7 +33,7 @@ static void place(json_t *header, struct moe_targets *all, unsigned file, unsign
 			*at += t->nbytes;
 		}
 		if (t->scale_nbytes && moe_dtype_bits[MOE_F32] == bits) {
-			snprintf(name, sizeof name, "%.580s.scale", t->name);
+			snprintf(name, sizeof name, "%.580s_scale", t->name);
 			t->scale_begin = *at;
 			json_object_set_new(header, name, entry("F32", t->shape, t->rank - 1, *at, t->scale_nbytes));
 			*at += t->scale_nbytes;
@@ -102,7 +102,7 @@ static enum moe_err make_index(struct moe_layout *l, const struct moe_targets *a
 		const struct moe_target *t = &all->t[i];
 		total += t->nbytes + t->scale_nbytes;
 		json_object_set_new(map, t->name, json_string(l->file[t->file].name));
-		snprintf(name, sizeof name, "%.580s.scale", t->name);
+		snprintf(name, sizeof name, "%.580s_scale", t->name);
 		if (t->scale_nbytes)
 			json_object_set_new(map, name, json_string(l->file[t->file].name));
 	}
@@ -209,7 +209,7 @@ enum moe_err moe_layout_config(char **out, const struct moe_targets *all, const 
 		json_object_del(c, "quantization_config");
 	/* Without this, programs that do not know the scales would take the whole numbers for weights. */
 	if (int8)
-		json_object_set_new(c, "quantization_config", json_pack("{ss ss}", "quant_method", "int8_rows", "scales", "NAME.scale, one for each output"));
+		json_object_set_new(c, "quantization_config", json_pack("{ss ss}", "quant_method", "int8_rows", "scales", "NAME_scale, one for each output"));
 	text = json_dumps(c, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	json_decref(c);
 	*out = NULL;

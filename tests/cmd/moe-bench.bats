@@ -30,7 +30,7 @@ without_tokenizer() { numpy -c 'import sys; b = open(sys.argv[1], "rb").read(); 
 }
 
 @test "model: a row for the prompt and one for generation, whose figures agree" {
-	for model in "$root/share/models/read" "$olmoe/model" "$q8"; do
+	for model in "$first" "$olmoe/model" "$q8"; do
 		moe-bench model "$model" -p 33 -n 5 -r 4 -t 2 --json >rows
 		same "$(jq -c '[.test, .tokens, .threads, (.runs | length)]' rows | tr -d '\n')" '["prompt",33,2,4]["generation",5,2,4]'
 		each '.runs == (.runs | sort) and .least == .runs[0] and .most == .runs[-1] and .least > 0' <rows
