@@ -11,7 +11,7 @@ declare -A floor=(
 	[stream]=3 [text]=3 [image]=3 [nn]=3
 	[model]=4
 	[stage]=5
-	[run]=6 [train]=6 [convert]=6
+	[run]=6 [train]=6 [convert]=6 [synth]=6
 	[report]=7
 	[bench]=8
 )

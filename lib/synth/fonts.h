@@ -1,0 +1,50 @@
+/* Fonts by file: a list (share/synth/fonts.tsv) names Debian packages, files and their SHA-256, so that a sample looks the same on every machine. What
+ * fontconfig would choose plays no part. Design groups, not files, are held out of training: metric-compatible and derived designs are one group. */
+#ifndef MOE_SYNTH_FONTS_H
+#define MOE_SYNTH_FONTS_H
+
+#include <cairo.h>
+
+#include "base/err.h"
+#include "synth/chance.h"
+
+enum moe_font_flags {
+	MOE_FONT_MONO = 1,      /* all characters are equally wide */
+	MOE_FONT_BOLD = 2,
+	MOE_FONT_ITALIC = 4,
+	MOE_FONT_SERIF = 8,
+	MOE_FONT_HELD = 16,     /* its group is kept out of training */
+};
+
+enum { MOE_FIRST_CHARACTER = 33, MOE_LAST_CHARACTER = 126, MOE_MAX_FONTS = 256 };
+
+struct moe_font {
+	char *package, *path, *group, *name;    /* name: the file's, without its suffix */
+	unsigned flags;
+	/* Bit c - 32: the glyph of character c is missing, empty, or drawn as another character is (l and I, O and 0, ...). */
+	uint64_t ambiguous[2];
+};
+
+/* Read-only after loading: threads share it. */
+struct moe_fonts {
+	struct moe_font *font;
+	size_t n;
+};
+
+/* Loads the list and checks every file that it names. MOE_EIO for a file that is not there or has other bytes, with the package to install; MOE_EINPUT for
+ * a list that is malformed. */
+enum moe_err moe_fonts_load(struct moe_fonts *out, const char *list, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_fonts_free(struct moe_fonts *f);
+
+/* Is character c drawn like no other by this font? Space is. */
+bool moe_font_is_clear(const struct moe_font *f, char c);
+
+/* Opened fonts, for one thread. */
+struct moe_faces;
+enum moe_err moe_faces_new(struct moe_faces **out, const struct moe_fonts *fonts, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_faces_free(struct moe_faces *f);
+
+/* The font's face for cairo_set_font_face, borrowed; NULL when it cannot be opened. */
+cairo_font_face_t *moe_face_get(struct moe_faces *f, const struct moe_font *font);
+
+#endif
