@@ -15,7 +15,7 @@ MODE_asan  := -O1 -DMOE_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefin
 MODE_fuzz  := -O1 -DMOE_DEBUG -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 MODE_tsan  := -O1 -DMOE_DEBUG -fsanitize=thread
 
-PKGS     := libarchive jansson libpcre2-8 libutf8proc libdeflate libxxhash zlib
+PKGS     := libarchive jansson libpcre2-8 libutf8proc libdeflate libxxhash zlib cairo cairo-ft freetype2 nettle
 NEED     := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMOE_VERSION='"$(VERSION)"' -Ilib -Icmd \
             -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wformat=2 -Wno-maybe-uninitialized -Wno-unknown-warning-option \
             -ffp-contract=off -fPIE -pthread -fstack-protector-strong

@@ -47,4 +47,10 @@ void moe_faces_free(struct moe_faces *f);
 /* The font's face for cairo_set_font_face, borrowed; NULL when it cannot be opened. */
 cairo_font_face_t *moe_face_get(struct moe_faces *f, const struct moe_font *font);
 
+/* The glyph of character c, 0 when there is none. */
+unsigned long moe_face_glyph(struct moe_faces *f, const struct moe_font *font, char c);
+
+/* What the font's own table adds to the advance of `a` before `b`, in ems; 0 without a table. */
+double moe_face_kerning(struct moe_faces *f, const struct moe_font *font, char a, char b);
+
 #endif

@@ -92,17 +92,22 @@ void moe_words_add(struct moe_words *w, const char *text);
 /* A kind of sample. */
 struct moe_synth_task {
 	const char *name;
+	double share;           /* its weight in a mixture where nothing else is said */
 	/* Draws one sample into *out, which is empty but for arena and kind. Draws come from *r alone. */
 	enum moe_err (*make)(struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out, struct moe_diag *d);
 	/* Adds the words that its prompts and answers may have; NULL: none. */
 	void (*words)(struct moe_words *w);
 };
 
-/* The tasks, up to one without a name: the table stands in tasks.c. */
-extern const struct moe_synth_task moe_synth_tasks[];
+/* The tasks, up to NULL: the table stands in tasks.c. */
+extern const struct moe_synth_task *const moe_synth_tasks[];
 extern const struct moe_synth_task moe_task_read, moe_task_scene, moe_task_panel;
 
-/* Sample number `i` of the mixture: the task is drawn by weight[] (one for each row of the table). The sample lives until the next call. */
+/* The tasks' number, and the one of that name, or their number. */
+size_t moe_synth_n_tasks(void);
+size_t moe_synth_task_find(const char *name, size_t length);
+
+/* Sample number `i` of the mixture: the task is drawn by weight[], one for each row of the table. The sample lives until the next call. */
 enum moe_err moe_synth_make(struct moe_synth *s, uint64_t seed, uint64_t i, const double *weight, struct moe_synth_sample *out, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* All words of all tasks, sorted, each once, separated and ended by a newline; to be freed. NULL when there is no memory. */
