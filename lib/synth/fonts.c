@@ -115,6 +115,9 @@ static bool find_ambiguous(FT_Library library, const char *bytes, size_t n, stru
 				set_ambiguous(f, j);
 			}
 	}
+	f->flags |= FT_IS_SCALABLE(face) ? 0 : MOE_FONT_BITMAP;
+	for (int i = 0; !FT_IS_SCALABLE(face) && i < face->num_fixed_sizes && f->n_strikes < MOE_MAX_STRIKES; i++)
+		f->strike[f->n_strikes++] = (unsigned short)((face->available_sizes[i].y_ppem + 32) / 64);
 	FT_Done_Face(face);
 	return true;
 }

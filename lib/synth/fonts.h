@@ -14,15 +14,18 @@ enum moe_font_flags {
 	MOE_FONT_ITALIC = 4,
 	MOE_FONT_SERIF = 8,
 	MOE_FONT_HELD = 16,     /* its group is kept out of training */
+	MOE_FONT_BITMAP = 32,   /* of pixels, in a few sizes: found in the file, not in the list */
 };
 
-enum { MOE_FIRST_CHARACTER = 33, MOE_LAST_CHARACTER = 126, MOE_MAX_FONTS = 256 };
+enum { MOE_FIRST_CHARACTER = 33, MOE_LAST_CHARACTER = 126, MOE_MAX_FONTS = 256, MOE_MAX_STRIKES = 16 };
 
 struct moe_font {
 	char *package, *path, *group, *name;    /* name: the file's, without its suffix */
 	unsigned flags;
 	/* Bit c - 32: the glyph of character c is missing, empty, or drawn as another character is (l and I, O and 0, ...). */
 	uint64_t ambiguous[2];
+	unsigned short strike[MOE_MAX_STRIKES]; /* sizes of a font of pixels */
+	size_t n_strikes;
 };
 
 /* Read-only after loading: threads share it. */
