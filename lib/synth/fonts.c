@@ -3,17 +3,18 @@
 #include <cairo-ft.h>
 #include <ft2build.h>
 #include FT_FREETYPE_H
+#include FT_OUTLINE_H
 #include <nettle/sha2.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/mem.h"
 #include "io/source.h"
 
-enum { MAX_LIST = 1 << 20, MAX_FONT = 64 << 20, FIELDS = 5, CHARACTERS = MOE_LAST_CHARACTER - MOE_FIRST_CHARACTER + 1, TEST_SIZE = 48 };
+enum { MAX_LIST = 1 << 20, MAX_FONT = 64 << 20, FIELDS = 5, CHARACTERS = MOE_LAST_CHARACTER - MOE_FIRST_CHARACTER + 1 };
+enum { LARGE = 48, SMALL = 16, SQUARE = 72, THIRD = 255 / 3 + 5, PIXEL = 64 };
 
 static const struct {
 	const char *word;
@@ -60,6 +61,14 @@ static bool has_sha256(const char *bytes, size_t n, const char *wanted)
 
 /* ---- characters that are drawn alike ---- */
 
+/* A glyph on a square of pixels. Twins are looked for where the font puts them, at a large size; what is only alike with its ink moved to the left edge. */
+struct glyph {
+	bool drawn;
+	int advance;            /* 64ths of a pixel */
+	int rows, columns, top; /* of the bitmap */
+	uint8_t ink[SQUARE][SQUARE];
+};
+
 /* Of a font that consists of bitmaps: the size that is nearest to `size`. */
 static bool set_size(FT_Face face, int size)
 {
@@ -73,61 +82,109 @@ static bool set_size(FT_Face face, int size)
 	return face->num_fixed_sizes > 0 && !FT_Select_Size(face, best);
 }
 
-/* What the glyph of c looks like and where the next one begins, as a hash; false when nothing is drawn. */
-static bool look_of(FT_Face face, int c, uint64_t *look)
+static void copy_bitmap(struct glyph *g, const FT_Bitmap *from, int left, int top)
 {
-	FT_GlyphSlot g = face->glyph;
-	FT_UInt index = FT_Get_Char_Index(face, (FT_ULong)c);
-	XXH64_hash_t h;
+	for (int y = 0; y < (int)from->rows; y++)
+		for (int x = 0; x < (int)from->width; x++) {
+			const uint8_t *row = from->buffer + (ptrdiff_t)y * from->pitch;
+			int value = from->pixel_mode == FT_PIXEL_MODE_MONO ? (row[x / 8] >> (7 - x % 8) & 1) * 255 : row[x], at_x = x + left, at_y = y + top;
+			g->drawn = true;
+			if (at_x >= 0 && at_x < SQUARE && at_y >= 0 && at_y < SQUARE)
+				g->ink[at_y][at_x] = (uint8_t)value;
+		}
+}
 
-	if (!index || FT_Load_Glyph(face, index, FT_LOAD_RENDER | FT_LOAD_NO_HINTING) || !g->bitmap.rows || !g->bitmap.width)
-		return false;
-	h = XXH64((int[5]){(int)g->bitmap.rows, (int)g->bitmap.width, g->bitmap_left, g->bitmap_top, (int)g->advance.x}, sizeof(int[5]), 0);
-	for (unsigned y = 0; y < g->bitmap.rows; y++) {
-		size_t width = g->bitmap.pixel_mode == FT_PIXEL_MODE_MONO ? (g->bitmap.width + 7) / 8 : g->bitmap.width;
-		h = XXH64(g->bitmap.buffer + (ptrdiff_t)y * g->bitmap.pitch, width, h);
+static void look_at(struct glyph *g, FT_Face face, int c, bool move)
+{
+	FT_UInt index = FT_Get_Char_Index(face, (FT_ULong)c);
+	FT_GlyphSlot slot = face->glyph;
+	bool outline;
+	FT_BBox box;
+
+	*g = (struct glyph){0};
+	if (!index || FT_Load_Glyph(face, index, FT_LOAD_NO_HINTING))
+		return;
+	g->advance = (int)slot->advance.x;
+	outline = slot->format == FT_GLYPH_FORMAT_OUTLINE;
+	if (outline && move) {
+		FT_Outline_Get_CBox(&slot->outline, &box);
+		FT_Outline_Translate(&slot->outline, -box.xMin, 0);
 	}
-	*look = h;
+	if (FT_Render_Glyph(slot, FT_RENDER_MODE_NORMAL))
+		return;
+	g->rows = (int)slot->bitmap.rows;
+	g->columns = (int)slot->bitmap.width;
+	g->top = slot->bitmap_top;
+	copy_bitmap(g, &slot->bitmap, move && !outline ? 0 : slot->bitmap_left + (move ? 0 : 8), SQUARE * 3 / 4 - slot->bitmap_top);
+}
+
+/* The largest difference of two pixels is at most `most`, and that of the advances at most `advance`. */
+static bool is_alike(const struct glyph *a, const struct glyph *b, int most, int advance)
+{
+	if (!a->drawn || !b->drawn || abs(a->advance - b->advance) > advance || abs(a->rows - b->rows) > 1 || abs(a->columns - b->columns) > 1 ||
+	    abs(a->top - b->top) > 1)
+		return false;
+	for (int y = 0; y < SQUARE; y++)
+		for (int x = 0; x < SQUARE; x++)
+			if (abs(a->ink[y][x] - b->ink[y][x]) > most)
+				return false;
 	return true;
 }
 
-static void set_ambiguous(struct moe_font *f, int i) { f->ambiguous[(i + 1) / 64] |= 1ull << (i + 1) % 64; }
+static void mark(uint64_t set[2], int i) { set[(i + 1) / 64] |= 1ull << (i + 1) % 64; }
 
-static bool find_ambiguous(FT_Library library, const char *bytes, size_t n, struct moe_font *f)
+/* Marks all characters that look alike at this size, and those that are not drawn. */
+static bool compare_all(FT_Face face, struct glyph *glyph, int size, bool move, int most, int advance, uint64_t set[2])
 {
-	uint64_t look[CHARACTERS];
-	bool drawn[CHARACTERS];
-	FT_Face face;
-
-	if (FT_New_Memory_Face(library, (const FT_Byte *)bytes, (FT_Long)n, 0, &face))
+	if (!set_size(face, size))
 		return false;
-	if (!set_size(face, TEST_SIZE)) {
-		FT_Done_Face(face);
-		return false;
-	}
 	for (int i = 0; i < CHARACTERS; i++) {
-		drawn[i] = look_of(face, MOE_FIRST_CHARACTER + i, &look[i]);
-		if (!drawn[i])
-			set_ambiguous(f, i);
-		for (int j = 0; drawn[i] && j < i; j++)
-			if (drawn[j] && look[j] == look[i]) {
-				set_ambiguous(f, i);
-				set_ambiguous(f, j);
+		look_at(&glyph[i], face, MOE_FIRST_CHARACTER + i, move);
+		if (!glyph[i].drawn)
+			mark(set, i);
+		for (int j = 0; j < i; j++)
+			if (is_alike(&glyph[i], &glyph[j], most, advance)) {
+				mark(set, i);
+				mark(set, j);
 			}
 	}
-	f->flags |= FT_IS_SCALABLE(face) ? 0 : MOE_FONT_BITMAP;
-	for (int i = 0; !FT_IS_SCALABLE(face) && i < face->num_fixed_sizes && f->n_strikes < MOE_MAX_STRIKES; i++)
-		f->strike[f->n_strikes++] = (unsigned short)((face->available_sizes[i].y_ppem + 32) / 64);
-	FT_Done_Face(face);
 	return true;
 }
 
-bool moe_font_is_clear(const struct moe_font *f, char c)
+static void note_sizes(FT_Face face, struct moe_font *f)
+{
+	if (FT_IS_SCALABLE(face))
+		return;
+	f->flags |= MOE_FONT_BITMAP;
+	for (int i = 0; i < face->num_fixed_sizes && f->n_strikes < MOE_MAX_STRIKES; i++)
+		f->strike[f->n_strikes++] = (unsigned short)((face->available_sizes[i].y_ppem + 32) / 64);
+}
+
+static bool look_at_font(FT_Library library, const char *bytes, size_t n, struct moe_font *f)
+{
+	struct glyph *glyph = moe_calloc(CHARACTERS, sizeof *glyph);
+	FT_Face face;
+	bool good = false;
+
+	if (glyph && !FT_New_Memory_Face(library, (const FT_Byte *)bytes, (FT_Long)n, 0, &face)) {
+		good = compare_all(face, glyph, LARGE, false, 0, 0, f->twins) && compare_all(face, glyph, SMALL, true, THIRD, PIXEL * 5 / 4, f->alike);
+		note_sizes(face, f);
+		FT_Done_Face(face);
+	}
+	free(glyph);
+	return good;
+}
+
+static bool has(const uint64_t set[2], char c)
 {
 	unsigned i = (unsigned char)c - 32u;
 
-	return i < 95 && !(f->ambiguous[i / 64] >> i % 64 & 1);
+	return i >= 95 || set[i / 64] >> i % 64 & 1;
 }
+
+bool moe_font_has_twin(const struct moe_font *f, char c) { return has(f->twins, c); }
+
+bool moe_font_is_clear(const struct moe_font *f, char c) { return !has(f->twins, c) && !has(f->alike, c); }
 
 /* ---- the list ---- */
 
@@ -146,7 +203,7 @@ static enum moe_err check_file(FT_Library library, struct moe_font *f, const cha
 		return moe_fail(d, MOE_EIO, "the font %s has other bytes than the list says (SHA-256 %.12s...); the package %s of Debian 12 has the right ones", f->path, sha256,
 				f->package);
 	}
-	good = find_ambiguous(library, bytes, n, f);
+	good = look_at_font(library, bytes, n, f);
 	free(bytes);
 	return good ? MOE_OK : moe_fail(d, MOE_EINPUT, "%s is not a font that FreeType can open", f->path);
 }

@@ -22,8 +22,7 @@ enum { MOE_FIRST_CHARACTER = 33, MOE_LAST_CHARACTER = 126, MOE_MAX_FONTS = 256, 
 struct moe_font {
 	char *package, *path, *group, *name;    /* name: the file's, without its suffix */
 	unsigned flags;
-	/* Bit c - 32: the glyph of character c is missing, empty, or drawn as another character is (l and I, O and 0, ...). */
-	uint64_t ambiguous[2];
+	uint64_t twins[2], alike[2];            /* bit c - 32: for moe_font_has_twin, and the opposite of moe_font_is_clear */
 	unsigned short strike[MOE_MAX_STRIKES]; /* sizes of a font of pixels */
 	size_t n_strikes;
 };
@@ -39,7 +38,11 @@ struct moe_fonts {
 enum moe_err moe_fonts_load(struct moe_fonts *out, const char *list, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_fonts_free(struct moe_fonts *f);
 
-/* Is character c drawn like no other by this font? Space is. */
+/* Is character c missing, or drawn exactly as another one is? Then no string with it can be read. */
+bool moe_font_has_twin(const struct moe_font *f, char c);
+
+/* Does character c differ from all others at a small size, by more than a third of a pixel at 16 pixels to the em? In many designs I and l do not: only
+ * words around them tell which it is. */
 bool moe_font_is_clear(const struct moe_font *f, char c);
 
 /* Opened fonts, for one thread. */

@@ -28,8 +28,9 @@ struct look {
 	cairo_hint_style_t hinting;
 	bool outlines;          /* filled outlines, at fractions of pixels; else glyphs as the font's hints fit them to pixels */
 	bool kerning;
+	double weight;          /* added to outlines, pixels */
 	double spacing;         /* between characters, pixels */
-	cairo_matrix_t turn;    /* rotation and shear */
+	cairo_matrix_t turn;    /* rotation, shear and width */
 };
 
 /* A line of text at the origin, y downwards. */
@@ -147,14 +148,15 @@ static void draw_colours(struct moe_synth *s, struct moe_draw *r, struct look *l
 
 static void draw_turn(struct moe_draw *r, struct look *l)
 {
-	double angle = 0, shear = 0;
+	double angle, shear, wide;
 
 	cairo_matrix_init_identity(&l->turn);
 	if (l->font->flags & MOE_FONT_BITMAP || !moe_draw_chance(r, l->style == LABEL ? 0.5 : 0.04))
 		return;
 	angle = moe_draw_real(r, -3, 3) * 3.141592653589793 / 180;
 	shear = moe_draw_chance(r, 0.5) ? moe_draw_real(r, -0.18, 0.18) : 0;
-	cairo_matrix_init(&l->turn, cos(angle), sin(angle), shear * cos(angle) - sin(angle), shear * sin(angle) + cos(angle), 0, 0);
+	wide = moe_draw_chance(r, 0.3) ? moe_draw_log(r, 0.82, 1.2) : 1;
+	cairo_matrix_init(&l->turn, wide * cos(angle), wide * sin(angle), shear * cos(angle) - sin(angle), shear * sin(angle) + cos(angle), 0, 0);
 	l->outlines = true;
 }
 
@@ -173,7 +175,7 @@ static void draw_hinting(struct moe_draw *r, struct look *l)
 	double u = moe_draw_unit(r);
 
 	l->hinting = MOE_PICK(r, hinting);
-	l->antialias = u < (l->style == LABEL ? 0.02 : 0.2) ? CAIRO_ANTIALIAS_SUBPIXEL : u > 0.94 ? CAIRO_ANTIALIAS_NONE : CAIRO_ANTIALIAS_GRAY;
+	l->antialias = u < (l->style == LABEL ? 0.02 : 0.2) ? CAIRO_ANTIALIAS_SUBPIXEL : u > 0.94 && l->size >= 12 ? CAIRO_ANTIALIAS_NONE : CAIRO_ANTIALIAS_GRAY;
 	if (l->antialias == CAIRO_ANTIALIAS_NONE)
 		l->hinting = CAIRO_HINT_STYLE_FULL;
 }
@@ -193,9 +195,12 @@ static struct look draw_look(struct moe_synth *s, struct moe_draw *r)
 	if (l.style != TERMINAL && moe_draw_chance(r, 0.1))
 		l.spacing = moe_draw_real(r, -0.02, 0.14) * l.size;
 	draw_turn(r, &l);
+	if (l.outlines && moe_draw_chance(r, 0.08))     /* ink that ran */
+		l.weight = moe_draw_real(r, 0.01, 0.04) * l.size;
 	return l;
 }
 
+/* A string that the font draws as no other one. */
 static void draw_text(struct moe_synth *s, struct moe_draw *r, const struct moe_font *f, struct line *line, const char **kind)
 {
 	bool clear;
@@ -204,7 +209,7 @@ static void draw_text(struct moe_synth *s, struct moe_draw *r, const struct moe_
 		*kind = moe_string_draw(r, s->split, line->text);
 		clear = true;
 		for (const char *c = line->text; *c; c++)
-			clear &= moe_font_is_clear(f, *c);
+			clear &= moe_string_has_context(*kind) ? !moe_font_has_twin(f, *c) : moe_font_is_clear(f, *c);
 	} while (!clear);
 	line->n = strlen(line->text);
 }
@@ -405,6 +410,10 @@ static void show(cairo_t *c, const struct look *l, const struct line *line)
 {
 	if (l->outlines) {
 		cairo_glyph_path(c, line->glyph, (int)line->n);
+		if (l->weight > 0) {
+			cairo_set_line_width(c, l->weight);
+			cairo_stroke_preserve(c);
+		}
 		cairo_fill(c);
 	} else {
 		cairo_show_glyphs(c, line->glyph, (int)line->n);
@@ -430,6 +439,18 @@ static void draw_behind(cairo_t *c, struct moe_draw *r, const struct look *l, co
 	cairo_restore(c);
 }
 
+/* A block behind the text, where the crop has room for all of it: half of one would look like a character. */
+static void draw_cursor(cairo_t *c, const struct look *l, const struct line *line, const struct rect *crop)
+{
+	double x = floor(line->edge[line->n] + 0.15 * l->size), w = floor(0.6 * l->size);
+
+	if (x + w + 1 > crop->x1)
+		return;
+	set_colour(c, &l->ink);
+	cairo_rectangle(c, x, line->box.y0, w, line->box.y1 - line->box.y0);
+	cairo_fill(c);
+}
+
 /* Draws on a canvas of the crop's size; *at becomes the map from the line to pixels. */
 static cairo_t *draw(struct moe_synth *s, struct moe_draw *r, const struct look *l, cairo_scaled_font_t *f, const struct line *line, const struct rect *crop, cairo_matrix_t *at)
 {
@@ -446,11 +467,8 @@ static cairo_t *draw(struct moe_synth *s, struct moe_draw *r, const struct look 
 	cairo_set_scaled_font(c, f);
 	if (l->style != TERMINAL && l->size > 14 && moe_draw_chance(r, 0.05))
 		draw_behind(c, r, l, line);
-	if (l->style == TERMINAL && moe_draw_chance(r, 0.05)) {         /* the cursor */
-		set_colour(c, &l->ink);
-		cairo_rectangle(c, floor(line->edge[line->n] + l->size * 0.15), line->box.y0, floor(l->size * 0.6), line->box.y1 - line->box.y0);
-		cairo_fill(c);
-	}
+	if (l->style == TERMINAL && moe_draw_chance(r, 0.15))
+		draw_cursor(c, l, line, crop);
 	set_colour(c, &l->ink);
 	show(c, l, line);
 	if (moe_draw_chance(r, 0.07))

@@ -246,11 +246,11 @@ static void kind_date(struct pen *p, struct moe_draw *r)
 {
 	static const char *const month[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 	static const char *const weekday[] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
-	int d = moe_draw_between(r, 1, 31), m = moe_draw_between(r, 1, 12), y = moe_draw_between(r, 1970, 2049), at;
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	int m = moe_draw_between(r, 1, 12), d = moe_draw_between(r, 1, days[m - 1]), y = moe_draw_between(r, 1970, 2049);
 	const char *name = month[m - 1];
 	char mark = "/.-"[below(r, 3)];
 
-	d = d > 28 && m == 2 ? 28 : d;
 	switch (below(r, 14)) {
 	case 0: case 1:
 		put(p, "%02d/%02d/%d", d, m, y);
@@ -288,9 +288,8 @@ static void kind_date(struct pen *p, struct moe_draw *r)
 	default:
 		put(p, "%d%c%02d%c%02d", y, mark, m, mark, d);
 	}
-	at = (int)p->n;
 	if (moe_draw_chance(r, 0.06))
-		raise_from(p, 0, (size_t)at);
+		raise_from(p, 0, p->n);
 }
 
 static void put_amount(struct pen *p, struct moe_draw *r, char point)
@@ -583,13 +582,24 @@ static const struct {
 	const char *name;
 	double weight;
 	void (*write)(struct pen *p, struct moe_draw *r);
+	bool bare;              /* nothing but the drawing tells its characters */
 } kinds[] = {
-	{"lower", 14, kind_lower}, {"capital", 12, kind_capital}, {"upper", 9, kind_upper}, {"random", 9, kind_random}, {"phrase", 11, kind_phrase},
-	{"number", 7, kind_number}, {"time", 4, kind_time}, {"date", 5, kind_date}, {"price", 5, kind_price}, {"percent", 2, kind_percent}, {"unit", 4, kind_unit},
-	{"pair", 2, kind_pair}, {"phone", 1, kind_phone}, {"version", 5, kind_version}, {"code", 5, kind_code}, {"hex", 3, kind_hex}, {"address", 3, kind_address},
-	{"path", 2.5, kind_path}, {"file", 2.5, kind_file}, {"name", 3, kind_name}, {"option", 2, kind_option}, {"shell", 3, kind_shell}, {"bracket", 3, kind_bracket},
-	{"symbols", 2.5, kind_symbols}, {"single", 2.5, kind_single},
+	{"lower", 14, kind_lower, 0}, {"capital", 12, kind_capital, 0}, {"upper", 9, kind_upper, 0}, {"random", 9, kind_random, 1}, {"phrase", 11, kind_phrase, 0},
+	{"number", 7, kind_number, 0}, {"time", 4, kind_time, 0}, {"date", 5, kind_date, 0}, {"price", 5, kind_price, 0}, {"percent", 2, kind_percent, 0},
+	{"unit", 4, kind_unit, 0}, {"pair", 2, kind_pair, 0}, {"phone", 1, kind_phone, 0}, {"version", 5, kind_version, 0}, {"code", 5, kind_code, 1},
+	{"hex", 3, kind_hex, 0}, {"address", 3, kind_address, 0}, {"path", 2.5, kind_path, 0}, {"file", 2.5, kind_file, 0}, {"name", 3, kind_name, 0},
+	{"option", 2, kind_option, 0}, {"shell", 3, kind_shell, 0}, {"bracket", 3, kind_bracket, 0}, {"symbols", 2.5, kind_symbols, 1}, {"single", 2.5, kind_single, 1},
 };
+enum { N_KINDS = sizeof kinds / sizeof *kinds };
+
+bool moe_string_has_context(const char *kind)
+{
+	size_t i = 0;
+
+	while (i < N_KINDS && strcmp(kinds[i].name, kind))
+		i++;
+	return i < N_KINDS && !kinds[i].bare;
+}
 
 static bool is_allowed(const struct pen *p, enum moe_synth_split split)
 {
@@ -602,13 +612,12 @@ static bool is_allowed(const struct pen *p, enum moe_synth_split split)
 
 const char *moe_string_draw(struct moe_draw *r, enum moe_synth_split split, char out[MOE_LONGEST_STRING + 1])
 {
-	enum { N = sizeof kinds / sizeof *kinds };
-	double weight[N];
+	double weight[N_KINDS];
 	size_t kind;
 
-	for (size_t i = 0; i < N; i++)
+	for (size_t i = 0; i < N_KINDS; i++)
 		weight[i] = kinds[i].weight;
-	kind = moe_draw_weighted(r, weight, N);
+	kind = moe_draw_weighted(r, weight, N_KINDS);
 	for (;;) {      /* the kind stays: else a split or a length would change the mixture */
 		struct pen p = {{0}, 0};
 		kinds[kind].write(&p, r);

@@ -10,6 +10,9 @@ enum { MOE_LONGEST_STRING = 12 };
  * kind: "word", "number", "time", ... */
 const char *moe_string_draw(struct moe_draw *r, enum moe_synth_split split, char out[MOE_LONGEST_STRING + 1]);
 
+/* Do strings of this kind have words or forms that tell characters apart which look alike? "Illusion", not "xI9l". */
+bool moe_string_has_context(const char *kind);
+
 /* Could this string, in a picture cut tightly around it, be another one of another size: o and O, - and _ ? */
 bool moe_string_needs_line(const char *s);
 
