@@ -13,7 +13,7 @@ struct pen {
 };
 
 static const char lower[] = "abcdefghijklmnopqrstuvwxyz", upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", digits[] = "0123456789", hex_small[] = "0123456789abcdef",
-		  hex_large[] = "0123456789ABCDEF";
+		  hex_large[] = "0123456789ABCDEF", punctuation[] = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
 static void put(struct pen *p, const char *fmt, ...) MOE_PRINTF(2, 3);
 static void put(struct pen *p, const char *fmt, ...)
@@ -110,7 +110,7 @@ static void put_cased(struct pen *p, struct moe_draw *r, int least, int most)
 /* Long strings are the hard ones: they are drawn more often. */
 static int length(struct moe_draw *r)
 {
-	static const int lengths[] = {2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12};
+	static const int lengths[] = {2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 12};
 
 	return MOE_PICK(r, lengths);
 }
@@ -259,7 +259,10 @@ static void kind_date(struct pen *p, struct moe_draw *r)
 		put(p, "%d/%d/%d", m, d, y);
 		break;
 	case 3:
-		put(p, "%02d%c%02d%c%02d", moe_draw_chance(r, 0.5) ? d : m, mark, moe_draw_chance(r, 0.5) ? m : d, mark, y % 100);
+		if (moe_draw_chance(r, 0.5))
+			put(p, "%02d%c%02d%c%02d", d, mark, m, mark, y % 100);
+		else
+			put(p, "%02d%c%02d%c%02d", m, mark, d, mark, y % 100);
 		break;
 	case 4:
 		put(p, "%02d.%02d.%d", d, m, y);
@@ -565,7 +568,10 @@ static void kind_symbols(struct pen *p, struct moe_draw *r)
 	int n = moe_draw_between(r, 2, 8);
 
 	while (n-- > 0)
-		put_char(p, (char)moe_draw_between(r, 33, 126));
+		if (moe_draw_chance(r, 0.4))
+			put_from(p, r, punctuation, 1);
+		else
+			put_char(p, (char)moe_draw_between(r, 33, 126));
 }
 
 static void kind_single(struct pen *p, struct moe_draw *r)
@@ -584,11 +590,11 @@ static const struct {
 	void (*write)(struct pen *p, struct moe_draw *r);
 	bool bare;              /* nothing but the drawing tells its characters */
 } kinds[] = {
-	{"lower", 14, kind_lower, 0}, {"capital", 12, kind_capital, 0}, {"upper", 9, kind_upper, 0}, {"random", 9, kind_random, 1}, {"phrase", 11, kind_phrase, 0},
+	{"lower", 13, kind_lower, 0}, {"capital", 12, kind_capital, 0}, {"upper", 9, kind_upper, 0}, {"random", 9, kind_random, 1}, {"phrase", 11, kind_phrase, 0},
 	{"number", 7, kind_number, 0}, {"time", 4, kind_time, 0}, {"date", 5, kind_date, 0}, {"price", 5, kind_price, 0}, {"percent", 2, kind_percent, 0},
 	{"unit", 4, kind_unit, 0}, {"pair", 2, kind_pair, 0}, {"phone", 1, kind_phone, 0}, {"version", 5, kind_version, 0}, {"code", 5, kind_code, 1},
-	{"hex", 3, kind_hex, 0}, {"address", 3, kind_address, 0}, {"path", 2.5, kind_path, 0}, {"file", 2.5, kind_file, 0}, {"name", 3, kind_name, 0},
-	{"option", 2, kind_option, 0}, {"shell", 3, kind_shell, 0}, {"bracket", 3, kind_bracket, 0}, {"symbols", 2.5, kind_symbols, 1}, {"single", 2.5, kind_single, 1},
+	{"hex", 2.5, kind_hex, 0}, {"address", 3, kind_address, 0}, {"path", 2.5, kind_path, 0}, {"file", 2.5, kind_file, 0}, {"name", 3, kind_name, 0},
+	{"option", 2, kind_option, 0}, {"shell", 3, kind_shell, 0}, {"bracket", 3, kind_bracket, 0}, {"symbols", 4, kind_symbols, 1}, {"single", 2.5, kind_single, 1},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
