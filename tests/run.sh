@@ -71,6 +71,7 @@ done
 for kind in tests/golden/tokenizers/*/; do
 	[ -d "$kind" ] && step "golden $kind" "$out/tests/golden/run" "$kind"
 done
+step "golden: training" "$out/tests/golden/run" tests/golden/train
 step "golden: aria, pictures, weights" "$out/tests/golden/run" tests/golden/{aria,images,streams}
 # The plain kernels under a sanitizer take minutes for its 4,900 patches.
 [ "$mode" = release ] && step "golden: aria, plain C" "$out/tests/golden/run" -c 0 tests/golden/aria

@@ -58,7 +58,31 @@ FN vpart part_load(const float *p, size_t part) { return v_load(p + part * LANES
 FN vpart part_load_n(const float *p, size_t n, size_t part) { return part ? v_zero() : v_load_n(p, n); }
 FN vpart part_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
 FN vpart part_zero(void) { return v_zero(); }
+FN vpart part_set(float x) { return v_set(x); }
+FN vpart part_add(vpart a, vpart b) { return v_add(a, b); }
+FN void part_store(float *p, vpart a) { v_store(p, a); }
+FN void part_store_n(float *p, vpart a, size_t n) { v_store_n(p, a, n); }
+/* The bf16 numbers in the halves of each lane, as floats. */
+FN vpart part_low(vpart a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 16)); }
+FN vpart part_high(vpart a) { return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(-65536))); }
 FN v16 v_join(const vpart *a) { return a[0]; }
+/* Lanes of two bf16 numbers. */
+FN v16 v_pair_bf16(const void *low, const void *high)
+{
+	__m512i l = _mm512_cvtepu16_epi32(_mm256_loadu_si256(low)), h = _mm512_cvtepu16_epi32(_mm256_loadu_si256(high));
+
+	return _mm512_castsi512_ps(_mm512_or_si512(l, _mm512_slli_epi32(h, 16)));
+}
+/* To the nearest, halves to even; subnormal numbers become zeros, NaNs quiet ones. */
+FN void v_store_bf16(void *to, v16 a)
+{
+	__m512i u = _mm512_castps_si512(a), odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+	__m512i r = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+
+	r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), u, _mm512_set1_epi32(0x400000));
+	r = _mm512_mask_and_epi32(r, _mm512_testn_epi32_mask(u, _mm512_set1_epi32(0x7f800000)), u, _mm512_set1_epi32(INT32_MIN));
+	_mm256_storeu_si256(to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
+}
 
 /* Turns 16 rows of 16 into 16 columns: 128-bit blocks of 4 x 4 first, then the blocks. */
 FN void v_turn(v16 *r)
@@ -176,7 +200,38 @@ FN vpart part_load_n(const float *p, size_t n, size_t part)
 }
 FN vpart part_fma(vpart x, vpart y, vpart z) { return _mm256_fmadd_ps(x, y, z); }
 FN vpart part_zero(void) { return _mm256_setzero_ps(); }
+FN vpart part_set(float x) { return _mm256_set1_ps(x); }
+FN vpart part_add(vpart x, vpart y) { return _mm256_add_ps(x, y); }
+FN void part_store(float *p, vpart x) { _mm256_storeu_ps(p, x); }
+FN void part_store_n(float *p, vpart x, size_t n) { _mm256_maskstore_ps(p, v_half_lanes(n), x); }
+FN vpart part_low(vpart x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 16)); }
+FN vpart part_high(vpart x) { return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(-65536))); }
 FN v16 v_join(const vpart *x) { return v_pair(x[0], x[1]); }
+FN __m256 v_half_pair(const uint16_t *low, const uint16_t *high)
+{
+	__m256i l = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)low)), h = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)high));
+
+	return _mm256_castsi256_ps(_mm256_or_si256(l, _mm256_slli_epi32(h, 16)));
+}
+FN v16 v_pair_bf16(const void *low, const void *high)
+{
+	return v_pair(v_half_pair(low, high), v_half_pair((const uint16_t *)low + 8, (const uint16_t *)high + 8));
+}
+/* The bf16 numbers in the low halves of the lanes. */
+FN __m256i v_half_rounded(__m256 x)
+{
+	__m256i u = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1)), infinity = _mm256_set1_epi32(0x7f800000);
+	__m256i r = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+	__m256i small = _mm256_cmpeq_epi32(_mm256_and_si256(u, infinity), _mm256_setzero_si256());
+
+	r = _mm256_blendv_epi8(r, _mm256_or_si256(u, _mm256_set1_epi32(0x400000)), _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+	r = _mm256_blendv_epi8(r, _mm256_and_si256(u, _mm256_set1_epi32(INT32_MIN)), small);
+	return _mm256_srli_epi32(r, 16);
+}
+FN void v_store_bf16(void *to, v16 x)
+{
+	_mm256_storeu_si256(to, _mm256_permute4x64_epi64(_mm256_packus_epi32(v_half_rounded(x.a), v_half_rounded(x.b)), 0xd8));
+}
 
 /* Turns 8 rows of 8. */
 FN void v_turn_eight(__m256 *r)
@@ -233,7 +288,13 @@ typedef struct { float f[LANES]; } v16, vpart;
 
 FN v16 v_set(float x) { EACH(x); }
 FN v16 v_zero(void) { return v_set(0); }
-FN v16 v_load_n(const float *p, size_t n) { EACH((size_t)i < n ? p[i] : 0.0f); }
+FN v16 v_load_n(const float *p, size_t n)
+{
+	v16 r = {{0}};
+
+	memcpy(r.f, p, n * sizeof *p);
+	return r;
+}
 FN v16 v_load(const float *p) { return v_load_n(p, LANES); }
 FN void v_store_n(float *p, v16 a, size_t n) { memcpy(p, a.f, n * sizeof *p); }
 FN void v_store(float *p, v16 a) { memcpy(p, a.f, sizeof a.f); }
@@ -279,7 +340,41 @@ FN vpart part_load(const float *p, size_t part) { return v_load(p + part * LANES
 FN vpart part_load_n(const float *p, size_t n, size_t part) { return v_load_n(p, part ? 0 : n); }
 FN vpart part_fma(vpart a, vpart b, vpart c) { return v_fma(a, b, c); }
 FN vpart part_zero(void) { return v_zero(); }
+FN vpart part_set(float x) { return v_set(x); }
+FN vpart part_add(vpart a, vpart b) { return v_add(a, b); }
+FN void part_store(float *p, vpart a) { v_store(p, a); }
+FN void part_store_n(float *p, vpart a, size_t n) { v_store_n(p, a, n); }
+FN uint32_t v_bits(float x)
+{
+	uint32_t u;
+
+	memcpy(&u, &x, sizeof u);
+	return u;
+}
+FN vpart part_low(vpart a) { EACH(moe_f32_from_bf16((uint16_t)v_bits(a.f[i]))); }
+FN vpart part_high(vpart a) { EACH(moe_f32_from_bf16((uint16_t)(v_bits(a.f[i]) >> 16))); }
 FN v16 v_join(const vpart *a) { return a[0]; }
+FN v16 v_pair_bf16(const void *low, const void *high)
+{
+	uint16_t l[LANES], h[LANES];
+	uint32_t u[LANES];
+	v16 r;
+
+	memcpy(l, low, sizeof l);
+	memcpy(h, high, sizeof h);
+	for (int i = 0; i < LANES; i++)
+		u[i] = l[i] | (uint32_t)h[i] << 16;
+	memcpy(r.f, u, sizeof u);
+	return r;
+}
+FN void v_store_bf16(void *to, v16 a)
+{
+	uint16_t h[LANES];
+
+	for (int i = 0; i < LANES; i++)
+		h[i] = moe_bf16_from_f32(v_bits(a.f[i]) & 0x7f800000 ? a.f[i] : copysignf(0, a.f[i]));
+	memcpy(to, h, sizeof h);
+}
 
 /* Turns 16 rows of 16 into 16 columns. */
 FN void v_turn(v16 *r)
