@@ -14,8 +14,4 @@ uint64_t moe_random_u64(uint64_t seed, uint64_t stream, uint64_t index);
 /* Uniform in [0, 1), 53 bits. */
 double moe_random_unit(uint64_t seed, uint64_t stream, uint64_t index);
 
-/* Normal with mean 0 and variance 1, by Marsaglia's polar method ("A convenient method for generating normal variables", SIAM Review 6, 1964), for index below
- * 2^58. The same bits on every machine. Uses the words of moe_random_u64 at 64 index to 64 index + 63 of the stream. */
-double moe_random_normal(uint64_t seed, uint64_t stream, uint64_t index);
-
 #endif

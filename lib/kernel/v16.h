@@ -51,6 +51,7 @@ FN v16 v_times_pow2(v16 p, v16 n) { return _mm512_scalef_ps(p, n); }
 FN v16 v_outside(v16 a, size_t first, size_t limit, v16 x) { return _mm512_mask_blend_ps((__mmask16)(v_lanes(limit) & ~v_lanes(first)), x, a); }
 FN v16 v_load_bf16(const void *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16)); }
 FN v16 v_load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+FN v16 v_load_int8(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p))); }
 FN __m256 v_fold(v16 a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 FN __m256 v_fold_largest(v16 a) { return _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 enum { PARTS = 1 };
@@ -214,6 +215,12 @@ FN v16 v_load_f16(const void *p)
 {
 	return v_pair(_mm256_cvtph_ps(_mm_loadu_si128(p)), _mm256_cvtph_ps(_mm_loadu_si128((const void *)((const uint16_t *)p + 8))));
 }
+FN v16 v_load_int8(const void *p)
+{
+	__m128i b = _mm_loadu_si128(p);
+
+	return v_pair(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8))));
+}
 FN __m256 v_fold(v16 x) { return _mm256_add_ps(x.a, x.b); }
 FN __m256 v_fold_largest(v16 x) { return _mm256_max_ps(x.a, x.b); }
 enum { PARTS = 2 };
@@ -351,6 +358,13 @@ FN v16 v_load_bf16(const void *p)
 
 	memcpy(h, p, sizeof h);
 	EACH(moe_f32_from_bf16(h[i]));
+}
+FN v16 v_load_int8(const void *p)
+{
+	int8_t b[LANES];
+
+	memcpy(b, p, sizeof b);
+	EACH(b[i]);
 }
 FN v16 v_load_f16(const void *p)
 {
@@ -536,6 +550,8 @@ FN float v_largest(v16 a)
 }
 #endif
 
+FN size_t v_weight_nbytes(enum moe_dtype type) { return type == MOE_F32 ? 4 : type == MOE_I8 ? 1 : 2; }
+
 /* n <= 16 weights of a type, widened; the rest zero. The type is a constant wherever this is inlined. */
 FN v16 v_load_weights(const void *p, enum moe_dtype type, size_t n)
 {
@@ -544,10 +560,10 @@ FN v16 v_load_weights(const void *p, enum moe_dtype type, size_t n)
 	if (type == MOE_F32)
 		return n == LANES ? v_load(p) : v_load_n(p, n);
 	if (n < LANES) {
-		memcpy(h, p, n * sizeof *h);
+		memcpy(h, p, n * v_weight_nbytes(type));
 		p = h;
 	}
-	return type == MOE_BF16 ? v_load_bf16(p) : v_load_f16(p);
+	return type == MOE_I8 ? v_load_int8(p) : type == MOE_BF16 ? v_load_bf16(p) : v_load_f16(p);
 }
 
 #endif

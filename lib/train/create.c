@@ -7,8 +7,8 @@
 #include <xxhash.h>
 
 #include "base/check.h"
-#include "base/rng.h"
 #include "convert/layout.h"
+#include "kernel/normal.h"
 #include "train/description.h"
 
 enum { FIRST_CHARACTER = 32, LAST_CHARACTER = 126, BUFFER = 1 << 16, NAME = 128 };

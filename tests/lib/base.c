@@ -375,28 +375,6 @@ static void test_random(void **state)
 	assert_true(fabs(sum / 100000 - 0.5) < 0.005);  /* five standard deviations */
 }
 
-/* Moments and tails of the normal distribution; single values are the same on every machine. */
-static void test_random_normal(void **state)
-{
-	enum { N = 200000 };
-	double sum[4] = {0};
-	size_t beyond = 0;
-
-	(void)state;
-	for (uint64_t i = 0; i < N; i++) {
-		double x = moe_random_normal(7, 8, i);
-		for (int k = 0; k < 4; k++)
-			sum[k] += pow(x, k + 1);
-		beyond += fabs(x) > 1.959964;
-	}
-	assert_true(fabs(sum[0] / N) < 0.011);
-	assert_true(fabs(sum[1] / N - 1) < 0.016);
-	assert_true(fabs(sum[2] / N) < 0.043);
-	assert_true(fabs(sum[3] / N - 3) < 0.11);
-	assert_true(fabs((double)beyond / N - 0.05) < 0.0025);
-	assert_true(moe_random_normal(7, 8, 9) == moe_random_normal(7, 8, 9) && moe_random_normal(7, 8, 9) != moe_random_normal(7, 9, 9));
-}
-
 /* ---- errors ---- */
 
 static void test_first_error_wins(void **state)
@@ -500,7 +478,7 @@ int main(void)
 		cmocka_unit_test(test_reader_sticky), cmocka_unit_test(test_zeroed_memory), cmocka_unit_test(test_grow), cmocka_unit_test(test_arena),
 		cmocka_unit_test(test_arena_is_steady), cmocka_unit_test(test_arena_reuse), cmocka_unit_test(test_arena_limits),
 		cmocka_unit_test(test_dtypes), cmocka_unit_test(test_half),
-		cmocka_unit_test(test_bfloat), cmocka_unit_test(test_widen), cmocka_unit_test(test_philox), cmocka_unit_test(test_random), cmocka_unit_test(test_random_normal),
+		cmocka_unit_test(test_bfloat), cmocka_unit_test(test_widen), cmocka_unit_test(test_philox), cmocka_unit_test(test_random),
 		cmocka_unit_test(test_first_error_wins), cmocka_unit_test(test_errno), cmocka_unit_test(test_diag_string), cmocka_unit_test(test_utf8),
 	};
 
