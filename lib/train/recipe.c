@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "io/sink.h"
 #include "io/source.h"
 #include "train/freeze.h"
 #include "train/optimiser.h"
@@ -574,7 +575,22 @@ json_t *moe_recipe_resolved(const struct moe_recipe *r)
 	return o;
 }
 
-char *moe_recipe_text(const json_t *doc) { return json_dumps(doc, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17)); }
+enum moe_err moe_recipe_save(const json_t *doc, const char *path, struct moe_diag *d)
+{
+	char *text = json_dumps(doc, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+	struct iovec iov[] = {{text, strlen(text ? text : "")}, {(void *)(uintptr_t)"\n", 1}};
+	struct moe_sink *sink = NULL;
+	enum moe_err err = text ? moe_sink_open(&sink, path, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+
+	if (!err && moe_write_all(moe_sink_descriptor(sink), iov, 2, d)) {
+		moe_sink_abandon(sink);
+		err = moe_diag_path(d, path);
+	} else if (!err) {
+		err = moe_sink_commit(sink, d);
+	}
+	free(text);
+	return err;
+}
 
 /* Describes a value in a few characters. */
 static const char *brief(const json_t *v, char *buf, size_t cap)

@@ -84,8 +84,8 @@ enum moe_err moe_recipe_load(json_t **doc, const char *path, struct moe_diag *d)
 /* The recipe with every setting in it, whether it was said or is the default; a new document. NULL without memory. */
 json_t *moe_recipe_resolved(const struct moe_recipe *r);
 
-/* Text of a document as recipe files have it, to be freed. NULL without memory. */
-char *moe_recipe_text(const json_t *doc);
+/* Writes a document as a recipe's file. */
+enum moe_err moe_recipe_save(const json_t *doc, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* MOE_EMATCH, with the first setting that differs, unless a run of the resolved recipe `was` may be gone on with by `is`: where checkpoints are made, and which are kept, changes
  * nothing in the model and may differ. */

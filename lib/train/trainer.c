@@ -11,7 +11,6 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "io/sink.h"
 #include "sys/clock.h"
 #include "train/balance.h"
 #include "train/devset.h"
@@ -271,20 +270,10 @@ static enum moe_err open_log(struct moe_trainer *t, struct moe_diag *d)
 
 static enum moe_err write_recipe(struct moe_trainer *t, struct moe_diag *d)
 {
-	char *path = moe_train_path(t->o->directory, "recipe.json"), *text = moe_recipe_text(t->recipe);
-	struct moe_sink *sink = NULL;
-	enum moe_err err = path && text ? moe_sink_open(&sink, path, d) : no_memory(d);
+	char *path = moe_train_path(t->o->directory, "recipe.json");
+	enum moe_err err = path ? moe_recipe_save(t->recipe, path, d) : no_memory(d);
 
-	if (!err) {
-		struct iovec iov[] = {{text, strlen(text)}, {(void *)(uintptr_t)"\n", 1}};
-		err = moe_write_all(moe_sink_descriptor(sink), iov, 2, d);
-		if (err)
-			moe_sink_abandon(sink);
-		else
-			err = moe_sink_commit(sink, d);
-	}
 	free(path);
-	free(text);
 	return err;
 }
 
