@@ -31,6 +31,7 @@ struct moe_asked_sample {
 	size_t n_tags;
 	struct moe_asked *asked;        /* [n] */
 	size_t n;
+	struct moe_asked_sample *next;  /* for evaluate.c: another that waits for the same picture */
 };
 
 #endif

@@ -11,11 +11,11 @@
 #include "stage/patchify.h"
 #include "sys/thread.h"
 
-enum { MOST_THREADS = 256, NO_GRID = 0 };
+enum { MOST_THREADS = 256, NO_GRID = 0, MOST_WAITING = 16 };
 
-/* Samples of one kind and grid: the first, whose picture the last one's questions are asked of, and the one that waits for the next picture. */
+/* Samples of one kind and grid: the first, whose picture the last one's questions are asked of, and those that wait for the next picture, mostly one. */
 struct partner {
-	size_t grid;
+	size_t grid, n_waiting;
 	struct moe_asked_sample *first, *waiting;
 	uint8_t *picture;               /* of the first */
 	size_t n_picture;
@@ -25,7 +25,7 @@ struct partner {
 struct errand {
 	struct moe_asked_sample *sample;        /* whose picture it is */
 	bool own;                       /* its questions are asked */
-	struct moe_asked_sample *blind; /* whose questions are asked blind, or NULL */
+	struct moe_asked_sample *blind; /* list of those whose questions are asked blind */
 	uint8_t *bytes;
 	size_t n_bytes;
 };
@@ -207,7 +207,42 @@ static struct partner *find_partner(struct run *r, const char *kind, size_t grid
 	return NULL;
 }
 
-/* The questions of the sample before of this kind and grid are asked of this picture too. */
+/* Do the pictures show the same strings? Strings and numbers are told from words by having no space before them (moe-shards(5)). */
+static bool same_strings(const struct moe_asked_sample *a, const struct moe_asked_sample *b)
+{
+	bool same = a->n == b->n;
+
+	for (size_t i = 0; same && i < a->n; i++)
+		same = *a->asked[i].answer != ' ' && !strcmp(a->asked[i].answer, b->asked[i].answer) && !strcmp(a->asked[i].prompt, b->asked[i].prompt);
+	return same;
+}
+
+/* Those who wait and may look at the sample's picture; the others go on waiting. */
+static struct moe_asked_sample *take_waiting(struct partner *p, const struct moe_asked_sample *s)
+{
+	struct moe_asked_sample *taken = NULL, *kept = NULL;
+
+	for (struct moe_asked_sample *w = p->waiting, *next; w; w = next) {
+		struct moe_asked_sample **to = w == s || same_strings(w, s) ? &kept : &taken;
+		next = w->next;
+		w->next = *to;
+		*to = w;
+		p->n_waiting -= to == &taken;
+	}
+	p->waiting = kept;
+	return taken;
+}
+
+static void await(struct partner *p, struct moe_asked_sample *s)
+{
+	if (p->n_waiting == MOST_WAITING)       /* hundreds of the same: these go without */
+		return;
+	s->next = p->waiting;
+	p->waiting = s;
+	p->n_waiting++;
+}
+
+/* The questions of the samples before of this kind and grid are asked of this picture too. */
 static enum moe_err pair(struct run *r, struct errand *e, size_t grid, struct moe_diag *d)
 {
 	struct partner *p = find_partner(r, e->sample->kind, grid);
@@ -215,16 +250,17 @@ static enum moe_err pair(struct run *r, struct errand *e, size_t grid, struct mo
 	if (!e->bytes || r->o->no_blind)
 		return MOE_OK;
 	if (p) {
-		e->blind = p->waiting;
-		p->waiting = e->sample;
+		e->blind = take_waiting(p, e->sample);
+		await(p, e->sample);
 		return MOE_OK;
 	}
 	MOE_TRY(moe_grow(&r->partner, &r->cap_partners, r->n_partners + 1, sizeof *r->partner, d));
 	p = &r->partner[r->n_partners];
-	*p = (struct partner){.grid = grid, .first = e->sample, .waiting = e->sample, .picture = malloc(e->n_bytes + 1), .n_picture = e->n_bytes};
+	*p = (struct partner){.grid = grid, .first = e->sample, .picture = malloc(e->n_bytes + 1), .n_picture = e->n_bytes};
 	if (!p->picture)
 		return no_memory(d);
 	memcpy(p->picture, e->bytes, e->n_bytes);
+	await(p, e->sample);
 	r->n_partners++;
 	return MOE_OK;
 }
@@ -275,9 +311,9 @@ static enum moe_err last_errand(struct run *r, struct errand *e)
 {
 	while (r->next_partner < r->n_partners) {
 		struct partner *p = &r->partner[r->next_partner++];
-		*e = (struct errand){.sample = p->first, .blind = p->waiting, .bytes = p->picture, .n_bytes = p->n_picture};
+		*e = (struct errand){.sample = p->first, .blind = take_waiting(p, p->first), .bytes = p->picture, .n_bytes = p->n_picture};
 		p->picture = NULL;
-		if (p->first != p->waiting)
+		if (e->blind)
 			return MOE_OK;
 		free(e->bytes);
 	}
@@ -311,7 +347,7 @@ static enum moe_err fill_chunk(struct run *r, struct chunk *c, struct moe_diag *
 
 static void add_asks(struct moe_carrier *carrier, const struct moe_asked_sample *s, bool blind)
 {
-	for (size_t i = 0; s && i < s->n; i++)
+	for (size_t i = 0; i < s->n; i++)
 		carrier->ask[carrier->n++] = (struct moe_ask){&s->asked[i], blind};
 }
 
@@ -321,18 +357,23 @@ static enum moe_err load_carrier(struct chunk *c, const struct errand *e, struct
 	struct moe_carrier *to = &c->carrier[c->n_carriers];
 	const struct moe_asked_sample *own = e->own ? e->sample : NULL;
 	struct moe_diag failure = {0};
+	size_t n = own ? own->n : 0;
 
 	*to = (struct moe_carrier){0};
+	for (const struct moe_asked_sample *s = e->blind; s; s = s->next)
+		n += s->n;
 	if (e->bytes && moe_decoder_run(decoder, e->bytes, e->n_bytes, &to->picture, &failure)) {
 		moe_diag_path(&failure, e->sample->name);
 		return own ? add_failure(c, &failure, d) : MOE_OK;
 	}
 	c->n_carriers++;
-	to->ask = moe_calloc((own ? own->n : 0) + (e->blind ? e->blind->n : 0), sizeof *to->ask);
+	to->ask = moe_calloc(n, sizeof *to->ask);
 	if (!to->ask)
 		return no_memory(d);
-	add_asks(to, own, false);
-	add_asks(to, e->blind, true);
+	if (own)
+		add_asks(to, own, false);
+	for (const struct moe_asked_sample *s = e->blind; s; s = s->next)
+		add_asks(to, s, true);
 	return MOE_OK;
 }
 

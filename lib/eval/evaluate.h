@@ -1,7 +1,8 @@
 /* Runs a model on every question of samples, each asked of its own picture and of another one, and keeps what came of it.
  *
  * The blind baseline: a sample's questions are asked again of the picture of the next sample of the same kind whose picture has the same grid (the last one's of
- * the first such picture). What a model knows without looking stays right. */
+ * the first such picture). What a model knows without looking stays right. A picture that shows the very same strings, drawn again, is no other one: it is
+ * passed over. */
 #ifndef MOE_EVAL_EVALUATE_H
 #define MOE_EVAL_EVALUATE_H
 
