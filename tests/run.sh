@@ -71,6 +71,9 @@ done
 for kind in tests/golden/tokenizers/*/; do
 	[ -d "$kind" ] && step "golden $kind" "$out/tests/golden/run" "$kind"
 done
+for mask in 0 3 63; do
+	step "golden: training, cpu mask $mask" "$out/tests/golden/run" -c $mask tests/golden/train
+done
 step "golden: aria, pictures, weights" "$out/tests/golden/run" tests/golden/{aria,images,streams}
 # The plain kernels under a sanitizer take minutes for its 4,900 patches.
 [ "$mode" = release ] && step "golden: aria, plain C" "$out/tests/golden/run" -c 0 tests/golden/aria

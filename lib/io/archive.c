@@ -75,6 +75,7 @@ enum moe_err moe_archive_open(struct moe_archive **out, const char *path, const 
 {
 	struct moe_archive *a = calloc(1, sizeof *a);
 	enum moe_err err = MOE_OK;
+	bool input = !strcmp(path, "-");
 	int fd;
 
 	if (!a)
@@ -82,15 +83,15 @@ enum moe_err moe_archive_open(struct moe_archive **out, const char *path, const 
 	a->worker.fd = -1;
 	a->o = *o;
 	set_defaults(&a->o);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		err = moe_fail_errno(d, "cannot open");
 	else
 		err = start(a, fd, d);
-	if (fd >= 0)
+	if (fd >= 0 && !input)
 		close(fd);
 	if (err) {
-		moe_diag_path(d, path);
+		moe_diag_path(d, input ? "standard input" : path);
 		moe_archive_close(a);
 		return err;
 	}

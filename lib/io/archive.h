@@ -33,7 +33,7 @@ struct moe_archive_counts { uint64_t members, special, passed_over; };  /* hande
 
 struct moe_archive;
 
-/* Opens the archive at `path`; it stays unread until moe_archive_next. One thread per archive. The server must run (sys/server.h). */
+/* Opens the archive at `path` ("-": standard input, from where it stands); it stays unread until moe_archive_next. One thread per archive. The server must run (sys/server.h). */
 enum moe_err moe_archive_open(struct moe_archive **out, const char *path, const struct moe_archive_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_archive_close(struct moe_archive *a);
 

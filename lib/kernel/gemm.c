@@ -31,6 +31,8 @@ void moe_gemm_select(void)
 	}
 	if (flags & MOE_CPU_BF16)
 		bf16 = &moe_gemm_bf16_dot;
+	if (flags & MOE_CPU_AMX)
+		bf16 = &moe_gemm_bf16_tiles;
 #endif
 	atomic_store_explicit(&products[MOE_UNIT_F32], f32, memory_order_relaxed);
 	atomic_store_explicit(&products[MOE_UNIT_BF16], bf16, memory_order_relaxed);
@@ -53,7 +55,11 @@ static const struct moe_operand_variant *operand(void)
 
 const char *moe_gemm_name(enum moe_unit unit) { return product(unit)->name; }
 
-void moe_gemm_run(enum moe_unit unit, const struct moe_gemm *g) { product(unit)->run(g); }
+void moe_gemm_run(enum moe_unit unit, const struct moe_gemm *g)
+{
+	if (g->m && g->n)
+		product(unit)->run(g);
+}
 
 void moe_operand_rows(enum moe_unit u, void *to, size_t ld_numbers, const float *x, size_t ldx, size_t rows, size_t cols)
 {

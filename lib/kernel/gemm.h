@@ -2,7 +2,7 @@
  * floats or as pairs of bf16 numbers. The operand makers give the orientations.
  *
  * Order of sums: every output is one sequential sum over k that starts from +0 and depends neither on m and n nor on where the output lies, so a row
- * has the same bits alone and among others; with `add` c becomes c + sum, rounded once. Threads may divide rows and outputs, never k.
+ * has the same bits alone and among others; with `add` c becomes c + sum, rounded once (with tiles s starts from c). Threads may divide rows and outputs, never k.
  *   f32: s = fma(a, b, s): the same bits on every CPU.
  *   bf16: with VDPBF16PS s = fma(a1, b1, s), then s = fma(a0, b0, s) for each unit, a0 being in the low half; subnormal numbers, results included, are zeros.
  *     CPUs without it do the same with f32 instructions, which know subnormal numbers: bits differ only where there are any.
@@ -29,7 +29,7 @@ struct moe_gemm {
 	bool add;
 };
 
-/* c is no operand. Operands are aligned to 4 bytes; 64 are quicker. On the caller's thread; needs some 100 KB of its stack. */
+/* c is no operand. Operands are aligned to 4 bytes; 64 are quicker. On the caller's thread. */
 void moe_gemm_run(enum moe_unit unit, const struct moe_gemm *g);
 
 /* Operand makers. A "rows operand" has the numbers (bf16 or float) of a row together, ld_numbers from row to row, in bf16 an even count: where cols is odd,

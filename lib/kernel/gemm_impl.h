@@ -187,9 +187,7 @@ FN void turn_block(float *to, size_t ld, const float *x, size_t ldx, size_t rows
 	v16 v[LANES];
 
 	if (rows == LANES && cols == LANES) {
-		for (size_t i = 0; i < LANES; i++)
-			v[i] = v_load(x + i * ldx);
-		v_turn(v);
+		v_load_turned(v, x, ldx);
 		for (size_t i = 0; i < LANES; i++)
 			v_store(to + i * ld, v[i]);
 		return;

@@ -27,7 +27,7 @@ static const struct moe_kernels *choose(void)
 	return k;
 }
 
-static const struct moe_kernels *kernels(void)
+const struct moe_kernels *moe_kernels_now(void)
 {
 	const struct moe_kernels *k = atomic_load_explicit(&chosen, memory_order_relaxed);
 
@@ -78,7 +78,7 @@ static void widen_rows(float *to, size_t ld, const struct moe_mat *w, size_t n0,
 
 static void matmul_unpacked(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)
 {
-	const struct moe_kernels *k = kernels();
+	const struct moe_kernels *k = moe_kernels_now();
 	float *rows = unpacked;
 	size_t ld = moe_round_up(w->cols, 16), most = UNPACKED / ld < 16 ? UNPACKED / ld : UNPACKED / ld / 16 * 16;
 
@@ -95,7 +95,7 @@ static void matmul_unpacked(float *y, size_t ldy, const float *x, size_t ldx, si
 
 static moe_matmul_fn *choose_product(const struct moe_mat *w, size_t m)
 {
-	const struct moe_kernels *k = kernels();
+	const struct moe_kernels *k = moe_kernels_now();
 
 	if (w->type == MOE_I8 && w->step < 2)
 		return k->matmul_int8;
@@ -155,7 +155,7 @@ static void run_attention(void *arg, size_t i)
 
 void moe_attend_rows(const struct moe_attention *a, struct moe_pool *pool)
 {
-	struct attention j = {kernels()->attend, a, ATTEND_MANY};
+	struct attention j = {moe_kernels_now()->attend, a, ATTEND_MANY};
 	double work = 0;
 
 	for (size_t r = 0; r < a->rows; r++)
@@ -165,31 +165,31 @@ void moe_attend_rows(const struct moe_attention *a, struct moe_pool *pool)
 	moe_pool_run(pool, work, (a->rows + j.rows - 1) / j.rows * a->heads, run_attention, &j);
 }
 
-float moe_dot(const float *x, const float *y, size_t n) { return kernels()->dot(x, y, n); }
+float moe_dot(const float *x, const float *y, size_t n) { return moe_kernels_now()->dot(x, y, n); }
 
 void moe_rms_norm(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, size_t rows, size_t n, float eps)
 {
-	kernels()->rms_norm(out, ldo, x, ldx, weight, rows, n, eps);
+	moe_kernels_now()->rms_norm(out, ldo, x, ldx, weight, rows, n, eps);
 }
 
 void moe_layer_norm(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, const float *bias, size_t rows, size_t n, float eps)
 {
-	kernels()->layer_norm(out, ldo, x, ldx, weight, bias, rows, n, eps);
+	moe_kernels_now()->layer_norm(out, ldo, x, ldx, weight, bias, rows, n, eps);
 }
 
-void moe_axpy(float *y, float a, const float *x, size_t n) { kernels()->axpy(y, a, x, n); }
-void moe_add(float *y, const float *x, size_t n) { kernels()->add(y, x, n); }
-void moe_silu(float *y, const float *x, size_t n) { kernels()->silu(y, x, n); }
-void moe_gelu(float *y, const float *x, size_t n) { kernels()->gelu(y, x, n); }
-void moe_gelu_tanh(float *y, const float *x, size_t n) { kernels()->gelu_tanh(y, x, n); }
-void moe_silu_mul(float *gate, const float *up, size_t n) { kernels()->silu_mul(gate, up, n); }
-float moe_exp_sum(float *y, const float *x, size_t n) { return kernels()->exp_sum(y, x, n); }
-float moe_exp(float x) { return kernels()->exp_one(x); }
-void moe_sin_cos(float angle, float *sine, float *cosine) { kernels()->sin_cos(angle, sine, cosine); }
+void moe_axpy(float *y, float a, const float *x, size_t n) { moe_kernels_now()->axpy(y, a, x, n); }
+void moe_add(float *y, const float *x, size_t n) { moe_kernels_now()->add(y, x, n); }
+void moe_silu(float *y, const float *x, size_t n) { moe_kernels_now()->silu(y, x, n); }
+void moe_gelu(float *y, const float *x, size_t n) { moe_kernels_now()->gelu(y, x, n); }
+void moe_gelu_tanh(float *y, const float *x, size_t n) { moe_kernels_now()->gelu_tanh(y, x, n); }
+void moe_silu_mul(float *gate, const float *up, size_t n) { moe_kernels_now()->silu_mul(gate, up, n); }
+float moe_exp_sum(float *y, const float *x, size_t n) { return moe_kernels_now()->exp_sum(y, x, n); }
+float moe_exp(float x) { return moe_kernels_now()->exp_one(x); }
+void moe_sin_cos(float angle, float *sine, float *cosine) { moe_kernels_now()->sin_cos(angle, sine, cosine); }
 
 void moe_rope(float *x, size_t heads, size_t dim, size_t n_pairs, const float *cosine, const float *sine)
 {
-	kernels()->rope(x, heads, dim, n_pairs, cosine, sine);
+	moe_kernels_now()->rope(x, heads, dim, n_pairs, cosine, sine);
 }
 
 /* log x = e ln 2 + 2 atanh((m - 1) / (m + 1)) with x = m · 2^e and m in [√½, √2): the series' remainder is below 1e-17. */

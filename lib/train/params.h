@@ -7,12 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "model/spec.h"
+#include "model/model.h"
 
 /* One tensor. `matrix`: its rows and columns are those of a product in the layers (q, k, v, o, gate, up, down), which Muon may take. */
 struct moe_param {
 	char *name;                     /* as in the model's own files */
-	const char *logical;            /* "q", "gate": see model/names.h */
+	char *logical;                  /* "q", "gate": see model/names.h */
 	int64_t layer, expert;          /* -1: of none */
 	enum moe_part part;
 	size_t offset, count;           /* floats; offset is a multiple of 16, and so gaps may lie between tensors, which stay 0 */
@@ -25,5 +25,10 @@ struct moe_params {
 	struct moe_param *p;
 	size_t n, total;                /* tensors; floats of the vector, gaps included */
 };
+
+/* The table for an open model with weights, and them in f32: *weights [total] is to be freed; *p begins with zeros and is freed in any case. A tensor that holds
+ * several matrices, or lies other than [out][in], is refused (MOE_EUSAGE). */
+enum moe_err moe_params_make(struct moe_params *p, float **weights, struct moe_model *m, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_params_free(struct moe_params *p);
 
 #endif

@@ -17,4 +17,7 @@ bool golden_streams(const char *dir, void (*tally)(const char *label, bool good)
 /* Compares the values TYPE.f32 of DIR/blocks.safetensors with what the blocks TYPE.raw widen to, bit for bit. False when DIR is no such folder. */
 bool golden_blocks(const char *dir, void (*tally)(const char *label, bool good));
 
+/* Compares losses, gradients and weights after steps of training with DIR/train.json and what lies beside it. False when DIR is no such folder. */
+bool golden_train(const char *dir, const char *families, void (*tally)(const char *label, bool good));
+
 #endif

@@ -80,10 +80,10 @@ static float whole(uint32_t u)
 
 enum order { ORDER_F32, ORDER_PAIRS, ORDER_TILES };
 
-/* gemm.h's definition of one sum: the units of a are a_step apart, those of b b_step. */
-static float defined_sum(enum order o, const uint32_t *a, size_t a_step, const uint32_t *b, size_t b_step, size_t k)
+/* gemm.h's definition of one output: the units of a are a_step apart, those of b b_step. */
+static float defined_output(enum order o, const uint32_t *a, size_t a_step, const uint32_t *b, size_t b_step, size_t k, const float *add)
 {
-	float s = 0, even = 0, odd = 0;
+	float s = add && o == ORDER_TILES ? *add : 0, even = 0, odd = 0;
 
 	for (size_t i = 0; i < k; i++) {
 		uint32_t u = a[i * a_step], v = b[i * b_step];
@@ -101,7 +101,7 @@ static float defined_sum(enum order o, const uint32_t *a, size_t a_step, const u
 			}
 		}
 	}
-	return s;
+	return add && o != ORDER_TILES ? *add + s : s;
 }
 
 /* The sum in double; *size is that of the products without their signs. */
@@ -173,9 +173,11 @@ static void define(struct problem *p, enum order o)
 	for (size_t i = 0; i < g->m; i++)
 		for (size_t j = 0; j < g->n; j++) {
 			double size, exact = exact_sum(p->unit, a + i * g->a_row, g->a_step, b + j, g->b_step, g->k, &size);
-			float *c = &p->want[i * g->c_row + j], s = defined_sum(o, a + i * g->a_row, g->a_step, b + j, g->b_step, g->k);
+			float *c = &p->want[i * g->c_row + j], s = defined_output(o, a + i * g->a_row, g->a_step, b + j, g->b_step, g->k, g->add ? c : NULL);
+			exact += g->add ? (double)*c : 0;
+			size += g->add ? fabs((double)*c) : 0;
 			assert_true(fabs((double)s - exact) <= size * 0x1p-24 * (2 * (double)g->k + 2));
-			*c = g->add ? *c + s : s;
+			*c = s;
 		}
 }
 

@@ -1,0 +1,20 @@
+/* A picture with its questions, packed into one sequence for training: the picture's patches, then segments of text, of which each sees the picture and itself
+ * only, so that many questions share one picture and no answer leaks. */
+#ifndef MOE_DATA_PACKED_H
+#define MOE_DATA_PACKED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct moe_packed {
+	const float *planes;            /* [channels][rows · patch][columns · patch], normalised */
+	uint32_t rows, columns;         /* of patches; 0 and 0: no picture */
+	const int32_t *label;           /* [rows · columns]: the token that names what lies under each patch, -1: none; NULL: none at all */
+	size_t n_text;
+	const int32_t *token;           /* [n_text] */
+	const int32_t *target;          /* [n_text]: what the logits at this row must say, -1: nothing */
+	const int32_t *segment;         /* [n_text]: 0, 1, ...; positions begin anew in each */
+	const float *weight;            /* [n_text]: of the targets' losses, or NULL: 1 */
+};
+
+#endif

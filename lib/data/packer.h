@@ -1,0 +1,65 @@
+/* From a sample to the sequence that training takes: the picture decoded, fitted, perhaps recoloured, and normalised; its boxes as labels of patches; its
+ * questions in random order, as many as fit. */
+#ifndef MOE_DATA_PACKER_H
+#define MOE_DATA_PACKER_H
+
+#include "base/mem.h"
+#include "data/packed.h"
+#include "data/samples.h"
+#include "image/decoder.h"
+#include "image/fit.h"
+#include "text/tokenizer.h"
+
+struct moe_type_weight { const char *type; double weight; };
+
+/* What the model wants; for any number of packings, in one thread (of the tokenizer). */
+struct moe_packer {
+	const struct moe_fit *fit;      /* checked; NULL: the model takes no pictures */
+	struct moe_tokenizer *tokenizer;
+	const char *prompt;             /* of questions that have none; "<image>" before it is passed over */
+	int32_t eos;                    /* behind every answer */
+	int32_t pad;                    /* label of patches that no box touches; -1: they have none */
+	int32_t placeholder;            /* of pictures, -1: none */
+	size_t most_text;               /* rows of text in all */
+	const struct moe_type_weight *weight;   /* of the loss of a type of questions; others have 1 */
+	size_t n_weights;
+};
+
+/* Random colours, drawn anew for every sample; zeroed: none. Each channel c becomes gain · (c - 127.5) + 127.5 + offset, on bytes. */
+struct moe_augment {
+	bool permute;                   /* the channels change places, all six orders alike */
+	bool invert;                    /* every second picture is a negative */
+	double gain, offset;            /* gain from [1 - gain, 1 + gain], offset from [-offset, offset], both for each channel */
+};
+
+/* Rows [first, first + n) of the text are a question: n_prompt rows of its prompt, then its answer. */
+struct moe_packed_question {
+	size_t index;                   /* in the sample */
+	const char *type;
+	size_t first, n_prompt, n;
+};
+
+/* A packed sample with its memory, which is kept from one to the next. Begin with zeroes. */
+struct moe_packing {
+	struct moe_packed packed;
+	struct moe_packed_question *question;
+	size_t n_questions;
+	size_t left_out;                /* questions that did not fit */
+	size_t grid;                    /* of the fit */
+	struct moe_arena memory;
+	struct moe_ids ids;
+};
+
+/* Packs the sample: order of questions and colours are functions of `key`. Rows are prompt and answer; each row whose next token is one of the answer, or the
+ * end behind it, has that as its target. Failures (the picture is damaged; a word or label that the vocabulary lacks; no question fits) name the
+ * sample and cost it alone. */
+enum moe_err moe_packer_run(struct moe_packing *out, const struct moe_packer *p, const struct moe_sample *s, const struct moe_augment *a, uint64_t key,
+		      struct moe_decoder *decoder, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_packing_free(struct moe_packing *out);
+
+/* Labels of the patches of grid g for a picture of w × h pixels: label [rows·columns]. A patch whose centre lies in boxes has the label of the last of them, and
+ * none where that is ""; one that boxes only touch has none; one that no box touches has `pad`. */
+enum moe_err moe_packer_labels(int32_t *label, const struct moe_packer *p, size_t g, uint32_t w, uint32_t h, const struct moe_box *box, size_t n,
+			     struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif

@@ -1,0 +1,36 @@
+/* What an evaluation asks, and what came of it. */
+#ifndef MOE_EVAL_ASKED_H
+#define MOE_EVAL_ASKED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/samples.h"
+
+/* One question asked of one picture. */
+struct moe_outcome {
+	bool done;                      /* it was asked */
+	bool right;                     /* the model's own answer is the right one, but for white space around */
+	double logprob;                 /* of the tokens of the right answer, and of the end behind it, each given those before */
+	double confidence;              /* the probability of the model's own answer */
+};
+
+struct moe_asked {
+	size_t sample;
+	const char *type, *prompt, *answer;     /* prompt: as it was asked */
+	const int32_t *token;           /* the prompt, the answer, and an end if the model has one */
+	size_t n_prompt, n_answer;      /* of them; the end is of the answer */
+	struct moe_outcome own;         /* asked of its own picture */
+	struct moe_outcome blind;       /* asked of another sample's picture */
+	char *said;                     /* the model's answer to the own picture, owned; NULL before */
+};
+
+struct moe_asked_sample {
+	const char *name, *kind;
+	const struct moe_tag *tag;
+	size_t n_tags;
+	size_t first, n;                /* its questions */
+};
+
+#endif

@@ -1,0 +1,458 @@
+#include "train/net.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "train/net_priv.h"
+
+enum { CHUNK = 8, LANES = 4, PICTURES = 128, TEXT = 512 };
+
+static enum moe_err refuse(struct moe_diag *d, const char *family, const char *what)
+{
+	return moe_fail(d, MOE_EUSAGE, "the family %s cannot be trained: %s has no backward pass", family, what);
+}
+
+enum moe_err moe_net_check(const struct moe_spec *s, enum moe_unit unit, struct moe_diag *d)
+{
+	const struct moe_attention_settings *a = &s->attention;
+	bool dense = s->dense.width || s->dense.first || s->dense.layers.n;
+	struct { bool is; const char *what; } missing[] = {
+		{s->norm_kind != MOE_NORM_RMS, "LayerNorm"}, {s->tied, "a head that is the embedding"}, {s->shared.count > 0, "a shared expert"},
+		{dense, "a layer without experts"}, {a->qk_norm != MOE_QK_NORM_NONE, "a norm of queries and keys"}, {a->qkv_bias || a->o_bias, "a bias in attention"},
+		{a->clip > 0, "clipping of queries, keys and values"}, {a->window > 0, "a sliding window"}, {s->router.bias, "a bias of the router"},
+		{s->router.score != MOE_SCORE_SOFTMAX, "a router whose scores are no softmax"}, {s->router.groups > 1, "a router with groups of experts"},
+		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind != MOE_PROJECTOR_NONE, "a projector"},
+		{s->tower.kind != MOE_TOWER_NONE && (a->mask != MOE_MASK_BIDIRECTIONAL_IMAGE || !s->merge.image_first), "a picture that does not come first"},
+	};
+
+	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
+		if (missing[i].is)
+			return refuse(d, s->family, missing[i].what);
+	if (s->hidden % 2 || a->head_dim % 2 || s->expert_width % 2 || (s->hidden * s->expert_width) % 16 || (s->hidden * a->head_dim) % 16)
+		return moe_fail(d, MOE_EUSAGE, "hidden, head and expert sizes must be even, and hidden times either of the others a multiple of 16, to be trained");
+	for (size_t i = 0; i < s->tower.n_conv; i++)
+		if (s->tower.conv[i].out % 2)
+			return moe_fail(d, MOE_EUSAGE, "a convolution with %lld outputs cannot be trained: they must be even", (long long)s->tower.conv[i].out);
+	(void)unit;
+	return MOE_OK;
+}
+
+const struct moe_params *moe_net_params(const struct moe_net *n) { return &n->params; }
+float *moe_net_weights(struct moe_net *n) { return n->weight; }
+float *moe_net_gradient(struct moe_net *n) { return n->gradient; }
+void moe_net_replay(struct moe_net *n, enum moe_net_replay how) { n->replay = how; }
+
+/* Offset of a tensor; the table has it, because the model was bound. */
+static size_t offset_of(const struct moe_net *n, const char *logical, size_t nth)
+{
+	for (size_t i = 0; i < n->params.n; i++)
+		if (!strcmp(n->params.p[i].logical, logical) && !nth--)
+			return n->params.p[i].offset;
+	return 0;
+}
+
+static size_t offset_in(const struct moe_net *n, const char *logical, int64_t layer, int64_t expert)
+{
+	for (size_t i = 0; i < n->params.n; i++) {
+		const struct moe_param *p = &n->params.p[i];
+		if (p->layer == layer && p->expert == expert && !strcmp(p->logical, logical))
+			return p->offset;
+	}
+	return 0;
+}
+
+static bool plan_layer(struct moe_net *n, size_t l)
+{
+	struct net_layer *w = &n->layer[l];
+	size_t hidden = net_hidden(n), experts = net_experts(n), width = net_width(n), out = n->heads.heads * n->heads.dim;
+	enum moe_unit unit = n->o.unit;
+	struct moe_arena *a = &n->memory;
+	int64_t at = (int64_t)l;
+
+	w->attn_norm = offset_in(n, "attn_norm", at, -1);
+	w->ffn_norm = offset_in(n, "ffn_norm", at, -1);
+	w->qkv = offset_in(n, "q", at, -1);
+	w->o = offset_in(n, "o", at, -1);
+	w->router = offset_in(n, "router", at, -1);
+	w->choice_bias = offset_in(n, "choice_bias", at, -1);
+	w->gate_up = moe_arena_get(a, experts, sizeof *w->gate_up);
+	w->down = moe_arena_get(a, experts, sizeof *w->down);
+	w->expert = moe_arena_zero(a, experts, sizeof *w->expert);
+	if (!w->gate_up || !w->down || !w->expert)
+		return false;
+	for (size_t e = 0; e < experts; e++) {
+		w->gate_up[e] = offset_in(n, "gate", at, (int64_t)e);
+		w->down[e] = offset_in(n, "down", at, (int64_t)e);
+		if (!moe_dense_plan(&w->expert[e].gate_up, unit, n->weight + w->gate_up[e], 2 * width, hidden, a) ||
+		    !moe_dense_plan(&w->expert[e].down, unit, n->weight + w->down[e], hidden, width, a))
+			return false;
+	}
+	return moe_dense_plan(&w->qkv_dense, unit, n->weight + w->qkv, moe_heads_width(&n->heads), hidden, a) &&
+	       moe_dense_plan(&w->o_dense, unit, n->weight + w->o, hidden, out, a) &&
+	       moe_dense_plan(&w->router_dense, MOE_UNIT_F32, n->weight + w->router, experts, hidden, a);
+}
+
+/* Rotations of all positions that there may be: rows and columns of a picture, and those of text. */
+static bool plan_positions(struct moe_net *n)
+{
+	const struct moe_spec *s = n->spec;
+	struct moe_spec_sides sides = moe_spec_largest_sides(s);
+	size_t offset = s->merge.position == MOE_POSITION_AXIAL ? (size_t)s->merge.text_offset : 0;
+	size_t most = moe_max(moe_max((size_t)sides.rows, (size_t)sides.columns), offset + n->o.most_text), axes = (size_t)s->attention.rope.axes;
+	int32_t *position = moe_arena_get(&n->memory, most * axes, sizeof *position);
+	float *frequency = moe_arena_get(&n->memory, n->pairs, sizeof *frequency);
+
+	n->positions = most;
+	n->cosine = moe_arena_get(&n->memory, most * n->pairs, sizeof *n->cosine);
+	n->sine = moe_arena_get(&n->memory, most * n->pairs, sizeof *n->sine);
+	if (!position || !frequency || !n->cosine || !n->sine)
+		return false;
+	for (size_t i = 0; i < most * axes; i++)
+		position[i] = (int32_t)(i % most);
+	moe_rope_table(n->cosine, n->sine, position, most, n->pairs, &s->attention.rope, frequency);
+	return true;
+}
+
+static bool plan_sums(struct moe_net *n, struct moe_router_sums **sums, uint64_t **load, double **p)
+{
+	size_t layers = (size_t)n->spec->n_layers, experts = net_experts(n);
+
+	*sums = moe_arena_zero(&n->memory, layers, sizeof **sums);
+	*load = moe_arena_zero(&n->memory, layers * 2 * experts, sizeof **load);
+	*p = moe_arena_zero(&n->memory, layers * experts, sizeof **p);
+	if (!*sums || !*load || !*p)
+		return false;
+	for (size_t l = 0; l < layers; l++)
+		(*sums)[l] = (struct moe_router_sums){.load = *load + l * 2 * experts, .p = *p + l * experts};
+	return true;
+}
+
+/* Numbers of the largest matrix, with its rows padded. */
+static size_t largest(const struct moe_net *n)
+{
+	size_t hidden = net_hidden(n) + 1, out = n->heads.heads * n->heads.dim, most = (size_t)n->spec->vocab * hidden;
+
+	most = moe_max(most, moe_max(moe_heads_width(&n->heads), 2 * net_width(n)) * hidden);
+	most = moe_max(most, hidden * (moe_max(net_width(n), out) + 1));
+	for (size_t i = 0; i < n->stem.n; i++)
+		most = moe_max(most, n->stem.conv[i].dense.out * n->stem.conv[i].dense.in);
+	return most;
+}
+
+static bool plan_lanes(struct moe_net *n)
+{
+	n->lane = moe_arena_zero(&n->memory, n->o.lanes, sizeof *n->lane);
+	for (size_t i = 0; n->lane && i < n->o.lanes; i++) {
+		struct lane *l = &n->lane[i];
+		l->gradient = i ? moe_arena_zero(&n->memory, n->params.total, sizeof(float)) : n->gradient;
+		l->pack = moe_arena_get(&n->memory, largest(n), sizeof(float));
+		if (!l->gradient || !l->pack || !plan_sums(n, &l->sums, &l->load, &l->p))
+			return false;
+	}
+	return n->lane;
+}
+
+static bool plan(struct moe_net *n)
+{
+	const struct moe_spec *s = n->spec;
+	size_t layers = (size_t)s->n_layers;
+
+	n->heads = (struct moe_heads){n->o.unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
+	n->pairs = (size_t)(s->attention.rope.dim ? s->attention.rope.dim : s->attention.head_dim) / 2;
+	n->embed = offset_of(n, "embed", 0);
+	n->final_norm = offset_of(n, "final_norm", 0);
+	n->head = offset_of(n, "lm_head", 0);
+	n->row_embed = offset_of(n, "row_embed", 0);
+	n->col_embed = offset_of(n, "col_embed", 0);
+	for (size_t i = 0; i < s->tower.n_conv; i++)
+		n->conv[i] = offset_of(n, "conv", i);
+	n->layer = moe_arena_zero(&n->memory, layers, sizeof *n->layer);
+	n->pull = moe_arena_zero(&n->memory, layers, sizeof *n->pull);
+	n->pull_p = moe_arena_zero(&n->memory, layers * net_experts(n), sizeof *n->pull_p);
+	if (!n->layer || !n->pull || !n->pull_p)
+		return false;
+	for (size_t l = 0; l < layers; l++)
+		if (!plan_layer(n, l))
+			return false;
+	return moe_dense_plan(&n->head_dense, n->o.unit, n->weight + n->head, (size_t)s->vocab, net_hidden(n), &n->memory) &&
+	       moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->tower.n_conv, &n->memory) && plan_positions(n) &&
+	       plan_sums(n, &n->sums, &n->load, &n->sum_p) && plan_lanes(n);
+}
+
+static void set_options(struct moe_net *n, const struct moe_net_options *o)
+{
+	n->o = *o;
+	n->o.chunk = o->chunk ? o->chunk : CHUNK;
+	n->o.lanes = o->lanes ? o->lanes : LANES;
+	n->o.most_pictures = o->most_pictures ? o->most_pictures : PICTURES;
+	n->o.most_text = o->most_text ? o->most_text : TEXT;
+}
+
+enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct moe_net_options *o, struct moe_diag *d)
+{
+	struct moe_net *n = calloc(1, sizeof *n);
+	enum moe_err err;
+
+	*out = n;
+	if (!n)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	n->model = m;
+	n->spec = m->spec;
+	set_options(n, o);
+	err = moe_net_check(m->spec, n->o.unit, d);
+	if (!err)
+		err = moe_params_make(&n->params, &n->weight, m, d);
+	if (!err) {
+		n->gradient = moe_calloc(n->params.total, sizeof *n->gradient);
+		if (!n->gradient || !plan(n))
+			err = moe_fail(d, MOE_ENOMEM, "out of memory for a network of %zu weights", n->params.total);
+	}
+	if (!err) {
+		moe_net_changed(n);
+		return MOE_OK;
+	}
+	moe_net_free(n);
+	*out = NULL;
+	return err;
+}
+
+void moe_net_free(struct moe_net *n)
+{
+	if (!n)
+		return;
+	for (size_t i = 0; i < n->chunk_cap; i++)
+		moe_arena_free(&n->chunk[i].memory);
+	for (size_t i = 0; n->lane && i < n->o.lanes; i++)
+		moe_arena_free(&n->lane[i].scratch);
+	free(n->chunk);
+	moe_arena_free(&n->memory);
+	moe_params_free(&n->params);
+	free(n->choice);
+	free(n->weight);
+	free(n->gradient);
+	free(n);
+}
+
+/* The parts whose forms are made independently: of each layer its attention and each of its experts, and what is outside the layers. */
+static void pack_part(struct moe_net *n, size_t part, void *scratch)
+{
+	size_t per = net_experts(n) + 1, layer = part / per, which = part % per;
+	const float *conv[MOE_MAX_CONV];
+
+	for (size_t i = 0; i < n->stem.n; i++)
+		conv[i] = n->weight + n->conv[i];
+	if (layer == (size_t)n->spec->n_layers) {
+		moe_dense_pack(&n->head_dense, scratch);
+		moe_stem_pack(&n->stem, conv, scratch);
+	} else if (which == 0) {
+		moe_dense_pack(&n->layer[layer].qkv_dense, scratch);
+		moe_dense_pack(&n->layer[layer].o_dense, scratch);
+		moe_dense_pack(&n->layer[layer].router_dense, scratch);
+	} else {
+		moe_dense_pack(&n->layer[layer].expert[which - 1].gate_up, scratch);
+		moe_dense_pack(&n->layer[layer].expert[which - 1].down, scratch);
+	}
+}
+
+static void pack_lane(void *arg, size_t lane)
+{
+	struct moe_net *n = arg;
+	size_t parts = (size_t)n->spec->n_layers * (net_experts(n) + 1) + 1;
+
+	for (size_t i = lane; i < parts; i += n->o.lanes)
+		pack_part(n, i, n->lane[lane].pack);
+}
+
+void moe_net_changed(struct moe_net *n) { moe_pool_run(n->o.pool, 8.0 * (double)n->params.total, n->o.lanes, pack_lane, n); }
+
+static void clear_sums(const struct moe_net *n, struct moe_router_sums *sums)
+{
+	for (size_t l = 0; l < (size_t)n->spec->n_layers; l++) {
+		memset(sums[l].load, 0, 2 * net_experts(n) * sizeof *sums[l].load);
+		memset(sums[l].p, 0, net_experts(n) * sizeof *sums[l].p);
+		sums[l].z = 0;
+	}
+}
+
+/* The chunks of a lane, in order. */
+static void forward_lane(void *arg, size_t i)
+{
+	struct moe_net *n = arg;
+	struct lane *l = &n->lane[i];
+	enum moe_err err = MOE_OK;
+
+	clear_sums(n, l->sums);
+	l->text = l->patch = 0;
+	moe_arena_reset(&l->scratch);
+	if (n->backward)
+		memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
+	for (size_t c = i; c < n->n_chunks && !err; c += n->o.lanes)
+		err = net_chunk_forward(n, &n->chunk[c], l);
+}
+
+static void backward_lane(void *arg, size_t i)
+{
+	struct moe_net *n = arg;
+	enum moe_err err = MOE_OK;
+
+	for (size_t c = i; c < n->n_chunks && !err; c += n->o.lanes)
+		err = net_chunk_backward(n, &n->chunk[c], &n->lane[i]);
+}
+
+/* Adds a run of the other lanes' gradients to the first's. */
+enum { RUN = 65536 };
+static void add_run(void *arg, size_t run)
+{
+	struct moe_net *n = arg;
+	size_t at = run * RUN, count = moe_min(RUN, n->params.total - at);
+
+	for (size_t i = 1; i < n->o.lanes; i++)
+		moe_add(n->gradient + at, n->lane[i].gradient + at, count);
+}
+
+/* Cuts the batch into chunks, and counts what means are taken over. */
+static enum moe_err cut(struct moe_net *n, const struct moe_packed *batch, size_t count, struct moe_step_result *out, struct moe_diag *d)
+{
+	size_t chunks = (count + n->o.chunk - 1) / n->o.chunk, before = n->chunk_cap;
+
+	MOE_TRY(moe_grow(&n->chunk, &n->chunk_cap, chunks, sizeof *n->chunk, d));
+	memset(n->chunk + before, 0, (n->chunk_cap - before) * sizeof *n->chunk);
+	n->n_chunks = chunks;
+	for (size_t c = 0; c < chunks; c++) {
+		n->chunk[c].first = c * n->o.chunk;
+		n->chunk[c].packed = batch + c * n->o.chunk;
+		n->chunk[c].n = moe_min(n->o.chunk, count - c * n->o.chunk);
+	}
+	for (size_t i = 0; i < count; i++) {
+		size_t patches = (size_t)batch[i].rows * batch[i].columns;
+		if (i % n->o.chunk == 0)
+			n->chunk[i / n->o.chunk].first_row = out->rows;
+		out->rows += patches + batch[i].n_text;
+		for (size_t t = 0; t < batch[i].n_text; t++)
+			if (batch[i].target[t] >= 0) {
+				out->text_targets++;
+				out->text_weight += batch[i].weight ? (double)batch[i].weight[t] : 1;
+			}
+		for (size_t p = 0; batch[i].label && p < patches; p++)
+			out->patch_targets += batch[i].label[p] >= 0;
+	}
+	n->text_weight = out->text_weight;
+	n->patch_weight = (double)out->patch_targets;
+	n->rows = out->rows;
+	return out->rows ? MOE_OK : moe_fail(d, MOE_EUSAGE, "a batch without a token");
+}
+
+/* Room for the choices of a step, or the check that there are some. */
+static enum moe_err prepare_replay(struct moe_net *n, struct moe_diag *d)
+{
+	if (n->replay == MOE_REPLAY_PLAY && n->recorded != n->rows)
+		return moe_fail(d, MOE_EUSAGE, "choices of %zu rows were recorded, the batch has %llu", n->recorded, (unsigned long long)n->rows);
+	if (n->replay != MOE_REPLAY_RECORD)
+		return MOE_OK;
+	free(n->choice);
+	n->recorded = n->rows;
+	n->choice = moe_calloc((size_t)n->spec->n_layers * n->recorded, net_k(n) * sizeof *n->choice);
+	return n->choice ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+}
+
+/* Sums of the lanes, in their order. */
+static void merge_sums(struct moe_net *n)
+{
+	size_t experts = net_experts(n);
+
+	clear_sums(n, n->sums);
+	for (size_t i = 0; i < n->o.lanes; i++)
+		for (size_t l = 0; l < (size_t)n->spec->n_layers; l++) {
+			const struct moe_router_sums *s = &n->lane[i].sums[l];
+			for (size_t e = 0; e < 2 * experts; e++)
+				n->sums[l].load[e] += s->load[e];
+			for (size_t e = 0; e < experts; e++)
+				n->sums[l].p[e] += s->p[e];
+			n->sums[l].z += s->z;
+		}
+}
+
+/* Balance and z losses of the step, and what they pull with. */
+static void balance(struct moe_net *n, struct moe_step_result *out)
+{
+	size_t experts = net_experts(n);
+	double rows = (double)n->rows;
+
+	for (size_t l = 0; l < (size_t)n->spec->n_layers; l++) {
+		const struct moe_router_sums *s = &n->sums[l];
+		double all = 0;
+		for (size_t e = 0; e < 2 * experts; e++)
+			all += (double)s->load[e];
+		n->pull[l] = (struct moe_router_pull){.p = n->pull_p + l * experts, .z = (float)(n->loss->z / rows)};
+		for (size_t e = 0; e < experts; e++) {
+			double f = all > 0 ? (double)(s->load[e] + s->load[experts + e]) / all : 0;
+			out->balance += (double)experts * f * s->p[e] / rows;
+			n->pull_p[l * experts + e] = (float)(n->loss->balance * (double)experts * f / rows);
+			out->busiest = fmax(out->busiest, f);
+		}
+		out->z += s->z / rows;
+	}
+}
+
+static enum moe_err first_failure(struct moe_net *n, struct moe_diag *d)
+{
+	for (size_t i = 0; i < n->o.lanes; i++)
+		if (n->lane[i].d.code) {
+			enum moe_err err = n->lane[i].d.code;
+			if (d && !d->code)
+				*d = n->lane[i].d;
+			moe_diag_clear(&n->lane[i].d);
+			return err;
+		}
+	return MOE_OK;
+}
+
+static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, struct moe_step_result *out,
+			struct moe_diag *d)
+{
+	double work = 6.0 * (double)n->params.total;
+
+	*out = (struct moe_step_result){.load = n->load};
+	n->loss = s;
+	MOE_TRY(cut(n, batch, count, out, d));
+	MOE_TRY(prepare_replay(n, d));
+	work *= (double)n->rows;
+	moe_pool_run(n->o.pool, work, n->o.lanes, forward_lane, n);
+	MOE_TRY(first_failure(n, d));
+	merge_sums(n);
+	balance(n, out);
+	for (size_t i = 0; i < n->o.lanes; i++) {
+		out->text += n->lane[i].text;
+		out->patch += n->lane[i].patch;
+	}
+	out->text = n->text_weight > 0 ? out->text / n->text_weight : 0;
+	out->patch = n->patch_weight > 0 ? out->patch / n->patch_weight : 0;
+	out->total = s->text * out->text + s->patch * out->patch + s->balance * out->balance + s->z * out->z;
+	out->finite = isfinite(out->total);
+	if (!n->backward || !out->finite)
+		return MOE_OK;
+	moe_pool_run(n->o.pool, work, n->o.lanes, backward_lane, n);
+	MOE_TRY(first_failure(n, d));
+	moe_pool_run(n->o.pool, (double)n->params.total * (double)n->o.lanes, (n->params.total + RUN - 1) / RUN, add_run, n);
+	return MOE_OK;
+}
+
+enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool backward,
+			  struct moe_step_result *out, struct moe_diag *d)
+{
+	n->backward = backward;
+	n->best = NULL;
+	n->logprob = NULL;
+	return run(n, batch, count, s, out, d);
+}
+
+enum moe_err moe_net_predict(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, int32_t *const *best,
+			     float *const *logprob, struct moe_step_result *out, struct moe_diag *d)
+{
+	n->backward = false;
+	n->best = best;
+	n->logprob = logprob;
+	return run(n, batch, count, s, out, d);
+}

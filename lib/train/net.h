@@ -1,0 +1,77 @@
+/* A network in training: the parameters of a model as one flat vector, its forward pass with losses, and the gradient of their sum.
+ *
+ * A step takes a batch of packed sequences (data/packed.h), cuts it into chunks of a fixed number of them, and deals the chunks out to a fixed number of lanes.
+ * A lane works through its chunks in order and has a gradient of its own; the lanes' gradients are added in order. Threads take whole lanes, so the bits of a
+ * step do not depend on their number. All chunks pass forward before the first passes backward, because the balance loss takes its shares f from the whole step. */
+#ifndef MOE_TRAIN_NET_H
+#define MOE_TRAIN_NET_H
+
+#include "data/packed.h"
+#include "kernel/gemm.h"
+#include "model/model.h"
+#include "sys/pool.h"
+#include "train/params.h"
+
+struct moe_net;
+
+/* Zero: the value in brackets. */
+struct moe_net_options {
+	enum moe_unit unit;             /* of the products' operands */
+	size_t chunk, lanes;            /* sequences of a chunk (8), lanes (4) */
+	size_t most_pictures, most_text;        /* sequences of a batch, and rows of text of one: for the plan of memory and the table of positions (128, 512) */
+	struct moe_pool *pool;
+};
+
+/* The network of a model that is open with its weights, which are copied. Parts without a backward pass are refused with their names (MOE_EUSAGE). */
+enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct moe_net_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_net_free(struct moe_net *n);
+
+/* Has every part of the model a backward pass? */
+enum moe_err moe_net_check(const struct moe_spec *s, enum moe_unit unit, struct moe_diag *d) MOE_CHECK_RESULT;
+
+const struct moe_params *moe_net_params(const struct moe_net *n);
+float *moe_net_weights(struct moe_net *n);      /* [total]; call moe_net_changed after a change */
+float *moe_net_gradient(struct moe_net *n);     /* [total] */
+
+/* The forms of the weights that products read are made again. */
+void moe_net_changed(struct moe_net *n);
+
+/* Bytes that a network takes for steps of options.most_pictures sequences with pictures of the largest grid and options.most_text rows of text each. */
+uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *o);
+
+/* Factors of the parts of the loss. */
+struct moe_loss_settings {
+	double text, patch, balance, z;
+	int64_t patch_layer;            /* patch labels are read after so many layers; 0: after the last */
+	double bias_rate;               /* of the loss-free balance; not used here */
+};
+
+struct moe_step_result {
+	double total, text, patch, balance, z;  /* means as they stand before their factors */
+	double text_weight;             /* sum of the weights of text targets */
+	uint64_t text_targets, patch_targets, rows;     /* rows: tokens that passed the layers */
+	double busiest;                 /* largest share of a layer's choices that one expert got */
+	bool finite;                    /* the loss is */
+	const uint64_t *load;           /* [layers][2: text, image][experts], until the next step */
+};
+
+/* Losses of a batch, and with `backward` the gradient of
+ *
+ *     total = text · T + patch · P + balance · LB + z · Z
+ *
+ * T: mean cross entropy over the text's targets, by their weights; P: over labelled patches, through the same norm and head; LB and Z as in
+ * grad/router_grad.h. */
+enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool backward,
+			  struct moe_step_result *out, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Losses without a gradient, and of each row of text the most likely token (best[i] [n_text]) and the log-probability of its target (logprob[i] [n_text]);
+ * -1 and 0 for rows without one. best[i] and logprob[i] belong to batch[i]. */
+enum moe_err moe_net_predict(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, int32_t *const *best,
+			     float *const *logprob, struct moe_step_result *out, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* For finite differences, where a choice must not change with the weights: a step that records keeps its choices of experts, and later steps with the same
+ * batch take those. The shares f of the balance loss then stay, too. */
+enum moe_net_replay { MOE_REPLAY_OFF, MOE_REPLAY_RECORD, MOE_REPLAY_PLAY };
+void moe_net_replay(struct moe_net *n, enum moe_net_replay how);
+
+#endif

@@ -1,0 +1,197 @@
+/* How the rows of a chunk lie: sequences one behind the other, of each its picture and then its text. */
+#include <string.h>
+
+#include "base/check.h"
+#include "train/net_priv.h"
+
+size_t net_patch_layer(const struct moe_net *n)
+{
+	size_t layers = (size_t)n->spec->n_layers, at = (size_t)n->loss->patch_layer;
+
+	return at ? moe_min(at, layers) : layers;
+}
+
+/* Where the segments of a sequence begin. */
+static enum moe_err plan_segments(struct moe_packed_rows *s, const struct moe_packed *p, struct moe_arena *a, struct moe_diag *d)
+{
+	uint32_t *at = moe_arena_get(a, p->n_text + 1, sizeof *at);
+
+	if (!at)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	s->segment = at;
+	for (size_t t = 0; t < p->n_text; t++)
+		if (!t || p->segment[t] != p->segment[t - 1])
+			at[s->n_segments++] = (uint32_t)t;
+	at[s->n_segments] = (uint32_t)p->n_text;
+	for (size_t i = 0; i < s->n_segments; i++)
+		s->longest = moe_max(s->longest, at[i + 1] - at[i]);
+	return MOE_OK;
+}
+
+static enum moe_err plan_spans(struct moe_net *n, struct chunk *c, struct moe_diag *d)
+{
+	c->rows = 0;
+	c->span = moe_arena_zero(&c->memory, c->n, sizeof *c->span);
+	if (!c->span)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (size_t i = 0; i < c->n; i++) {
+		const struct moe_packed *p = &c->packed[i];
+		struct moe_packed_rows *s = &c->span[i];
+		if (p->rows)
+			MOE_TRY(moe_spec_check_grid(n->spec, p->rows, p->columns, d));
+		s->first = c->rows;
+		s->n_image = (size_t)p->rows * p->columns;
+		s->n_text = p->n_text;
+		if (p->n_text > n->o.most_text)
+			return moe_fail(d, MOE_EUSAGE, "a sequence has %zu tokens of text, at most %zu are planned", p->n_text, n->o.most_text);
+		MOE_TRY(plan_segments(s, p, &c->memory, d));
+		c->rows += s->n_image + s->n_text;
+	}
+	return MOE_OK;
+}
+
+/* Copies the rotation of a position on an axis. */
+static void turn(const struct moe_net *n, struct chunk *c, size_t row, size_t axis, size_t position)
+{
+	size_t of_axis = n->pairs / (size_t)n->spec->attention.rope.axes, at = row * n->pairs + axis * of_axis;
+	const float *cosine = n->cosine + position * n->pairs + axis * of_axis, *sine = n->sine + position * n->pairs + axis * of_axis;
+
+	for (size_t i = 0; i < of_axis; i++) {
+		c->cosine[at + i] = cosine[i];
+		c->sine[at + i] = sine[i];
+		c->minus[at + i] = -sine[i];
+	}
+}
+
+static void plan_rows(const struct moe_net *n, struct chunk *c)
+{
+	size_t axes = (size_t)n->spec->attention.rope.axes;
+	size_t offset = n->spec->merge.position == MOE_POSITION_AXIAL ? (size_t)n->spec->merge.text_offset : 0;
+
+	for (size_t i = 0; i < c->n; i++) {
+		const struct moe_packed_rows *s = &c->span[i];
+		size_t columns = c->packed[i].columns, segment = 0;
+		memset(c->modality + s->first, 1, s->n_image);
+		memset(c->modality + s->first + s->n_image, 0, s->n_text);
+		for (size_t r = 0; r < s->n_image; r++) {
+			turn(n, c, s->first + r, 0, r / columns);
+			if (axes > 1)
+				turn(n, c, s->first + r, 1, r % columns);
+		}
+		for (size_t t = 0; t < s->n_text; t++) {
+			segment += t >= s->segment[segment + 1];
+			for (size_t a = 0; a < axes; a++)
+				turn(n, c, s->first + s->n_image + t, a, offset + t - s->segment[segment]);
+		}
+	}
+}
+
+static bool plan_targets(struct chunk_targets *t, size_t most, struct moe_arena *a)
+{
+	t->row = moe_arena_get(a, most, sizeof *t->row);
+	t->token = moe_arena_get(a, most, sizeof *t->token);
+	t->weight = moe_arena_get(a, most, sizeof *t->weight);
+	t->of = (struct moe_targets_of){.row = t->row, .token = t->token, .weight = t->weight};
+	return t->row && t->token && t->weight;
+}
+
+static void add_target(struct chunk_targets *t, size_t row, int32_t token, float weight)
+{
+	t->row[t->of.n] = (uint32_t)row;
+	t->token[t->of.n] = token;
+	t->weight[t->of.n++] = weight;
+}
+
+static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_diag *d)
+{
+	int32_t vocab = (int32_t)n->spec->vocab;
+
+	if (!plan_targets(&c->text, c->rows, &c->memory) || !plan_targets(&c->patch, c->rows, &c->memory))
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (size_t i = 0; i < c->n; i++) {
+		const struct moe_packed *p = &c->packed[i];
+		const struct moe_packed_rows *s = &c->span[i];
+		for (size_t t = 0; t < p->n_text; t++) {
+			if (p->token[t] < 0 || p->token[t] >= vocab || p->target[t] >= vocab)
+				return moe_fail(d, MOE_EINPUT, "token %d or target %d is outside the vocabulary of %d", p->token[t], p->target[t], vocab);
+			if (p->target[t] >= 0)
+				add_target(&c->text, s->first + s->n_image + t, p->target[t], p->weight ? p->weight[t] : 1);
+		}
+		for (size_t r = 0; p->label && r < s->n_image; r++) {
+			if (p->label[r] >= vocab)
+				return moe_fail(d, MOE_EINPUT, "patch label %d is outside the vocabulary of %d", p->label[r], vocab);
+			if (p->label[r] >= 0)
+				add_target(&c->patch, s->first + r, p->label[r], 1);
+		}
+	}
+	return MOE_OK;
+}
+
+/* Memory that a layer keeps, and for its experts as soon as it is known how many pairs there are: all slots, at most. */
+static bool plan_layer(const struct moe_net *n, struct chunk *c, struct kept_layer *k)
+{
+	size_t rows = c->rows, hidden = net_hidden(n), experts = net_experts(n), slots = rows * net_k(n), number = moe_unit_number(n->o.unit);
+	struct moe_arena *a = &c->memory;
+	struct { void *to; size_t n, size; } part[] = {
+		{&k->x, rows * hidden, 4}, {&k->mid, rows * hidden, 4}, {&k->attn_scale, rows, 4}, {&k->ffn_scale, rows, 4}, {&k->h1, rows * hidden, number},
+		{&k->h2, rows * hidden, number}, {&k->qkv, rows * moe_heads_width(&n->heads), number}, {&k->out, rows * n->heads.heads * n->heads.dim, number},
+		{&k->probability, c->n, sizeof(void *)}, {&k->p, rows * experts, 4}, {&k->lse, rows, 4}, {&k->weight, slots, 4}, {&k->expert_id, slots, 4},
+		{&k->gate_up, slots * 2 * net_width(n), number},
+	};
+
+	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+		void *p = moe_arena_get(a, part[i].n, part[i].size);
+		if (!p)
+			return false;
+		memcpy(part[i].to, &p, sizeof p);
+	}
+	for (size_t i = 0; i < c->n; i++) {
+		k->probability[i] = moe_arena_get(a, moe_attention_kept(&n->heads, &c->span[i]), number);
+		if (!k->probability[i])
+			return false;
+	}
+	return true;
+}
+
+static bool plan_layers(const struct moe_net *n, struct chunk *c)
+{
+	size_t layers = (size_t)n->spec->n_layers;
+
+	c->layer = moe_arena_zero(&c->memory, layers, sizeof *c->layer);
+	for (size_t l = 0; c->layer && l < layers; l++)
+		if (!plan_layer(n, c, &c->layer[l]))
+			return false;
+	return c->layer;
+}
+
+static bool plan_stem(const struct moe_net *n, struct chunk *c)
+{
+	size_t patch = (size_t)n->spec->image.patch;
+
+	c->stem = moe_arena_zero(&c->memory, c->n, sizeof *c->stem);
+	for (size_t i = 0; c->stem && i < c->n; i++)
+		if (c->packed[i].rows && !moe_stem_kept_plan(&c->stem[i], &n->stem, c->packed[i].rows * patch, c->packed[i].columns * patch, &c->memory))
+			return false;
+	return c->stem;
+}
+
+enum moe_err net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d)
+{
+	size_t hidden = net_hidden(n);
+	bool ok;
+
+	moe_arena_reset(&c->memory);
+	MOE_TRY(plan_spans(n, c, d));
+	c->modality = moe_arena_get(&c->memory, c->rows, 1);
+	c->cosine = moe_arena_get(&c->memory, c->rows * n->pairs, sizeof(float));
+	c->sine = moe_arena_get(&c->memory, c->rows * n->pairs, sizeof(float));
+	c->minus = moe_arena_get(&c->memory, c->rows * n->pairs, sizeof(float));
+	c->top = moe_arena_get(&c->memory, c->rows * hidden, sizeof(float));
+	c->dx = moe_arena_zero(&c->memory, c->rows * hidden, sizeof(float));
+	c->dx_patch = moe_arena_zero(&c->memory, c->rows * hidden, sizeof(float));
+	ok = c->modality && c->cosine && c->sine && c->minus && c->top && c->dx && c->dx_patch && plan_layers(n, c) && plan_stem(n, c);
+	if (!ok)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", c->rows);
+	plan_rows(n, c);
+	return find_targets(n, c, d);
+}

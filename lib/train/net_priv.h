@@ -1,0 +1,118 @@
+/* The inside of a network in training. */
+#ifndef MOE_TRAIN_NET_PRIV_H
+#define MOE_TRAIN_NET_PRIV_H
+
+#include "grad/attention_grad.h"
+#include "grad/experts_grad.h"
+#include "grad/head_grad.h"
+#include "grad/router_grad.h"
+#include "grad/stem_grad.h"
+#include "train/net.h"
+
+/* A layer's tensors: offsets into the vectors of parameters, and the forms that products read. */
+struct net_layer {
+	size_t attn_norm, ffn_norm, qkv, o, router, choice_bias;        /* choice_bias: 0 where there is none */
+	size_t *gate_up, *down;         /* [experts] */
+	struct moe_dense qkv_dense, o_dense, router_dense;
+	struct moe_expert_dense *expert;        /* [experts] */
+};
+
+/* What the backward pass of a chunk needs of a layer. T: the chunk's rows. */
+struct kept_layer {
+	float *x, *mid;                 /* [T][hidden]: the layer's input, and behind its attention */
+	float *attn_scale, *ffn_scale;  /* [T] of the norms */
+	void *h1, *h2;                  /* [T][hidden] numbers: normed inputs of attention and experts */
+	void *qkv, *out;                /* [T][width], [T][heads · dim] numbers */
+	void **probability;             /* [sequences] */
+	float *p, *lse, *weight;        /* router: [T][experts], [T], [T][k] */
+	int32_t *expert_id;             /* [T][k] */
+	struct moe_expert_pairs pairs;
+	void *gate_up;                  /* [pairs][2 · width] numbers */
+};
+
+/* Targets of a chunk. */
+struct chunk_targets {
+	struct moe_targets_of of;
+	uint32_t *row;
+	int32_t *token;
+	float *weight;
+};
+
+struct chunk {
+	struct moe_arena memory;        /* of one step */
+	const struct moe_packed *packed;        /* [n] */
+	size_t first, n, rows;          /* first: its first sequence in the batch */
+	size_t first_row;               /* of the batch */
+	struct moe_packed_rows *span;   /* [n] */
+	uint8_t *modality;              /* [rows] */
+	float *cosine, *sine, *minus;   /* [rows][pairs]; minus: -sine */
+	struct moe_stem_kept *stem;     /* [n] */
+	struct kept_layer *layer;       /* [n_layers] */
+	float *top;                     /* [rows][hidden]: behind the last layer */
+	float *dx, *dx_patch;           /* [rows][hidden]: gradients of `top` and of where patch labels are read, where that is not the top */
+	struct chunk_targets text, patch;
+};
+
+/* What a lane adds up over its chunks. */
+struct lane {
+	struct moe_arena scratch;
+	float *gradient;                /* [total] */
+	void *pack;                     /* scratch for the forms of weights */
+	struct moe_router_sums *sums;   /* [n_layers] */
+	uint64_t *load;
+	double *p;
+	double text, patch;
+	struct moe_diag d;
+};
+
+struct moe_net {
+	const struct moe_model *model;
+	const struct moe_spec *spec;
+	struct moe_net_options o;
+	struct moe_params params;
+	float *weight, *gradient;       /* [total] */
+	struct moe_arena memory;
+	struct net_layer *layer;
+	size_t embed, final_norm, head, row_embed, col_embed, conv[MOE_MAX_CONV];
+	struct moe_dense head_dense;
+	struct moe_stem stem;
+	struct moe_heads heads;
+	size_t pairs, positions;        /* pairs of numbers that turn in a head; positions in the table */
+	float *cosine, *sine;           /* [positions][pairs] */
+	struct chunk *chunk;
+	size_t n_chunks, chunk_cap;
+	struct lane *lane;              /* [o.lanes] */
+	struct moe_router_sums *sums;   /* [n_layers] of the step */
+	uint64_t *load;
+	double *sum_p;
+	/* The step at hand. */
+	const struct moe_packed *batch;
+	const struct moe_loss_settings *loss;
+	bool backward;
+	enum moe_net_replay replay;
+	int32_t *choice;                /* recorded: [n_layers][recorded rows][k] */
+	size_t recorded;                /* rows */
+	double text_weight, patch_weight;
+	uint64_t rows;
+	int32_t *const *best;
+	float *const *logprob;
+	struct moe_router_pull *pull;   /* [n_layers] */
+	float *pull_p;                  /* [n_layers][experts] */
+};
+
+static inline size_t net_hidden(const struct moe_net *n) { return (size_t)n->spec->hidden; }
+static inline size_t net_experts(const struct moe_net *n) { return (size_t)n->spec->router.experts; }
+static inline size_t net_k(const struct moe_net *n) { return (size_t)n->spec->router.top_k; }
+static inline size_t net_width(const struct moe_net *n) { return (size_t)n->spec->expert_width; }
+
+/* The layers behind which patch labels are read. */
+size_t net_patch_layer(const struct moe_net *n);
+
+/* Lays a chunk out: rows, spans, positions, targets, and the memory of its layers. */
+enum moe_err net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Both work in a lane's scratch. The forward pass computes the losses and, for a backward pass, the gradients of the head and of what it read. */
+enum moe_err net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err net_chunk_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+
+#endif
