@@ -29,7 +29,8 @@ struct moe_recipe_source {
 	int augment;                    /* enum moe_recipe_augment */
 };
 
-enum moe_recipe_augment { MOE_AUGMENT_NONE, MOE_AUGMENT_COLOUR };
+/* Tint leaves colours their names; colour makes other colours of them. */
+enum moe_recipe_augment { MOE_AUGMENT_NONE, MOE_AUGMENT_TINT, MOE_AUGMENT_COLOUR };
 
 /* Weight of the questions of one type in the loss; 1 for those that are not listed. */
 struct moe_recipe_type {
@@ -59,6 +60,7 @@ struct moe_recipe_stage {
 struct moe_recipe {
 	json_t *model;                  /* a description (object), a path (string) or NULL */
 	uint64_t seed;
+	int precision;                  /* enum moe_unit, of the products */
 	struct moe_recipe_stage *stage;
 	size_t n_stages;
 	struct {
