@@ -119,6 +119,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-synth)
+		all="-n --number --split --seed --tasks -o --output --per-shard --first -j --jobs --sheet --words --fonts -q --quiet -t --threads --cpu --help --version"
+		folders=""
+		files="--tasks -o --output --sheet --fonts"
+		values="-n --number --split --seed --per-shard --first -j --jobs -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-tokenize)
 		all="--for-each --chat --system --messages --raw --logits --generate --loop --window --frames --files-from -0 --null --no-sandbox -m --model --family --math -o --output --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -149,4 +158,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-synth moe-tokenize moe-view

@@ -17,7 +17,6 @@ struct moe_outcome {
 };
 
 struct moe_asked {
-	size_t sample;
 	const char *type, *prompt, *answer;     /* prompt: as it was asked */
 	const int32_t *token;           /* the prompt, the answer, and an end if the model has one */
 	size_t n_prompt, n_answer;      /* of them; the end is of the answer */
@@ -30,7 +29,9 @@ struct moe_asked_sample {
 	const char *name, *kind;
 	const struct moe_tag *tag;
 	size_t n_tags;
-	size_t first, n;                /* its questions */
+	struct moe_asked *asked;        /* [n] */
+	size_t n;
+	struct moe_asked_sample *next;  /* for evaluate.c: another that waits for the same picture */
 };
 
 #endif

@@ -251,7 +251,7 @@ static enum moe_err add_param(void *arg, const struct moe_named *n)
 
 	expect_ok(&d, moe_grow(&f->params.p, &f->cap, f->params.n + 1, sizeof *p, &d));
 	p = &f->params.p[f->params.n++];
-	*p = (struct moe_param){.name = strdup(n->where->name), .logical = n->logical, .offset = f->params.total, .count = n->mat.rows * n->mat.cols,
+	*p = (struct moe_param){.name = strdup(n->where->name), .logical = (char *)(uintptr_t)n->logical, .offset = f->params.total, .count = n->mat.rows * n->mat.cols,
 				.rows = n->mat.rows, .cols = n->mat.cols};
 	f->params.total += moe_round_up(p->count, 16);
 	expect_ok(&d, moe_grow(&f->weights, &f->weight_cap, f->params.total, sizeof *f->weights, &d));
