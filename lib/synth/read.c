@@ -349,7 +349,7 @@ static void rounded(cairo_t *c, double x, double y, double w, double h, double r
 static void draw_surround(cairo_t *c, struct moe_draw *r, const struct look *l, const struct rect *crop, const struct line *line)
 {
 	struct rect b = bounds_of(&l->turn, &line->box);
-	double pad = moe_draw_real(r, 0.02, 0.35) * l->size, w = crop->x1 - crop->x0, h = crop->y1 - crop->y0;
+	double pad = moe_draw_real(r, 0.12, 0.4) * l->size, w = crop->x1 - crop->x0, h = crop->y1 - crop->y0;
 	struct colour outside = moe_draw_chance(r, 0.5) ? mixed(&l->ground, &l->ink, moe_draw_real(r, 0.08, 0.3)) : grey(r, 0, 255, 20);
 
 	set_colour(c, &outside);
@@ -390,7 +390,7 @@ static void draw_rules(cairo_t *c, struct moe_draw *r, const struct look *l, con
 
 	set_colour(c, &a);
 	cairo_set_line_width(c, width);
-	if (moe_draw_chance(r, 0.55)) {         /* under the text, along it */
+	if (!strchr(line->text, '_') && moe_draw_chance(r, 0.6)) {      /* under the text, along it */
 		y = fmax(line->box.y1 * 0.35, line->ink.y1 > 0 && line->ink.y1 < 0.1 * l->size ? line->ink.y1 : 0) + width + moe_draw_real(r, 0, 0.08) * l->size;
 		if (!l->outlines)
 			y = floor(y) + fmod(width, 2) / 2;
@@ -401,7 +401,7 @@ static void draw_rules(cairo_t *c, struct moe_draw *r, const struct look *l, con
 		if (moe_draw_chance(r, 0.5))
 			cairo_rectangle(c, width / 2, width / 2, w - width, h - width);
 		else
-			y = moe_draw_chance(r, 0.5) ? width / 2 : h - width / 2, cairo_move_to(c, 0, y), cairo_line_to(c, w, y);
+			cairo_rectangle(c, -width, moe_draw_chance(r, 0.5) ? width / 2 : -width, w + 2 * width, h);
 	}
 	cairo_stroke(c);
 }
