@@ -55,7 +55,27 @@ static size_t split_types(const char **type)
 	return n;
 }
 
-static void evaluate(struct subject *s, struct moe_pool *pool, char **path, int n, bool told)
+/* Opens the model of -m, or `path`. */
+static void open_subject(struct subject *s, const char *path, struct moe_pool *pool)
+{
+	struct moe_diag d = {0};
+	char fingerprint[33];
+
+	if (path) {
+		cli.model = cli_model_path(path);
+		cli.family = NULL;
+	}
+	s->m = cli_model();
+	if (o.chat && !*s->m->spec->chat.turn && !*s->m->spec->chat.user)
+		cli_fail("--chat: the family %s has no chat format", s->m->spec->family);
+	memory_use_math(s->m, pool);
+	s->t = tokenizer_load(fingerprint);
+	s->g = (struct moe_generation){.spec = s->m->spec, .tokenizer = s->t, .max_new = (size_t)(o.max_new ? o.max_new : s->m->spec->text.max_new)};
+	cli_check(moe_generation_init(&s->g, &d), &d);
+}
+
+/* `told`: broken samples have been told of already. */
+static void evaluate(struct subject *s, char **path, int n, bool told)
 {
 	const char *type[MOST_TYPES];
 	struct moe_evaluate_options e = {
@@ -64,15 +84,7 @@ static void evaluate(struct subject *s, struct moe_pool *pool, char **path, int 
 		.failed = told ? NULL : tell_failure, .progress = tell_progress,
 	};
 	struct moe_diag d = {0};
-	char fingerprint[33];
 
-	s->m = cli_model();
-	if (o.chat && !*s->m->spec->chat.turn && !*s->m->spec->chat.user)
-		cli_fail("--chat: the family %s has no chat format", s->m->spec->family);
-	memory_use_math(s->m, pool);
-	s->t = tokenizer_load(fingerprint);
-	s->g = (struct moe_generation){.spec = s->m->spec, .tokenizer = s->t, .max_new = (size_t)(o.max_new ? o.max_new : s->m->spec->text.max_new)};
-	cli_check(moe_generation_init(&s->g, &d), &d);
 	cli_check(moe_evaluate_run(&s->e, s->m, s->t, &s->g, &e, &d), &d);
 	progress_clear();
 }
@@ -117,15 +129,15 @@ static int run(struct moe_pool *pool, char **path, int n)
 	uint64_t asked, right;
 	int status;
 
-	evaluate(&one, pool, path, n, false);
+	open_subject(&one, NULL, pool);
+	if (o.against)
+		open_subject(&other, o.against, pool);
+	evaluate(&one, path, n, false);
 	moe_tally_confident(&one.e, NULL, 0, &asked, &right);
 	if (!asked)
 		cli_fail("there was no question to ask in %s%s", path[0], n > 1 ? " and the others" : "");
-	if (o.against) {
-		cli.model = cli_model_path(o.against);
-		cli.family = NULL;
-		evaluate(&other, pool, path, n, true);
-	}
+	if (o.against)
+		evaluate(&other, path, n, true);
 	print_answers(&one.e);
 	print_tables(&one, o.against ? &other : NULL);
 	status = cli_close_stdout();

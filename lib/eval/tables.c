@@ -12,6 +12,16 @@ enum { N_THRESHOLDS = sizeof thresholds / sizeof *thresholds, WIDEST = 28 };
 static double mean_logprob(const struct moe_tally_part *p) { return p->tokens ? p->logprob / (double)p->tokens : 0; }
 static double perplexity(const struct moe_tally_part *p) { return exp(-mean_logprob(p)); }
 
+/* Samples that were asked. */
+static size_t count_samples(const struct moe_evaluation *e)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->n_samples; i++)
+		n += e->sample[i]->asked[0].own.done;
+	return n;
+}
+
 /* ---- text ---- */
 
 /* A name in a column, on its line whatever is in it. */
@@ -81,7 +91,7 @@ static void print_blind(FILE *f, const struct moe_tally_row *r)
 static void print_scores(FILE *f, const struct moe_tables *t, const struct widths *w)
 {
 	print_head(f, t, w);
-	fprintf(f, "%7s  %7s  %13s  %7s  %7s  %10s  %10s  %10s  %7s\n", "n", "right", "95 % interval", "blind", "chance", "perplexity", "blind", "confidence", "ECE");
+	fprintf(f, "%7s  %7s  %13s  %7s  %7s  %10s  %10s  %10s  %7s\n", "n", "right", "95 % interval", "blind", "chance", "perplexity", "blind ppl.", "confidence", "ECE");
 	for (size_t i = 0; i < t->scores->n; i++) {
 		const struct moe_tally_row *r = &t->scores->row[i];
 		double low, high;
@@ -155,7 +165,7 @@ static enum moe_err print_text(FILE *f, const struct moe_tables *t, struct moe_d
 	fprintf(f, "model %s\n", t->model);
 	if (t->against)
 		fprintf(f, "other %s\n", t->against);
-	fprintf(f, "%zu samples, %llu questions, %llu failed\n\n", t->e->n_samples, (unsigned long long)n, (unsigned long long)t->e->failed);
+	fprintf(f, "%zu samples, %llu questions, %llu failed\n\n", count_samples(t->e), (unsigned long long)n, (unsigned long long)t->e->failed);
 	print_scores(f, t, &w);
 	print_refusals(f, t);
 	print_differences(f, t, &w);
@@ -201,7 +211,7 @@ static json_t *refusal_json(const struct moe_tables *t, const char *kind, double
 
 static enum moe_err print_json(FILE *f, const struct moe_tables *t, struct moe_diag *d)
 {
-	json_t *head = json_pack("{s:s, s:s, s:I, s:I}", "what", "evaluation", "model", t->model, "samples", (json_int_t)t->e->n_samples, "failed",
+	json_t *head = json_pack("{s:s, s:s, s:I, s:I}", "what", "evaluation", "model", t->model, "samples", (json_int_t)count_samples(t->e), "failed",
 				 (json_int_t)t->e->failed);
 	bool ok;
 
