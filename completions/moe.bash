@@ -74,6 +74,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-eval)
+		all="--limit --types --by --chat -n --max-new --against --no-blind --answers --json --tsv --batch --no-sandbox -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		folders="--against -m --model"
+		files="--types --answers --family -o --output"
+		values="--limit --by -n --max-new --batch --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-expert)
 		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -149,4 +158,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view

@@ -144,19 +144,34 @@ static void print_differences(FILE *f, const struct moe_tables *t, const struct 
 	}
 }
 
-static enum moe_err print_load(FILE *f, const struct moe_tables *t, enum moe_load_format format, struct moe_diag *d)
+/* Share of the busiest expert, entropy of the load as a share of the largest, experts that nothing went to. */
+static void print_part(FILE *f, size_t layer, const char *modality, const struct moe_load *l, const struct moe_load_part *p)
 {
-	for (size_t l = 0; l < t->e->n_layers; l++) {
-		if (!t->e->load[l].k)
-			continue;       /* a dense layer routes nothing */
-		if (format == MOE_LOAD_TEXT)
-			fputc('\n', f);
-		MOE_TRY(moe_load_print(f, &t->e->load[l], l, format, false, false, d));
+	double entropy = 0;
+	size_t busiest = 0, unused = 0;
+
+	for (size_t e = 0; e < l->experts; e++) {
+		double share = moe_share(p->count[e], p->choices);
+		entropy -= share > 0 ? share * log(share) : 0;
+		unused += !p->count[e];
+		busiest = p->count[e] > p->count[busiest] ? e : busiest;
 	}
-	return MOE_OK;
+	fprintf(f, "%-5zu  %-8s  %10llu  %7.1f%%  %6zu  %7.3f  %6zu\n", layer, modality, (unsigned long long)p->tokens,
+		100 * moe_share(p->count[busiest], p->choices), busiest, l->experts > 1 ? entropy / log((double)l->experts) : 0, unused);
 }
 
-static enum moe_err print_text(FILE *f, const struct moe_tables *t, struct moe_diag *d)
+static void print_routing(FILE *f, const struct moe_tables *t)
+{
+	static const char *const modality[] = {"text", "image"};
+
+	fprintf(f, "\n%-5s  %-8s  %10s  %8s  %6s  %7s  %6s\n", "layer", "modality", "rows", "busiest", "expert", "entropy", "unused");
+	for (size_t l = 0; l < t->e->n_layers; l++)
+		for (int m = 0; m < 2 && t->e->load[l].k; m++)          /* a dense layer routes nothing */
+			if (t->e->load[l].part[m].tokens)
+				print_part(f, l, modality[m], &t->e->load[l], &t->e->load[l].part[m]);
+}
+
+static void print_text(FILE *f, const struct moe_tables *t)
 {
 	struct widths w = find_widths(t);
 	uint64_t n, right;
@@ -169,7 +184,7 @@ static enum moe_err print_text(FILE *f, const struct moe_tables *t, struct moe_d
 	print_scores(f, t, &w);
 	print_refusals(f, t);
 	print_differences(f, t, &w);
-	return print_load(f, t, MOE_LOAD_TEXT, d);
+	print_routing(f, t);
 }
 
 /* ---- JSON ---- */
@@ -223,7 +238,10 @@ static enum moe_err print_json(FILE *f, const struct moe_tables *t, struct moe_d
 	for (size_t i = 0; ok && i < t->scores->n; i++)
 		for (int k = 0; ok && !t->scores->row[i].type && k < N_THRESHOLDS; k++)
 			ok = moe_print_json(f, refusal_json(t, t->scores->row[i].kind, thresholds[k]));
-	return ok ? print_load(f, t, MOE_LOAD_JSON, d) : moe_fail(d, MOE_EIO, "cannot write the scores");
+	for (size_t l = 0; ok && l < t->e->n_layers; l++)
+		if (t->e->load[l].k)
+			MOE_TRY(moe_load_print(f, &t->e->load[l], l, MOE_LOAD_JSON, false, false, d));
+	return ok ? MOE_OK : moe_fail(d, MOE_EIO, "cannot write the scores");
 }
 
 /* ---- TSV ---- */
@@ -263,7 +281,7 @@ static void print_tsv(FILE *f, const struct moe_tables *t)
 enum moe_err moe_tables_print(FILE *f, const struct moe_tables *t, enum moe_table_format format, struct moe_diag *d)
 {
 	if (format == MOE_TABLE_TEXT)
-		MOE_TRY(print_text(f, t, d));
+		print_text(f, t);
 	else if (format == MOE_TABLE_JSON)
 		MOE_TRY(print_json(f, t, d));
 	else

@@ -64,7 +64,7 @@ static void test_rows(void **state)
 
 	(void)state;
 	expect_ok(&d, moe_tally_make(&t, &e, "size", NULL, &d));
-	assert_int_equal(t.n, 1 + 2 + 4 + 7);
+	assert_int_equal(t.n, 1 + 2 + 4 + 6);
 	r = find(&t, "", "", "");
 	assert_int_equal(r->own.n, 9);
 	assert_int_equal(r->own.right, 3);
