@@ -15,7 +15,7 @@ enum { MOST_TYPES = 256 };
 static struct {
 	const char *types, *by, *answers, *against;
 	bool json, tsv, chat, no_blind, no_sandbox;
-	long limit, max_new, batch;
+	long limit, max_new, batch, patch_layer;
 } o = {.batch = 24};
 
 /* A model with all that it answers with. */
@@ -66,6 +66,8 @@ static void open_subject(struct subject *s, const char *path, struct moe_pool *p
 		cli.family = NULL;
 	}
 	s->m = cli_model();
+	if (o.patch_layer > s->m->spec->n_layers)
+		cli_fail("--patch-layer %ld: the model has %lld layers", o.patch_layer, (long long)s->m->spec->n_layers);
 	if (o.chat && !*s->m->spec->chat.turn && !*s->m->spec->chat.user)
 		cli_fail("--chat: the family %s has no chat format", s->m->spec->family);
 	memory_use_math(s->m, pool);
@@ -80,7 +82,7 @@ static void evaluate(struct subject *s, char **path, int n, bool told)
 	const char *type[MOST_TYPES];
 	struct moe_evaluate_options e = {
 		.path = (const char *const *)path, .n_paths = (size_t)n, .limit = (uint64_t)o.limit, .type = type, .n_types = split_types(type), .form = {.chat = o.chat},
-		.no_blind = o.no_blind, .no_sandbox = o.no_sandbox, .threads = (unsigned)cli.threads, .window = (size_t)o.batch,
+		.patch_layer = (size_t)o.patch_layer, .no_blind = o.no_blind, .no_sandbox = o.no_sandbox, .threads = (unsigned)cli.threads, .window = (size_t)o.batch,
 		.failed = told ? NULL : tell_failure, .progress = tell_progress,
 	};
 	struct moe_diag d = {0};
@@ -171,6 +173,7 @@ int main(int argc, char **argv)
 		{0, "by", OPT_TEXT, &o.by, "TAG", "also tell apart by the values of this tag", 0, 0, 0},
 		{0, "chat", OPT_FLAG, &o.chat, 0, "prompts are turns of the user in the family's chat format", 0, 0, 0},
 		{'n', "max-new", OPT_INT, &o.max_new, "N", "at most N new tokens per answer", 1, 1e6, "the model's own limit"},
+		{0, "patch-layer", OPT_INT, &o.patch_layer, "N", "labels of patches are read after N layers", 1, 1e6, "all"},
 		{0, "against", OPT_TEXT, &o.against, "MODEL", "compare with this model on the same questions", 0, 0, 0},
 		{0, "no-blind", OPT_FLAG, &o.no_blind, 0, "leave out the blind baseline, which takes half of the time", 0, 0, 0},
 		{0, "answers", OPT_TEXT, &o.answers, "FILE", "write every question and answer there, as JSON lines", 0, 0, 0},

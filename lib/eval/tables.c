@@ -144,6 +144,24 @@ static void print_differences(FILE *f, const struct moe_tables *t, const struct 
 	}
 }
 
+/* The loss of the other modality: what the picture's own rows say. */
+static void print_patches(FILE *f, const struct moe_tables *t, const struct widths *w)
+{
+	for (size_t i = 0; i < t->scores->n_patches; i++) {
+		const struct moe_tally_patches *p = &t->scores->patches[i];
+		if (!i && t->scores->n_patches == 2)    /* one kind is told once */
+			continue;
+		if (i == (t->scores->n_patches == 2)) {
+			fputc('\n', f);
+			print_name(f, "kind", w->kind);
+			fprintf(f, "%10s  %7s  %7s  %10s\n", "patches", "right", "chance", "perplexity");
+		}
+		print_name(f, p->kind ? p->kind : "all", w->kind);
+		fprintf(f, "%10llu  %6.1f%%  %6.1f%%  %10.4g\n", (unsigned long long)p->sum.n, 100 * moe_share(p->sum.right, p->sum.n), 100 * p->chance,
+			exp(-p->sum.logprob / (double)p->sum.n));
+	}
+}
+
 /* Share of the busiest expert, entropy of the load as a share of the largest, experts that nothing went to. */
 static void print_part(FILE *f, size_t layer, const char *modality, const struct moe_load *l, const struct moe_load_part *p)
 {
@@ -184,6 +202,7 @@ static void print_text(FILE *f, const struct moe_tables *t)
 	print_scores(f, t, &w);
 	print_refusals(f, t);
 	print_differences(f, t, &w);
+	print_patches(f, t, &w);
 	print_routing(f, t);
 }
 
@@ -224,6 +243,15 @@ static json_t *refusal_json(const struct moe_tables *t, const char *kind, double
 			 n ? real(moe_share(right, n)) : json_null());
 }
 
+static json_t *patches_json(const struct moe_tally_patches *p)
+{
+	double logprob = p->sum.logprob / (double)p->sum.n;
+
+	return json_pack("{s:s, s:o, s:I, s:I, s:f, s:f, s:o, s:o}", "what", "patches", "kind", name(p->kind), "n", (json_int_t)p->sum.n, "right",
+			 (json_int_t)p->sum.right, "accuracy", moe_share(p->sum.right, p->sum.n), "chance", p->chance, "logprob", real(logprob), "perplexity",
+			 real(exp(-logprob)));
+}
+
 static enum moe_err print_json(FILE *f, const struct moe_tables *t, struct moe_diag *d)
 {
 	json_t *head = json_pack("{s:s, s:s, s:I, s:I}", "what", "evaluation", "model", t->model, "samples", (json_int_t)count_samples(t->e), "failed",
@@ -238,6 +266,8 @@ static enum moe_err print_json(FILE *f, const struct moe_tables *t, struct moe_d
 	for (size_t i = 0; ok && i < t->scores->n; i++)
 		for (int k = 0; ok && !t->scores->row[i].type && k < N_THRESHOLDS; k++)
 			ok = moe_print_json(f, refusal_json(t, t->scores->row[i].kind, thresholds[k]));
+	for (size_t i = 0; ok && i < t->scores->n_patches; i++)
+		ok = moe_print_json(f, patches_json(&t->scores->patches[i]));
 	for (size_t l = 0; ok && l < t->e->n_layers; l++)
 		if (t->e->load[l].k)
 			MOE_TRY(moe_load_print(f, &t->e->load[l], l, MOE_LOAD_JSON, false, false, d));

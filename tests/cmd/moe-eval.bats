@@ -162,3 +162,38 @@ read read 60"
 	needs_open_output moe-eval s.tar </dev/null
 	same "$(moe-eval -q s.tar 2>&1 >/dev/null)" ''
 }
+
+@test "labels of patches are read from the picture's own rows" {
+	mkdir f
+	cp "$crops/003.png" f/3.png
+	echo '{"kind": "read", "questions": [{"prompt": "<read>", "answer": "x", "spell": true}], "boxes": [["v", 0, 0, 4, 14], ["", 30, 0, 200, 200]]}' >f/3.json
+	for layers in 4 2; do
+		moe-tokenize --logits all | moe-patchify f/3.png | moe-encode | moe-embed | moe-block -l 0-$((layers - 1)) >h.sts
+		moe-view --npy hidden h.sts >h.npy
+		moe-eval --json --patch-layer $layers f | jq -c 'select(.what == "patches" and .kind == "read")' >out
+		numpy - "$root/share/models/read/model.safetensors" out <<-'PY'
+			import json, sys
+			import numpy as np
+			import frames
+			t = frames.parse(open(sys.argv[1], "rb").read())[1]
+			def load(end):
+			    dtype, shape, data = next(v for k, v in t.items() if k.endswith(end))
+			    bits = np.frombuffer(data, "<u2").astype("<u4") << 16
+			    return (bits.view("<f4") if dtype == "BF16" else np.frombuffer(data, "<f4")).reshape(shape).astype("f8")
+			norm = [k for k in t if k.endswith("norm.weight") and ".layers." not in k]
+			assert len(norm) == 1, norm
+			h = np.load("h.npy").astype("f8")[:64]
+			x = h / np.sqrt((h * h).mean(1, keepdims=True) + 1e-6) * load(norm[0]) @ load("lm_head.weight").T
+			p = x - x.max(1, keepdims=True)
+			p -= np.log(np.exp(p).sum(1, keepdims=True))
+			# 70 x 14 becomes 128 x 26: "v" ends in column 7.3, and what is hidden begins in column 54.9, in the patch of columns 48 to 55.
+			want = [(16 * r, ord("v") - 32 + 5) for r in range(4)] + [(16 * r + c, 0) for r in range(4) for c in range(1, 6)]
+			o = json.load(open(sys.argv[2]))
+			logprob = np.mean([p[r, i] for r, i in want])
+			right = sum(int(p[r].argmax() == i) for r, i in want)
+			assert (o["n"], o["right"]) == (len(want), right), (o, len(want), right)
+			assert abs(o["logprob"] - logprob) < 1e-4, (o, logprob)
+		PY
+	done
+	refuses 2 'model has 4 layers' moe-eval --patch-layer 5 f
+}
