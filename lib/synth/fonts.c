@@ -66,7 +66,7 @@ static bool has_sha256(const char *bytes, size_t n, const char *wanted)
 struct glyph {
 	bool drawn;
 	int advance;            /* 64ths of a pixel */
-	int rows, columns, top; /* of the bitmap */
+	int rows, columns, left, top;   /* of the bitmap, which may leave the square */
 	uint8_t ink[SQUARE][SQUARE];
 };
 
@@ -83,12 +83,12 @@ static bool set_size(FT_Face face, int size)
 	return face->num_fixed_sizes > 0 && !FT_Select_Size(face, best);
 }
 
-static void copy_bitmap(struct glyph *g, const FT_Bitmap *from, int left, int top)
+static void copy_bitmap(struct glyph *g, const FT_Bitmap *from)
 {
-	for (int y = 0; y < (int)from->rows; y++)
-		for (int x = 0; x < (int)from->width; x++) {
+	for (int y = 0; y < g->rows; y++)
+		for (int x = 0; x < g->columns; x++) {
 			const uint8_t *row = from->buffer + (ptrdiff_t)y * from->pitch;
-			int value = from->pixel_mode == FT_PIXEL_MODE_MONO ? (row[x / 8] >> (7 - x % 8) & 1) * 255 : row[x], at_x = x + left, at_y = y + top;
+			int value = from->pixel_mode == FT_PIXEL_MODE_MONO ? (row[x / 8] >> (7 - x % 8) & 1) * 255 : row[x], at_x = x + g->left, at_y = y + g->top;
 			g->drawn = true;
 			if (at_x >= 0 && at_x < SQUARE && at_y >= 0 && at_y < SQUARE)
 				g->ink[at_y][at_x] = (uint8_t)value;
@@ -115,18 +115,19 @@ static void look_at(struct glyph *g, FT_Face face, int c, bool move)
 		return;
 	g->rows = (int)slot->bitmap.rows;
 	g->columns = (int)slot->bitmap.width;
-	g->top = slot->bitmap_top;
-	copy_bitmap(g, &slot->bitmap, move && !outline ? 0 : slot->bitmap_left + (move ? 0 : 8), SQUARE * 3 / 4 - slot->bitmap_top);
+	g->left = move ? (outline ? slot->bitmap_left : 0) : slot->bitmap_left + 8;
+	g->top = SQUARE * 3 / 4 - slot->bitmap_top;
+	copy_bitmap(g, &slot->bitmap);
 }
 
 /* The largest difference of two pixels is at most `most`, and that of the advances at most `advance`. */
 static bool is_alike(const struct glyph *a, const struct glyph *b, int most, int advance)
 {
 	if (!a->drawn || !b->drawn || abs(a->advance - b->advance) > advance || abs(a->rows - b->rows) > 1 || abs(a->columns - b->columns) > 1 ||
-	    abs(a->top - b->top) > 1)
+	    abs(a->left - b->left) > 1 || abs(a->top - b->top) > 1)
 		return false;
-	for (int y = 0; y < SQUARE; y++)
-		for (int x = 0; x < SQUARE; x++)
+	for (int y = a->top > 0 ? a->top - 1 : 0; y < SQUARE && y <= a->top + a->rows + 1; y++)
+		for (int x = a->left > 0 ? a->left - 1 : 0; x < SQUARE && x <= a->left + a->columns + 1; x++)
 			if (abs(a->ink[y][x] - b->ink[y][x]) > most)
 				return false;
 	return true;

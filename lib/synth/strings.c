@@ -594,7 +594,7 @@ static const struct {
 	{"number", 7, kind_number, 0}, {"time", 4, kind_time, 0}, {"date", 5, kind_date, 0}, {"price", 5, kind_price, 0}, {"percent", 2, kind_percent, 0},
 	{"unit", 4, kind_unit, 0}, {"pair", 2, kind_pair, 0}, {"phone", 1, kind_phone, 0}, {"version", 5, kind_version, 0}, {"code", 5, kind_code, 1},
 	{"hex", 2.5, kind_hex, 0}, {"address", 3, kind_address, 0}, {"path", 2.5, kind_path, 0}, {"file", 2.5, kind_file, 0}, {"name", 3, kind_name, 0},
-	{"option", 2, kind_option, 0}, {"shell", 3, kind_shell, 0}, {"bracket", 3, kind_bracket, 0}, {"symbols", 4, kind_symbols, 1}, {"single", 2.5, kind_single, 1},
+	{"option", 2, kind_option, 0}, {"shell", 3, kind_shell, 0}, {"bracket", 3, kind_bracket, 0}, {"symbols", 3, kind_symbols, 1}, {"single", 2.5, kind_single, 1},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
