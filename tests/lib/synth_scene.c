@@ -421,38 +421,75 @@ static void test_pictures(void **state)
 	moe_fonts_free(&fonts);
 }
 
-/* Colours of different names stay apart in all their shades: things of 3,000 scenes, seen and unseen. */
+/* The largest difference of a channel. */
+static double channel(struct moe_ink a, struct moe_ink b)
+{
+	return fmax(fmax(fabs(a.r - b.r), fabs(a.g - b.g)), fabs(a.b - b.b));
+}
+
+/* The colours of things by name. */
+struct shades {
+	struct moe_ink ink[10][2000], low[10], high[10];
+	size_t n[10];
+};
+
+static void collect(struct shades *to, const struct moe_fonts *fonts, enum moe_synth_split split)
+{
+	struct moe_synth *s = new_synth(fonts, split);
+
+	for (int c = 0; c < 10; c++) {
+		to->low[c] = (struct moe_ink){255, 255, 255};
+		to->high[c] = (struct moe_ink){0, 0, 0};
+	}
+	for (uint64_t i = 0; i < (SLOW ? 400 : 3000); i++) {
+		struct moe_scene scene;
+		struct moe_synth_sample p;
+		compose(&scene, s, i, &p);
+		for (size_t t = 0; t < scene.n && !scene.pairs; t++) {
+			unsigned c = scene.thing[t].value[MOE_SCENE_COLOUR];
+			struct moe_ink ink = scene.thing[t].ink, *low = &to->low[c], *high = &to->high[c];
+			*low = (struct moe_ink){fmin(low->r, ink.r), fmin(low->g, ink.g), fmin(low->b, ink.b)};
+			*high = (struct moe_ink){fmax(high->r, ink.r), fmax(high->g, ink.g), fmax(high->b, ink.b)};
+			if (to->n[c] < 2000)
+				to->ink[c][to->n[c]++] = ink;
+		}
+	}
+	moe_synth_free(s);
+}
+
+static void widen(struct shades *s, const struct shades *by, int c)
+{
+	s->low[c] = (struct moe_ink){fmin(s->low[c].r, by->low[c].r), fmin(s->low[c].g, by->low[c].g), fmin(s->low[c].b, by->low[c].b)};
+	s->high[c] = (struct moe_ink){fmax(s->high[c].r, by->high[c].r), fmax(s->high[c].g, by->high[c].g), fmax(s->high[c].b, by->high[c].b)};
+}
+
+/* How far colour a lies above colour b in the channel where it does so most. */
+static double gap(const struct shades *s, int a, int b)
+{
+	return fmax(fmax(s->low[a].r - s->high[b].r, s->low[a].g - s->high[b].g), s->low[a].b - s->high[b].b);
+}
+
+/* Colours of different names stay apart in all shades, and shades of the split unseen from those of training. */
 static void test_colours_apart(void **state)
 {
-	struct moe_ink low[10], high[10];
+	static struct shades seen, unseen;
 	struct moe_fonts fonts;
 
 	(void)state;
 	load_fonts(&fonts);
-	for (int c = 0; c < 10; c++) {
-		low[c] = (struct moe_ink){255, 255, 255};
-		high[c] = (struct moe_ink){0, 0, 0};
-	}
-	for (enum moe_synth_split split = 0; split < MOE_N_SYNTH_SPLITS; split += MOE_SYNTH_UNSEEN) {
-		struct moe_synth *s = new_synth(&fonts, split);
-		for (uint64_t i = 0; i < (SLOW ? 400 : 1500); i++) {
-			struct moe_scene scene;
-			struct moe_synth_sample p;
-			compose(&scene, s, i, &p);
-			for (size_t t = 0; t < scene.n; t++) {
-				unsigned c = scene.thing[t].value[MOE_SCENE_COLOUR];
-				struct moe_ink ink = scene.thing[t].ink;
-				low[c] = (struct moe_ink){fmin(low[c].r, ink.r), fmin(low[c].g, ink.g), fmin(low[c].b, ink.b)};
-				high[c] = (struct moe_ink){fmax(high[c].r, ink.r), fmax(high[c].g, ink.g), fmax(high[c].b, ink.b)};
-			}
-		}
-		moe_synth_free(s);
-	}
-	/* Boxes around the shades do not meet: in one channel there is always a gap. */
+	collect(&seen, &fonts, MOE_SYNTH_TRAIN);
+	collect(&unseen, &fonts, MOE_SYNTH_UNSEEN);
+	for (int c = 0; c < 10; c++)
+		for (size_t i = 0; i < unseen.n[c]; i++)
+			for (size_t k = 0; k < seen.n[c]; k++)
+				if (channel(unseen.ink[c][i], seen.ink[c][k]) < 1.9)
+					fail_msg("a shade of %s is in both splits", colours[c]);
+	/* Boxes around the shades of two colours do not meet: there is a gap in some channel. */
+	for (int c = 0; c < 10; c++)
+		widen(&seen, &unseen, c);
 	for (int a = 0; a < 10; a++)
-		for (int b = 0; b < a; b++)
-			if (fmax(fmax(fmax(low[a].r - high[b].r, low[b].r - high[a].r), fmax(low[a].g - high[b].g, low[b].g - high[a].g)),
-				fmax(low[a].b - high[b].b, low[b].b - high[a].b)) < 10)
+		for (int b = 0; b < 10; b++)
+			if (a != b && fmax(gap(&seen, a, b), gap(&seen, b, a)) < 10)
 				fail_msg("%s and %s meet", colours[a], colours[b]);
 	moe_fonts_free(&fonts);
 }
