@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,6 +32,11 @@ enum moe_err moe_trainlog_open(struct moe_trainlog **out, const char *path, uint
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
 	l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (l->fd >= 0 && flock(l->fd, LOCK_EX | LOCK_NB)) {
+		moe_trainlog_close(l);
+		moe_fail(d, MOE_EIO, "another process is training here");
+		return moe_diag_path(d, path);
+	}
 	if (l->fd < 0 || fstat(l->fd, &st) || ((uint64_t)st.st_size > at && ftruncate(l->fd, (off_t)at))) {
 		moe_fail_errno(d, "cannot open it for writing");
 		moe_trainlog_close(l);
