@@ -10,7 +10,7 @@
 #include "kernel/tiles.h"
 #include "kernel/v16.h"
 
-/* A part of k has up to PART_STEPS whole steps and perhaps a last one. Rows of a are taken A_STEPS panels' steps at a time, which lie in the nearest cache
+/* A part of k has up to PART_STEPS steps. Rows of a are taken A_STEPS panels' steps at a time, which lie in the nearest cache
  * for all outputs. */
 enum { STEP = 16, PAIR = 32, UNIT = 4, LINE = STEP * UNIT, TILE = STEP * LINE, PANEL_STEP = 2 * TILE, PART_STEPS = 8, A_STEPS = 16, OUTPUTS = 1024 };
 

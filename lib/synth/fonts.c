@@ -88,7 +88,8 @@ static void copy_bitmap(struct glyph *g, const FT_Bitmap *from)
 	for (int y = 0; y < g->rows; y++)
 		for (int x = 0; x < g->columns; x++) {
 			const uint8_t *row = from->buffer + (ptrdiff_t)y * from->pitch;
-			int value = from->pixel_mode == FT_PIXEL_MODE_MONO ? (row[x / 8] >> (7 - x % 8) & 1) * 255 : row[x], at_x = x + g->left, at_y = y + g->top;
+			int value = from->pixel_mode == FT_PIXEL_MODE_MONO ? (row[x / 8] >> (7 - x % 8) & 1) * 255 : row[x];
+			int at_x = x + g->left, at_y = y + g->top;
 			g->drawn = true;
 			if (at_x >= 0 && at_x < SQUARE && at_y >= 0 && at_y < SQUARE)
 				g->ink[at_y][at_x] = (uint8_t)value;
@@ -218,8 +219,8 @@ static enum moe_err check_file(FT_Library library, struct moe_font *f, struct mo
 	MOE_TRY(moe_read_file(f->path, MAX_FONT, &bytes, &n, d));
 	if (!has_sha256(bytes, n, f->sha256)) {
 		free(bytes);
-		return moe_fail(d, MOE_EIO, "the font %s has other bytes than the list says (SHA-256 %.12s...); the package %s of Debian 12 has the right ones", f->path,
-				f->sha256, f->package);
+		return moe_fail(d, MOE_EIO, "the font %s has other bytes than the list says (SHA-256 %.12s...); the package %s of Debian 12 has them",
+				f->path, f->sha256, f->package);
 	}
 	good = look_at_font(library, bytes, n, f);
 	free(bytes);

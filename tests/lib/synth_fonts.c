@@ -34,7 +34,8 @@ static void expect_refused(const char *text, enum moe_err code, const char *part
 
 static void test_refused(void **state)
 {
-	static const char sum[] = "0d977336a6d5fba34eab8e3199eb218327161b5143749f802982c2bc34df0c96", bold[] = "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf";
+	static const char sum[] = "0d977336a6d5fba34eab8e3199eb218327161b5143749f802982c2bc34df0c96";
+	static const char bold[] = "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf";
 	struct moe_diag d = {0};
 	struct moe_fonts f;
 	char text[2000];
