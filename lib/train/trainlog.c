@@ -14,6 +14,8 @@
 
 #include "base/mem.h"
 
+enum { LOCK_TRIES = 50, LOCK_WAIT = 20000 };     /* microseconds: a second in all */
+
 struct moe_trainlog {
 	int fd;
 	char *path;
@@ -21,6 +23,19 @@ struct moe_trainlog {
 	char *pending;          /* lines that it does not have yet */
 	size_t n_pending, cap;
 };
+
+/* A process that was killed a moment ago may still be leaving. */
+static bool lock(int fd)
+{
+	for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB); tries++) {
+		if (errno == EINTR)
+			continue;
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+			return errno != EWOULDBLOCK;    /* a file system without locks */
+		usleep(LOCK_WAIT);
+	}
+	return true;
+}
 
 enum moe_err moe_trainlog_open(struct moe_trainlog **out, const char *path, uint64_t at, bool *lost, struct moe_diag *d)
 {
@@ -32,7 +47,7 @@ enum moe_err moe_trainlog_open(struct moe_trainlog **out, const char *path, uint
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
 	l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-	if (l->fd >= 0 && flock(l->fd, LOCK_EX | LOCK_NB)) {
+	if (l->fd >= 0 && !lock(l->fd)) {
 		moe_trainlog_close(l);
 		moe_fail(d, MOE_EIO, "another process is training here");
 		return moe_diag_path(d, path);
