@@ -402,8 +402,6 @@ static int check_gradients(const struct moe_recipe *r)
 {
 	struct moe_net_options options = moe_trainer_net_options(r, cli_pool());
 	struct moe_loss_settings losses = moe_trainer_losses(&r->stage[0]);
-	char folder[] = "/tmp/moe-train-XXXXXX";
-	bool makes = !json_is_string(r->model);
 	struct moe_model *m;
 	struct moe_diag d = {0};
 	struct moe_loader *loader;
@@ -411,11 +409,13 @@ static int check_gradients(const struct moe_recipe *r)
 	struct moe_net *net;
 	size_t wrong = 0;
 
-	if (makes && !cli.output && !mkdtemp(folder))
-		cli_fail("%s: cannot create: %s", folder, strerror(errno));
-	if (cli.output)
+	if (!json_is_string(r->model)) {
+		if (!cli.output)
+			cli_fail("--check-gradients of a new model needs -o, the folder that it is made in");
 		make_directory(cli.output);
-	m = open_model(r, cli.output ? cli.output : folder);
+		check_folder(r);
+	}
+	m = open_model(r, cli.output);
 	options.unit = MOE_UNIT_F32;
 	check_trainable(m, r, options.unit, options.pool);
 	cli_check(moe_trainer_loader(&loader, m, r, 0, false, o.no_sandbox, NULL, &d), &d);

@@ -5,9 +5,9 @@
 #include <string.h>
 
 /* A step is so large a share of the weights' norm, or changes the loss so much, whichever is less: smaller ones drown in rounding, larger ones in curvature. */
-#define MOST_SHARE 0.05
-#define MOST_CHANGE 0.01
-#define ROUNDING 4e-7           /* of a loss in f32, relative */
+#define MOST_SHARE 0.03
+#define MOST_CHANGE 0.004
+#define ROUNDING 2e-7           /* of a loss in f32, relative */
 #define TOLERANCE 1e-3
 
 struct checker {

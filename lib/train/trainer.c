@@ -353,6 +353,29 @@ bool moe_trainer_finished(const struct moe_trainer *t) { return t->at.stage + 1 
 
 const struct moe_run_position *moe_trainer_position(const struct moe_trainer *t) { return &t->at; }
 
+/* A name that leads nowhere is a mistake, and not a sample that is passed over: it is told before the hours, for what is still to come. */
+static enum moe_err check_list(const struct moe_recipe_list *l, struct moe_diag *d)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (strcmp(l->item[i], "-") && access(l->item[i], R_OK)) {
+			moe_fail_errno(d, "cannot read");
+			return moe_diag_path(d, l->item[i]);
+		}
+	return MOE_OK;
+}
+
+static enum moe_err check_data(const struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+
+	if (moe_trainer_finished(t))
+		return MOE_OK;
+	for (size_t i = t->at.stage; i < r->n_stages; i++)
+		for (size_t j = 0; j < r->stage[i].n_sources; j++)
+			MOE_TRY(check_list(&r->stage[i].source[j].data, d));
+	return check_list(&r->dev.data, d);
+}
+
 static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 {
 	const struct moe_spec *s = t->model->spec;
@@ -369,6 +392,7 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 	if (!t->load || !t->frozen)
 		return no_memory(d);
 	MOE_TRY(resume(t, d));
+	MOE_TRY(check_data(t, d));
 	MOE_TRY(open_log(t, d));
 	return write_recipe(t, d);
 }
