@@ -331,7 +331,7 @@ static void test_questions(void **state)
 		if (!SLOW && split == MOE_SYNTH_TRAIN)
 			balance_expect(&balance, 800);
 		for (int t = 0; t < 13; t++)
-			assert_true(count[t] > n / 12);
+			assert_true(SLOW || count[t] > n / 12);
 		moe_synth_free(s);
 	}
 	moe_fonts_free(&fonts);
