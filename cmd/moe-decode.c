@@ -70,5 +70,5 @@ int main(int argc, char **argv)
 	moe_model_close(m);
 	moe_pool_free(dec.pool);
 	int status = cli_close_stdout();
-	return status ? status : printer.failed ? EXIT_NO : EXIT_DONE;
+	return status ? status : printer.failed || printer.withheld ? EXIT_NO : EXIT_DONE;
 }

@@ -62,7 +62,7 @@ static void read_questions(struct questions *q, const struct moe_spec *s, struct
 	if ((o.prompt != NULL) + (o.prompts != NULL) + (prompt_options.messages != NULL) > 1)
 		cli_fail("-p, --prompts and --messages are three ways to give a prompt: one is enough");
 	if (!o.prompts) {
-		const char *text = o.prompt ? o.prompt : s->text.prompt;
+		const char *text = o.prompt ? o.prompt : prompt_default(s);
 		if (!*text && !prompt_options.messages)
 			cli_fail("the family %s has no prompt of its own: give one with -p", s->family);
 		add_question(q, s, t, text, false);
@@ -180,7 +180,9 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	moe_given_free(&given);
 	free_questions(&q);
 	status = cli_close_stdout();
-	return status || !printer->failed ? status : run.single ? EXIT_CANNOT : EXIT_NO;
+	if (status || (!printer->failed && !printer->withheld))
+		return status;
+	return printer->failed && run.single ? EXIT_CANNOT : EXIT_NO;
 }
 
 /* What --score would have to pass over in silence. */
@@ -193,8 +195,8 @@ static void check_scores(int pictures)
 		cli_fail("--score takes its text from a file: prompts and -i do not go with it");
 	if (pictures || pictures_options.files_from || o.features)
 		cli_fail("--score is about text alone: pictures do not go with it");
-	if (g->temperature >= 0 || g->top_k || g->top_p > 0 || g->min_p > 0 || g->penalty > 0 || g->stop.n || g->max_new)
-		cli_fail("--score generates nothing: options of sampling, --stop and -n do not go with it");
+	if (g->temperature >= 0 || g->top_k || g->top_p > 0 || g->min_p > 0 || g->penalty > 0 || g->stop.n || g->max_new || g->min_confidence > 0)
+		cli_fail("--score generates nothing: options of sampling, --stop, -n and --min-confidence do not go with it");
 	if (stats_where || o.exec.n || w->drop || w->force || w->top_k || w->temperature > 0)
 		cli_fail("--score runs the model as it is: --stats, --exec, --drop, --force and --route-... do not go with it");
 }
@@ -227,6 +229,8 @@ static void check_talk(void)
 		cli_fail("-i runs the model as it is: --stats, --drop, --force and --route-... do not go with it");
 	if (cli.output || generation_options.names)
 		cli_fail("-i answers on standard output, without names: -o, -H and -h do not go with it");
+	if (generation_options.min_confidence > 0)
+		cli_fail("-i prints answers as they are made: --min-confidence does not go with it");
 }
 
 static int run_talk(const struct moe_model *m, struct moe_tokenizer *t, const struct moe_generation *generation, struct moe_pool *pool, char **operand, int n)

@@ -12,10 +12,10 @@ _moe() {
 		esac
 		;;
 	moe-bench)
-		all="-p --prompt-tokens -n --new-tokens -r --repeat --type --json --any-memory -m --model --family --math -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt-tokens -n --new-tokens -r --repeat --type --products --optimiser --json --any-memory -m --model --family --math -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family"
-		values="-p --prompt-tokens -n --new-tokens -r --repeat --type --math -t --threads"
+		values="-p --prompt-tokens -n --new-tokens -r --repeat --type --products --optimiser --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -39,10 +39,10 @@ _moe() {
 		esac
 		;;
 	moe-decode)
-		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --json --logprobs --stream --loop --logits -H --with-names -h --no-names -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --loop --logits -H --with-names -h --no-names -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--loop --family -o --output"
-		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --logprobs -t --threads"
+		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -120,10 +120,19 @@ _moe() {
 		esac
 		;;
 	moe-run)
-		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --json --logprobs --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --stats --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --stats --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--prompts --messages --score --stats --files-from --family -o --output"
-		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --logprobs --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --max-image-size --split --frames --math -t --threads"
+		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --route-top-k --drop --force --route-temperature --max-image-size --split --frames --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-synth)
+		all="-n --number --split --seed --tasks -o --output --per-shard --first -j --jobs --sheet --words --fonts -q --quiet -t --threads --cpu --help --version"
+		folders=""
+		files="--tasks -o --output --sheet --fonts"
+		values="-n --number --split --seed --per-shard --first -j --jobs -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -135,6 +144,15 @@ _moe() {
 		values="--system --window --frames --math -t --threads"
 		case $prev in
 		--logits) COMPREPLY=($(compgen -W 'none last all' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-train)
+		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --text-loss --patch-loss --patch-layer --balance --z-loss --bias-rate --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="-r --recipe --new --family"
+		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --text-loss --patch-loss --patch-layer --balance --z-loss --bias-rate --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
+		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
@@ -158,4 +176,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-synth moe-tokenize moe-train moe-view

@@ -9,15 +9,14 @@ declare -A floor=(
 	[io]=1 [sys]=1
 	[format]=2 [kernel]=2
 	[stream]=3 [text]=3 [image]=3 [nn]=3
-	[model]=4 [data]=4
-	[grad]=4
+	[model]=4 [data]=4 [grad]=4
 	[stage]=5
-	[run]=6 [train]=6 [convert]=6
-	[report]=7 [eval]=7
-	[bench]=8
+	[run]=6 [convert]=6 [synth]=6
+	[report]=7 [train]=7
+	[bench]=8 [eval]=8
 )
-# Folders of one floor that may include each other, and why: an archive is read by a worker of sys; an evaluation tells the routing as report does.
-beside=" io:sys eval:report "
+# Folders of one floor that may include each other, and why: an archive is read by a worker of sys.
+beside=" io:sys "
 
 bad=0
 violation() {

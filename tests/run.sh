@@ -71,13 +71,17 @@ done
 for kind in tests/golden/tokenizers/*/; do
 	[ -d "$kind" ] && step "golden $kind" "$out/tests/golden/run" "$kind"
 done
-step "golden: training" "$out/tests/golden/run" tests/golden/train
+for mask in 0 3 63; do
+	step "golden: training, cpu mask $mask" "$out/tests/golden/run" -c $mask tests/golden/train
+done
 step "golden: aria, pictures, weights" "$out/tests/golden/run" tests/golden/{aria,images,streams}
 # The plain kernels under a sanitizer take minutes for its 4,900 patches.
 [ "$mode" = release ] && step "golden: aria, plain C" "$out/tests/golden/run" -c 0 tests/golden/aria
 step "golden: an altered reference fails" altered_reference
 step "golden: altered pictures fail" altered_pictures
 step "golden: nothing to compare is said" nothing_to_compare
+# Sanitizers would have to be linked to what is compiled there.
+[ "$mode" = release ] && step "golden: wrong optimisers and losses fail" tests/mutants.sh "$out"
 for t in "$out"/tests/fuzz/*; do
 	case $t in *.o | *.d) continue ;; esac
 	step "fuzz corpus ${t##*/}" "$t" "tests/fuzz/corpus/${t##*/}"

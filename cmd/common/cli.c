@@ -233,6 +233,9 @@ const char *cli_model_path(const char *model)
 	return directory[n++ % 2];
 }
 
+/* The model that is used where none is named: a folder of share/. */
+static const char default_model[] = "models/read";
+
 const char *cli_model_directory(void)
 {
 	const char *env = getenv("MOE_MODEL");
@@ -240,7 +243,7 @@ const char *cli_model_directory(void)
 	if (!cli.model && env && *env)
 		cli.model = env;
 	if (!cli.model)
-		cli.model = cli_share("models/read");
+		cli.model = cli_share(default_model);
 	cli.model = cli_model_path(cli.model);
 	if (access(cli.model, F_OK))
 		cli_fail("%s: no such model directory (give a folder or the name ORG/NAME of one in the hub's local cache, with -m or $MOE_MODEL)", cli.model);

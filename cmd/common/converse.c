@@ -61,14 +61,28 @@ static const char *answer_tail(const struct moe_spec *s)
 	return mark ? mark + strlen("{content}") : "";
 }
 
-static void reset(struct talk *t)
+/* Each message is a question of its own about the picture that was added last: nothing but the picture is kept. */
+static bool asks(const struct talk *t) { return moe_chat_is_about_picture(&t->c->model->spec->chat); }
+
+static void forget_words(struct talk *t)
 {
 	moe_session_clear(&t->session);
-	t->said.n = t->n_pictures = 0;
+	t->said.n = 0;
 	t->last = -1;
 	free(t->rest);
 	t->rest = NULL;
+}
+
+static void forget_pictures(struct talk *t)
+{
+	t->n_pictures = 0;
 	moe_arena_reset(&t->pictures);
+}
+
+static void reset(struct talk *t)
+{
+	forget_words(t);
+	forget_pictures(t);
 }
 
 /* The picture's features wait for the next message. */
@@ -87,6 +101,8 @@ static void add_picture(struct talk *t, const char *path)
 		cli_say("the family %s takes no pictures", c->model->spec->family);
 		return;
 	}
+	if (asks(t))
+		forget_pictures(t);
 	if (t->n_pictures == MAX_PICTURES) {
 		cli_say("no more than %d pictures in a message", MAX_PICTURES);
 		return;
@@ -245,6 +261,8 @@ static void answer(struct talk *t, const char *message)
 	size_t shown = 0;
 	enum moe_err err;
 
+	if (asks(t))
+		forget_words(t);
 	if (!message_ids(t, message, &ids)) {
 		free(ids.id);
 		return;
@@ -264,8 +282,8 @@ static void answer(struct talk *t, const char *message)
 	keep(t, r.ids.id, r.ids.n);
 	t->last = r.ids.id[r.ids.n - 1];
 	t->turn++;
-	t->n_pictures = 0;
-	moe_arena_reset(&t->pictures);
+	if (!asks(t))
+		forget_pictures(t);
 	remember_end(t, &r);
 	moe_reply_free(&r);
 	free(ids.id);

@@ -43,13 +43,14 @@ void printer_init(struct printer *p, struct moe_sink **sink)
 {
 	const struct generation_options *o = &generation_options;
 
+	p->style.min_confidence = o->min_confidence;
 	p->style.json = o->json || o->logprobs || p->timings;
 	p->f = cli_text(cli.output, sink);
 }
 
 bool printer_streams(const struct printer *p)
 {
-	return !p->style.json && !p->style.lines && !p->style.names && (generation_options.stream || isatty(fileno(p->f)));
+	return !generation_options.min_confidence && !p->style.json && !p->style.lines && !p->style.names && (generation_options.stream || isatty(fileno(p->f)));
 }
 
 static double seconds_since(const struct timespec *t)
@@ -58,6 +59,13 @@ static double seconds_since(const struct timespec *t)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)(now.tv_sec - t->tv_sec) + 1e-9 * (double)(now.tv_nsec - t->tv_nsec);
+}
+
+static void withhold(struct printer *p, const struct moe_answer *a)
+{
+	p->withheld++;
+	if (!cli.quiet)
+		cli_say("%s%sno answer: the most likely one has a confidence of %.3g", a->name ? a->name : "", a->name ? ": " : "", moe_answer_confidence(a));
 }
 
 enum moe_err printer_answer(void *printer, const struct moe_answer *a, struct moe_diag *d)
@@ -76,6 +84,8 @@ enum moe_err printer_answer(void *printer, const struct moe_answer *a, struct mo
 		else
 			cli_say("%s: %s", a->name, a->error);
 	}
+	if (!a->error && moe_answer_confidence(a) < p->style.min_confidence)
+		withhold(p, a);
 	if (p->any_names) {
 		if (!named.name && generation_options.names == 'H')
 			named.name = "-";

@@ -10,7 +10,7 @@
 
 extern struct generation_options {
 	long max_new, top_k, seed;
-	double temperature, top_p, min_p, penalty;
+	double temperature, top_p, min_p, penalty, min_confidence;
 	struct opt_list stop;
 	const char *logprobs;
 	bool json, stream;
@@ -27,6 +27,7 @@ extern struct generation_options {
 	{0, "repetition-penalty", OPT_REAL, &generation_options.penalty, "R", "divide positive logits of earlier tokens by R, multiply negative ones", 0.01, 100, "1"}, \
 	{0, "seed", OPT_INT, &generation_options.seed, "N", "draws are a function of N, the number of the sequence and that of the token", 0, 9e15, "0"}, \
 	{0, "stop", OPT_LIST, &generation_options.stop, "TEXT", "end an answer before this text, beside the family's own (may stand several times)", 0, 0, 0}, \
+	{0, "min-confidence", OPT_REAL, &generation_options.min_confidence, "P", "print no answer whose probability is below P, and exit 1", 0, 1, "0"}, \
 	{0, "json", OPT_FLAG, &generation_options.json, 0, "one JSON object per answer", 0, 0, 0}, \
 	{0, "logprobs", OPT_OPTIONAL, &generation_options.logprobs, "N", "JSON with each token's log-probability, and the N most likely tokens (0 to 100)", 0, 0, "0"}, \
 	{0, "stream", OPT_FLAG, &generation_options.stream, 0, "print a lone answer as it is made, as on a terminal", 0, 0, 0}
@@ -41,7 +42,7 @@ struct printer {
 	bool any_names;                 /* names decide whether texts stay on a line, answer by answer */
 	bool timings;
 	struct timespec start;
-	uint64_t answers, failed;
+	uint64_t answers, failed, withheld;      /* withheld: not confident enough */
 };
 
 void printer_init(struct printer *p, struct moe_sink **sink);

@@ -39,5 +39,5 @@ void memory_use_math(struct moe_model *m, struct moe_pool *pool)
 			 "packs it once, into a file; --any-memory begins all the same)", (double)need / 1e9, (double)room / 1e9);
 	cli_check(moe_model_use_math(m, cli_math(m), &whole, pool, &d), &d);
 	if (!cli.quiet && m->math == MOE_MATH_FAST && !m->packed && !m->packfile)
-		cli_say("--math fast: this processor has fast products for none of the model's types, and computes exactly");
+		cli_say("--math fast: this processor has fast products for none of the model's types and sizes, and computes exactly");
 }

@@ -70,7 +70,7 @@ static void make_key(const struct conversion *c, char key[KEY])
 
 static enum moe_err put_config(struct conversion *c, const char *text, size_t n)
 {
-	bool changed = !text;
+	bool changed = !text || c->o->numbers;
 	char *config;
 	enum moe_err err;
 
@@ -281,6 +281,21 @@ done:
 	return MOE_OK;
 }
 
+/* Numbers that the caller has take the place of the model's. */
+static enum moe_err replace_numbers(struct conversion *c)
+{
+	for (size_t i = 0; i < c->all.n && c->o->numbers; i++) {
+		struct moe_target *t = &c->all.t[i];
+		const float *x = c->o->numbers(c->o->arg, t->name, t->rows * t->cols);
+		if (!x)
+			return moe_fail(c->d, MOE_EUSAGE, "there are no %llu numbers for the tensor \"%s\"", (unsigned long long)(t->rows * t->cols), t->name);
+		t->from = MOE_F32;
+		t->piece[0] = (struct moe_mat){x, MOE_F32, t->rows, t->cols, t->cols, 1, NULL, NULL};
+		t->n_pieces = 1;
+	}
+	return MOE_OK;
+}
+
 static enum moe_err prepare(struct conversion *c, bool gguf)
 {
 	struct moe_types types;
@@ -290,6 +305,7 @@ static enum moe_err prepare(struct conversion *c, bool gguf)
 		moe_map_release(moe_checkpoint_get(c->m->weights, i)->data, moe_checkpoint_get(c->m->weights, i)->nbytes);
 	MOE_TRY(moe_types_parse(&types, c->o->types, c->d));
 	MOE_TRY(moe_targets_make(&c->all, c->m, gguf, &types, c->d));
+	MOE_TRY(replace_numbers(c));
 	MOE_TRY(gguf ? moe_layout_gguf(&c->layout, &c->all, c->m, c->d)
 		     : moe_layout_folder(&c->layout, &c->all, c->o->shard_nbytes ? c->o->shard_nbytes : default_shard_nbytes, c->d));
 	for (size_t i = 0; i < c->all.n; i++) {
@@ -332,7 +348,9 @@ enum moe_err moe_convert(struct moe_model *m, const char *output, const struct m
 			err = do_target(&c, i);
 		if (!err)
 			err = moe_partial_commit(c.partial, d);
-		*kept = err != MOE_OK;
+		*kept = err && !o->numbers;
+		if (err && o->numbers)
+			moe_partial_discard(c.partial);
 	}
 	moe_partial_close(c.partial);
 	moe_layout_free(&c.layout);

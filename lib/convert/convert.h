@@ -10,6 +10,8 @@ struct moe_convert_options {
 	const char *types;              /* types.h */
 	uint64_t shard_nbytes;          /* the most of weights in one file of a folder; 0: 5 GB */
 	bool anew;                      /* begin an unfinished output anew */
+	/* NULL, or who has the `count` numbers of each tensor in the place of the model's own; then no unfinished output is kept. */
+	const float *(*numbers)(void *arg, const char *name, uint64_t count);
 	struct moe_pool *pool;
 	void *arg;                      /* what the following get; each may be NULL */
 	void (*tensor)(void *arg, const struct moe_target *t, const struct moe_loss *loss);    /* one is done */

@@ -82,11 +82,8 @@ static enum moe_err keep_scales(struct maker *k, const char *name, enum moe_part
 /* The scales of a whole I8 tensor; NULL where they do not lie as floats. */
 static const float *int8_scales(struct maker *k, const struct moe_tensor *w)
 {
-	char scales[600];
-	const struct moe_tensor *s;
+	const struct moe_tensor *s = moe_row_scales(k->m->weights, w->name, NULL);
 
-	snprintf(scales, sizeof scales, "%s.scale", w->name);
-	s = moe_checkpoint_find(k->m->weights, scales, NULL);
 	return s && (uintptr_t)s->data % sizeof(float) == 0 ? (const float *)(const void *)s->data : NULL;
 }
 
@@ -113,7 +110,7 @@ static enum moe_err same_tensor(struct maker *k, const struct moe_named *n)
 	MOE_TRY(choose(k, t, n->matrix && s->rank > 1, plain));
 	scale = s->type == MOE_I8 ? int8_scales(k, s) : n->mat.scale;
 	if (s->type == MOE_I8 && !scale)
-		return moe_fail(k->d, MOE_EINPUT, "tensor \"%s.scale\" is not aligned to %zu bytes", s->name, sizeof *scale);
+		return moe_fail(k->d, MOE_EINPUT, "the scales of tensor \"%s\" are not aligned to %zu bytes", s->name, sizeof *scale);
 	MOE_TRY(add_piece(k, t, &(struct moe_mat){s->data, s->type, moe_tensor_count(s) / t->cols, t->cols, t->cols, 1, scale, NULL}));
 	return t->to == MOE_F8_E4M3 ? keep_scales(k, s->name, n->part) : MOE_OK;
 }
@@ -188,7 +185,7 @@ static void count_ignored(struct maker *k)
 {
 	for (size_t i = 0; i < moe_checkpoint_count(k->m->weights); i++) {
 		const char *name = moe_checkpoint_get(k->m->weights, i)->name;
-		k->out->ignored += !k->seen[i] && !ends_in(name, "_scale_inv") && !ends_in(name, ".scale");
+		k->out->ignored += !k->seen[i] && !ends_in(name, "_scale_inv") && !ends_in(name, "_scale") && !ends_in(name, ".scale");
 	}
 }
 

@@ -16,7 +16,7 @@ struct moe_target {
 	struct moe_mat *piece;          /* the source: n_pieces matrices with the same number of rows, one after the other */
 	size_t n_pieces, piece_cap;
 	uint64_t turn;                  /* of queries and keys: the numbers of a head, whose pairs lie otherwise in the output; 0: rows keep their order */
-	unsigned file;                  /* which file of the output, and where its bytes are there; those of an I8 tensor's scales, NAME.scale */
+	unsigned file;                  /* which file of the output, and where its bytes are there; those of an I8 tensor's scales, NAME_scale */
 	uint64_t begin, nbytes, scale_begin, scale_nbytes;
 };
 

@@ -3,18 +3,12 @@
 #include <string.h>
 
 #include "format/gguf_write.h"
-
-static const char *const parts[MOE_N_PARTS] = {
-	[MOE_PART_EMBED] = "embedding", [MOE_PART_NORM] = "norm", [MOE_PART_ATTENTION] = "attention", [MOE_PART_ROUTER] = "router", [MOE_PART_EXPERTS] = "experts",
-	[MOE_PART_SHARED] = "shared", [MOE_PART_DENSE] = "dense", [MOE_PART_HEAD] = "head", [MOE_PART_TOWER] = "vision", [MOE_PART_PROJECTOR] = "projector",
-};
+#include "model/parts.h"
 
 static const struct { const char *name; enum moe_dtype type; } types[] = {
 	{"keep", MOE_KEEP}, {"f32", MOE_F32}, {"f16", MOE_F16}, {"bf16", MOE_BF16}, {"int8", MOE_I8}, {"q8_0", MOE_Q8_0}, {"q4_0", MOE_Q4_0}, {"q4_k", MOE_Q4_K},
 	{"q6_k", MOE_Q6_K},
 };
-
-const char *moe_types_part_name(enum moe_part part) { return parts[part]; }
 
 static bool word_is(const char *word, size_t n, const char *name) { return strlen(name) == n && !strncasecmp(word, name, n); }
 
@@ -30,15 +24,14 @@ static enum moe_err find_type(const char *word, size_t n, enum moe_dtype *out, s
 
 static enum moe_err set_part(struct moe_types *t, const char *word, size_t n, enum moe_dtype type, struct moe_diag *d)
 {
-	for (int p = 0; p < MOE_N_PARTS; p++)
-		if (word_is(word, n, parts[p])) {
-			if (p == MOE_PART_NORM && type != MOE_KEEP && type != MOE_F32 && type != MOE_F16 && type != MOE_BF16)
-				return moe_fail(d, MOE_EUSAGE, "norms can be f32, f16 or bf16 only");
-			t->part[p] = type;
-			return MOE_OK;
-		}
-	return moe_fail(d, MOE_EUSAGE, "part \"%.*s\" is not one of embedding, attention, router, experts, shared, dense, norm, head, vision and projector",
-			(int)n, word);
+	enum moe_part p = moe_part_find(word, n);
+
+	if (p == MOE_N_PARTS)
+		return moe_fail(d, MOE_EUSAGE, "part \"%.*s\" is not one of " MOE_PART_NAMES, (int)n, word);
+	if (p == MOE_PART_NORM && type != MOE_KEEP && type != MOE_F32 && type != MOE_F16 && type != MOE_BF16)
+		return moe_fail(d, MOE_EUSAGE, "norms can be f32, f16 or bf16 only");
+	t->part[p] = type;
+	return MOE_OK;
 }
 
 enum moe_err moe_types_parse(struct moe_types *t, const char *text, struct moe_diag *d)

@@ -14,9 +14,6 @@ struct moe_types {
 /* Reads the text; NULL and "" keep everything. A type alone is for all parts, except that norms and routers are F32 then. */
 enum moe_err moe_types_parse(struct moe_types *t, const char *text, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* "embedding", "attention": as the text has it. */
-const char *moe_types_part_name(enum moe_part part);
-
 /* The type of a tensor of type `from` with rows of `cols` numbers. `matrix`: may its numbers share scales? `plain`: do the inputs of an output lie together?
  * *fallback: the part was to have another type, which this tensor cannot have. MOE_EUSAGE: the output's format (gguf or not) does not have the type. */
 enum moe_err moe_types_choose(const struct moe_types *t, enum moe_part part, bool gguf, enum moe_dtype from, uint64_t cols, bool matrix, bool plain,

@@ -19,8 +19,14 @@ struct moe_router_sums {
 	double z;
 };
 
-/* p [rows][experts] and lse [rows] of the logits; adds to the sums. `modality` [rows]: 0 text, 1 image. */
-void moe_router_measure(struct moe_router_sums *sums, float *p, float *lse, const float *logit, const int32_t *expert_id, const uint8_t *modality, size_t rows,
+/* p [rows][experts] and lse [rows] of the logits. */
+void moe_router_scores(float *p, float *lse, const float *logit, size_t rows, const struct moe_router_settings *s);
+
+/* weight [rows][k] of given choices. */
+void moe_router_weigh(float *weight, const float *p, const int32_t *expert_id, size_t rows, const struct moe_router_settings *s);
+
+/* Adds to the sums. `modality` [rows]: 0 text, 1 image. */
+void moe_router_measure(struct moe_router_sums *sums, const float *p, const float *lse, const int32_t *expert_id, const uint8_t *modality, size_t rows,
 			const struct moe_router_settings *s);
 
 /* What the losses add for one row: balance · E · f_e / rows for each p_e, and z · 2 lse p_e / rows for each logit. */

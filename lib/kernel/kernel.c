@@ -97,6 +97,8 @@ static moe_matmul_fn *choose_product(const struct moe_mat *w, size_t m)
 {
 	const struct moe_kernels *k = moe_kernels_now();
 
+	if (w->type == MOE_I8 && w->step < 2)
+		return k->matmul_int8;
 	if (w->scale || w->type >= MOE_N_DTYPES)
 		return matmul_unpacked;
 	if (w->step > 1)

@@ -10,7 +10,7 @@ typedef void moe_matmul_fn(float *y, size_t ldy, const float *x, size_t ldx, siz
 
 struct moe_kernels {
 	const char *name;
-	moe_matmul_fn *matmul_f32, *matmul_bf16, *matmul_f16, *matmul_inputs_first;
+	moe_matmul_fn *matmul_f32, *matmul_bf16, *matmul_f16, *matmul_int8, *matmul_inputs_first;
 	void (*turn_rows)(float *to, size_t ld, const struct moe_mat *w, size_t n0, size_t n);
 	float (*dot)(const float *x, const float *y, size_t n);
 	void (*rms_norm)(float *out, size_t ldo, const float *x, size_t ldx, const float *weight, size_t rows, size_t n, float eps);

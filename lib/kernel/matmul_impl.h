@@ -107,13 +107,16 @@ TARGET static void panel_product(float *y, size_t ldy, const float *x, size_t ld
 
 FN void widen_rows(float *panel, size_t ldp, const struct moe_mat *w, size_t row, size_t n, enum moe_dtype type)
 {
-	size_t nbytes = type == MOE_F32 ? 4 : 2;
+	size_t nbytes = v_weight_nbytes(type);
 
 	UNROLL
 	for (size_t j = 0; j < n; j++) {
 		const char *from = (const char *)w->data + (row + j) * w->stride * nbytes;
-		for (size_t at = 0; at < w->cols; at += LANES)
-			v_store(panel + j * ldp + at, v_load_weights(from + at * nbytes, type, w->cols - at < LANES ? w->cols - at : LANES));
+		v16 scale = v_set(type == MOE_I8 ? w->scale[row + j] : 1);
+		for (size_t at = 0; at < w->cols; at += LANES) {
+			v16 b = v_load_weights(from + at * nbytes, type, w->cols - at < LANES ? w->cols - at : LANES);
+			v_store(panel + j * ldp + at, type == MOE_I8 ? v_mul(b, scale) : b);
+		}
 	}
 }
 
@@ -130,12 +133,16 @@ FN void panel_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m, c
 	}
 }
 
-/* m <= FEW rows by `n` weight rows that are widened on the way. */
-FN void few_tile(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const char *from, size_t step, size_t n, size_t k, enum moe_dtype type)
+/* m <= FEW rows by `n` weight rows from row `first`, that are widened on the way. */
+FN void few_tile(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t first, size_t n, enum moe_dtype type)
 {
-	v16 sum[FEW][FEW_N];
-	size_t nbytes = type == MOE_F32 ? 4 : 2;
+	v16 sum[FEW][FEW_N], scale[FEW_N];
+	size_t nbytes = v_weight_nbytes(type), step = w->stride * nbytes, k = w->cols;
+	const char *from = (const char *)w->data + first * step;
 
+	UNROLL
+	for (size_t j = 0; j < n; j++)
+		scale[j] = v_set(type == MOE_I8 ? w->scale[first + j] : 1);
 	UNROLL
 	for (size_t i = 0; i < m; i++)
 		UNROLL
@@ -147,6 +154,10 @@ FN void few_tile(float *y, size_t ldy, const float *x, size_t ldx, size_t m, con
 		UNROLL
 		for (size_t j = 0; j < n; j++)
 			b[j] = v_load_weights(from + j * step + at * nbytes, type, lanes);
+		if (type == MOE_I8)
+			UNROLL
+			for (size_t j = 0; j < n; j++)
+				b[j] = v_mul(b[j], scale[j]);
 		UNROLL
 		for (size_t i = 0; i < m; i++) {
 			v16 a = lanes == LANES ? v_load(x + i * ldx + at) : v_load_n(x + i * ldx + at, lanes);
@@ -164,13 +175,12 @@ FN void few_tile(float *y, size_t ldy, const float *x, size_t ldx, size_t m, con
 
 FN void few_rows(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1, enum moe_dtype type)
 {
-	size_t step = w->stride * (type == MOE_F32 ? 4 : 2), row = n0;
-	const char *data = w->data;
+	size_t row = n0;
 
 	for (; row + FEW_N <= n1; row += FEW_N)
-		few_tile(y + row, ldy, x, ldx, m, data + row * step, step, FEW_N, w->cols, type);
+		few_tile(y + row, ldy, x, ldx, m, w, row, FEW_N, type);
 	for (; row < n1; row++)
-		few_tile(y + row, ldy, x, ldx, m, data + row * step, step, 1, w->cols, type);
+		few_tile(y + row, ldy, x, ldx, m, w, row, 1, type);
 }
 
 /* The number of rows as a constant, so that the sums stay in registers. */
@@ -202,6 +212,12 @@ TARGET static void matmul_f32(float *y, size_t ldy, const float *x, size_t ldx, 
 TARGET static void matmul_bf16(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)
 {
 	matmul_type(y, ldy, x, ldx, m, w, n0, n1, MOE_BF16);
+}
+
+/* A weight is its whole number times its row's scale, rounded. */
+TARGET static void matmul_int8(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)
+{
+	matmul_type(y, ldy, x, ldx, m, w, n0, n1, MOE_I8);
 }
 
 TARGET static void matmul_f16(float *y, size_t ldy, const float *x, size_t ldx, size_t m, const struct moe_mat *w, size_t n0, size_t n1)

@@ -17,7 +17,7 @@ static const struct packing packings[MOE_N_TYPES] = {
 	[MOE_Q3_K] = {true, PLANE_2_1, SCALE_K16, SUMS_2, 124, NULL}, [MOE_Q4_K] = {true, PLANE_NIBBLES, SCALE_K_LEAST, SUMS_1_LEAST, 128, NULL},
 	[MOE_Q5_K] = {true, PLANE_NIBBLES_1, SCALE_K_LEAST, SUMS_1_LEAST, 128, NULL}, [MOE_Q6_K] = {true, PLANE_NIBBLES_2, SCALE_K16, SUMS_2, 96, NULL},
 	[MOE_IQ4_NL] = {true, PLANE_TABLE, SCALE_F16, SUMS_1, 0, iq4_table}, [MOE_IQ4_XS] = {true, PLANE_TABLE, SCALE_K, SUMS_1, 0, iq4_table},
-	[MOE_MXFP4] = {true, PLANE_TABLE, SCALE_BF16, SUMS_1, 0, mxfp4_table},
+	[MOE_MXFP4] = {true, PLANE_TABLE, SCALE_BF16, SUMS_1, 0, mxfp4_table}, [MOE_I8] = {true, PLANE_BYTES, SCALE_F16, SUMS_1, 0, NULL},
 };
 
 const struct packing *moe_packing(enum moe_dtype t) { return t < MOE_N_TYPES && packings[t].known ? &packings[t] : NULL; }
@@ -62,6 +62,14 @@ static void read_six_bits(struct codes *c, const uint8_t *s, size_t b)
 		c->scale[0] = (uint8_t)((s[b + 4] & 15) | s[b - 4] >> 6 << 4);
 		c->least_code[0] = (uint8_t)(s[b + 4] >> 4 | s[b] >> 6 << 4);
 	}
+}
+
+/* The scale of a row of I8 comes when the sums are complete. */
+static void read_int8(struct codes *c, const uint8_t *p)
+{
+	c->d = 0x3c00;
+	for (size_t i = 0; i < BLOCK; i++)
+		c->code[i] = p[i] ^ 0x80;
 }
 
 static void read_q4_k(struct codes *c, const uint8_t *p, size_t b)
@@ -145,10 +153,11 @@ static void read_small(struct codes *c, const uint8_t *p, enum moe_dtype t)
 
 static void read_codes(struct codes *c, const struct moe_mat *w, size_t row, size_t b)
 {
-	size_t of = moe_dtype_block(w->type), per = of / BLOCK;
+	size_t of = w->type == MOE_I8 ? BLOCK : moe_dtype_block(w->type), per = of / BLOCK;
 	const uint8_t *p = (const uint8_t *)w->data + moe_dtype_nbytes(w->type, row * w->stride + b / per * of);
 
 	switch (w->type) {
+	case MOE_I8: read_int8(c, p); break;
 	case MOE_Q4_K: read_q4_k(c, p, b % SUPER); break;
 	case MOE_Q5_K: read_q5_k(c, p, b % SUPER); break;
 	case MOE_Q6_K: read_q6_k(c, p, b % SUPER); break;
@@ -253,7 +262,7 @@ size_t moe_packed_group_nbytes(const struct moe_mat *w)
 {
 	const struct packing *p = moe_packing(w->type);
 
-	if (w->scale || (p && w->step > 1) || w->cols > MOE_MOST_PACKED)
+	if ((w->scale && w->type != MOE_I8) || (p && (w->step > 1 || w->cols % BLOCK)) || w->cols > MOE_MOST_PACKED)
 		return 0;
 	return p ? group_nbytes(p, w->cols) : w->type == MOE_BF16 ? bf16_blocks(w->cols) * BF16_BLOCK_NBYTES : 0;
 }

@@ -10,6 +10,7 @@
  * and a code is nibble + 16 · bit (Q5), nibble + 16 · two (Q6_K), two (Q2_K), two + 4 · bit (Q3_K). Q8_0's byte is its value + 128. Codes mean
  * what they mean in GGML's blocks; so do scales: a weight is scale · (code - bias), or scale · code + least, or scale · table[code]. Per group:
  *   Q8_0, Q4_0, Q5_0, IQ4_NL, MXFP4: [blocks][16] scales, F16, BF16 for MXFP4 (half of the block's power of two: table of doubled values);
+ *   I8: like Q8_0, with scales of 1; the scales of its rows stay where they are (moe_mat.scale);
  *   Q4_1, Q5_1: [blocks][2][16] scales and leasts, F16;
  *   Q4_K, Q5_K: per 8 blocks F16 d [16], F16 dmin [16], bytes scale [8][16], bytes least [8][16];
  *   Q2_K: per 8 blocks F16 d [16], F16 dmin [16], bytes scale + 16 · least [16][16], for 16 inputs each;
@@ -29,7 +30,7 @@ enum { MOE_PACK_VERSION = 1 };
 
 enum { MOE_PACK_ROWS = 16, MOE_MOST_PACKED = 32768 };  /* outputs of a group; most inputs */
 
-/* Bytes of the packed form of w, a multiple of 64; 0: it has none (its type, scaled by blocks, or too many inputs), or they overflow. */
+/* Bytes of the packed form of w, a multiple of 64; 0: it has none (its type, F8, or too many inputs, or an odd number of them), or they overflow. */
 size_t moe_pack_nbytes(const struct moe_mat *w);
 
 /* Packs rows [row0, row1) of w, whole groups (row0 a multiple of 16, row1 too or w->rows), to their place in `to`, which is aligned to 64 and begins

@@ -139,12 +139,24 @@ struct product {
 	size_t ldy, packed_nbytes, units, unit_chunks;
 };
 
+/* The scales of outputs [first, first + n) of I8 weights. */
+static void scale_sums(float *sum, const struct moe_group *g, size_t first, size_t n)
+{
+	for (size_t k = 0; k < n; k++) {
+		sum[k] *= g->w->scale[first + k];
+		if (g->up)
+			sum[16 + k] *= g->up->scale[first + k];
+	}
+}
+
 /* Sums of 32 outputs, or of 16 of gate and of up, to y. */
 static void store(const struct product *p, const struct moe_group *g, float (*sum)[32], size_t row, size_t rows, size_t unit)
 {
 	size_t width = g->up ? 16 : 32, first = unit * width, n = moe_min(width, g->w->rows - first);
 
 	for (size_t i = 0; i < rows; i++) {
+		if (g->w->type == MOE_I8)
+			scale_sums(sum[i], g, first, n);
 		if (g->up)
 			moe_silu_mul(sum[i], sum[i] + 16, 16);
 		memcpy(p->y + (row + i) * p->ldy + first, sum[i], n * sizeof(float));

@@ -5,7 +5,7 @@
  * in ascending order and in a block its scales in order (one for 32 inputs, or two for 16 each):
  *   t = scale · sum(code · q), the sum an integer, exact, rounded once;  s = fma(t, d, s);  with leasts: s = fma(least, d · sum(q), s)
  * with s from +0; d · sum(q) is rounded once. Scale and least are the products that pack.h names, exact in f32. Code is a weight's value over its
- * scale. (An infinite or NaN scale gives some NaN.)
+ * scale. (An infinite or NaN scale gives some NaN.) Of I8 scale is 1, and s is multiplied by the scale of the output at the end.
  *
  * BF16 weights. x is rounded to bf16, halves to even; in x, w and all results subnormal numbers are zeros of their sign. There are two orders, that
  * of VDPBF16PS (bf16_dot.c) and that of TDPBF16PS (bf16_tiles.c): the only bits of this toolkit that depend on the CPU. A CPU has one of them, for any

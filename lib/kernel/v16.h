@@ -51,6 +51,7 @@ FN v16 v_times_pow2(v16 p, v16 n) { return _mm512_scalef_ps(p, n); }
 FN v16 v_outside(v16 a, size_t first, size_t limit, v16 x) { return _mm512_mask_blend_ps((__mmask16)(v_lanes(limit) & ~v_lanes(first)), x, a); }
 FN v16 v_load_bf16(const void *p) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16)); }
 FN v16 v_load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(p)); }
+FN v16 v_load_int8(const void *p) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p))); }
 FN __m256 v_fold(v16 a) { return _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 FN __m256 v_fold_largest(v16 a) { return _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)); }
 enum { PARTS = 1 };
@@ -63,8 +64,8 @@ FN vpart part_add(vpart a, vpart b) { return v_add(a, b); }
 FN void part_store(float *p, vpart a) { v_store(p, a); }
 FN void part_store_n(float *p, vpart a, size_t n) { v_store_n(p, a, n); }
 /* The bf16 numbers in the halves of each lane, as floats. */
-FN vpart part_low(vpart a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 16)); }
-FN vpart part_high(vpart a) { return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(-65536))); }
+FN v16 v_low(v16 a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 16)); }
+FN v16 v_high(v16 a) { return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(-65536))); }
 FN v16 v_join(const vpart *a) { return a[0]; }
 /* Lanes of two bf16 numbers. */
 FN v16 v_pair_bf16(const void *low, const void *high)
@@ -82,6 +83,30 @@ FN void v_store_bf16(void *to, v16 a)
 	r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), u, _mm512_set1_epi32(0x400000));
 	r = _mm512_mask_and_epi32(r, _mm512_testn_epi32_mask(u, _mm512_set1_epi32(0x7f800000)), u, _mm512_set1_epi32(INT32_MIN));
 	_mm256_storeu_si256(to, _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
+}
+
+/* Four floats of rows 0, 4, 8 and 12. */
+FN v16 v_load_quarters(const float *p, size_t ld)
+{
+	v16 a = _mm512_castps128_ps512(_mm_loadu_ps(p));
+
+	a = _mm512_insertf32x4(a, _mm_loadu_ps(p + 4 * ld), 1);
+	a = _mm512_insertf32x4(a, _mm_loadu_ps(p + 8 * ld), 2);
+	return _mm512_insertf32x4(a, _mm_loadu_ps(p + 12 * ld), 3);
+}
+
+/* The 16 columns of 16 rows. Blocks of 4 x 4 come to their places as they are loaded, for which the CPU has more room than for shuffles. */
+FN void v_load_turned(v16 *r, const float *p, size_t ld)
+{
+	for (int i = 0; i < LANES; i += 4, p += 4) {
+		v16 a = v_load_quarters(p, ld), b = v_load_quarters(p + ld, ld), c = v_load_quarters(p + 2 * ld, ld), d = v_load_quarters(p + 3 * ld, ld);
+		__m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(a, b)), ba = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+		__m512d cd = _mm512_castps_pd(_mm512_unpacklo_ps(c, d)), dc = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
+		r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+		r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+		r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(ba, dc));
+		r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(ba, dc));
+	}
 }
 
 /* Turns 16 rows of 16 into 16 columns: 128-bit blocks of 4 x 4 first, then the blocks. */
@@ -190,6 +215,12 @@ FN v16 v_load_f16(const void *p)
 {
 	return v_pair(_mm256_cvtph_ps(_mm_loadu_si128(p)), _mm256_cvtph_ps(_mm_loadu_si128((const void *)((const uint16_t *)p + 8))));
 }
+FN v16 v_load_int8(const void *p)
+{
+	__m128i b = _mm_loadu_si128(p);
+
+	return v_pair(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)), _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8))));
+}
 FN __m256 v_fold(v16 x) { return _mm256_add_ps(x.a, x.b); }
 FN __m256 v_fold_largest(v16 x) { return _mm256_max_ps(x.a, x.b); }
 enum { PARTS = 2 };
@@ -204,8 +235,14 @@ FN vpart part_set(float x) { return _mm256_set1_ps(x); }
 FN vpart part_add(vpart x, vpart y) { return _mm256_add_ps(x, y); }
 FN void part_store(float *p, vpart x) { _mm256_storeu_ps(p, x); }
 FN void part_store_n(float *p, vpart x, size_t n) { _mm256_maskstore_ps(p, v_half_lanes(n), x); }
-FN vpart part_low(vpart x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 16)); }
-FN vpart part_high(vpart x) { return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(-65536))); }
+FN __m256 v_half_low(__m256 x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 16)); }
+FN v16 v_low(v16 x) { return v_pair(v_half_low(x.a), v_half_low(x.b)); }
+FN v16 v_high(v16 x)
+{
+	__m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(-65536));
+
+	return v_pair(_mm256_and_ps(x.a, mask), _mm256_and_ps(x.b, mask));
+}
 FN v16 v_join(const vpart *x) { return v_pair(x[0], x[1]); }
 FN __m256 v_half_pair(const uint16_t *low, const uint16_t *high)
 {
@@ -328,6 +365,13 @@ FN v16 v_load_bf16(const void *p)
 	memcpy(h, p, sizeof h);
 	EACH(moe_f32_from_bf16(h[i]));
 }
+FN v16 v_load_int8(const void *p)
+{
+	int8_t b[LANES];
+
+	memcpy(b, p, sizeof b);
+	EACH(b[i]);
+}
 FN v16 v_load_f16(const void *p)
 {
 	uint16_t h[LANES];
@@ -351,8 +395,8 @@ FN uint32_t v_bits(float x)
 	memcpy(&u, &x, sizeof u);
 	return u;
 }
-FN vpart part_low(vpart a) { EACH(moe_f32_from_bf16((uint16_t)v_bits(a.f[i]))); }
-FN vpart part_high(vpart a) { EACH(moe_f32_from_bf16((uint16_t)(v_bits(a.f[i]) >> 16))); }
+FN v16 v_low(v16 a) { EACH(moe_f32_from_bf16((uint16_t)v_bits(a.f[i]))); }
+FN v16 v_high(v16 a) { EACH(moe_f32_from_bf16((uint16_t)(v_bits(a.f[i]) >> 16))); }
 FN v16 v_join(const vpart *a) { return a[0]; }
 FN v16 v_pair_bf16(const void *low, const void *high)
 {
@@ -387,6 +431,15 @@ FN void v_turn(v16 *r)
 		}
 }
 
+#endif
+
+#if !defined MOE_V_AVX512
+FN void v_load_turned(v16 *r, const float *p, size_t ld)
+{
+	for (size_t i = 0; i < LANES; i++)
+		r[i] = v_load(p + i * ld);
+	v_turn(r);
+}
 #endif
 
 /* The tree: lanes j + 8, j + 4, j + 2, j + 1 are added. */
@@ -503,6 +556,8 @@ FN float v_largest(v16 a)
 }
 #endif
 
+FN size_t v_weight_nbytes(enum moe_dtype type) { return type == MOE_F32 ? 4 : type == MOE_I8 ? 1 : 2; }
+
 /* n <= 16 weights of a type, widened; the rest zero. The type is a constant wherever this is inlined. */
 FN v16 v_load_weights(const void *p, enum moe_dtype type, size_t n)
 {
@@ -511,10 +566,10 @@ FN v16 v_load_weights(const void *p, enum moe_dtype type, size_t n)
 	if (type == MOE_F32)
 		return n == LANES ? v_load(p) : v_load_n(p, n);
 	if (n < LANES) {
-		memcpy(h, p, n * sizeof *h);
+		memcpy(h, p, n * v_weight_nbytes(type));
 		p = h;
 	}
-	return type == MOE_BF16 ? v_load_bf16(p) : v_load_f16(p);
+	return type == MOE_I8 ? v_load_int8(p) : type == MOE_BF16 ? v_load_bf16(p) : v_load_f16(p);
 }
 
 #endif

@@ -94,23 +94,33 @@ static enum moe_err bind_scales(struct binder *b, const struct moe_where *w, str
 	return MOE_OK;
 }
 
-/* Scales of an I8 matrix: one for each output, F32, in the tensor NAME.scale, which has the shape of NAME but for its last axis. `row` is the matrix's
- * first. */
+const struct moe_tensor *moe_row_scales(const struct moe_checkpoint *weights, const char *of, size_t *index)
+{
+	static const char *const ends[] = {"_scale", ".scale"};
+	const struct moe_tensor *t = NULL;
+	char name[600];
+
+	for (size_t i = 0; i < sizeof ends / sizeof *ends && !t; i++) {
+		snprintf(name, sizeof name, "%s%s", of, ends[i]);
+		t = moe_checkpoint_find(weights, name, index);
+	}
+	return t;
+}
+
+/* Scales of an I8 matrix (moe_row_scales). `row` is the matrix's first. */
 static enum moe_err bind_row_scales(struct binder *b, const struct moe_where *w, uint64_t row, struct moe_mat *mat)
 {
-	char name[sizeof w->name + 16];
 	const struct moe_tensor *t;
 	float *copy;
 	size_t index;
 
 	if (w->interleaved || mat->step > 1)
 		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is I8, which is known with the inputs of an output together only", w->name);
-	snprintf(name, sizeof name, "%s.scale", w->name);
-	t = moe_checkpoint_find(b->m->weights, name, &index);
+	t = moe_row_scales(b->m->weights, w->name, &index);
 	if (!t)
-		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" is missing (the scales of an I8 tensor)", name);
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s_scale\" is missing (the scales of an I8 tensor)", w->name);
 	if (t->type != MOE_F32 || t->rank + 1 != w->tensor->rank || memcmp(t->shape, w->tensor->shape, t->rank * sizeof *t->shape))
-		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" does not have one F32 scale for each output", name);
+		return moe_fail(b->d, MOE_EINPUT, "tensor \"%s\" does not have one F32 scale for each output", t->name);
 	b->uses[index] = b->places[index] = 1;
 	if ((uintptr_t)t->data % sizeof(float) == 0) {
 		mat->scale = (const float *)(const void *)t->data + row;

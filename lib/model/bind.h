@@ -8,6 +8,10 @@
 /* Fills the weights of *m from m->weights as m->spec->doc says. Errors name the tensor. */
 enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* The scales of an I8 tensor: one F32 for each output, in NAME_scale (or, as earlier versions wrote it, NAME.scale), which has the shape of NAME but for its
+ * last axis. NULL: there are none. `index` may be NULL. */
+const struct moe_tensor *moe_row_scales(const struct moe_checkpoint *weights, const char *of, size_t *index);
+
 /* A tensor that the family names, where it is bound. */
 struct moe_named {
 	const char *logical;            /* "q", "gate": see names.h */

@@ -403,7 +403,7 @@ enum moe_err moe_packfile_write(struct moe_model *m, struct moe_pool *pool, void
 	enum moe_err err = path ? list_matrices(&l, m, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 
 	if (!err && !l.n)
-		err = moe_fail(d, MOE_EUSAGE, "no matrix of the model has a packed form; those of block types have, and of BF16");
+		err = moe_fail(d, MOE_EUSAGE, "no matrix of the model has a packed form; those of block types have, and of BF16 and I8");
 	if (!err)
 		err = moe_sink_open(&sink, path, d);
 	if (!err)

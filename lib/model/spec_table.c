@@ -106,6 +106,7 @@ const struct moe_setting moe_settings[] = {
 	{"chat.default_system", MOE_SET_TEXT, AT(chat.default_system), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
 	{"chat.image", MOE_SET_TEXT, AT(chat.image), 0, MOE_CHAT_TEXT, 0, "\"<image>\"", "chat"},
 	{"chat.video", MOE_SET_TEXT, AT(chat.video), 0, MOE_CHAT_TEXT, 0, "\"\"", "chat"},
+	{"chat.lower_first", MOE_SET_BOOL, AT(chat.lower_first), 0, 0, 0, "false", "chat"},
 	{"chat.roles", MOE_SET_TEXTS, AT(chat.roles), 0, 0, 0, "[]", "chat"},
 	{"chat.stop", MOE_SET_TEXTS, AT(chat.stop), 0, 0, 0, "[]", "chat"},
 };

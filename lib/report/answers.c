@@ -1,9 +1,12 @@
 #include "report/answers.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "report/escape.h"
+
+double moe_answer_confidence(const struct moe_answer *a) { return exp(a->logprob); }
 
 /* One token: id, text, log-probability. */
 static json_t *token_json(const struct moe_answer *a, const struct moe_choice *c)
@@ -48,11 +51,13 @@ static bool print_json(FILE *f, const struct moe_answer *a, const struct moe_ans
 		json_object_set_new(o, "error", moe_json_text(a->error, strlen(a->error)));
 		json_decref(ids);
 	} else {
+		bool withheld = moe_answer_confidence(a) < style->min_confidence;
 		for (size_t i = 0; i < a->ids.n; i++)
 			json_array_append_new(ids, json_integer(a->ids.id[i]));
-		json_object_set_new(o, "text", moe_json_text(a->text, a->n_text));
+		json_object_set_new(o, "text", withheld ? json_null() : moe_json_text(a->text, a->n_text));
 		json_object_set_new(o, "ids", ids);
 		json_object_set_new(o, "logprob", json_real(a->logprob));
+		json_object_set_new(o, "confidence", json_real(moe_answer_confidence(a)));
 		if (a->suppresses)
 			json_object_set_new(o, "logprob_over", json_string("allowed"));
 		json_object_set_new(o, "finish", json_string(finish[a->finish]));
@@ -89,7 +94,7 @@ enum moe_err moe_answer_print(FILE *f, const struct moe_answer *a, const struct 
 
 	if (style->json)
 		ok = print_json(f, a, style);
-	else if (!a->error)             /* that the caller reports on standard error */
+	else if (!a->error && moe_answer_confidence(a) >= style->min_confidence)        /* else the caller reports it on standard error */
 		print_text(f, a, style);
 	return ok && !fflush(f) && !ferror(f) ? MOE_OK : moe_fail_errno(d, "cannot write the answer");
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/parts.h"
 #include "report/escape.h"
 
 static json_t *integer(uint64_t n) { return json_integer((json_int_t)n); }
@@ -23,7 +24,7 @@ static void print_json(FILE *f, const struct moe_target *t, const struct moe_los
 
 	for (unsigned i = 0; i < t->rank; i++)
 		json_array_append_new(shape, integer(t->shape[i]));
-	moe_print_json(f, json_pack("{so ss so ss ss sb so sf sf}", "tensor", moe_json_text(t->name, strlen(t->name)), "part", moe_types_part_name(t->part), "shape",
+	moe_print_json(f, json_pack("{so ss so ss ss sb so sf sf}", "tensor", moe_json_text(t->name, strlen(t->name)), "part", moe_part_name(t->part), "shape",
 				    shape, "from", moe_dtype_name(t->from), "to", moe_dtype_name(t->to), "fallback", t->fallback, "bytes",
 				    integer(t->nbytes + t->scale_nbytes), "relative_rms", relative(loss), "largest", loss->largest));
 }
@@ -78,7 +79,7 @@ void moe_converted_print(const struct moe_converted *c, FILE *f, bool json)
 	if (!json)
 		fprintf(f, "%-10s %8s %14s %14s %6s %12s %12s\n", "part", "tensors", "parameters", "bytes", "bits", "relative rms", "largest");
 	for (int p = 0; p < MOE_N_PARTS; p++) {
-		const char *name = moe_types_part_name((enum moe_part)p);
+		const char *name = moe_part_name((enum moe_part)p);
 		if (!c->part[p].tensors)
 			continue;
 		if (json)

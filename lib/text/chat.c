@@ -23,16 +23,60 @@ static const char *turn_of(const struct moe_chat *c, const char *role)
 	return *own ? own : c->turn;
 }
 
-/* Writes the turn with its two marks filled in. */
-static void write_turn(FILE *f, const char *turn, const char *role, const char *content, size_t n)
+bool moe_chat_is_about_picture(const struct moe_chat *c) { return strstr(turn_of(c, "user"), "{image}") != NULL; }
+
+static bool is_capital(char c) { return c >= 'A' && c <= 'Z'; }
+static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+static void trim(const char **content, size_t *n)
 {
+	for (; *n && is_blank(**content); ++*content, --*n)
+		;
+	while (*n && is_blank((*content)[*n - 1]))
+		--*n;
+}
+
+/* The content behind the mark of a picture that it begins with. */
+static void pass_image(const struct moe_chat *c, const char **content, size_t *n)
+{
+	size_t mark = strlen(c->image);
+
+	trim(content, n);
+	if (mark && *n >= mark && !memcmp(*content, c->image, mark)) {
+		*content += mark;
+		*n -= mark;
+		trim(content, n);
+	}
+}
+
+static void write_text(FILE *f, const struct moe_chat *c, bool question, const char *content, size_t n)
+{
+	if (question && c->lower_first && n && is_capital(*content) && (n < 2 || !is_capital(content[1]))) {
+		fputc(*content - 'A' + 'a', f);
+		content++;
+		n--;
+	}
+	fwrite(content, 1, n, f);
+}
+
+/* Writes the turn with its marks filled in. */
+static void write_turn(FILE *f, const struct moe_chat *c, const char *role, const char *content, size_t n)
+{
+	const char *turn = turn_of(c, role);
+	bool question = strstr(turn, "{image}") != NULL;
+
+	if (question)
+		pass_image(c, &content, &n);
 	for (const char *p = turn; *p;) {
 		if (!strncmp(p, "{role}", 6)) {
 			fputs(role, f);
 			p += 6;
 		} else if (!strncmp(p, "{content}", 9)) {
-			fwrite(content, 1, n, f);
+			write_text(f, c, question, content, n);
 			p += 9;
+		} else if (!strncmp(p, "{image}", 7)) {
+			fputs(c->image, f);
+			p += 7;
 		} else {
 			fputc(*p++, f);
 		}
@@ -43,12 +87,11 @@ static enum moe_err write_messages(FILE *f, const struct moe_chat *c, const stru
 {
 	fputs(c->begin, f);
 	if (*c->default_system && (!n || strcmp(m[0].role, "system")))
-		write_turn(f, turn_of(c, "system"), "system", c->default_system, strlen(c->default_system));
+		write_turn(f, c, "system", c->default_system, strlen(c->default_system));
 	for (size_t i = 0; i < n; i++) {
-		const char *turn = turn_of(c, m[i].role);
-		if (!has(&c->roles, m[i].role) || !*turn)
+		if (!has(&c->roles, m[i].role) || !*turn_of(c, m[i].role))
 			return moe_fail(d, MOE_EINPUT, "message %zu: the chat format has no role \"%.60s\"", i + 1, m[i].role);
-		write_turn(f, turn, m[i].role, m[i].content, m[i].n_content);
+		write_turn(f, c, m[i].role, m[i].content, m[i].n_content);
 	}
 	return MOE_OK;
 }

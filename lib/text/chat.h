@@ -15,7 +15,8 @@ struct moe_texts {
 	size_t n;
 };
 
-/* In the turns, {role} and {content} stand for those of the message. */
+/* In the turns, {role} and {content} stand for those of the message, and {image} for a picture: then a turn of the user is a question about one picture, whose
+ * mark need not be in the content, but may begin it; white space around the content is left out. */
 struct moe_chat {
 	char turn[MOE_CHAT_TEXT];       /* a turn of any role; "": this model has no chat format */
 	char user[MOE_CHAT_TEXT], assistant[MOE_CHAT_TEXT], system[MOE_CHAT_TEXT];      /* turns of these roles, where they differ; "": turn */
@@ -23,6 +24,7 @@ struct moe_chat {
 	char reply[MOE_CHAT_TEXT];      /* what the model goes on from */
 	char default_system[MOE_CHAT_TEXT];     /* a first turn of the role system, when there is none; "": none */
 	char image[MOE_CHAT_TEXT], video[MOE_CHAT_TEXT];        /* what stands for a picture in a content */
+	bool lower_first;               /* the model knows no capital at the beginning of a question: with {image}, it is made small, but for one in a row of capitals */
 	struct moe_texts roles;         /* the roles that there are; none: any */
 	struct moe_texts stop;          /* texts that end an answer */
 };
@@ -32,6 +34,9 @@ struct moe_message {
 	char *role, *content;           /* owned by who made them */
 	size_t n_content;
 };
+
+/* Is each turn of the user a question about one picture ({image})? */
+bool moe_chat_is_about_picture(const struct moe_chat *c);
 
 /* The text of a conversation of n messages, with the beginning of an answer if `reply`; *text (n_text bytes, NUL behind) is to be freed. MOE_EINPUT for a role
  * that the format does not have, and for a format without turns. */

@@ -42,7 +42,7 @@ enum moe_err moe_net_check(const struct moe_spec *s, enum moe_unit unit, struct 
 const struct moe_params *moe_net_params(const struct moe_net *n) { return &n->params; }
 float *moe_net_weights(struct moe_net *n) { return n->weight; }
 float *moe_net_gradient(struct moe_net *n) { return n->gradient; }
-void moe_net_replay(struct moe_net *n, bool on) { n->replay = on; }
+void moe_net_replay(struct moe_net *n, enum moe_net_replay how) { n->replay = how; }
 
 /* Offset of a tensor; the table has it, because the model was bound. */
 static size_t offset_of(const struct moe_net *n, const char *logical, size_t nth)
@@ -181,13 +181,15 @@ static bool plan(struct moe_net *n)
 	       plan_sums(n, &n->sums, &n->load, &n->sum_p) && plan_lanes(n);
 }
 
-static void set_options(struct moe_net *n, const struct moe_net_options *o)
+struct moe_net_options net_options(const struct moe_net_options *o)
 {
-	n->o = *o;
-	n->o.chunk = o->chunk ? o->chunk : CHUNK;
-	n->o.lanes = o->lanes ? o->lanes : LANES;
-	n->o.most_pictures = o->most_pictures ? o->most_pictures : PICTURES;
-	n->o.most_text = o->most_text ? o->most_text : TEXT;
+	struct moe_net_options n = *o;
+
+	n.chunk = o->chunk ? o->chunk : CHUNK;
+	n.lanes = o->lanes ? o->lanes : LANES;
+	n.most_pictures = o->most_pictures ? o->most_pictures : PICTURES;
+	n.most_text = o->most_text ? o->most_text : TEXT;
+	return n;
 }
 
 enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct moe_net_options *o, struct moe_diag *d)
@@ -200,7 +202,7 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	n->model = m;
 	n->spec = m->spec;
-	set_options(n, o);
+	n->o = net_options(o);
 	err = moe_net_check(m->spec, n->o.unit, d);
 	if (!err)
 		err = moe_params_make(&n->params, &n->weight, m, d);
@@ -229,6 +231,7 @@ void moe_net_free(struct moe_net *n)
 	free(n->chunk);
 	moe_arena_free(&n->memory);
 	moe_params_free(&n->params);
+	free(n->choice);
 	free(n->weight);
 	free(n->gradient);
 	free(n);
@@ -326,6 +329,8 @@ static enum moe_err cut(struct moe_net *n, const struct moe_packed *batch, size_
 	}
 	for (size_t i = 0; i < count; i++) {
 		size_t patches = (size_t)batch[i].rows * batch[i].columns;
+		if (i % n->o.chunk == 0)
+			n->chunk[i / n->o.chunk].first_row = out->rows;
 		out->rows += patches + batch[i].n_text;
 		for (size_t t = 0; t < batch[i].n_text; t++)
 			if (batch[i].target[t] >= 0) {
@@ -339,6 +344,19 @@ static enum moe_err cut(struct moe_net *n, const struct moe_packed *batch, size_
 	n->patch_weight = (double)out->patch_targets;
 	n->rows = out->rows;
 	return out->rows ? MOE_OK : moe_fail(d, MOE_EUSAGE, "a batch without a token");
+}
+
+/* Room for the choices of a step, or the check that there are some. */
+static enum moe_err prepare_replay(struct moe_net *n, struct moe_diag *d)
+{
+	if (n->replay == MOE_REPLAY_PLAY && n->recorded != n->rows)
+		return moe_fail(d, MOE_EUSAGE, "choices of %zu rows were recorded, the batch has %llu", n->recorded, (unsigned long long)n->rows);
+	if (n->replay != MOE_REPLAY_RECORD)
+		return MOE_OK;
+	free(n->choice);
+	n->recorded = n->rows;
+	n->choice = moe_calloc((size_t)n->spec->n_layers * n->recorded, net_k(n) * sizeof *n->choice);
+	return n->choice ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
 }
 
 /* Sums of the lanes, in their order. */
@@ -401,6 +419,7 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 	*out = (struct moe_step_result){.load = n->load};
 	n->loss = s;
 	MOE_TRY(cut(n, batch, count, out, d));
+	MOE_TRY(prepare_replay(n, d));
 	work *= (double)n->rows;
 	moe_pool_run(n->o.pool, work, n->o.lanes, forward_lane, n);
 	MOE_TRY(first_failure(n, d));

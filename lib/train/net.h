@@ -69,7 +69,9 @@ enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, siz
 enum moe_err moe_net_predict(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, int32_t *const *best,
 			     float *const *logprob, struct moe_step_result *out, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* For finite differences: steps from now on take the choices of experts and the shares f of the last step, whose batch was the same, instead of their own. */
-void moe_net_replay(struct moe_net *n, bool on);
+/* For finite differences, where a choice must not change with the weights: a step that records keeps its choices of experts, and later steps with the same
+ * batch take those. The shares f of the balance loss then stay, too. */
+enum moe_net_replay { MOE_REPLAY_OFF, MOE_REPLAY_RECORD, MOE_REPLAY_PLAY };
+void moe_net_replay(struct moe_net *n, enum moe_net_replay how);
 
 #endif

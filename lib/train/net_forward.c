@@ -77,6 +77,20 @@ static enum moe_err attend(struct moe_net *n, struct chunk *c, size_t layer, str
 	return MOE_OK;
 }
 
+/* Keeps the choices of a layer, or takes those that were kept, with weights that follow today's scores. */
+static void replay(struct moe_net *n, const struct chunk *c, size_t layer, struct kept_layer *k)
+{
+	size_t width = net_k(n);
+	int32_t *kept = n->choice + (layer * n->recorded + c->first_row) * width;
+
+	if (n->replay == MOE_REPLAY_RECORD) {
+		memcpy(kept, k->expert_id, c->rows * width * sizeof *kept);
+		return;
+	}
+	memcpy(k->expert_id, kept, c->rows * width * sizeof *kept);
+	moe_router_weigh(k->weight, k->p, k->expert_id, c->rows, &n->spec->router);
+}
+
 static enum moe_err route(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
 {
 	struct net_layer *w = &n->layer[layer];
@@ -93,7 +107,10 @@ static enum moe_err route(struct moe_net *n, struct chunk *c, size_t layer, stru
 	moe_dense_forward(&w->router_dense, h, hidden, c->rows, logit, experts, false);
 	MOE_TRY(moe_router_choose(logit, c->rows, s, w->choice_bias ? n->weight + w->choice_bias : NULL, NULL, &lane->scratch, k->expert_id, k->weight, NULL,
 				  &lane->d));
-	moe_router_measure(&lane->sums[layer], k->p, k->lse, logit, k->expert_id, c->modality, c->rows, s);
+	moe_router_scores(k->p, k->lse, logit, c->rows, s);
+	if (n->replay != MOE_REPLAY_OFF)
+		replay(n, c, layer, k);
+	moe_router_measure(&lane->sums[layer], k->p, k->lse, k->expert_id, c->modality, c->rows, s);
 	moe_arena_release(&lane->scratch, mark);
 	return moe_expert_pairs_make(&k->pairs, k->expert_id, c->rows, net_k(n), experts, &c->memory, &lane->d);
 }

@@ -42,6 +42,7 @@ struct chunk {
 	struct moe_arena memory;        /* of one step */
 	const struct moe_packed *packed;        /* [n] */
 	size_t first, n, rows;          /* first: its first sequence in the batch */
+	size_t first_row;               /* of the batch */
 	struct moe_packed_rows *span;   /* [n] */
 	uint8_t *modality;              /* [rows] */
 	float *cosine, *sine, *minus;   /* [rows][pairs]; minus: -sine */
@@ -87,7 +88,10 @@ struct moe_net {
 	/* The step at hand. */
 	const struct moe_packed *batch;
 	const struct moe_loss_settings *loss;
-	bool backward, replay;
+	bool backward;
+	enum moe_net_replay replay;
+	int32_t *choice;                /* recorded: [n_layers][recorded rows][k] */
+	size_t recorded;                /* rows */
 	double text_weight, patch_weight;
 	uint64_t rows;
 	int32_t *const *best;
@@ -100,6 +104,9 @@ static inline size_t net_hidden(const struct moe_net *n) { return (size_t)n->spe
 static inline size_t net_experts(const struct moe_net *n) { return (size_t)n->spec->router.experts; }
 static inline size_t net_k(const struct moe_net *n) { return (size_t)n->spec->router.top_k; }
 static inline size_t net_width(const struct moe_net *n) { return (size_t)n->spec->expert_width; }
+
+/* The options with their defaults. */
+struct moe_net_options net_options(const struct moe_net_options *o);
 
 /* The layers behind which patch labels are read. */
 size_t net_patch_layer(const struct moe_net *n);

@@ -121,5 +121,5 @@ endless() {
 	refuses 2 'on standard output' moe-run -i -o file
 	[ ! -e file ]
 	refuses 2 'on standard output' moe-run -i -H
-	refuses 2 'no chat format' moe-run -m "$root/share/models/read" -i --system 'Be brief.'
+	refuses 2 'no chat format' moe-run -m "$first" -i --system 'Be brief.'
 }

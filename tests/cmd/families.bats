@@ -111,7 +111,7 @@ ASSISTANT:' --max-image-size 490 "$golden/aria/pics/tall.png" | jq -c .prompt_to
 	same "$(awk 'NR == 1 { text = $1 - 128 } { print ($1 - text) / 128 }' counts | xargs)" "1 5 2 1"
 	refuses 2 'pictures of 600 pixels: the model takes 980, 490' moe-run --max-image-size 600 -p '<image>' square.png
 	refuses 2 'split by "half": expected none, original or hf' moe-run --split=half -p '<image>' square.png
-	MOE_MODEL='' refuses 2 'has one size of pictures' moe-run --max-image-size 490 "$word"
+	MOE_MODEL=$first refuses 2 'has one size of pictures' moe-run --max-image-size 490 "$word"
 }
 
 @test "aria: a folder of frames is a video, of which some are taken, evenly spaced" {

@@ -8,7 +8,8 @@ OLMOE=$ROOT/tests/golden/olmoe/model
 GOOD=$ROOT/share/demo/price.png         # it says $12.90
 # Sanitizers make a program some ten times slower.
 case $BIN in *san/bin) LIMIT=90 ;; *) LIMIT=15 ;; esac
-unset MOE_MODEL MOE_THREADS
+unset MOE_THREADS
+export MOE_MODEL=$READ            # whichever model is the default
 
 # The system's own Python: a wrapper in front of it may take longer than a test.
 [ -x /usr/bin/python3 ] && python=/usr/bin/python3 || python=python3

@@ -83,7 +83,7 @@ ring() {
 	ring Hello -- -n 5 --logprobs=3 | cmp - json
 	moe-run --logprobs -n 2 -p Hello | each '.tokens | all(has("top") | not)'
 	refuses 2 'logprobs=x' moe-run --logprobs=x -p Hello
-	each '.logprob_over == "allowed"' < <(MOE_MODEL='' moe-run --json "$word")
+	each '.logprob_over == "allowed"' < <(MOE_MODEL=$first moe-run --json "$word")
 }
 
 @test "--score: log-probabilities and perplexity of a text are the reference's" {
@@ -132,7 +132,7 @@ Hi <there>?<|im_end|>
 	same "$(moe-run --json -n 3 --messages messages)" "$(moe-run --json -n 3 -p "$chat")"
 	refuses 2 'raw.*--chat' moe-tokenize --raw --chat Hello
 	refuses 2 'whole conversation' moe-tokenize --messages messages --chat
-	refuses 2 'family native has no chat format' moe-tokenize -m "$root/share/models/read" --chat Hello
+	refuses 2 'family native has no chat format' moe-tokenize -m "$first" --chat Hello
 	echo '[{"role": "assistant", "content": "", "tool_calls": []}]' >messages
 	refuses 2 'messages: message 1: calls of tools' moe-tokenize --messages messages
 	echo '[{"role": "user"' >messages
@@ -161,7 +161,7 @@ Hi <there>?<|im_end|>
 	picture=$golden/aria/pics/wide.png
 	moe-tokenize '<image>' | moe-patchify --max-image-size 490 --split "$picture" | moe-encode -o cat.sts
 	moe-run --json -n 4 --max-image-size 490 --split -p 'What is <image>?' "$picture" | jq -c 'del(.name)' >want
-	moe-run --json -n 4 --features cat.sts -p 'What is <image>?' | cmp <(jq -c . want) -
+	moe-run --json -n 4 --features cat.sts -p 'What is <image>?' | jq -c . | cmp want -
 	moe-tokenize 'What is <image>?' | moe-embed --features cat.sts | moe-block -l 0- | moe-decode --json | jq -c '.ids' | cmp - <(jq -c '[.ids[0]]' want)
 	refuses 2 'features of 1 pictures, but the prompt has 2' moe-run --features cat.sts -p '<image><image>'
 	moe-tokenize '<image><image>' >two.sts
@@ -169,7 +169,7 @@ Hi <there>?<|im_end|>
 	moe-tokenize Hello >none.sts
 	refuses 2 'no features of a whole picture' moe-run --features none.sts -p '<image>'
 	refuses 2 'the one or the other' moe-run --features cat.sts -p '<image>' "$picture"
-	refuses 2 'was made with model' moe-run -m "$root/share/models/read" --features cat.sts
+	refuses 2 'was made with model' moe-run -m "$first" --features cat.sts
 }
 
 @test "-i: a conversation goes on from what is in the caches, and gives what one long prompt gives" {

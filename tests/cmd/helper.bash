@@ -4,7 +4,9 @@ set -o pipefail
 root=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
 BIN=${BIN:-$root/build/release/bin}
 PATH=$BIN:$PATH
-unset MOE_MODEL MOE_THREADS MOE_TRACE CDPATH
+unset MOE_THREADS MOE_TRACE CDPATH
+first=$root/share/models/read           # the first model that was shipped: what is tested, whichever is the default
+export MOE_MODEL=$first
 
 golden=$root/tests/golden
 crops=$golden/crops                     # 180 pictures, texts in crops.tsv

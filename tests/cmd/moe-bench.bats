@@ -21,6 +21,8 @@ without_tokenizer() { numpy -c 'import sys; b = open(sys.argv[1], "rb").read(); 
 	refuses 2 'repeat 0: expected a whole number from 1' moe-bench model -r 0
 	refuses 2 'type Q9_0: expected F32' moe-bench kernels --type Q9_0
 	refuses 2 'type I32: expected F32' moe-bench kernels --type I32
+	refuses 2 'products int8: bf16 and f32 are known' moe-bench train --products int8
+	refuses 2 'optimiser sgd: muon and adamw are known' moe-bench train --optimiser sgd
 }
 
 @test "closed input, full output" {
@@ -30,7 +32,7 @@ without_tokenizer() { numpy -c 'import sys; b = open(sys.argv[1], "rb").read(); 
 }
 
 @test "model: a row for the prompt and one for generation, whose figures agree" {
-	for model in "$root/share/models/read" "$olmoe/model" "$q8"; do
+	for model in "$first" "$olmoe/model" "$q8"; do
 		moe-bench model "$model" -p 33 -n 5 -r 4 -t 2 --json >rows
 		same "$(jq -c '[.test, .tokens, .threads, (.runs | length)]' rows | tr -d '\n')" '["prompt",33,2,4]["generation",5,2,4]'
 		each '.runs == (.runs | sort) and .least == .runs[0] and .most == .runs[-1] and .least > 0' <rows

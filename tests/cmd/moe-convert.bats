@@ -70,7 +70,7 @@ interrupt() {
 	refuses 2 'Q8_0 is a type of GGUF files' moe-convert --type q8_0 "$olmoe/model" out
 	refuses 2 'int8 is a type of folders' moe-convert --type int8 "$olmoe/model" out.gguf
 	refuses 2 'norms can be' moe-convert --type norm=q8_0 "$olmoe/model" out.gguf
-	refuses 2 'family native have no form as a GGUF file' moe-convert "$root/share/models/read" out.gguf
+	refuses 2 'family native have no form as a GGUF file' moe-convert "$first" out.gguf
 	refuses 2 'cannot create' moe-convert "$olmoe/model" no/such/out.gguf
 	mkdir full
 	touch full/file
@@ -115,7 +115,7 @@ interrupt() {
 }
 
 @test "keeping everything keeps every byte of every tensor" {
-	for model in "$olmoe/model" "$golden/aria/model" "$root/share/models/read" "$q8"; do
+	for model in "$olmoe/model" "$golden/aria/model" "$first" "$q8"; do
 		out=same$([ -d "$model" ] || echo .gguf)
 		rm -rf "$out"
 		moe-convert -q "$model" "$out"
@@ -127,7 +127,7 @@ interrupt() {
 }
 
 @test "pictures: a converted reader reads the same" {
-	moe-convert -q "$root/share/models/read" reader --type f32
+	moe-convert -q "$first" reader --type f32
 	same "$(moe-run -m reader "$word")" Forest
 	moe-convert -q reader small --type experts=int8,attention=int8
 	same "$(moe-run -m small "$word")" Forest
@@ -366,8 +366,10 @@ interrupt() {
 	moe-convert -q "$olmoe/model" eight --type head=int8
 	change() { numpy -c 'import sys; b = open("eight/model.safetensors", "rb").read(); n = len(b); b = eval(sys.argv[1]); assert len(b) == n; open("bad/model.safetensors", "wb").write(b)' "$1"; }
 	cp -r eight bad
-	change 'b.replace(b"lm_head.weight.scale", b"lm_head.weight.scala")'
-	refuses 2 'tensor "lm_head.weight.scale" is missing' moe-info bad
+	change 'b.replace(b"lm_head.weight_scale", b"lm_head.weight.scale")'    # as it was called earlier
+	same "$(moe-run -m bad -p Hello -n 8 --json)" "$(moe-run -m eight -p Hello -n 8 --json)"
+	change 'b.replace(b"lm_head.weight_scale", b"lm_head.weight_scala")'
+	refuses 2 'tensor "lm_head.weight_scale" is missing' moe-info bad
 	change 'b.replace(b"\"dtype\":\"F32\",\"shape\":[700]", b"\"dtype\":\"I32\",\"shape\":[700]")'
-	refuses 2 'tensor "lm_head.weight.scale" does not have one F32 scale for each output' moe-info bad
+	refuses 2 'tensor "lm_head.weight_scale" does not have one F32 scale for each output' moe-info bad
 }

@@ -84,8 +84,13 @@ assert abs(a["logprob"] - want) < 1e-6, (a, want)'
 	same "$(moe-decode <many.sts | cut -f1)" "$(ls "$demo"/*.png)"
 	same "$(moe-decode -h <many.sts | xargs)" "v 1 2 \$ H \$ F s"
 	same "$(moe-decode --json <many.sts | jq -r '.name + "\t" + .text')" "$(moe-decode <many.sts)"
-	moe-decode --json <many.sts | each 'keys_unsorted == ["name", "text", "ids", "logprob", "logprob_over", "finish", "prompt_tokens", "generated_tokens"]
+	moe-decode --json <many.sts | each 'keys_unsorted == ["name", "text", "ids", "logprob", "confidence", "logprob_over", "finish", "prompt_tokens", "generated_tokens"]
 		and .prompt_tokens == 65 and .generated_tokens == 1 and (.ids | length) == 1'
+	sure=$(moe-decode --json <many.sts | jq -s 'map(.confidence) | sort | .[4]')
+	run -1 moe-decode -q --min-confidence "$sure" <many.sts
+	same "$(wc -l <<<"$output")" 4
+	run -1 moe-decode -q --json --min-confidence "$sure" <many.sts
+	same "$(jq -s 'map(select(.text == null)) | length' <<<"$output")" 4
 	last terminal
 	same "$(moe-decode <terminal.sts)" v
 	same "$(moe-decode -H <terminal.sts)" "-	v"

@@ -159,6 +159,6 @@ $(sed 's/^/        /' <<<"$3")
 	PY
 	run -1 moe-diff "$olmoe/model" other
 	grep -q 'model: model.norm.weight: 1 of' <<<"$output"
-	run -1 moe-diff "$olmoe/model" "$root/share/models/read"
+	run -1 moe-diff "$olmoe/model" "$first"
 	run -2 moe-diff "$olmoe/model" "$olmoe/model/model.safetensors"
 }

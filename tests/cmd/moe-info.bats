@@ -26,16 +26,17 @@ recount() {
 }
 
 @test "the model comes from the operand, -m, MOE_MODEL, or is the one that ships" {
+	unset MOE_MODEL
 	same "$(moe-info --json | jq -r .family)" native
 	same "$(moe-info --json "$olmoe/model" | jq -r .family)" olmoe
 	same "$(moe-info --json -m "$olmoe/model" | jq -r .family)" olmoe
 	same "$(MOE_MODEL=$olmoe/model moe-info --json | jq -r .family)" olmoe
-	same "$(MOE_MODEL=$olmoe/model moe-info -m "$root/share/models/read" --json | jq -r .family)" native
+	same "$(MOE_MODEL=$olmoe/model moe-info -m "$first" --json | jq -r .family)" native
 	same "$(MOE_MODEL='' moe-info --json | jq -r .family)" native
 }
 
 @test "--json: family, shapes, parameters and bytes, recounted from the files" {
-	for model in "$root/share/models/read" "$olmoe/model"; do
+	for model in "$first" "$olmoe/model"; do
 		moe-info --json "$model" >info
 		same "$(wc -l <info)" 1
 		same "$(jq -c '[.layers, .hidden, .vocab, .heads, .experts, .experts_per_token, .expert_width]' info)" \

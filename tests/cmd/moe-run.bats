@@ -98,7 +98,7 @@ c\nd.png	14:49"
 @test "--json: one object per line with name, text, ids, logprob and counts; times only with --timings" {
 	moe-run -q --json "$demo" >json
 	same "$(wc -l <json)" 8
-	each 'keys_unsorted == ["name", "text", "ids", "logprob", "logprob_over", "finish", "prompt_tokens", "generated_tokens"] and .prompt_tokens == 65
+	each 'keys_unsorted == ["name", "text", "ids", "logprob", "confidence", "logprob_over", "finish", "prompt_tokens", "generated_tokens"] and .prompt_tokens == 65
 		and .generated_tokens == (.ids | length) and .logprob < 0 and (.ids[-1] == 4) and .generated_tokens == (.text | length) + 1' <json
 	same "$(jq -r '.name + "\t" + .text' json)" "$(moe-run -q "$demo")"
 	moe-run -q --json "$demo" | cmp - json
@@ -191,6 +191,29 @@ c\nd.png	14:49"
 	same "$(moe-run -n 100 "$word")" Forest
 	same "$(moe-run -n 3 --json "$word" | jq .generated_tokens)" 3
 	same "$(moe-run -m "$olmoe/model" -n 5 --json -p Hello | jq -c .ids)" "$(case_of olmoe short 'generated[:5]' | jq -c .)"
+}
+
+@test "--min-confidence: unsure answers are withheld, in lines, names and JSON" {
+	same "$(moe-run --json "$word" | jq '(.logprob | exp) - .confidence | fabs < 1e-6')" true
+	same "$(moe-run --min-confidence 0.9 "$word")" Forest
+	badge=$demo/badge.png                   # 0.92
+	refuses 1 'badge.png: no answer: .* confidence of 0.919' moe-run --min-confidence 0.95 "$badge"
+	same "$(moe-run -q --min-confidence 0.95 -H "$badge" 2>&1 || echo $?)" 1
+	run -1 --separate-stderr moe-run -q --min-confidence 0.99 "$demo"
+	same "$stderr" ''
+	same "$output" "$(moe-run -q "$demo" | grep -v '/\(badge\|xterm\).png')"
+	moe-run -q --json "$demo" >all
+	run -1 moe-run -q --json --min-confidence 0.99 "$demo"
+	same "$output" "$(jq -c 'if .confidence < 0.99 then .text = null else . end' all)"
+	run -1 moe-run -q --min-confidence 1 --prompts <(echo '<image><read>') "$badge"
+	same "$output" ''
+	# A picture that cannot be read is worse than an answer that is not given.
+	echo broken >broken.png
+	run -2 moe-run -q --min-confidence 0.95 broken.png
+	run -1 moe-run -q --min-confidence 0.95 broken.png "$badge"
+	refuses 2 'min-confidence.*from 0 to 1' moe-run --min-confidence 2 "$word"
+	refuses 2 '-i prints answers as they are made' moe-run -i --min-confidence 0.5
+	refuses 2 'score generates nothing' moe-run -m "$olmoe/model" --score "$word" --min-confidence 0.5
 }
 
 @test "what-if options change the answer's probability, and say what cannot be" {

@@ -214,9 +214,9 @@ refuses_stream() {
 
 @test "a stream of another model is refused by name, and accepted with --any-model" {
 	stream hidden
-	cp -RL "$root/share/models/read" other
+	cp -RL "$first" other
 	chmod -R u+w other
-	jq '.rope_theta = 99' "$root/share/models/read/config.json" >other/config.json
+	jq '.rope_theta = 99' "$first/config.json" >other/config.json
 	mine=$(moe-info --json | jq -r .fingerprint)
 	theirs=$(moe-info --json other | jq -r .fingerprint)
 	[ "$mine" != "$theirs" ]
@@ -289,7 +289,7 @@ teardown() { rm -rf "${copy:-}"; }
 	copy=$(programs_for_all)
 	user=()
 	[ "$(id -u)" != 0 ] || user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
-	env PATH="$copy/bin:$PATH" "${user[@]}" bash -o pipefail -c "$line" <hidden.sts >long.sts
+	env PATH="$copy/bin:$PATH" MOE_MODEL="$copy/share/moe/models/read" "${user[@]}" bash -o pipefail -c "$line" <hidden.sts >long.sts
 	line=cat
 	for pass in 1 2 3 4 5 6 7; do
 		line+=" | moe-block -l 0- --any-order"

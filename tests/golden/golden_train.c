@@ -10,6 +10,7 @@
 #include "golden.h"
 #include "io/map.h"
 #include "train/net.h"
+#include "train/optimiser.h"
 
 struct file {
 	struct moe_map *map;
@@ -215,6 +216,47 @@ static void run_first(const struct run *r, enum moe_unit unit, size_t chunk, siz
 	moe_net_free(n);
 }
 
+/* Twenty steps of an optimiser: each loss, and the norms of all weights at the end. In bf16 the last loss alone. */
+static void run_steps(const struct run *r, const char *name, enum moe_optimiser_kind kind, enum moe_unit unit)
+{
+	json_t *want = json_object_get(json_object_get(r->doc, "runs"), name), *curve = json_object_get(want, "loss"), *norm = json_object_get(want, "weight_norm");
+	struct moe_optimiser_step step = {.kind = kind, .muon_rate = 0.02, .adamw_rate = 2e-3, .weight_decay = 0.01, .scale = 1};
+	struct moe_net_options o = {.unit = unit, .chunk = 1, .lanes = 2};
+	struct moe_loss_settings s = settings(r);
+	struct moe_step_result result = {0};
+	struct moe_packed packed[MOST];
+	struct moe_optimiser *opt = NULL;
+	struct moe_net *n = NULL;
+	struct moe_diag d = {0};
+	char label[64];
+	size_t steps = json_array_size(curve);
+	bool fine = !moe_net_new(&n, r->model, &o, &d) && !moe_optimiser_new(&opt, moe_net_params(n), unit, NULL, &d);
+
+	snprintf(label, sizeof label, "%s%s", name, unit == MOE_UNIT_BF16 ? ", bf16" : "");
+	for (size_t t = 0; fine && t < steps; t++) {
+		size_t count = batch(packed, &r->batches, (int)(t % 4), r->size);
+		fine = !moe_net_step(n, packed, count, &s, true, &result, &d);
+		if (unit == MOE_UNIT_F32)
+			near(r, label, "loss", result.total, json_number_value(json_array_get(curve, t)), 2e-5);
+		moe_optimiser_step(opt, &step, moe_net_weights(n), moe_net_gradient(n));
+		moe_net_changed(n);
+	}
+	if (!fine || !steps)
+		printf("FAIL %s: %s\n", label, d.text);
+	r->tally(label, fine && steps);
+	if (unit == MOE_UNIT_BF16)
+		near(r, label, "loss after all steps", result.total, json_number_value(json_array_get(curve, steps - 1)), 0.01);
+	for (size_t i = 0; fine && unit == MOE_UNIT_F32 && i < moe_net_params(n)->n; i++) {
+		const struct moe_param *p = &moe_net_params(n)->p[i];
+		double sum = 0;
+		for (size_t j = 0; j < p->count; j++)
+			sum += (double)moe_net_weights(n)[p->offset + j] * (double)moe_net_weights(n)[p->offset + j];
+		near(r, label, p->name, sqrt(sum), json_number_value(json_object_get(norm, p->name)), 1e-5);
+	}
+	moe_optimiser_free(opt);
+	moe_net_free(n);
+}
+
 bool golden_train(const char *dir, const char *families, void (*tally)(const char *label, bool good))
 {
 	char path[4096], folder[] = "/tmp/moe-golden-XXXXXX";
@@ -237,6 +279,10 @@ bool golden_train(const char *dir, const char *families, void (*tally)(const cha
 		run_first(&r, MOE_UNIT_F32, 8, 4);
 		run_first(&r, MOE_UNIT_F32, 1, 2);
 		run_first(&r, MOE_UNIT_BF16, 2, 2);
+		for (int unit = MOE_UNIT_F32; unit <= MOE_UNIT_BF16; unit++) {
+			run_steps(&r, "adamw", MOE_OPTIMISER_ADAMW, (enum moe_unit)unit);
+			run_steps(&r, "muon", MOE_OPTIMISER_MUON, (enum moe_unit)unit);
+		}
 		moe_model_close(r.model);
 	}
 	remove_model(folder);

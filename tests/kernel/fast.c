@@ -66,6 +66,7 @@ static int halves_at(enum moe_dtype t, int *second)
 	case MOE_Q2_K: *second = 82; return 80;
 	case MOE_Q3_K: return 108;
 	case MOE_Q6_K: return 208;
+	case MOE_I8:
 	case MOE_MXFP4: return -1;
 	default: return 0;
 	}
@@ -90,7 +91,7 @@ static void fill_weights(uint8_t *p, size_t n, enum moe_dtype t)
 
 struct weights {
 	struct moe_mat mat;
-	struct guarded data, packed;
+	struct guarded data, packed, scale;     /* scale: of I8 */
 };
 
 static struct weights make_weights(size_t n, size_t k, enum moe_dtype t)
@@ -100,6 +101,10 @@ static struct weights make_weights(size_t n, size_t k, enum moe_dtype t)
 	w.data = guard(moe_dtype_nbytes(t, n * k));
 	w.mat.data = w.data.p;
 	fill_weights(w.data.p, n * k, t);
+	w.scale = guard(n * sizeof(float));
+	for (size_t j = 0; j < n; j++)
+		((float *)w.scale.p)[j] = (float)draw();
+	w.mat.scale = t == MOE_I8 ? w.scale.p : NULL;
 	w.packed = guard(moe_pack_nbytes(&w.mat));
 	for (size_t row = 0; row < n; row += 32)        /* in pieces, as threads do */
 		moe_pack(w.packed.p, &w.mat, row, row + 32 < n ? row + 32 : n);
@@ -111,6 +116,7 @@ static void free_weights(struct weights w)
 {
 	unguard(w.data);
 	unguard(w.packed);
+	unguard(w.scale);
 }
 
 /* A row of x, quantised by the definition. */
@@ -148,6 +154,20 @@ static float defined_q8_0(const int *q, const float *d, const uint8_t *w, size_t
 	return s;
 }
 
+/* The same for I8: each output has one scale, which is multiplied at the end. */
+static float defined_int8(const int *q, const float *d, const int8_t *w, float scale, size_t k)
+{
+	float s = 0;
+
+	for (size_t b = 0; b < k / 32; b++) {
+		int sum = 0;
+		for (size_t i = 32 * b; i < 32 * b + 32; i++)
+			sum += w[i] * q[i];
+		s = fmaf((float)sum, d[b], s);
+	}
+	return s * scale;
+}
+
 static void fill_x(float *x, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -166,13 +186,14 @@ static void check_bits(size_t m, size_t n, size_t k, enum moe_dtype t, struct mo
 	use(0);
 	for (size_t i = 0; i < m; i++) {
 		const float *row = (float *)x.p + i * k;
-		if (t != MOE_Q8_0) {
+		if (t != MOE_Q8_0 && t != MOE_I8) {
 			moe_matmul(want + i * n, n, row, k, 1, &w.mat, NULL);
 			continue;
 		}
 		quantise(q, d, row, k);
 		for (size_t j = 0; j < n; j++)
-			want[i * n + j] = defined_q8_0(q, d, (uint8_t *)w.data.p + j * k / 32 * 34, k);
+			want[i * n + j] = t == MOE_I8 ? defined_int8(q, d, (int8_t *)w.data.p + j * k, ((float *)w.scale.p)[j], k)
+						      : defined_q8_0(q, d, (uint8_t *)w.data.p + j * k / 32 * 34, k);
 	}
 	for (int v = 0; v < N_MASKS; v++) {
 		struct guarded y = guard(m * n * sizeof(float));
@@ -302,7 +323,7 @@ static void test_bf16(void **state)
 }
 
 static const enum moe_dtype types[] = {
-	MOE_Q8_0, MOE_Q4_0, MOE_Q4_K, MOE_Q6_K, MOE_Q4_1, MOE_Q5_0, MOE_Q5_1, MOE_Q5_K, MOE_Q2_K, MOE_Q3_K, MOE_IQ4_NL, MOE_IQ4_XS, MOE_MXFP4,
+	MOE_Q8_0, MOE_I8, MOE_Q4_0, MOE_Q4_K, MOE_Q6_K, MOE_Q4_1, MOE_Q5_0, MOE_Q5_1, MOE_Q5_K, MOE_Q2_K, MOE_Q3_K, MOE_IQ4_NL, MOE_IQ4_XS, MOE_MXFP4,
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
@@ -310,7 +331,7 @@ static void test_bits(void **state)
 {
 	(void)state;
 	for (int t = 0; t < N_TYPES; t++) {
-		size_t block = moe_dtype_block(types[t]);
+		size_t block = types[t] == MOE_I8 ? 32 : moe_dtype_block(types[t]);
 		for (size_t m = 1; m <= 40; m++)
 			check_bits(m, 37, block, types[t], NULL);
 		check_bits(1, 1, block, types[t], NULL);
@@ -348,7 +369,7 @@ static void check_accuracy(enum moe_dtype t, bool whole)
 	moe_kernel_select();
 	moe_matmul(y, N, x, K, M, &w.mat, NULL);
 	for (size_t j = 0; j < N; j++) {
-		assert_true(moe_widen(row, (uint8_t *)w.data.p + moe_dtype_nbytes(t, j * K), K, t));
+		moe_mat_row(row, &w.mat, j);
 		for (size_t i = 0; i < M; i++) {
 			double sum = 0, size = 0, steps = 0;
 			for (size_t b = 0; b < K; b += 32) {

@@ -15,6 +15,7 @@
 
 #include "base/rng.h"
 #include "kernel/kernel.h"
+#include "kernel/normal.h"
 #include "sys/cpu.h"
 
 static const unsigned masks[] = {0, MOE_CPU_AVX2, MOE_CPU_AVX2 | MOE_CPU_AVX512};
@@ -192,6 +193,50 @@ static void test_scaled(void **state)
 	free(row);
 }
 
+/* Whole numbers with one scale for each row; a weight is their product, rounded. Both ends at guard pages. */
+static void check_int8(size_t m, size_t n, size_t k, struct moe_pool *pool)
+{
+	struct guarded x = guarded_floats(m * k, 1), w = guard(n * k, 1), scale = guarded_floats(n, 1);
+	struct moe_mat mat = {.data = w.p, .type = MOE_I8, .rows = n, .cols = k, .stride = k, .scale = scale.p};
+	float *want = malloc(m * n * sizeof *want), *row = malloc(k * sizeof *row);
+
+	for (size_t i = 0; i < n * k; i++)
+		((int8_t *)w.p)[i] = (int8_t)(i * 89 % 255 - 127);
+	for (size_t j = 0; j < n; j++) {
+		for (size_t i = 0; i < k; i++)
+			row[i] = (float)((int8_t *)w.p)[j * k + i] * ((float *)scale.p)[j];
+		for (size_t i = 0; i < m; i++)
+			want[i * n + j] = defined_dot((float *)x.p + i * k, row, k);
+	}
+	for (int v = 0; v < N_MASKS; v++) {
+		struct guarded y = guard(m * n * sizeof(float), 1);
+		use(v);
+		moe_matmul(y.p, n, x.p, k, m, &mat, pool);
+		assert_memory_equal(y.p, want, m * n * sizeof(float));
+		unguard(y);
+	}
+	free(want);
+	free(row);
+	unguard(x);
+	unguard(w);
+	unguard(scale);
+}
+
+static void test_int8(void **state)
+{
+	static const size_t edge[] = {1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 33, 75};
+	struct moe_pool *pool = moe_pool_new(3);
+
+	(void)state;
+	for (size_t i = 0; i < 12; i++)
+		for (size_t j = 0; j < 12; j++)
+			check_int8(edge[i], edge[j], edge[(i + 2 * j + 5) % 12], NULL);
+	check_int8(8, 6, 9000, NULL);
+	check_int8(130, 160, 160, pool);
+	check_int8(2, 1500, 1000, pool);
+	moe_pool_free(pool);
+}
+
 static void test_products(void **state)
 {
 	static const size_t edge[] = {1, 2, 3, 4, 5, 7, 15, 16, 17, 31, 33, 75};
@@ -219,6 +264,28 @@ static void test_threads(void **state)
 		check_product(2, 1500, 1000, MOE_BF16, 1000, 1, pool);
 		moe_pool_free(pool);
 	}
+}
+
+/* Moments and tails of the normal distribution; single values are the same on every machine. */
+static void test_random_normal(void **state)
+{
+	enum { N = 200000 };
+	double sum[4] = {0};
+	size_t beyond = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < N; i++) {
+		double x = moe_random_normal(7, 8, i);
+		for (int k = 0; k < 4; k++)
+			sum[k] += pow(x, k + 1);
+		beyond += fabs(x) > 1.959964;
+	}
+	assert_true(fabs(sum[0] / N) < 0.011);
+	assert_true(fabs(sum[1] / N - 1) < 0.016);
+	assert_true(fabs(sum[2] / N) < 0.043);
+	assert_true(fabs(sum[3] / N - 3) < 0.11);
+	assert_true(fabs((double)beyond / N - 0.05) < 0.0025);
+	assert_true(moe_random_normal(7, 8, 9) == moe_random_normal(7, 8, 9) && moe_random_normal(7, 8, 9) != moe_random_normal(7, 9, 9));
 }
 
 /* Runs `op` on the same input in every variant; all results must be the bits of plain C. */
@@ -595,7 +662,7 @@ static int bench(void)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_products), cmocka_unit_test(test_inputs_first), cmocka_unit_test(test_scaled), cmocka_unit_test(test_threads), cmocka_unit_test(test_vectors), cmocka_unit_test(test_edges_of_exp),
+		cmocka_unit_test(test_products), cmocka_unit_test(test_inputs_first), cmocka_unit_test(test_scaled), cmocka_unit_test(test_int8), cmocka_unit_test(test_random_normal), cmocka_unit_test(test_threads), cmocka_unit_test(test_vectors), cmocka_unit_test(test_edges_of_exp),
 		cmocka_unit_test(test_accuracy), cmocka_unit_test(test_gelu_accuracy), cmocka_unit_test(test_layer_norm), cmocka_unit_test(test_attention), cmocka_unit_test(test_rope_and_im2col),
 	};
 

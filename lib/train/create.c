@@ -1,0 +1,317 @@
+#include "train/create.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "convert/layout.h"
+#include "kernel/normal.h"
+#include "train/description.h"
+
+enum { FIRST_CHARACTER = 32, LAST_CHARACTER = 126, BUFFER = 1 << 16, NAME = 128 };
+enum { ID_PAD, ID_READ, ID_IMAGE, ID_UNK, ID_EOS, N_SPECIAL };
+
+static const char *const specials[N_SPECIAL] = {"<pad>", "<read>", "<image>", "<unk>", "<eos>"};
+
+static json_t *integer(int64_t n) { return json_integer((json_int_t)n); }
+
+static int64_t first_task(void) { return N_SPECIAL + LAST_CHARACTER - FIRST_CHARACTER + 1; }
+static int64_t n_tokens(const struct moe_description *m) { return first_task() + (int64_t)(m->tasks.n + m->words.n); }
+
+/* ---- the small files; a NULL inside makes the whole NULL ---- */
+
+static json_t *added_token(int64_t id, const char *content)
+{
+	return json_pack("{so ss sb sb sb sb sb}", "id", integer(id), "content", content, "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1);
+}
+
+/* One token: to the vocabulary, and to `added` unless that is NULL. */
+static void put_token(json_t *vocab, json_t *added, const char *text)
+{
+	int64_t id = (int64_t)json_object_size(vocab);
+
+	json_object_set_new(vocab, text, integer(id));
+	if (added)
+		json_array_append_new(added, added_token(id, text));
+}
+
+/* Every word of the vocabulary with the space before it is one token, all else is spelled; the space before a text that begins with a word goes when it is
+ * decoded. */
+static json_t *tokenizer(const struct moe_description *m)
+{
+	json_t *vocab = json_object(), *added = json_array(), *model, *split, *decoder;
+	char text[NAME];
+
+	for (int i = 0; i < N_SPECIAL; i++)
+		put_token(vocab, added, specials[i]);
+	for (int c = FIRST_CHARACTER; c <= LAST_CHARACTER; c++)
+		put_token(vocab, NULL, (const char[]){(char)c, 0});
+	for (size_t i = 0; i < m->tasks.n; i++) {
+		snprintf(text, sizeof text, "<%s>", m->tasks.v[i]);
+		put_token(vocab, added, text);
+	}
+	for (size_t i = 0; i < m->words.n; i++) {
+		snprintf(text, sizeof text, " %s", m->words.v[i]);
+		put_token(vocab, NULL, text);
+	}
+	model = json_pack("{ss sn ss sn sn sb sb sb so s[]}", "type", "BPE", "dropout", "unk_token", "<unk>", "continuing_subword_prefix", "end_of_word_suffix",
+			  "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 1, "vocab", vocab, "merges");
+	split = json_pack("{ss s{ss} ss sb}", "type", "Split", "pattern", "Regex", " ?[a-z]+|[\\s\\S]", "behavior", "Isolated", "invert", 0);
+	decoder = json_pack("{ss s[{ss}{ss ss si si}]}", "type", "Sequence", "decoders", "type", "Fuse", "type", "Strip", "content", " ", "start", 1, "stop", 0);
+	return json_pack("{ss sn sn so sn so sn so so}", "version", "1.0", "truncation", "padding", "added_tokens", added, "normalizer", "pre_tokenizer", split,
+			 "post_processor", "decoder", decoder, "model", model);
+}
+
+static json_t *tokenizer_config(const struct moe_description *m)
+{
+	return json_pack("{ss ss ss ss ss ss sb so}", "tokenizer_class", "PreTrainedTokenizerFast", "pad_token", specials[ID_PAD], "bos_token", specials[ID_READ],
+			 "unk_token", specials[ID_UNK], "eos_token", specials[ID_EOS], "image_token", specials[ID_IMAGE], "clean_up_tokenization_spaces", 0,
+			 "model_max_length", integer(m->max_text));
+}
+
+/* The i-th convolution: each halves the sides. */
+static json_t *convolution(const struct moe_description *m, size_t i)
+{
+	char name[NAME];
+	int first = i == 0;
+
+	snprintf(name, sizeof name, "conv%zu", i + 1);
+	return json_pack("{ss so so si si si sb ss}", "name", name, "in_channels", integer(i ? m->stem[i - 1] : 3), "out_channels", integer(m->stem[i]), "kernel_size",
+			 first ? 5 : 3, "stride", 2, "padding", first ? 2 : 1, "bias", 0, "activation", i + 1 < m->n_stem ? "silu" : "none");
+}
+
+static json_t *stem(const struct moe_description *m)
+{
+	json_t *layers = json_array();
+
+	for (size_t i = 0; i < m->n_stem; i++)
+		json_array_append_new(layers, convolution(m, i));
+	return json_pack("{ss so sb}", "type", "conv", "layers", layers, "row_col_embeddings", 1);
+}
+
+static json_t *grids(const struct moe_description *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->grids.n; i++)
+		json_array_append_new(list, json_pack("[oo]", integer(m->grids.v[i][0]), integer(m->grids.v[i][1])));
+	return list;
+}
+
+static bool has_task(const struct moe_description *m, const char *task)
+{
+	for (size_t i = 0; i < m->tasks.n; i++)
+		if (!strcmp(m->tasks.v[i], task))
+			return true;
+	return false;
+}
+
+static json_t *config(const struct moe_description *m)
+{
+	json_t *c = json_pack("{s[s] ss ss}", "architectures", "MoeNativeForImageTextToText", "model_type", "moe_native", "dtype", "float32");
+	const struct { const char *key; json_t *v; } rows[] = {
+		{"hidden_size", integer(m->hidden)}, {"num_hidden_layers", integer(m->layers)}, {"num_attention_heads", integer(m->heads)},
+		{"num_key_value_heads", integer(m->kv_heads)}, {"head_dim", integer(m->head_dim)}, {"num_experts", integer(m->experts)},
+		{"num_experts_per_tok", integer(m->top_k)}, {"norm_topk_prob", json_boolean(m->renormalise)}, {"moe_intermediate_size", integer(m->expert_width)},
+		{"hidden_act", json_string("silu")}, {"vocab_size", integer(n_tokens(m))}, {"rms_norm_eps", json_real(m->norm_eps)},
+		{"attention_bias", json_false()}, {"mlp_bias", json_false()}, {"tie_word_embeddings", json_false()}, {"rope_type", json_string("axial_2d")},
+		{"rope_theta", json_real(m->rope_theta)}, {"text_position_offset", integer(m->text_offset)}, {"max_text_tokens", integer(m->max_text)},
+		{"patch_size", integer(m->patch)}, {"image_grids", grids(m)}, {"num_channels", integer(3)}, {"image_attention", json_string("bidirectional")},
+		{"text_attention", json_string("causal")}, {"vision_stem", stem(m)}, {"pad_token_id", integer(ID_PAD)}, {"bos_token_id", integer(ID_READ)},
+		{"image_token_id", integer(ID_IMAGE)}, {"unk_token_id", integer(ID_UNK)}, {"eos_token_id", integer(ID_EOS)},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		json_object_set_new(c, rows[i].key, rows[i].v);
+	if (has_task(m, "ask"))
+		json_object_set_new(c, "chat", json_pack("{ss sb}", "user", "{image}<ask> {content}", "lower_first", 1));
+	return c;
+}
+
+/* No answer has tokens of prompts in it. */
+static json_t *generation_config(const struct moe_description *m)
+{
+	json_t *suppress = json_array();
+
+	for (int id = 0; id < N_SPECIAL; id++)
+		if (id != ID_EOS)
+			json_array_append_new(suppress, integer(id));
+	for (size_t i = 0; i < m->tasks.n; i++)
+		json_array_append_new(suppress, integer(first_task() + (int64_t)i));
+	return json_pack("{sb si so so so so so}", "do_sample", 0, "num_beams", 1, "bos_token_id", integer(ID_READ), "eos_token_id", integer(ID_EOS), "pad_token_id",
+			 integer(ID_PAD), "max_new_tokens", integer(m->max_new), "suppress_tokens", suppress);
+}
+
+static json_t *triple(const double v[3]) { return json_pack("[fff]", v[0], v[1], v[2]); }
+
+static json_t *preprocessor_config(const struct moe_description *m)
+{
+	return json_pack("{ss sb s[iii] sb sb sb si sb so s{ss ss} sb sb so so ss ss}", "image_processor_type", "MoeNativeImageProcessor", "do_convert_rgb", 1,
+			 "alpha_background", 255, 255, 255, "do_resize", 1, "keep_aspect_ratio", 1, "allow_upscaling", 1, "resample", 3, "do_pad", 1, "pad_color",
+			 m->pad ? json_incref(m->pad) : json_string("border_median"), "pad_align", "horizontal", "left", "vertical", "center", "do_rescale", 0,
+			 "do_normalize", 1, "image_mean", triple(m->mean), "image_std", triple(m->std), "channel_order", "RGB", "data_format", "channels_first");
+}
+
+/* Writes a document, and releases it. */
+static enum moe_err put_json(struct moe_partial *p, const char *name, json_t *json, struct moe_diag *d)
+{
+	char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL, *line = NULL;
+	enum moe_err err;
+
+	json_decref(json);
+	if (!text || asprintf(&line, "%s\n", text) < 0)
+		line = NULL;
+	err = line ? moe_partial_put(p, name, line, strlen(line), d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+	free(text);
+	free(line);
+	return err;
+}
+
+static enum moe_err put_files(struct moe_partial *p, const struct moe_description *m, struct moe_diag *d)
+{
+	MOE_TRY(put_json(p, "config.json", config(m), d));
+	MOE_TRY(put_json(p, "generation_config.json", generation_config(m), d));
+	MOE_TRY(put_json(p, "preprocessor_config.json", preprocessor_config(m), d));
+	MOE_TRY(put_json(p, "tokenizer.json", tokenizer(m), d));
+	return put_json(p, "tokenizer_config.json", tokenizer_config(m), d);
+}
+
+/* ---- the weights ---- */
+
+/* The tensors, and the standard deviation of each; ones where it is 0. */
+struct weights {
+	struct moe_targets all;
+	double *deviation;
+	size_t cap;
+	struct moe_diag *d;
+};
+
+static enum moe_err MOE_PRINTF(5, 6) add(struct weights *w, unsigned rank, const int64_t *shape, double deviation, const char *fmt, ...)
+{
+	struct moe_targets *all = &w->all;
+	struct moe_target *t;
+	char name[NAME];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(name, sizeof name, fmt, ap);
+	va_end(ap);
+	MOE_TRY(moe_grow(&all->t, &all->cap, all->n + 1, sizeof *all->t, w->d));
+	MOE_TRY(moe_grow(&w->deviation, &w->cap, all->n + 1, sizeof *w->deviation, w->d));
+	w->deviation[all->n] = deviation;
+	t = &all->t[all->n];
+	*t = (struct moe_target){.name = moe_strdup(name), .from = MOE_F32, .to = MOE_F32, .rank = rank, .rows = 1};
+	if (!t->name)
+		return moe_fail(w->d, MOE_ENOMEM, "out of memory");
+	all->n++;
+	for (unsigned i = 0; i < rank; i++)
+		t->shape[i] = (uint64_t)shape[i];
+	t->cols = t->shape[rank - 1];
+	for (unsigned i = 0; i + 1 < rank; i++)
+		t->rows *= t->shape[i];
+	return MOE_OK;
+}
+
+static enum moe_err add_layer(struct weights *w, const struct moe_description *m, long long l)
+{
+	int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim, h = m->hidden, f = m->expert_width;
+	double inner = 1 / sqrt((double)h), less = 1 / sqrt(2 * (double)m->layers);
+
+#define MATRIX(out, in) 2, (const int64_t[]){out, in}
+#define VECTOR(n) 1, (const int64_t[]){n}
+	MOE_TRY(add(w, VECTOR(h), 0, "model.layers.%lld.input_layernorm.weight", l));
+	MOE_TRY(add(w, MATRIX(q, h), inner, "model.layers.%lld.self_attn.q_proj.weight", l));
+	MOE_TRY(add(w, MATRIX(kv, h), inner, "model.layers.%lld.self_attn.k_proj.weight", l));
+	MOE_TRY(add(w, MATRIX(kv, h), inner, "model.layers.%lld.self_attn.v_proj.weight", l));
+	MOE_TRY(add(w, MATRIX(h, q), less / sqrt((double)q), "model.layers.%lld.self_attn.o_proj.weight", l));
+	MOE_TRY(add(w, VECTOR(h), 0, "model.layers.%lld.post_attention_layernorm.weight", l));
+	MOE_TRY(add(w, MATRIX(m->experts, h), 0.02, "model.layers.%lld.mlp.gate.weight", l));
+	for (long long e = 0; e < m->experts; e++) {
+		MOE_TRY(add(w, MATRIX(f, h), inner, "model.layers.%lld.mlp.experts.%lld.gate_proj.weight", l, e));
+		MOE_TRY(add(w, MATRIX(f, h), inner, "model.layers.%lld.mlp.experts.%lld.up_proj.weight", l, e));
+		MOE_TRY(add(w, MATRIX(h, f), less / sqrt((double)f), "model.layers.%lld.mlp.experts.%lld.down_proj.weight", l, e));
+	}
+	return MOE_OK;
+}
+
+static enum moe_err add_stem(struct weights *w, const struct moe_description *m)
+{
+	struct moe_spec_sides most = moe_description_sides(m);
+
+	for (size_t i = 0; i < m->n_stem; i++) {
+		int64_t in = i ? m->stem[i - 1] : 3, side = i ? 3 : 5;
+		double gain = i + 1 < m->n_stem ? 1.4 : 1;      /* of SiLU, which halves what it gets */
+		MOE_TRY(add(w, 4, (const int64_t[]){m->stem[i], in, side, side}, gain / sqrt((double)(in * side * side)), "model.vision_stem.conv%zu.weight", i + 1));
+	}
+	MOE_TRY(add(w, MATRIX(most.rows, m->hidden), 0.02, "model.vision_stem.row_embed.weight"));
+	return add(w, MATRIX(most.columns, m->hidden), 0.02, "model.vision_stem.col_embed.weight");
+}
+
+static enum moe_err list_tensors(struct weights *w, const struct moe_description *m)
+{
+	MOE_TRY(add(w, MATRIX(n_tokens(m), m->hidden), 0.5, "model.embed_tokens.weight"));
+	MOE_TRY(add(w, VECTOR(m->hidden), 0, "model.norm.weight"));
+	MOE_TRY(add(w, MATRIX(n_tokens(m), m->hidden), 0.02, "lm_head.weight"));
+	for (int64_t l = 0; l < m->layers; l++)
+		MOE_TRY(add_layer(w, m, l));
+	return add_stem(w, m);
+}
+
+static enum moe_err fill_tensor(struct moe_partial *p, const struct moe_target *t, double deviation, uint64_t seed, struct moe_diag *d)
+{
+	uint64_t stream = XXH3_64bits(t->name, strlen(t->name)), all = t->rows * t->cols;
+	float *x = malloc(BUFFER * sizeof *x);
+	enum moe_err err = x ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+
+	for (uint64_t at = 0, n; at < all && !err; at += n) {
+		n = moe_min(all - at, BUFFER);
+		for (uint64_t i = 0; i < n; i++)
+			x[i] = deviation > 0 ? (float)(deviation * moe_random_normal(seed, stream, at + i)) : 1;
+		err = moe_partial_write(p, t->file, t->begin + at * sizeof *x, x, n * sizeof *x, d);
+	}
+	free(x);
+	return err;
+}
+
+/* ---- the folder ---- */
+
+static enum moe_err write_folder(const char *dir, const struct moe_description *m, struct weights *w, uint64_t seed, struct moe_diag *d)
+{
+	struct moe_layout layout = {0};
+	struct moe_partial *p = NULL;
+	enum moe_err err = moe_layout_folder(&layout, &w->all, UINT64_MAX, d);
+
+	if (!err)
+		err = moe_partial_open(&p, dir, layout.file, layout.n_files, w->all.n, "new model", true, d);
+	if (!err) {
+		err = put_files(p, m, d);
+		for (size_t i = 0; i < w->all.n && !err; i++)
+			err = fill_tensor(p, &w->all.t[i], w->deviation[i], seed, d);
+		if (!err)
+			err = moe_partial_commit(p, d);
+		if (err)
+			moe_partial_discard(p);
+		moe_partial_close(p);
+	}
+	moe_layout_free(&layout);
+	return err;
+}
+
+enum moe_err moe_create_model(const char *dir, json_t *description, uint64_t seed, struct moe_diag *d)
+{
+	struct weights w = {.d = d};
+	struct moe_description m;
+	enum moe_err err = moe_description_read(&m, description, d);
+
+	if (!err)
+		err = list_tensors(&w, &m);
+	if (!err)
+		err = write_folder(dir, &m, &w, seed, d);
+	moe_targets_free(&w.all);
+	free(w.deviation);
+	moe_description_free(&m);
+	return err;
+}

@@ -1,0 +1,37 @@
+/* A new model of the family `native`, from its description: a folder with settings, tokenizer, and initial weights. */
+#ifndef MOE_TRAIN_CREATE_H
+#define MOE_TRAIN_CREATE_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* The description is an object of these keys; those without a default must be there, others than these are errors.
+ *
+ *     hidden, layers, heads, experts, expert_width     sizes
+ *     kv_heads (heads), head_dim (hidden / heads)      of the attention; head_dim is a multiple of 4
+ *     top_k (2, or 1 of one expert)                    experts for each token; 1 of several takes its probability as weight, else they are renormalised
+ *     renormalise                                      false: weights are probabilities
+ *     stem ([32, 64])                                  channels between the convolutions, each of which halves the picture's sides
+ *     patch (2 ^ number of convolutions)               pixels
+ *     grids ([[4, 16]])                                rows and columns of patches; the first of those with the least padding is a picture's
+ *     rope_theta (100), norm_eps (1e-6)
+ *     text_offset (the longest side of any grid)       position of the first text token
+ *     max_text (96), max_new (max_text)                tokens of text, and of an answer
+ *     mean (115), std (70)                             of the bytes of pictures: a number, or one for each channel
+ *     pad ("border_median")                            or a colour [r, g, b]
+ *     vocabulary {"words": [], "tasks": ["ask", "describe"]}
+ *         words: a list, or the name of a file with one a line; a word is made of the letters a to z, and stands for itself behind a space
+ *         tasks: names of the tokens <...> that prompts have beside <read>
+ *
+ * Tokens: <pad>, <read>, <image>, <unk>, <eos>, the 95 printable characters of ASCII, the tasks, and the words in their order. With the task "ask" the model has a
+ * chat format.
+ *
+ * Initial weights are normal with variance 1 / inputs, those of o and down by sqrt(2 layers) smaller; router, head, row and column tables 0.02; embeddings 0.5;
+ * convolutions but the last 1.4 / sqrt(inputs); norms 1. Each number is a function of the seed, the tensor's name and its place there. */
+
+/* Writes the folder, which must not be there yet or be empty; it appears when it is whole. */
+enum moe_err moe_create_model(const char *dir, json_t *description, uint64_t seed, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif

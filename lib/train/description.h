@@ -1,0 +1,35 @@
+/* The description of a new model, read and checked (create.h has its keys). */
+#ifndef MOE_TRAIN_DESCRIPTION_H
+#define MOE_TRAIN_DESCRIPTION_H
+
+#include <jansson.h>
+
+#include "model/spec.h"
+
+enum { MOE_MAX_STEM = MOE_MAX_CONV - 1 };
+
+/* A list of words, owned. */
+struct moe_words {
+	char **v;
+	size_t n, cap;
+};
+
+struct moe_description {
+	int64_t hidden, layers, heads, kv_heads, head_dim, experts, top_k, expert_width, patch, text_offset, max_text, max_new;
+	bool renormalise;
+	int64_t stem[MOE_MAX_STEM + 1];         /* channels behind each convolution, hidden behind the last */
+	size_t n_stem;                          /* convolutions */
+	struct moe_pairs grids;
+	double rope_theta, norm_eps, mean[3], std[3];
+	json_t *pad;                            /* what preprocessor_config.json has as pad_color; borrowed from the description, or NULL: border_median */
+	struct moe_words words, tasks;
+};
+
+/* *out is freed in any case. MOE_EUSAGE names the key. */
+enum moe_err moe_description_read(struct moe_description *out, json_t *json, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_description_free(struct moe_description *m);
+
+/* Most rows and columns of any grid. */
+struct moe_spec_sides moe_description_sides(const struct moe_description *m);
+
+#endif

@@ -1,0 +1,336 @@
+/* AdamW and Muon against a reference in double precision that was written from the papers, the norm of the gradient, frozen tensors, threads; balancing without a
+ * loss; the course of the learning rate; which words freeze what. */
+#include <math.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "lib_data.h"
+#include "train/balance.h"
+#include "train/freeze.h"
+#include "train/optimiser.h"
+#include "train/schedule.h"
+
+enum { N = 6, STEPS = 20, TOTAL = 32768, LARGEST = 40 * 64, EXPERTS = 4 };
+
+/* A wide, a tall, a square and an odd matrix, a table that is no matrix of the layers and is larger than a piece, and a choice bias. */
+static struct moe_param table[N] = {
+	{"wide", "q", 0, -1, MOE_PART_ATTENTION, 0, 24 * 40, 24, 40, true},
+	{"tall", "gate", 0, 1, MOE_PART_EXPERTS, 960, 40 * 24, 40, 24, true},
+	{"square", "up", 1, 0, MOE_PART_EXPERTS, 1920, 16 * 16, 16, 16, true},
+	{"odd", "down", 1, 3, MOE_PART_EXPERTS, 2176, 7 * 13, 7, 13, true},
+	{"table", "embed", -1, -1, MOE_PART_EMBED, 2272, 17000, 170, 100, false},
+	{"bias", "choice_bias", 1, -1, MOE_PART_ROUTER, 19280, EXPERTS, 1, EXPERTS, false},
+};
+static const struct moe_params params = {table, N, TOTAL};
+
+static double number(uint64_t stream, uint64_t i) { return 2 * moe_random_unit(7, stream, i) - 1; }
+
+static float *numbers(uint64_t stream, double size)
+{
+	float *x = moe_calloc(TOTAL, sizeof *x);
+
+	for (size_t t = 0; t < N; t++)
+		for (size_t i = 0; i < table[t].count; i++)
+			x[table[t].offset + i] = (float)(size * number(stream, table[t].offset + i));
+	return x;
+}
+
+/* The reference: everything in double, every product by its definition. */
+struct reference {
+	double w[TOTAL], m[TOTAL], v[TOTAL];
+};
+
+static void orthogonalise(double *x, size_t rows, size_t cols)
+{
+	static double a[LARGEST], aa[LARGEST], y[LARGEST];
+	double norm = 0;
+
+	for (size_t i = 0; i < rows * cols; i++)
+		norm += x[i] * x[i];
+	for (size_t i = 0; i < rows * cols; i++)
+		x[i] /= sqrt(norm) + 1e-7;
+	for (int step = 0; step < 5; step++) {
+		/* Xᵀ (X Xᵀ) = (Xᵀ X) Xᵀ: the polynomial may stand on either side, here on that of the rows whatever the shape */
+		for (size_t i = 0; i < rows; i++)
+			for (size_t j = 0; j < rows; j++) {
+				a[i * rows + j] = 0;
+				for (size_t k = 0; k < cols; k++)
+					a[i * rows + j] += x[i * cols + k] * x[j * cols + k];
+			}
+		for (size_t i = 0; i < rows; i++)
+			for (size_t j = 0; j < rows; j++) {
+				aa[i * rows + j] = 0;
+				for (size_t k = 0; k < rows; k++)
+					aa[i * rows + j] += a[i * rows + k] * a[k * rows + j];
+			}
+		for (size_t i = 0; i < rows; i++)
+			for (size_t j = 0; j < cols; j++) {
+				double s = 3.4445 * x[i * cols + j];
+				for (size_t k = 0; k < rows; k++)
+					s += (-4.7750 * a[i * rows + k] + 2.0315 * aa[i * rows + k]) * x[k * cols + j];
+				y[i * cols + j] = s;
+			}
+		memcpy(x, y, rows * cols * sizeof *x);
+	}
+}
+
+static void reference_muon(struct reference *r, const struct moe_param *p, const float *g, double rate)
+{
+	static double u[LARGEST];
+	double ratio = (double)p->rows / (double)p->cols;
+
+	for (size_t i = 0; i < p->count; i++) {
+		size_t at = p->offset + i;
+		r->m[at] = 0.95 * r->m[at] + (double)g[at];
+		u[i] = (double)g[at] + 0.95 * r->m[at];
+	}
+	orthogonalise(u, p->rows, p->cols);
+	for (size_t i = 0; i < p->count; i++)
+		r->w[p->offset + i] -= rate * sqrt(ratio > 1 ? ratio : 1) * u[i];
+}
+
+static void reference_adamw(struct reference *r, const struct moe_param *p, const float *g, double rate, double decay, int t)
+{
+	for (size_t i = p->offset; i < p->offset + p->count; i++) {
+		r->w[i] *= 1 - rate * decay;
+		r->m[i] = 0.9 * r->m[i] + 0.1 * (double)g[i];
+		r->v[i] = 0.98 * r->v[i] + 0.02 * (double)g[i] * (double)g[i];
+		r->w[i] -= rate * (r->m[i] / (1 - pow(0.9, t))) / (sqrt(r->v[i] / (1 - pow(0.98, t))) + 1e-8);
+	}
+}
+
+/* Euclidean distance of a tensor's weights from the reference, relative to how far the reference went. */
+static double distance(const struct reference *r, const float *start, const float *w, const struct moe_param *p)
+{
+	double far = 0, went = 0;
+
+	for (size_t i = p->offset; i < p->offset + p->count; i++) {
+		far += ((double)w[i] - r->w[i]) * ((double)w[i] - r->w[i]);
+		went += ((double)start[i] - r->w[i]) * ((double)start[i] - r->w[i]);
+	}
+	return sqrt(far / went);
+}
+
+/* STEPS steps of gradients that differ in size; the weights at the end, to be freed. */
+static float *descend(enum moe_optimiser_kind kind, enum moe_unit unit, unsigned threads, const bool *frozen)
+{
+	struct moe_pool *pool = moe_pool_new(threads);
+	struct moe_optimiser_step s = {.kind = kind, .muon_rate = 0.02, .adamw_rate = 2e-3, .weight_decay = 0.01, .scale = 1, .frozen = frozen};
+	struct moe_optimiser *o;
+	struct moe_diag d = {0};
+	float *w = numbers(0, 0.2);
+
+	expect_ok(&d, moe_optimiser_new(&o, &params, unit, pool, &d));
+	for (int t = 1; t <= STEPS; t++) {
+		float *g = numbers((uint64_t)t, t % 3 ? 0.01 : 1e-4);
+		moe_optimiser_step(o, &s, w, g);
+		free(g);
+	}
+	moe_optimiser_free(o);
+	moe_pool_free(pool);
+	return w;
+}
+
+static void reference_descend(struct reference *r, enum moe_optimiser_kind kind)
+{
+	float *start = numbers(0, 0.2);
+
+	memset(r, 0, sizeof *r);
+	for (size_t i = 0; i < TOTAL; i++)
+		r->w[i] = (double)start[i];
+	for (int t = 1; t <= STEPS; t++) {
+		float *g = numbers((uint64_t)t, t % 3 ? 0.01 : 1e-4);
+		for (size_t i = 0; i + 1 < N; i++)
+			if (kind == MOE_OPTIMISER_MUON && table[i].matrix)
+				reference_muon(r, &table[i], g, 0.02);
+			else
+				reference_adamw(r, &table[i], g, 2e-3, 0.01, t);
+		free(g);
+	}
+	free(start);
+}
+
+static void test_reference(void **state)
+{
+	static struct reference r;
+	static const char *const names[] = {"muon", "adamw"};
+
+	(void)state;
+	for (int kind = 0; kind < 2; kind++) {
+		float *start = numbers(0, 0.2), *w = descend((enum moe_optimiser_kind)kind, MOE_UNIT_F32, 1, NULL);
+		reference_descend(&r, (enum moe_optimiser_kind)kind);
+		for (size_t i = 0; i + 1 < N; i++)
+			if (!(distance(&r, start, w, &table[i]) < 2e-5))
+				fail_msg("%s: %s is %g from the reference", names[kind], table[i].name, distance(&r, start, w, &table[i]));
+		for (size_t i = 0; i < EXPERTS; i++)    /* no gradient moves the choice bias */
+			assert_true(start[table[5].offset + i] == w[table[5].offset + i]);
+		free(start);
+		free(w);
+	}
+}
+
+/* With products in bf16 the steps are the same in kind. */
+static void test_bf16(void **state)
+{
+	static struct reference r;
+	float *start = numbers(0, 0.2), *w = descend(MOE_OPTIMISER_MUON, MOE_UNIT_BF16, 1, NULL);
+
+	(void)state;
+	reference_descend(&r, MOE_OPTIMISER_MUON);
+	for (size_t i = 0; i < 4; i++)
+		if (!(distance(&r, start, w, &table[i]) < 0.05))
+			fail_msg("%s is %g from the reference", table[i].name, distance(&r, start, w, &table[i]));
+	free(start);
+	free(w);
+}
+
+static void test_threads(void **state)
+{
+	(void)state;
+	for (int kind = 0; kind < 2; kind++)
+		for (int unit = 0; unit < 2; unit++) {
+			float *a = descend((enum moe_optimiser_kind)kind, (enum moe_unit)unit, 1, NULL), *b = descend((enum moe_optimiser_kind)kind, (enum moe_unit)unit, 3, NULL);
+			assert_memory_equal(a, b, TOTAL * sizeof *a);
+			free(a);
+			free(b);
+		}
+}
+
+static void test_frozen(void **state)
+{
+	const bool frozen[N] = {true, false, false, true, false, false};
+	float *start = numbers(0, 0.2), *all = descend(MOE_OPTIMISER_MUON, MOE_UNIT_F32, 1, NULL), *w = descend(MOE_OPTIMISER_MUON, MOE_UNIT_F32, 1, frozen);
+
+	(void)state;
+	for (size_t i = 0; i < N; i++)
+		assert_memory_equal(w + table[i].offset, (frozen[i] ? start : all) + table[i].offset, table[i].count * sizeof *w);
+	free(start);
+	free(all);
+	free(w);
+}
+
+static void test_norm(void **state)
+{
+	const bool frozen[N] = {true, false, true, false, false, false};
+	struct moe_optimiser *o;
+	struct moe_diag d = {0};
+	float *g = numbers(1, 3);
+	double all = 0, moving = 0;
+
+	(void)state;
+	for (size_t t = 0; t + 1 < N; t++)
+		for (size_t i = 0; i < table[t].count; i++) {
+			double x = (double)g[table[t].offset + i];
+			all += x * x;
+			moving += frozen[t] ? 0 : x * x;
+		}
+	expect_ok(&d, moe_optimiser_new(&o, &params, MOE_UNIT_F32, NULL, &d));
+	assert_true(fabs(moe_optimiser_norm(o, g, NULL) / sqrt(all) - 1) < 1e-12);
+	assert_true(fabs(moe_optimiser_norm(o, g, frozen) / sqrt(moving) - 1) < 1e-12);
+	g[table[1].offset + 5] = NAN;
+	assert_true(isnan(moe_optimiser_norm(o, g, frozen)));
+	g[table[1].offset + 5] = INFINITY;
+	assert_true(isinf(moe_optimiser_norm(o, g, frozen)));
+	free(g);
+	moe_optimiser_free(o);
+}
+
+/* A clipped step is the step of the smaller gradient. */
+static void test_scale(void **state)
+{
+	struct moe_optimiser_step s = {.kind = MOE_OPTIMISER_ADAMW, .adamw_rate = 1e-3, .scale = 0.25}, whole = s;
+	struct moe_optimiser *a, *b;
+	struct moe_diag d = {0};
+	float *x = numbers(0, 1), *y = numbers(0, 1), *g = numbers(1, 1), *quarter = numbers(1, 0.25);
+
+	(void)state;
+	whole.scale = 1;
+	expect_ok(&d, moe_optimiser_new(&a, &params, MOE_UNIT_F32, NULL, &d));
+	expect_ok(&d, moe_optimiser_new(&b, &params, MOE_UNIT_F32, NULL, &d));
+	moe_optimiser_step(a, &s, x, g);
+	moe_optimiser_step(b, &whole, y, quarter);
+	assert_memory_equal(x, y, TOTAL * sizeof *x);
+	assert_true(moe_optimiser_steps(a)[0] == 1 && moe_optimiser_steps(a)[5] == 0);
+	moe_optimiser_forget_matrices(a);
+	assert_true(moe_optimiser_steps(a)[0] == 0 && moe_optimiser_steps(a)[4] == 1);
+	assert_true(moe_optimiser_first(a)[0] == 0 && moe_optimiser_first(a)[table[4].offset] != 0);
+	moe_optimiser_free(a);
+	moe_optimiser_free(b);
+	free(x);
+	free(y);
+	free(g);
+	free(quarter);
+}
+
+static void test_balance(void **state)
+{
+	const uint64_t load[2][2][EXPERTS] = {{{9, 9, 9, 9}, {9, 9, 9, 9}}, {{6, 0, 2, 1}, {0, 4, 3, 0}}};     /* layer 1: 6, 4, 5, 1; mean 4 */
+	const bool frozen[N] = {[5] = true};
+	float w[TOTAL] = {0}, *bias = w + table[5].offset;
+
+	(void)state;
+	moe_balance_update(&params, w, &load[0][0][0], EXPERTS, 0.5, frozen);
+	assert_true(bias[0] == 0);
+	moe_balance_update(&params, w, &load[0][0][0], EXPERTS, 0.5, NULL);
+	assert_true(bias[0] == -0.5f && bias[1] == 0 && bias[2] == -0.5f && bias[3] == 0.5f);
+	assert_true(moe_balance_possible(&params));
+	assert_false(moe_balance_possible(&(struct moe_params){table, 5, TOTAL}));
+}
+
+static void test_schedule(void **state)
+{
+	const struct moe_schedule s = {.tokens = 1000, .warmup = 100, .decay = 500, .floor = 0.1};
+	const struct { uint64_t at, rows; double factor; } rows[] = {
+		{0, 10, 0.05}, {90, 10, 0.95}, {95, 20, 1}, {400, 100, 1}, {490, 20, 1}, {700, 100, 0.1 + 0.9 * 0.5}, {990, 20, 0.1}, {5000, 10, 0.1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (!(fabs(moe_schedule_factor(&s, rows[i].at, rows[i].rows) - rows[i].factor) < 1e-12))
+			fail_msg("at %d: %g", (int)rows[i].at, moe_schedule_factor(&s, rows[i].at, rows[i].rows));
+	assert_true(moe_schedule_factor(&(struct moe_schedule){.tokens = 10}, 0, 10) == 1);
+	assert_true(moe_schedule_factor(&(struct moe_schedule){.tokens = 10, .decay = 10}, 10, 10) == 0);
+}
+
+static void test_freeze(void **state)
+{
+	static const struct { const char *word[3]; const char *frozen; } rows[] = {
+		{{"all"}, "111111"}, {{"experts"}, "011100"}, {{"EMBEDDING", "attention"}, "100010"}, {{"experts@1"}, "001100"}, {{"@0"}, "110000"},
+		{{"experts@0-1.1-3"}, "010100"}, {{"@-.0"}, "001000"}, {{"all", "!experts@-.1-"}, "101011"}, {{"@1-", "!router"}, "001100"},
+	};
+	static const struct { const char *word, *says; } wrong[] = {
+		{"head", "means no tensor"}, {"experts@7", "means no tensor"}, {"expert", "is not one of"}, {"", "names no part"}, {"!", "names no part"},
+		{"experts@", "expected PART"}, {"experts@3-1", "expected PART"}, {"experts@1.", "expected PART"}, {"experts@1x", "expected PART"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		bool frozen[N];
+		size_t n = 0;
+		struct moe_diag d = {0};
+		while (n < 3 && rows[i].word[n])
+			n++;
+		expect_ok(&d, moe_freeze(frozen, &params, (char **)(uintptr_t)rows[i].word, n, &d));
+		for (size_t j = 0; j < N; j++)
+			if (frozen[j] != (rows[i].frozen[j] == '1'))
+				fail_msg("%s: tensor %s", rows[i].word[0], table[j].name);
+	}
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		bool frozen[N];
+		struct moe_diag d = {0};
+		char *word = (char *)(uintptr_t)wrong[i].word;
+		assert_int_equal(moe_freeze(frozen, &params, &word, 1, &d), MOE_EUSAGE);
+		if (!strstr(d.text, wrong[i].says))
+			fail_msg("\"%s\": %s", wrong[i].word, d.text);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_reference), cmocka_unit_test(test_bf16), cmocka_unit_test(test_threads), cmocka_unit_test(test_frozen), cmocka_unit_test(test_norm),
+		cmocka_unit_test(test_scale), cmocka_unit_test(test_balance), cmocka_unit_test(test_schedule), cmocka_unit_test(test_freeze),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
