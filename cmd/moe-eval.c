@@ -40,14 +40,15 @@ static void tell_progress(void *self, uint64_t done)
 	progress_show(done, "samples");
 }
 
-static size_t split_types(const char **type)
+/* The types of --types; *words holds their texts, to be freed. */
+static size_t split_types(const char **type, char **words)
 {
-	char *list = o.types ? strdup(o.types) : NULL;
+	char *rest = *words = o.types ? strdup(o.types) : NULL;
 	size_t n = 0;
 
-	if (o.types && !list)
+	if (o.types && !rest)
 		cli_fail("out of memory");
-	for (char *p; list && (p = strsep(&list, ","));) {      /* the words stay in use */
+	for (char *p; rest && (p = strsep(&rest, ","));) {
 		if (n == MOST_TYPES)
 			cli_fail("--types: more than %d types", MOST_TYPES);
 		type[n++] = p;
@@ -55,9 +56,10 @@ static size_t split_types(const char **type)
 	return n;
 }
 
-/* Opens the model of -m, or `path`. */
+/* Opens the model of -m, or `path`; afterwards that of -m is the program's again. */
 static void open_subject(struct subject *s, const char *path, struct moe_pool *pool)
 {
+	const char *first = cli.model;
 	struct moe_diag d = {0};
 	char fingerprint[33];
 
@@ -74,14 +76,17 @@ static void open_subject(struct subject *s, const char *path, struct moe_pool *p
 	s->t = tokenizer_load(fingerprint);
 	s->g = (struct moe_generation){.spec = s->m->spec, .tokenizer = s->t, .max_new = (size_t)(o.max_new ? o.max_new : s->m->spec->text.max_new)};
 	cli_check(moe_generation_init(&s->g, &d), &d);
+	if (path)
+		cli.model = first;
 }
 
 /* `told`: broken samples have been told of already. */
 static void evaluate(struct subject *s, char **path, int n, bool told)
 {
 	const char *type[MOST_TYPES];
+	char *words;
 	struct moe_evaluate_options e = {
-		.path = (const char *const *)path, .n_paths = (size_t)n, .limit = (uint64_t)o.limit, .type = type, .n_types = split_types(type), .form = {.chat = o.chat},
+		.path = (const char *const *)path, .n_paths = (size_t)n, .limit = (uint64_t)o.limit, .type = type, .n_types = split_types(type, &words), .form = {.chat = o.chat},
 		.patch_layer = (size_t)o.patch_layer, .no_blind = o.no_blind, .no_sandbox = o.no_sandbox, .threads = (unsigned)cli.threads, .window = (size_t)o.batch,
 		.failed = told ? NULL : tell_failure, .progress = tell_progress,
 	};
@@ -89,6 +94,7 @@ static void evaluate(struct subject *s, char **path, int n, bool told)
 
 	cli_check(moe_evaluate_run(&s->e, s->m, s->t, &s->g, &e, &d), &d);
 	progress_clear();
+	free(words);
 }
 
 static void release(struct subject *s)
