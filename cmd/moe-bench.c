@@ -1,17 +1,21 @@
-/* moe-bench: how fast a model runs here and where the time goes, or how fast the kernels are against what the machine could do. */
+/* moe-bench: how fast a model runs or is trained here and where the time goes, or how fast the kernels are against what the machine could do. */
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/figures.h"
 #include "common/cli.h"
 #include "common/memory.h"
 #include "model/math.h"
 #include "sys/memory.h"
+#include "train/create.h"
+#include "train/net.h"
 
 static struct {
 	long prompt, generate, repeat;
-	const char *type;
+	const char *type, *products, *optimiser;
 	bool json;
-} o = {.prompt = 512, .generate = 64, .repeat = 3};
+} o = {.prompt = 512, .generate = 64, .repeat = 3, .products = "bf16", .optimiser = "muon"};
 
 static struct moe_figures to;
 
@@ -86,6 +90,55 @@ static void bench_kernels(struct moe_pool *pool)
 			bench_type((enum moe_dtype)t, math == MOE_MATH_FAST && (cli.math || t >= MOE_N_DTYPES), &peaks, pool);
 }
 
+/* A new model of the usual size, in a temporary folder that lives as long as it is open; or the one that was asked for. */
+static struct moe_model *model_to_train(void)
+{
+	const char *tmp = getenv("TMPDIR");
+	json_t *description = json_loads(moe_bench_description, 0, NULL);
+	static const char *const files[] = {"config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
+					    "model.safetensors"};
+	char folder[3000], name[4096];
+	struct moe_model *m;
+	struct moe_diag d = {0};
+
+	if (cli.model)
+		return cli_model();
+	snprintf(folder, sizeof folder, "%s/moe-bench-XXXXXX", tmp ? tmp : "/tmp");
+	if (!description || !mkdtemp(folder))
+		cli_fail("%s: a temporary folder cannot be made", folder);
+	cli_check(moe_create_model(folder, description, 1, &d), &d);
+	json_decref(description);
+	cli.model = folder;
+	m = cli_model();
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		snprintf(name, sizeof name, "%s/%s", folder, files[i]);
+		unlink(name);
+	}
+	rmdir(folder);
+	return m;
+}
+
+static void bench_training(struct moe_pool *pool)
+{
+	struct moe_bench_training_options t = {.repeats = (size_t)o.repeat, .sequences = 48, .text = 84};
+	struct moe_bench_training result;
+	struct moe_peaks peaks;
+	struct moe_model *m;
+	struct moe_diag d = {0};
+
+	if (strcmp(o.products, "bf16") && strcmp(o.products, "f32"))
+		cli_fail("--products %s: bf16 and f32 are known", o.products);
+	if (strcmp(o.optimiser, "muon") && strcmp(o.optimiser, "adamw"))
+		cli_fail("--optimiser %s: muon and adamw are known", o.optimiser);
+	t.unit = strcmp(o.products, "f32") ? MOE_UNIT_BF16 : MOE_UNIT_F32;
+	t.adamw = !strcmp(o.optimiser, "adamw");
+	m = model_to_train();
+	cli_check(moe_peaks_measure(&peaks, pool, &d), &d);
+	cli_check(moe_bench_training_run(&result, m, &t, pool, &d), &d);
+	moe_figures_training(&to, &result, &t, &peaks);
+	moe_model_close(m);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
@@ -93,18 +146,21 @@ int main(int argc, char **argv)
 		{'n', "new-tokens", OPT_INT, &o.generate, "N", "tokens to generate, behind an empty context; 0: none", 0, 1000000, "64"},
 		{'r', "repeat", OPT_INT, &o.repeat, "N", "measured runs of each test, after one to warm up", 1, 1000, "3"},
 		{0, "type", OPT_TEXT, &o.type, "TYPE", "kernels: only those of weights of this type, such as BF16, Q8_0 or Q4_K", 0, 0, "all types"},
+		{0, "products", OPT_TEXT, &o.products, "KIND", "train: what products are made of, bf16 or f32", 0, 0, "bf16"},
+		{0, "optimiser", OPT_TEXT, &o.optimiser, "NAME", "train: muon for the matrices of the layers, or adamw for everything", 0, 0, "muon"},
 		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per row", 0, 0, 0},
 		OPT_MEMORY, OPT_MODEL, OPT_MATH, OPT_END,
 	};
-	static const struct tool tool = {"moe-bench", "model [MODEL] | kernels", "Measures how fast a model runs here, or how fast the kernels are.", opts};
+	static const struct tool tool = {"moe-bench", "model [MODEL] | train [MODEL] | kernels", "Measures how fast a model runs here or is trained, or how fast the kernels are.", opts};
 	struct moe_pool *pool;
-	bool kernels;
+	bool kernels, train;
 	int at;
 
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
 	kernels = at < argc && !strcmp(argv[at], "kernels");
-	if (at == argc || at + (kernels ? 1 : 2) < argc || (!kernels && strcmp(argv[at], "model")))
+	train = at < argc && !strcmp(argv[at], "train");
+	if (at == argc || at + (kernels ? 1 : 2) < argc || (!kernels && !train && strcmp(argv[at], "model")))
 		opt_usage(&tool);
 	if (at + 1 < argc)
 		cli.model = argv[at + 1];
@@ -112,6 +168,8 @@ int main(int argc, char **argv)
 	to = (struct moe_figures){stdout, o.json, (unsigned)cli.threads};
 	if (kernels)
 		bench_kernels(pool);
+	else if (train)
+		bench_training(pool);
 	else
 		bench_model(pool);
 	moe_pool_free(pool);

@@ -18,7 +18,7 @@ static struct {
 	long seed, n, first, per_shard;
 	bool words;
 	double weight[MAX_TASKS];
-} o = {.split = "train"};
+} o = {.split = "train", .fonts = "all"};
 
 /* "read:3,scene:2,panel:1" -> weights. Without a number a task has the weight 1. */
 static void read_tasks(const char *text)
@@ -213,14 +213,14 @@ int main(int argc, char **argv)
 		{'n', "number", OPT_INT, &o.n, "N", "samples to make", 1, 1e12, 0},
 		{0, "split", OPT_TEXT, &o.split, "SPLIT", "train, dev, calib, test or unseen", 0, 0, "train"},
 		{0, "seed", OPT_INT, &o.seed, "N", "the same number makes the same samples", 0, 9e15, "0"},
-		{0, "tasks", OPT_TEXT, &o.tasks, "TASK[:WEIGHT],...", "kinds of samples, and how often each", 0, 0, "all"},
+		{0, "tasks", OPT_TEXT, &o.tasks, "LIST", "kinds of samples, and how often each, as in read:3,scene:2", 0, 0, "all"},
 		OPT_OUTPUT,
 		{0, "per-shard", OPT_INT, &o.per_shard, "N", "samples in each archive; FILE then has a number, such as train-%06d.tar", 1, 1e12, "10000"},
 		{0, "first", OPT_INT, &o.first, "N", "number of the first sample", 0, 1e12, "0"},
 		{'j', "jobs", OPT_INT, &cli.threads, "N", "make so many samples at a time; the same as --threads", 1, 1024, "all processors"},
 		{0, "sheet", OPT_TEXT, &o.sheet, "FILE", "write a picture of the first samples with their questions, instead of archives", 0, 0, 0},
 		{0, "words", OPT_FLAG, &o.words, 0, "print the words of prompts and answers, and nothing else", 0, 0, 0},
-		{0, "fonts", OPT_TEXT, &o.fonts, "FILE", "list of fonts", 0, 0, "share/moe/synth/fonts.tsv"},
+		{0, "fonts", OPT_TEXT, &o.fonts, "LIST", "fonts to draw with: all, small (those of two packages), or a file", 0, 0, "all"},
 		OPT_END,
 	};
 	static const struct tool tool = {"moe-synth", "", "Makes pictures with questions and answers, as tar archives.", opts};
@@ -240,8 +240,8 @@ int main(int argc, char **argv)
 	set_weights();
 	if (!o.sheet && !cli.output && isatty(STDOUT_FILENO))
 		cli_fail("an archive is not written to a terminal: use -o FILE, or --sheet FILE to look at samples");
-	if (!o.fonts)
-		o.fonts = list = cli_share("synth/fonts.tsv");
+	if (!strcmp(o.fonts, "all") || !strcmp(o.fonts, "small"))
+		o.fonts = list = cli_share(*o.fonts == 'a' ? "synth/fonts.tsv" : "synth/fonts-small.tsv");
 	cli_check(moe_fonts_load(&fonts, o.fonts, &d), &d);
 	if (o.sheet)
 		write_sheet(&fonts);

@@ -12,10 +12,10 @@ _moe() {
 		esac
 		;;
 	moe-bench)
-		all="-p --prompt-tokens -n --new-tokens -r --repeat --type --json --any-memory -m --model --family --math -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt-tokens -n --new-tokens -r --repeat --type --products --optimiser --json --any-memory -m --model --family --math -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family"
-		values="-p --prompt-tokens -n --new-tokens -r --repeat --type --math -t --threads"
+		values="-p --prompt-tokens -n --new-tokens -r --repeat --type --products --optimiser --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -74,6 +74,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-eval)
+		all="--limit --types --by --chat -n --max-new --patch-layer --against --no-blind --answers --json --tsv --batch --no-sandbox -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		folders="--against -m --model"
+		files="--types --answers --family -o --output"
+		values="--limit --by -n --max-new --patch-layer --batch --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-expert)
 		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -119,6 +128,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-synth)
+		all="-n --number --split --seed --tasks -o --output --per-shard --first -j --jobs --sheet --words --fonts -q --quiet -t --threads --cpu --help --version"
+		folders=""
+		files="--tasks -o --output --sheet --fonts"
+		values="-n --number --split --seed --per-shard --first -j --jobs -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-tokenize)
 		all="--for-each --chat --system --messages --raw --logits --generate --loop --window --frames --files-from -0 --null --no-sandbox -m --model --family --math -o --output --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -126,6 +144,15 @@ _moe() {
 		values="--system --window --frames --math -t --threads"
 		case $prev in
 		--logits) COMPREPLY=($(compgen -W 'none last all' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-train)
+		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --text-loss --patch-loss --patch-layer --balance --z-loss --bias-rate --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="-r --recipe --new --family"
+		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --text-loss --patch-loss --patch-layer --balance --z-loss --bias-rate --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
+		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
@@ -149,4 +176,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-expert moe-info moe-patchify moe-route moe-run moe-tokenize moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-synth moe-tokenize moe-train moe-view

@@ -12,8 +12,8 @@ declare -A floor=(
 	[model]=4 [data]=4 [grad]=4
 	[stage]=5
 	[run]=6 [convert]=6 [synth]=6
-	[report]=7 [eval]=7 [train]=7
-	[bench]=8
+	[report]=7 [train]=7
+	[bench]=8 [eval]=8
 )
 # Folders of one floor that may include each other, and why: an archive is read by a worker of sys.
 beside=" io:sys "

@@ -80,6 +80,8 @@ step "golden: aria, pictures, weights" "$out/tests/golden/run" tests/golden/{ari
 step "golden: an altered reference fails" altered_reference
 step "golden: altered pictures fail" altered_pictures
 step "golden: nothing to compare is said" nothing_to_compare
+# Sanitizers would have to be linked to what is compiled there.
+[ "$mode" = release ] && step "golden: wrong optimisers and losses fail" tests/mutants.sh "$out"
 for t in "$out"/tests/fuzz/*; do
 	case $t in *.o | *.d) continue ;; esac
 	step "fuzz corpus ${t##*/}" "$t" "tests/fuzz/corpus/${t##*/}"

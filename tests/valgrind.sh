@@ -27,6 +27,7 @@ check() {
 
 : >in
 check moe-info --json
+check moe-synth --fonts small -n 3 -t 2 -o a.tar
 check moe-bench --cpu avx2 model -p 4 -n 1 -r 1
 check moe-run --cpu avx2 --no-sandbox "$picture"
 grep -q '12\.90' out || { echo "moe-run did not read the picture"; failed=$((failed + 1)); }

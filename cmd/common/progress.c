@@ -26,21 +26,43 @@ static void put(const char *line, int n)
 		p.wanted = false;
 }
 
-void progress_show(uint64_t done, const char *things)
+/* Is it time for a line? *elapsed: seconds since the first question. */
+static bool is_due(bool wanted, double *elapsed)
 {
-	char line[96];
 	double t;
 
-	if (!p.asked) {         /* where the answers themselves are seen, they are progress enough */
+	if (!p.asked) {
 		p.asked = true;
-		p.wanted = !cli.quiet && isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
+		p.wanted = wanted && !cli.quiet && isatty(STDERR_FILENO);
 		p.start = p.wanted ? now() : 0;
 	}
 	if (!p.wanted || (t = now()) - p.start < 1 || t - p.last < 0.2)
-		return;
+		return false;
 	p.last = t;
 	p.shown = true;
-	put(line, snprintf(line, sizeof line, "\r%llu %s, %.0f a second\033[K", (unsigned long long)done, things, (double)done / (t - p.start)));
+	*elapsed = t - p.start;
+	return true;
+}
+
+void progress_show(uint64_t done, const char *things)
+{
+	char line[96];
+	double elapsed;
+
+	if (is_due(!isatty(STDOUT_FILENO), &elapsed))   /* where the answers themselves are seen, they are progress enough */
+		put(line, snprintf(line, sizeof line, "\r%llu %s, %.0f a second\033[K", (unsigned long long)done, things, (double)done / elapsed));
+}
+
+void progress_line(const char *text)
+{
+	char line[256];
+	double elapsed;
+	int n;
+
+	if (!is_due(true, &elapsed))
+		return;
+	n = snprintf(line, sizeof line, "\r%s\033[K", text);
+	put(line, n < (int)sizeof line ? n : (int)sizeof line - 1);
 }
 
 void progress_clear(void)

@@ -7,6 +7,9 @@
 /* `done` things of this kind (such as "pictures") are done. Cheap enough to call for each. */
 void progress_show(uint64_t done, const char *things);
 
+/* A line of the program's own, for work that has more to tell. */
+void progress_line(const char *text);
+
 /* Takes the line away, before anything else is printed on standard error and at the end. */
 void progress_clear(void);
 

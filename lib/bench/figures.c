@@ -156,3 +156,32 @@ void moe_figures_product(const struct moe_figures *to, const struct moe_bench_we
 	moe_print_json(to->f, o);
 	fflush(to->f);
 }
+
+/* ---- training ---- */
+
+void moe_figures_training(const struct moe_figures *to, const struct moe_bench_training *t, const struct moe_bench_training_options *o,
+			  const struct moe_peaks *peaks)
+{
+	double flops = t->rate.median * t->flops_per_token, peak = peaks->rate[o->unit == MOE_UNIT_BF16 ? MOE_PEAK_BF16 : MOE_PEAK_F32];
+	const char *products = o->unit == MOE_UNIT_BF16 ? "bf16" : "f32", *optimiser = o->adamw ? "adamw" : "muon";
+	json_t *row;
+
+	if (!to->json) {
+		fprintf(to->f, "# training, threads: %u, steps: %zu of %zu tokens\n", to->threads, o->repeats, t->tokens);
+		fprintf(to->f, "%-10s%-13s%-11s%10s%10s%10s%10s%10s%11s\n", "products", "kernels", "optimiser", "tokens/s", "least", "most", "GFLOP/s", "of peak",
+			"optimiser");
+		fprintf(to->f, "%-10s%-13s%-11s%10.0f%10.0f%10.0f%10.1f%8.1f %%%9.1f %%\n", products, moe_gemm_name(o->unit), optimiser, t->rate.median, t->rate.least,
+			t->rate.most, flops / 1e9, 100 * flops / peak, 100 * t->optimiser);
+		return;
+	}
+	row = json_pack("{s:s, s:s, s:s, s:s}", "test", "training", "products", products, "kernels", moe_gemm_name(o->unit), "optimiser", optimiser);
+	set_integer(row, "threads", to->threads);
+	set_integer(row, "tokens", t->tokens);
+	set_real(row, "tokens_per_second", t->rate.median);
+	set_real(row, "least", t->rate.least);
+	set_real(row, "most", t->rate.most);
+	set_real(row, "gflops", flops / 1e9);
+	set_real(row, "share_of_peak", flops / peak);
+	set_real(row, "optimiser_share", t->optimiser);
+	moe_print_json(to->f, row);
+}

@@ -6,6 +6,7 @@
 
 #include "bench/passes.h"
 #include "bench/products.h"
+#include "bench/training.h"
 
 struct moe_figures {
 	FILE *f;
@@ -21,5 +22,9 @@ void moe_figures_memory(const struct moe_figures *to, const struct moe_model *m)
 /* The peaks, with the head of the table of products, and a product of m rows. */
 void moe_figures_peaks(const struct moe_figures *to, const struct moe_peaks *peaks);
 void moe_figures_product(const struct moe_figures *to, const struct moe_bench_weights *w, size_t m, const struct moe_product *p, const struct moe_peaks *peaks);
+
+/* Training, beside the peak of what its products are made of. */
+void moe_figures_training(const struct moe_figures *to, const struct moe_bench_training *t, const struct moe_bench_training_options *o,
+			  const struct moe_peaks *peaks);
 
 #endif

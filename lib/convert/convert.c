@@ -70,7 +70,7 @@ static void make_key(const struct conversion *c, char key[KEY])
 
 static enum moe_err put_config(struct conversion *c, const char *text, size_t n)
 {
-	bool changed = !text;
+	bool changed = !text || c->o->numbers;
 	char *config;
 	enum moe_err err;
 

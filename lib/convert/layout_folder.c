@@ -188,6 +188,30 @@ static enum moe_err new_config(json_t **out, const struct moe_model *m, struct m
 	return MOE_OK;
 }
 
+static json_t *look_up(const json_t *tree, const char *key)
+{
+	size_t n = strcspn(key, ".");
+	json_t *v = json_object_getn(tree, key, n);
+
+	return v && key[n] ? look_up(v, key + n + 1) : v;
+}
+
+/* Real settings that were changed since the model was opened, such as the base of the rope by training. */
+static enum moe_err put_changed(json_t *c, const struct moe_model *m, struct moe_diag *d)
+{
+	json_t *keys, *v;
+	const char *key;
+
+	MOE_TRY(moe_spec_keys(&keys, m->spec, false, d));
+	json_object_foreach(keys, key, v) {
+		const json_t *was = look_up(c, key);
+		if (json_is_real(v) && json_is_number(was) && (float)json_number_value(was) != (float)json_real_value(v))
+			put(c, key, v);
+	}
+	json_decref(keys);
+	return MOE_OK;
+}
+
 enum moe_err moe_layout_config(char **out, const struct moe_targets *all, const struct moe_model *m, const char *config, size_t config_nbytes,
 			       struct moe_diag *d)
 {
@@ -196,8 +220,7 @@ enum moe_err moe_layout_config(char **out, const struct moe_targets *all, const 
 	const char *type = torch_type(all), *key;
 	char *text;
 
-	if (!config)
-		MOE_TRY(new_config(&c, m, d));
+	MOE_TRY(config ? put_changed(c, m, d) : new_config(&c, m, d));
 	for (size_t i = 0; i < all->n; i++) {
 		f8 |= all->t[i].to == MOE_F8_E4M3;
 		int8 |= all->t[i].to == MOE_I8;

@@ -7,6 +7,8 @@
 #include "kernel/kernel_priv.h"
 #include "sys/cpu.h"
 
+_Thread_local _Alignas(64) char moe_gemm_scratch[MOE_GEMM_SCRATCH];
+
 /* Each is chosen by whoever needs it first. */
 static const struct moe_gemm_variant *_Atomic products[2];
 static const struct moe_operand_variant *_Atomic operands;

@@ -1,13 +1,13 @@
 /* Products of two activations, or of activations and weights, that a backward pass needs in every orientation: c = a b or c += a b, with both operands as
  * floats or as pairs of bf16 numbers. The operand makers give the orientations.
  *
- * Order of sums: every output is one sequential sum over k that starts from +0 and depends neither on m and n nor on where the output lies, so a row
- * has the same bits alone and among others; with `add` c becomes c + sum, rounded once (with tiles s starts from c). Threads may divide rows and outputs, never k.
+ * Order of sums: every output is one sequential sum over k that depends neither on m and n nor on where the output lies, so a row has the same bits alone and
+ * among others. It starts from +0, and with `add` c becomes c + sum, rounded once. Threads may divide rows and outputs, never k.
  *   f32: s = fma(a, b, s): the same bits on every CPU.
  *   bf16: with VDPBF16PS s = fma(a1, b1, s), then s = fma(a0, b0, s) for each unit, a0 being in the low half; subnormal numbers, results included, are zeros.
  *     CPUs without it do the same with f32 instructions, which know subnormal numbers: bits differ only where there are any.
  *     The tiles of AMX (TDPBF16PS) take 16 units together, the last ones padded with zeros: one chain over their low halves and one over their high
- *     halves, both from +0, then s = s + (low + high); subnormal numbers are zeros, too. Its bits are not those of VDPBF16PS.
+ *     halves, both from +0, then s = s + (low + high); with `add` s starts from c. Subnormal numbers are zeros, too. The bits are not those of VDPBF16PS.
  * Intel SDM, volume 2, has both instructions. */
 #ifndef MOE_KERNEL_GEMM_H
 #define MOE_KERNEL_GEMM_H

@@ -3,19 +3,24 @@
  * padded with zeros. k is done in parts, between which the sums wait in c. */
 #if defined __x86_64__
 #define MOE_V_AVX512
+#include <assert.h>
+
 #include "base/check.h"
 #include "kernel/gemm_priv.h"
 #include "kernel/tiles.h"
 #include "kernel/v16.h"
 
-/* A part of k has up to PART_STEPS whole steps and perhaps a last one. Rows of a are taken A_STEPS panels' steps at a time, which lie in the nearest cache
+/* A part of k has up to PART_STEPS steps. Rows of a are taken A_STEPS panels' steps at a time, which lie in the nearest cache
  * for all outputs. */
 enum { STEP = 16, PAIR = 32, UNIT = 4, LINE = STEP * UNIT, TILE = STEP * LINE, PANEL_STEP = 2 * TILE, PART_STEPS = 8, A_STEPS = 16, OUTPUTS = 1024 };
 
-static _Thread_local _Alignas(64) struct {
+struct panels {
 	char a[A_STEPS * PANEL_STEP], edge[PART_STEPS * PANEL_STEP], last[OUTPUTS / PAIR * PANEL_STEP];
 	float c[PAIR * PAIR];
-} scratch;
+};
+static_assert(sizeof(struct panels) <= sizeof moe_gemm_scratch, "");
+
+static inline struct panels *scratch(void) { return (struct panels *)moe_gemm_scratch; }
 
 /* Two tiles of an operand: bytes from line to line of a tile, to the other tile, and to the next step. */
 struct panel {
@@ -117,7 +122,7 @@ FN void copy_floats(float *to, size_t ld, const float *x, size_t ldx, size_t row
 			v_store_n(to + i * ld + j, v_load_n(x + i * ldx + j, moe_min(LANES, n - j)), moe_min(LANES, n - j));
 }
 
-/* Up to 32 rows by 32 outputs; what is no whole tiles by way of scratch. */
+/* Up to 32 rows by 32 outputs; what is no whole tiles by way of scratch()-> */
 FN void sum_block(float *c, size_t c_row, const struct operands *o, size_t rows, size_t outputs, bool go_on)
 {
 	if (rows % STEP == 0 && outputs % STEP == 0) {
@@ -125,9 +130,9 @@ FN void sum_block(float *c, size_t c_row, const struct operands *o, size_t rows,
 		return;
 	}
 	if (go_on)
-		copy_floats(scratch.c, PAIR, c, c_row, rows, outputs);
-	sum_some_tiles(scratch.c, PAIR, o, rows, outputs, go_on);
-	copy_floats(c, c_row, scratch.c, PAIR, rows, outputs);
+		copy_floats(scratch()->c, PAIR, c, c_row, rows, outputs);
+	sum_some_tiles(scratch()->c, PAIR, o, rows, outputs, go_on);
+	copy_floats(c, c_row, scratch()->c, PAIR, rows, outputs);
 }
 
 /* Lanes 16 · i and on of n. */
@@ -205,9 +210,9 @@ FN void pack_edges(const struct moe_gemm *g, const struct block *k)
 	size_t pairs = k->n / PAIR * PAIR;
 
 	if (k->nk % STEP)
-		pack_b(scratch.last, g, k->k + k->steps * STEP, k->nk % STEP, k->j, k->n);
+		pack_b(scratch()->last, g, k->k + k->steps * STEP, k->nk % STEP, k->j, k->n);
 	if (k->n % STEP)
-		pack_b(scratch.edge, g, k->k, k->nk, k->j + pairs, k->n - pairs);
+		pack_b(scratch()->edge, g, k->k, k->nk, k->j + pairs, k->n - pairs);
 }
 
 /* `rows` rows from i on, the panels of a being for 32 rows each. */
@@ -215,9 +220,9 @@ FN void run_rows(const struct moe_gemm *g, const struct block *k, const struct p
 {
 	for (size_t j = 0; j < k->n; j += PAIR) {
 		size_t n = moe_min(PAIR, k->n - j);
-		struct operands o = {.b = panel_of_b(g, k->k, k->j + j), .b_last = packed(scratch.last + j / PAIR * PANEL_STEP), .steps = k->steps, .last = k->nk % STEP};
+		struct operands o = {.b = panel_of_b(g, k->k, k->j + j), .b_last = packed(scratch()->last + j / PAIR * PANEL_STEP), .steps = k->steps, .last = k->nk % STEP};
 		if (n % STEP)
-			o.b = packed(scratch.edge);
+			o.b = packed(scratch()->edge);
 		for (size_t r = 0; r < rows; r += PAIR) {
 			o.a = a[r / PAIR];
 			sum_block(g->c + (i + r) * g->c_row + k->j + j, g->c_row, &o, moe_min(PAIR, rows - r), n, k->go_on);
@@ -236,7 +241,7 @@ FN void run_block(const struct moe_gemm *g, const struct block *k)
 		rows = moe_min(most, g->m - i);
 		for (size_t r = 0; r < rows; r += PAIR) {
 			size_t n = moe_min(PAIR, rows - r);
-			char *to = scratch.a + r / PAIR * steps * PANEL_STEP;
+			char *to = scratch()->a + r / PAIR * steps * PANEL_STEP;
 			a[r / PAIR] = packed(to);
 			if (whole_steps && n % STEP == 0)
 				a[r / PAIR] = panel_of_a(g, i + r, k->k);

@@ -4,6 +4,10 @@
 
 #include "kernel/gemm.h"
 
+/* Panels and blocks of operands, of the thread whose product it is. */
+enum { MOE_GEMM_SCRATCH = 128 << 10 };
+extern _Thread_local _Alignas(64) char moe_gemm_scratch[MOE_GEMM_SCRATCH];
+
 struct moe_gemm_variant {
 	const char *name;
 	void (*run)(const struct moe_gemm *g);

@@ -64,8 +64,8 @@ FN vpart part_add(vpart a, vpart b) { return v_add(a, b); }
 FN void part_store(float *p, vpart a) { v_store(p, a); }
 FN void part_store_n(float *p, vpart a, size_t n) { v_store_n(p, a, n); }
 /* The bf16 numbers in the halves of each lane, as floats. */
-FN vpart part_low(vpart a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 16)); }
-FN vpart part_high(vpart a) { return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(-65536))); }
+FN v16 v_low(v16 a) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), 16)); }
+FN v16 v_high(v16 a) { return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(-65536))); }
 FN v16 v_join(const vpart *a) { return a[0]; }
 /* Lanes of two bf16 numbers. */
 FN v16 v_pair_bf16(const void *low, const void *high)
@@ -235,8 +235,14 @@ FN vpart part_set(float x) { return _mm256_set1_ps(x); }
 FN vpart part_add(vpart x, vpart y) { return _mm256_add_ps(x, y); }
 FN void part_store(float *p, vpart x) { _mm256_storeu_ps(p, x); }
 FN void part_store_n(float *p, vpart x, size_t n) { _mm256_maskstore_ps(p, v_half_lanes(n), x); }
-FN vpart part_low(vpart x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 16)); }
-FN vpart part_high(vpart x) { return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(-65536))); }
+FN __m256 v_half_low(__m256 x) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 16)); }
+FN v16 v_low(v16 x) { return v_pair(v_half_low(x.a), v_half_low(x.b)); }
+FN v16 v_high(v16 x)
+{
+	__m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(-65536));
+
+	return v_pair(_mm256_and_ps(x.a, mask), _mm256_and_ps(x.b, mask));
+}
 FN v16 v_join(const vpart *x) { return v_pair(x[0], x[1]); }
 FN __m256 v_half_pair(const uint16_t *low, const uint16_t *high)
 {
@@ -389,8 +395,8 @@ FN uint32_t v_bits(float x)
 	memcpy(&u, &x, sizeof u);
 	return u;
 }
-FN vpart part_low(vpart a) { EACH(moe_f32_from_bf16((uint16_t)v_bits(a.f[i]))); }
-FN vpart part_high(vpart a) { EACH(moe_f32_from_bf16((uint16_t)(v_bits(a.f[i]) >> 16))); }
+FN v16 v_low(v16 a) { EACH(moe_f32_from_bf16((uint16_t)v_bits(a.f[i]))); }
+FN v16 v_high(v16 a) { EACH(moe_f32_from_bf16((uint16_t)(v_bits(a.f[i]) >> 16))); }
 FN v16 v_join(const vpart *a) { return a[0]; }
 FN v16 v_pair_bf16(const void *low, const void *high)
 {

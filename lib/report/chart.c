@@ -30,13 +30,15 @@ static double round_down(double v)
 	return unit * (m >= 5 ? 5 : m >= 2 ? 2 : 1);
 }
 
-static void linear_ticks(struct axis *a)
+/* `whole`: the axis ends at a tick. */
+static void linear_ticks(struct axis *a, bool whole)
 {
 	double step = round_down((a->hi - a->lo) / 4);
 
 	a->lo = floor(a->lo / step + 1e-9) * step;
-	a->hi = ceil(a->hi / step - 1e-9) * step;
-	for (double k = 0; a->n_ticks < MOST_TICKS && a->lo + k * step <= a->hi + step / 2; k++)
+	if (whole)
+		a->hi = ceil(a->hi / step - 1e-9) * step;
+	for (double k = 0; a->n_ticks < MOST_TICKS && a->lo + k * step <= a->hi + step * 1e-6; k++)
 		a->tick[a->n_ticks++] = a->lo + k * step;
 }
 
@@ -81,7 +83,7 @@ static bool make_axis(struct axis *a, const struct moe_chart *c, bool y)
 	if (a->is_log)
 		log_ticks(a);
 	else
-		linear_ticks(a);
+		linear_ticks(a, y);
 	return true;
 }
 

@@ -102,25 +102,34 @@ void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, cons
 	}
 }
 
+static void join_part(struct moe_load_part *to, const struct moe_load_part *from, size_t experts)
+{
+	to->tokens += from->tokens;
+	to->choices += from->choices;
+	to->entropy += from->entropy;
+	to->with_logits += from->with_logits;
+	to->margin += from->margin;
+	to->with_margin += from->with_margin;
+	to->least_margin = from->least_margin < to->least_margin ? from->least_margin : to->least_margin;
+	for (size_t e = 0; e < experts; e++) {
+		to->count[e] += from->count[e];
+		to->weight[e] += from->weight[e];
+	}
+}
+
+void moe_load_join(struct moe_load *l, const struct moe_load *from)
+{
+	for (int m = 0; m < MOE_N_MODALITIES; m++)
+		join_part(&l->part[m], &from->part[m], l->experts);
+}
+
 /* Sums the parts `first` to `last` into *sum (its arrays are [experts], the caller's) and summarises them. */
 static void sum_parts(const struct moe_load *l, unsigned first, unsigned last, struct moe_load_part *sum, struct moe_load_summary *out)
 {
 	double entropy = 0, weight = 0;
 
-	for (unsigned m = first; m <= last; m++) {
-		const struct moe_load_part *p = &l->part[m];
-		sum->tokens += p->tokens;
-		sum->choices += p->choices;
-		sum->entropy += p->entropy;
-		sum->with_logits += p->with_logits;
-		sum->margin += p->margin;
-		sum->with_margin += p->with_margin;
-		sum->least_margin = p->least_margin < sum->least_margin ? p->least_margin : sum->least_margin;
-		for (size_t e = 0; e < l->experts; e++) {
-			sum->count[e] += p->count[e];
-			sum->weight[e] += p->weight[e];
-		}
-	}
+	for (unsigned m = first; m <= last; m++)
+		join_part(sum, &l->part[m], l->experts);
 	*out = (struct moe_load_summary){.tokens = sum->tokens, .choices = sum->choices, .least_margin = sum->least_margin};
 	for (size_t e = 0; e < l->experts; e++) {
 		double share = sum->choices ? (double)sum->count[e] / (double)sum->choices : 0;

@@ -33,6 +33,9 @@ void moe_load_free(struct moe_load *l);
 /* Adds `rows` tokens: modality [rows], logit [rows][experts] (may be NULL), expert_id and weight [rows][k]. */
 void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight);
 
+/* Adds what `from` holds, of the same experts. */
+void moe_load_join(struct moe_load *l, const struct moe_load *from);
+
 /* What is printed of a part, or of all together (parts = NULL). Entropies are shares of the largest possible, log(experts). */
 struct moe_load_summary {
 	uint64_t tokens, choices;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "io/source.h"
@@ -65,7 +66,7 @@ static bool has_sha256(const char *bytes, size_t n, const char *wanted)
 struct glyph {
 	bool drawn;
 	int advance;            /* 64ths of a pixel */
-	int rows, columns, top; /* of the bitmap */
+	int rows, columns, left, top;   /* of the bitmap, which may leave the square */
 	uint8_t ink[SQUARE][SQUARE];
 };
 
@@ -82,12 +83,13 @@ static bool set_size(FT_Face face, int size)
 	return face->num_fixed_sizes > 0 && !FT_Select_Size(face, best);
 }
 
-static void copy_bitmap(struct glyph *g, const FT_Bitmap *from, int left, int top)
+static void copy_bitmap(struct glyph *g, const FT_Bitmap *from)
 {
-	for (int y = 0; y < (int)from->rows; y++)
-		for (int x = 0; x < (int)from->width; x++) {
+	for (int y = 0; y < g->rows; y++)
+		for (int x = 0; x < g->columns; x++) {
 			const uint8_t *row = from->buffer + (ptrdiff_t)y * from->pitch;
-			int value = from->pixel_mode == FT_PIXEL_MODE_MONO ? (row[x / 8] >> (7 - x % 8) & 1) * 255 : row[x], at_x = x + left, at_y = y + top;
+			int value = from->pixel_mode == FT_PIXEL_MODE_MONO ? (row[x / 8] >> (7 - x % 8) & 1) * 255 : row[x];
+			int at_x = x + g->left, at_y = y + g->top;
 			g->drawn = true;
 			if (at_x >= 0 && at_x < SQUARE && at_y >= 0 && at_y < SQUARE)
 				g->ink[at_y][at_x] = (uint8_t)value;
@@ -114,18 +116,19 @@ static void look_at(struct glyph *g, FT_Face face, int c, bool move)
 		return;
 	g->rows = (int)slot->bitmap.rows;
 	g->columns = (int)slot->bitmap.width;
-	g->top = slot->bitmap_top;
-	copy_bitmap(g, &slot->bitmap, move && !outline ? 0 : slot->bitmap_left + (move ? 0 : 8), SQUARE * 3 / 4 - slot->bitmap_top);
+	g->left = move ? (outline ? slot->bitmap_left : 0) : slot->bitmap_left + 8;
+	g->top = SQUARE * 3 / 4 - slot->bitmap_top;
+	copy_bitmap(g, &slot->bitmap);
 }
 
 /* The largest difference of two pixels is at most `most`, and that of the advances at most `advance`. */
 static bool is_alike(const struct glyph *a, const struct glyph *b, int most, int advance)
 {
 	if (!a->drawn || !b->drawn || abs(a->advance - b->advance) > advance || abs(a->rows - b->rows) > 1 || abs(a->columns - b->columns) > 1 ||
-	    abs(a->top - b->top) > 1)
+	    abs(a->left - b->left) > 1 || abs(a->top - b->top) > 1)
 		return false;
-	for (int y = 0; y < SQUARE; y++)
-		for (int x = 0; x < SQUARE; x++)
+	for (int y = a->top > 0 ? a->top - 1 : 0; y < SQUARE && y <= a->top + a->rows + 1; y++)
+		for (int x = a->left > 0 ? a->left - 1 : 0; x < SQUARE && x <= a->left + a->columns + 1; x++)
 			if (abs(a->ink[y][x] - b->ink[y][x]) > most)
 				return false;
 	return true;
@@ -188,20 +191,36 @@ bool moe_font_is_clear(const struct moe_font *f, char c) { return !has(f->twins,
 
 /* ---- the list ---- */
 
+/* Names the packages of all files that are not there, each once, so that one command installs them. */
+static enum moe_err check_presence(const struct moe_fonts *f, struct moe_diag *d)
+{
+	char packages[400] = "";
+	const struct moe_font *first = NULL;
+
+	for (size_t i = 0; i < f->n; i++) {
+		const struct moe_font *at = &f->font[i];
+		size_t n = strlen(packages);
+		if (!access(at->path, R_OK) || (i && first && !strcmp(at->package, f->font[i - 1].package)))
+			continue;
+		first = first ? first : at;
+		if (n + strlen(at->package) + 2 < sizeof packages)
+			strcat(strcat(packages, " "), at->package);
+	}
+	return first ? moe_fail(d, MOE_EIO, "the font %s is not there; `apt-get install%s` installs it", first->path, packages) : MOE_OK;
+}
+
 /* The file's bytes are checked and looked at once; faces are opened by name later. */
-static enum moe_err check_file(FT_Library library, struct moe_font *f, const char *sha256, struct moe_diag *d)
+static enum moe_err check_file(FT_Library library, struct moe_font *f, struct moe_diag *d)
 {
 	char *bytes;
 	size_t n;
-	struct moe_diag why = {0};
 	bool good;
 
-	if (moe_read_file(f->path, MAX_FONT, &bytes, &n, &why))
-		return moe_fail(d, MOE_EIO, "the font %s cannot be read; `apt-get install %s` installs it", f->path, f->package);
-	if (!has_sha256(bytes, n, sha256)) {
+	MOE_TRY(moe_read_file(f->path, MAX_FONT, &bytes, &n, d));
+	if (!has_sha256(bytes, n, f->sha256)) {
 		free(bytes);
-		return moe_fail(d, MOE_EIO, "the font %s has other bytes than the list says (SHA-256 %.12s...); the package %s of Debian 12 has the right ones", f->path, sha256,
-				f->package);
+		return moe_fail(d, MOE_EIO, "the font %s has other bytes than the list says (SHA-256 %.12s...); the package %s of Debian 12 has them",
+				f->path, f->sha256, f->package);
 	}
 	good = look_at_font(library, bytes, n, f);
 	free(bytes);
@@ -209,7 +228,7 @@ static enum moe_err check_file(FT_Library library, struct moe_font *f, const cha
 }
 
 /* One line, which is cut into its fields. */
-static enum moe_err read_line(struct moe_fonts *out, FT_Library library, char *line, size_t number, struct moe_diag *d)
+static enum moe_err read_line(struct moe_fonts *out, char *line, size_t number, struct moe_diag *d)
 {
 	struct moe_font *f = &out->font[out->n];
 	char *field[FIELDS], *rest = line;
@@ -228,19 +247,20 @@ static enum moe_err read_line(struct moe_fonts *out, FT_Library library, char *l
 	f->name = base_name(field[1]);
 	if (!f->package || !f->path || !f->group || !f->name)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	memcpy(f->sha256, field[2], sizeof f->sha256);
 	if (!read_flags(field[4], &f->flags))
 		return moe_fail(d, MOE_EINPUT, "line %zu: flags are mono, bold, italic, serif and held, or -", number);
-	return check_file(library, f, field[2], d);
+	return MOE_OK;
 }
 
-static enum moe_err read_list(struct moe_fonts *out, FT_Library library, char *text, struct moe_diag *d)
+static enum moe_err read_list(struct moe_fonts *out, char *text, struct moe_diag *d)
 {
 	size_t number = 0;
 
 	for (char *line; (line = strsep(&text, "\n"));) {
 		number++;
 		if (*line && *line != '#')
-			MOE_TRY(read_line(out, library, line, number, d));
+			MOE_TRY(read_line(out, line, number, d));
 	}
 	return out->n ? MOE_OK : moe_fail(d, MOE_EINPUT, "no font is listed");
 }
@@ -271,9 +291,13 @@ enum moe_err moe_fonts_load(struct moe_fonts *out, const char *list, struct moe_
 		moe_fonts_free(out);
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
-	err = strlen(text) == n ? read_list(out, library, text, d) : moe_fail(d, MOE_EINPUT, "a list of fonts has no NUL bytes");
+	err = strlen(text) == n ? read_list(out, text, d) : moe_fail(d, MOE_EINPUT, "a list of fonts has no NUL bytes");
 	if (!err)
 		err = check_groups(out, d);
+	if (!err)
+		err = check_presence(out, d);
+	for (size_t i = 0; !err && i < out->n; i++)
+		err = check_file(library, &out->font[i], d);
 	FT_Done_FreeType(library);
 	free(text);
 	if (err) {

@@ -21,6 +21,7 @@ enum { MOE_FIRST_CHARACTER = 33, MOE_LAST_CHARACTER = 126, MOE_MAX_FONTS = 256, 
 
 struct moe_font {
 	char *package, *path, *group, *name;    /* name: the file's, without its suffix */
+	char sha256[65];
 	unsigned flags;
 	uint64_t twins[2], alike[2];            /* bit c - 32: for moe_font_has_twin, and the opposite of moe_font_is_clear */
 	unsigned short strike[MOE_MAX_STRIKES]; /* sizes of a font of pixels */
@@ -33,8 +34,8 @@ struct moe_fonts {
 	size_t n;
 };
 
-/* Loads the list and checks every file that it names. MOE_EIO for a file that is not there or has other bytes, with the package to install; MOE_EINPUT for
- * a list that is malformed. */
+/* Loads the list and checks every file that it names. MOE_EIO for files that are not there or have other bytes, with the packages to install; MOE_EINPUT
+ * for a list that is malformed. */
 enum moe_err moe_fonts_load(struct moe_fonts *out, const char *list, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_fonts_free(struct moe_fonts *f);
 

@@ -1,4 +1,5 @@
-/* The task `read`: a short string as it stands on a screen, in a terminal, on a label, in a crop of its natural size. */
+/* The task `read`: a short string as it stands on a screen, in a terminal, on a label, in a crop of its natural size. (No expression draws twice: the order
+ * would be the compiler's.) */
 #include <math.h>
 #include <string.h>
 
@@ -57,11 +58,18 @@ static struct colour jitter(struct moe_draw *r, struct colour a, int most)
 
 static void terminal_colours(struct moe_draw *r, struct look *l)
 {
-	static const unsigned ground[] = {0x000000, 0x000000, 0x1e1e1e, 0x282a36, 0x002b36, 0x0c0c0c, 0x300a24, 0x1d2021, 0x2e3440, 0x272822, 0x1a1b26, 0x0d1117, 0xffffff, 0xfdf6e3,
-					  0xfafafa, 0xeff1f5};
-	static const unsigned bright[] = {0xcccccc, 0xffffff, 0xd3d7cf, 0xf8f8f2, 0xeeeeec, 0x839496, 0x00cd00, 0xcd0000, 0xcdcd00, 0x55aaff, 0xcd00cd, 0x00cdcd, 0xff5555, 0x55ff55,
-					  0xffb86c, 0x8be9fd, 0xbd93f9, 0x50fa7b, 0xf1fa8c, 0xa3be8c, 0x88c0d0, 0x729fcf, 0x8ae234, 0xfce94f};
-	static const unsigned dark[] = {0x000000, 0x222222, 0x383a42, 0x586e75, 0x657b83, 0x0000cd, 0xcd0000, 0x006400, 0x4078f2, 0xa626a4, 0xd33682, 0x268bd2, 0xcb4b16, 0x50a14f};
+	static const unsigned ground[] = {
+		0x000000, 0x000000, 0x1e1e1e, 0x282a36, 0x002b36, 0x0c0c0c, 0x300a24, 0x1d2021, 0x2e3440, 0x272822, 0x1a1b26, 0x0d1117, 0xffffff,
+		0xfdf6e3, 0xfafafa, 0xeff1f5,
+	};
+	static const unsigned bright[] = {
+		0xcccccc, 0xffffff, 0xd3d7cf, 0xf8f8f2, 0xeeeeec, 0x839496, 0x00cd00, 0xcd0000, 0xcdcd00, 0x55aaff, 0xcd00cd, 0x00cdcd, 0xff5555,
+		0x55ff55, 0xffb86c, 0x8be9fd, 0xbd93f9, 0x50fa7b, 0xf1fa8c, 0xa3be8c, 0x88c0d0, 0x729fcf, 0x8ae234, 0xfce94f,
+	};
+	static const unsigned dark[] = {
+		0x000000, 0x222222, 0x383a42, 0x586e75, 0x657b83, 0x0000cd, 0xcd0000, 0x006400, 0x4078f2, 0xa626a4, 0xd33682, 0x268bd2, 0xcb4b16,
+		0x50a14f,
+	};
 
 	l->ground = jitter(r, of_bytes(MOE_PICK(r, ground)), 6);
 	l->ink = jitter(r, of_bytes(luminance(&l->ground) < 128 ? MOE_PICK(r, bright) : MOE_PICK(r, dark)), 16);
@@ -175,7 +183,8 @@ static void draw_hinting(struct moe_draw *r, struct look *l)
 	double u = moe_draw_unit(r);
 
 	l->hinting = MOE_PICK(r, hinting);
-	l->antialias = u < (l->style == LABEL ? 0.02 : 0.2) ? CAIRO_ANTIALIAS_SUBPIXEL : u > 0.94 && l->size >= 12 ? CAIRO_ANTIALIAS_NONE : CAIRO_ANTIALIAS_GRAY;
+	l->antialias =
+		u < (l->style == LABEL ? 0.02 : 0.2) ? CAIRO_ANTIALIAS_SUBPIXEL : u > 0.94 && l->size >= 12 ? CAIRO_ANTIALIAS_NONE : CAIRO_ANTIALIAS_GRAY;
 	if (l->antialias == CAIRO_ANTIALIAS_NONE)
 		l->hinting = CAIRO_HINT_STYLE_FULL;
 }
@@ -349,12 +358,13 @@ static void rounded(cairo_t *c, double x, double y, double w, double h, double r
 static void draw_surround(cairo_t *c, struct moe_draw *r, const struct look *l, const struct rect *crop, const struct line *line)
 {
 	struct rect b = bounds_of(&l->turn, &line->box);
-	double pad = moe_draw_real(r, 0.02, 0.35) * l->size, w = crop->x1 - crop->x0, h = crop->y1 - crop->y0;
+	double pad = moe_draw_real(r, 0.12, 0.4) * l->size, w = crop->x1 - crop->x0, h = crop->y1 - crop->y0;
 	struct colour outside = moe_draw_chance(r, 0.5) ? mixed(&l->ground, &l->ink, moe_draw_real(r, 0.08, 0.3)) : grey(r, 0, 255, 20);
 
 	set_colour(c, &outside);
 	cairo_paint(c);
-	rounded(c, floor(b.x0 - crop->x0 - pad), floor(b.y0 - crop->y0 - pad), ceil(fmin(w + 40, b.x1 - b.x0 + 2 * pad)), ceil(fmin(h + 40, b.y1 - b.y0 + 2 * pad)),
+	rounded(c, floor(b.x0 - crop->x0 - pad), floor(b.y0 - crop->y0 - pad),
+		ceil(fmin(w + 40, b.x1 - b.x0 + 2 * pad)), ceil(fmin(h + 40, b.y1 - b.y0 + 2 * pad)),
 		moe_draw_chance(r, 0.5) ? moe_draw_real(r, 0, 0.4) * l->size : 0);
 	set_colour(c, &l->ground);
 	cairo_fill(c);
@@ -390,8 +400,9 @@ static void draw_rules(cairo_t *c, struct moe_draw *r, const struct look *l, con
 
 	set_colour(c, &a);
 	cairo_set_line_width(c, width);
-	if (moe_draw_chance(r, 0.55)) {         /* under the text, along it */
-		y = fmax(line->box.y1 * 0.35, line->ink.y1 > 0 && line->ink.y1 < 0.1 * l->size ? line->ink.y1 : 0) + width + moe_draw_real(r, 0, 0.08) * l->size;
+	if (!strchr(line->text, '_') && moe_draw_chance(r, 0.6)) {      /* under the text, along it */
+		y = fmax(line->box.y1 * 0.35, line->ink.y1 > 0 && line->ink.y1 < 0.1 * l->size ? line->ink.y1 : 0);
+		y += width + moe_draw_real(r, 0, 0.08) * l->size;
 		if (!l->outlines)
 			y = floor(y) + fmod(width, 2) / 2;
 		cairo_move_to(c, line->edge[0], y);
@@ -401,7 +412,7 @@ static void draw_rules(cairo_t *c, struct moe_draw *r, const struct look *l, con
 		if (moe_draw_chance(r, 0.5))
 			cairo_rectangle(c, width / 2, width / 2, w - width, h - width);
 		else
-			y = moe_draw_chance(r, 0.5) ? width / 2 : h - width / 2, cairo_move_to(c, 0, y), cairo_line_to(c, w, y);
+			cairo_rectangle(c, -width, moe_draw_chance(r, 0.5) ? width / 2 : -width, w + 2 * width, h);
 	}
 	cairo_stroke(c);
 }
@@ -452,7 +463,8 @@ static void draw_cursor(cairo_t *c, const struct look *l, const struct line *lin
 }
 
 /* Draws on a canvas of the crop's size; *at becomes the map from the line to pixels. */
-static cairo_t *draw(struct moe_synth *s, struct moe_draw *r, const struct look *l, cairo_scaled_font_t *f, const struct line *line, const struct rect *crop, cairo_matrix_t *at)
+static cairo_t *draw(struct moe_synth *s, struct moe_draw *r, const struct look *l, cairo_scaled_font_t *f, const struct line *line, const struct rect *crop,
+		     cairo_matrix_t *at)
 {
 	int w = (int)fmax(2, ceil(crop->x1 - crop->x0)), h = (int)fmax(2, ceil(crop->y1 - crop->y0));
 	cairo_t *c = moe_synth_canvas(s, (uint32_t)w, (uint32_t)h);
@@ -494,7 +506,8 @@ static cairo_t *rescaled(struct moe_synth *s, struct moe_draw *r, const struct l
 	cairo_matrix_init_scale(&scale, (double)nw / w, (double)nh / h);
 	cairo_set_matrix(new, &scale);
 	cairo_set_source_surface(new, old, 0, 0);
-	cairo_pattern_set_filter(cairo_get_source(new), whole ? CAIRO_FILTER_NEAREST : k < 1 || moe_draw_chance(r, 0.5) ? CAIRO_FILTER_GOOD : CAIRO_FILTER_BILINEAR);
+	cairo_pattern_set_filter(cairo_get_source(new),
+				 whole ? CAIRO_FILTER_NEAREST : k < 1 || moe_draw_chance(r, 0.5) ? CAIRO_FILTER_GOOD : CAIRO_FILTER_BILINEAR);
 	cairo_pattern_set_extend(cairo_get_source(new), CAIRO_EXTEND_PAD);
 	cairo_paint(new);
 	cairo_destroy(c);
@@ -510,13 +523,15 @@ static enum moe_err damage(struct moe_draw *r, const struct look *l, const struc
 	if (moe_draw_chance(r, 0.35 * often))
 		moe_effect_blur(out, moe_draw_real(r, 0.02, 0.065) * fmin(l->size, 1.3 * fmax(high, 6)));
 	if (moe_draw_chance(r, 0.55 * often)) {
-		double tint[3];
+		double tint[3], x = moe_draw_real(r, -20, 20), y = moe_draw_real(r, -14, 14);
 		for (int i = 0; i < 3; i++)
 			tint[i] = moe_draw_real(r, 0.85, 1.15);
-		moe_effect_slope(out, moe_draw_real(r, -20, 20), moe_draw_real(r, -14, 14), tint);
+		moe_effect_slope(out, x, y, tint);
 	}
-	if (moe_draw_chance(r, 0.6 * often))
-		moe_effect_noise(out, r, MOE_PICK(r, deviations), moe_draw_chance(r, 0.7));
+	if (moe_draw_chance(r, 0.6 * often)) {
+		double deviation = MOE_PICK(r, deviations);
+		moe_effect_noise(out, r, deviation, moe_draw_chance(r, 0.7));
+	}
 	if (moe_draw_chance(r, 0.3 * often))
 		return moe_effect_jpeg(out, moe_draw_between(r, 35, 92), d);
 	return MOE_OK;
@@ -530,13 +545,15 @@ static void add_boxes(const struct line *line, const cairo_matrix_t *at, struct 
 	double w = out->width, h = out->height, sx = hypot(at->xx, at->yx), sy = fabs(at->yy);
 
 	for (size_t i = 0; i < line->n; i++) {
-		double half = (line->edge[i + 1] - line->edge[i]) / 2, x = line->edge[i] + half, high = (line->ink.y1 - line->ink.y0) / 2, y = line->ink.y0 + high, x0, y0;
+		double half = (line->edge[i + 1] - line->edge[i]) / 2, high = (line->ink.y1 - line->ink.y0) / 2;
+		double x = line->edge[i] + half, y = line->ink.y0 + high, x0, y0;
 		if (line->text[i] == ' ')
 			continue;
 		cairo_matrix_transform_point(at, &x, &y);
 		x0 = fmin(w - 0.5, fmax(0, x - half * sx));
 		y0 = fmin(h - 0.5, fmax(0, y - high * sy));
-		moe_synth_box(out, moe_synth_text(out, "%c", line->text[i]), x0, y0, fmax(x0 + 0.5, fmin(w, x + half * sx)), fmax(y0 + 0.5, fmin(h, y + high * sy)));
+		moe_synth_box(out, moe_synth_text(out, "%c", line->text[i]), x0, y0,
+			      fmax(x0 + 0.5, fmin(w, x + half * sx)), fmax(y0 + 0.5, fmin(h, y + high * sy)));
 	}
 }
 

@@ -1,4 +1,5 @@
-/* Each kind is a function that writes one string into a buffer; too long ones, and those of another split, are drawn again. */
+/* Each kind is a function that writes one string into a buffer; too long ones, and those of another split, are drawn again. No expression draws twice
+ * (but by ? and &&): in which order it would is the compiler's choice, and the strings must not depend on that. */
 #include "synth/strings.h"
 
 #include <ctype.h>
@@ -65,14 +66,19 @@ static int some(struct moe_draw *r, int n)
 
 static void put_syllables(struct pen *p, struct moe_draw *r, int n)
 {
-	static const char *const onset[] = {"b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "x", "y", "z", "bl", "br", "ch", "ck", "cr",
-					    "dr", "fl", "gr", "ll", "ng", "pl", "pr", "qu", "rd", "sh", "sk", "sp", "ss", "st", "th", "tr", "tt", "wh"};
+	static const char *const onset[] = {
+		"b", "c", "d", "f", "g", "h", "j", "k", "l", "m", "n", "p", "r", "s", "t", "v", "w", "x", "y", "z", "bl", "br", "ch", "ck", "cr",
+		"dr", "fl", "gr", "ll", "ng", "pl", "pr", "qu", "rd", "sh", "sk", "sp", "ss", "st", "th", "tr", "tt", "wh",
+	};
 	static const char *const vowel[] = {"a", "e", "i", "o", "u", "a", "e", "i", "o", "u", "ai", "ea", "ee", "ie", "io", "oo", "ou", "y"};
 	static const char *const coda[] = {"", "", "", "n", "r", "s", "l", "t", "m", "x", "ck", "nd"};
 	struct pen w = {{0}, 0};
 
-	while (w.n < (size_t)n)
-		put(&w, "%s%s%s", MOE_PICK(r, onset), MOE_PICK(r, vowel), MOE_PICK(r, coda));
+	while (w.n < (size_t)n) {
+		put(&w, "%s", MOE_PICK(r, onset));
+		put(&w, "%s", MOE_PICK(r, vowel));
+		put(&w, "%s", MOE_PICK(r, coda));
+	}
 	w.text[n] = 0;
 	put(p, "%s", w.text);
 }
@@ -185,6 +191,8 @@ static void put_grouped(struct pen *p, struct moe_draw *r, const char *mark, int
 
 static void kind_number(struct pen *p, struct moe_draw *r)
 {
+	int n;
+
 	switch (below(r, 10)) {
 	case 0: case 1: case 2:
 		put(p, "%d", some(r, 9));
@@ -197,19 +205,26 @@ static void kind_number(struct pen *p, struct moe_draw *r)
 		put_fraction(p, r, '.', 3);
 		break;
 	case 5:
-		put(p, "%.*f", moe_draw_between(r, 1, 4), moe_draw_real(r, -999, 999));
+		n = moe_draw_between(r, 1, 4);
+		put(p, "%.*f", n, moe_draw_real(r, -999, 999));
 		break;
 	case 6:
-		put(p, "%d,%02d", some(r, 4), below(r, 100));
+		put(p, "%d", some(r, 4));
+		put(p, ",%02d", below(r, 100));
 		break;
 	case 7:
-		put_grouped(p, r, MOE_PICK(r, ((const char *const[]){",", ",", ",", ".", " ", "'"})), moe_draw_between(r, 1, 2));
+		n = moe_draw_between(r, 1, 2);
+		put_grouped(p, r, MOE_PICK(r, ((const char *const[]){",", ",", ",", ".", " ", "'"})), n);
 		break;
 	case 8:
-		put(p, "%c%d", "+-#"[below(r, 3)], some(r, 6));
+		put_from(p, r, "+-#", 1);
+		put(p, "%d", some(r, 6));
 		break;
 	default:
-		put(p, "%.*fe%c%02d", moe_draw_between(r, 1, 4), moe_draw_real(r, 1, 10), "+-"[below(r, 2)], below(r, 30));
+		n = moe_draw_between(r, 1, 4);
+		put(p, "%.*fe", n, moe_draw_real(r, 1, 10));
+		put_from(p, r, "+-", 1);
+		put(p, "%02d", below(r, 30));
 	}
 }
 
@@ -228,14 +243,15 @@ static void kind_time(struct pen *p, struct moe_draw *r)
 		put(p, "%d:%02d%s", 1 + h % 12, m, MOE_PICK(r, ((const char *const[]){" AM", " PM", "am", "pm", " a.m.", " p.m.", ""})));
 		break;
 	case 5:
-		put(p, "%d:%02d / %d:%02d", below(r, 10), s, below(r, 10), m);
+		put(p, "%d:%02d / ", below(r, 10), s);
+		put(p, "%d:%02d", below(r, 10), m);
 		break;
 	case 6:
 		put(p, "%02d:%02d", m, s);
 		put_fraction(p, r, '.', 3);
 		break;
 	case 7:
-		put(p, "%dh%s%02dm", below(r, 24), moe_draw_chance(r, 0.5) ? " " : "", m);
+		put(p, "%dh%s%02dm", h, moe_draw_chance(r, 0.5) ? " " : "", m);
 		break;
 	default:
 		put(p, "%d:%02d:%02d", below(r, 10), m, s);
@@ -280,7 +296,8 @@ static void kind_date(struct pen *p, struct moe_draw *r)
 		put(p, "%02d-%s-%02d", d, name, y % 100);
 		break;
 	case 10:
-		put(p, "%s %s%d", weekday[below(r, 7)], moe_draw_chance(r, 0.5) ? name : "", d);
+		put(p, "%s ", weekday[below(r, 7)]);
+		put(p, "%s%d", moe_draw_chance(r, 0.5) ? name : "", d);
 		break;
 	case 11:
 		put(p, "%02d/%02d", m, moe_draw_chance(r, 0.5) ? d : y % 100);
@@ -335,44 +352,63 @@ static void kind_percent(struct pen *p, struct moe_draw *r)
 
 static void kind_unit(struct pen *p, struct moe_draw *r)
 {
-	static const char *const units[] = {"kg", "g", "mg", "lb", "oz", "km", "m", "cm", "mm", "ft", "in", "ms", "s", "min", "h", "d", "Hz", "kHz", "MHz", "GHz", "V", "mV",
-					    "kV", "A", "mA", "mAh", "W", "kW", "kWh", "B", "KB", "kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "Mbps", "MB/s", "fps", "px",
-					    "pt", "em", "rpm", "dB", "dBm", "bar", "hPa", "psi", "C", "F", "K", "M", "k", "x", "L", "ml", "m2", "km/h", "mph", "pcs", "items", "days"};
+	static const char *const units[] = {
+		"kg", "g", "mg", "lb", "oz", "km", "m", "cm", "mm", "ft", "in", "ms", "s", "min", "h", "d", "Hz", "kHz", "MHz", "GHz", "V", "mV",
+		"kV", "A", "mA", "mAh", "W", "kW", "kWh", "B", "KB", "kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "Mbps", "MB/s", "fps", "px", "pt",
+		"em", "rpm", "dB", "dBm", "bar", "hPa", "psi", "C", "F", "K", "M", "k", "x", "L", "ml", "m2", "km/h", "mph", "pcs", "items", "days",
+	};
 
 	if (moe_draw_chance(r, 0.15))
 		put(p, "%c", "+-<>~"[below(r, 5)]);
 	put(p, "%d", some(r, 4));
 	if (moe_draw_chance(r, 0.35))
 		put_fraction(p, r, moe_draw_chance(r, 0.9) ? '.' : ',', 2);
-	put(p, "%s%s", moe_draw_chance(r, 0.55) ? " " : "", MOE_PICK(r, units));
+	put(p, "%s", moe_draw_chance(r, 0.55) ? " " : "");
+	put(p, "%s", MOE_PICK(r, units));
 }
 
 static void kind_pair(struct pen *p, struct moe_draw *r)
 {
-	static const int sides[] = {16, 32, 64, 128, 224, 240, 256, 320, 480, 512, 600, 640, 720, 768, 800, 1024, 1080, 1200, 1280, 1440, 1920, 2160, 2560, 3840};
+	static const int sides[] = {
+		16, 32, 64, 128, 224, 240, 256, 320, 480, 512, 600, 640, 720, 768, 800, 1024, 1080, 1200, 1280, 1440, 1920, 2160, 2560, 3840,
+	};
 
-	if (moe_draw_chance(r, 0.4))
-		put(p, "%d%s%d", MOE_PICK(r, sides), MOE_PICK(r, ((const char *const[]){"x", "x", "x", " x ", "*"})), MOE_PICK(r, sides));
-	else if (moe_draw_chance(r, 0.5))
-		put(p, "%d%s%d", some(r, 3), MOE_PICK(r, ((const char *const[]){"/", " / ", " of ", ":", "-", "x", " x "})), some(r, 4));
-	else
-		put(p, "(%d%s%d)", some(r, 3), MOE_PICK(r, ((const char *const[]){"/", ", ", ","})), some(r, 3));
+	if (moe_draw_chance(r, 0.4)) {
+		put(p, "%d", MOE_PICK(r, sides));
+		put(p, "%s", MOE_PICK(r, ((const char *const[]){"x", "x", "x", " x ", "*"})));
+		put(p, "%d", MOE_PICK(r, sides));
+	} else if (moe_draw_chance(r, 0.5)) {
+		put(p, "%d", some(r, 3));
+		put(p, "%s", MOE_PICK(r, ((const char *const[]){"/", " / ", " of ", ":", "-", "x", " x "})));
+		put(p, "%d", some(r, 4));
+	} else {
+		put(p, "(%d", some(r, 3));
+		put(p, "%s", MOE_PICK(r, ((const char *const[]){"/", ", ", ","})));
+		put(p, "%d)", some(r, 3));
+	}
 }
 
 static void kind_phone(struct pen *p, struct moe_draw *r)
 {
 	switch (below(r, 4)) {
 	case 0:
-		put(p, "+%d %d", moe_draw_between(r, 1, 99), some(r, 7));
+		put(p, "+%d", moe_draw_between(r, 1, 99));
+		put(p, " %d", some(r, 7));
 		break;
 	case 1:
-		put(p, "%03d-%03d-%04d", below(r, 1000), below(r, 1000), below(r, 10000));
+		put(p, "%03d-", below(r, 1000));
+		put(p, "%03d-", below(r, 1000));
+		put(p, "%04d", below(r, 10000));
 		break;
 	case 2:
-		put(p, "0%d %d", moe_draw_between(r, 20, 999), some(r, 6));
+		put(p, "0%d", moe_draw_between(r, 20, 999));
+		put(p, " %d", some(r, 6));
 		break;
 	default:
-		put(p, "(%03d) %03d%s", below(r, 1000), below(r, 1000), moe_draw_chance(r, 0.5) ? "-12" : "");
+		put(p, "(%03d)", below(r, 1000));
+		put(p, " %03d", below(r, 1000));
+		if (moe_draw_chance(r, 0.5))
+			put(p, "-%02d", below(r, 100));
 	}
 }
 
@@ -471,21 +507,26 @@ static void kind_path(struct pen *p, struct moe_draw *r)
 
 static void kind_file(struct pen *p, struct moe_draw *r)
 {
-	static const char *const suffix[] = {"txt", "py", "c", "h", "png", "jpg", "json", "md", "sh", "log", "com", "org", "io", "net", "cfg", "toml", "yml", "yaml", "rs", "go",
-					     "js", "ts", "css", "html", "pdf", "zip", "tar.gz", "gz", "conf", "exe", "dll", "so", "csv", "xml", "mp3", "mp4", "wav", "doc", "dev"};
+	static const char *const suffix[] = {
+		"txt", "py", "c", "h", "png", "jpg", "json", "md", "sh", "log", "com", "org", "io", "net", "cfg", "toml", "yml", "yaml", "rs", "go",
+		"js", "ts", "css", "html", "pdf", "zip", "tar.gz", "gz", "conf", "exe", "dll", "so", "csv", "xml", "mp3", "mp4", "wav", "doc", "dev",
+	};
 	size_t from;
 
 	from = p->n;
 	put_word(p, r, 1, 8);
 	if (moe_draw_chance(r, 0.15))
 		raise_from(p, from, moe_draw_chance(r, 0.6) ? 1 : sizeof p->text);
-	if (moe_draw_chance(r, 0.3))
-		put(p, "%s%d", MOE_PICK(r, ((const char *const[]){"", "-", "_"})), some(r, 3));
+	if (moe_draw_chance(r, 0.3)) {
+		put(p, "%s", MOE_PICK(r, ((const char *const[]){"", "-", "_"})));
+		put(p, "%d", some(r, 3));
+	}
 	put(p, ".%s", MOE_PICK(r, suffix));
 }
 
 static void kind_name(struct pen *p, struct moe_draw *r)
 {
+	static const char *const after[] = {"()", "();", "[]", "[0]", "++", "*", ":", ";", " {", "(x)", "[i]", "->x", ".n", "=1", "==", "!="};
 	size_t from;
 
 	switch (below(r, 4)) {
@@ -504,7 +545,7 @@ static void kind_name(struct pen *p, struct moe_draw *r)
 		break;
 	case 2:
 		put_word(p, r, 1, 8);
-		put(p, "%s", MOE_PICK(r, ((const char *const[]){"()", "();", "[]", "[0]", "++", "*", ":", ";", " {", "(x)", "[i]", "->x", ".n", "=1", "==", "!="})));
+		put(p, "%s", MOE_PICK(r, after));
 		break;
 	default:
 		put_word(p, r, 1, 6);
@@ -514,9 +555,12 @@ static void kind_name(struct pen *p, struct moe_draw *r)
 
 static void kind_option(struct pen *p, struct moe_draw *r)
 {
+	int n;
+
 	if (moe_draw_chance(r, 0.3)) {
 		put(p, "-");
-		put_from(p, r, moe_draw_chance(r, 0.7) ? lower : upper, moe_draw_between(r, 1, 3));
+		n = moe_draw_between(r, 1, 3);
+		put_from(p, r, moe_draw_chance(r, 0.7) ? lower : upper, n);
 		if (moe_draw_chance(r, 0.4))
 			put(p, " %d", some(r, 4));
 		return;
@@ -535,13 +579,17 @@ static void kind_option(struct pen *p, struct moe_draw *r)
 /* Prompts, assignments, mail, tags. */
 static void kind_shell(struct pen *p, struct moe_draw *r)
 {
+	static const char *const between[] = {
+		"=", "=", " = ", ": ", ":", "@", "/", "|", " | ", "+", " + ", "&", "<", ">", "->", "=>", "::", ";", "~", "^", "?", "%", "#",
+	};
+
 	if (moe_draw_chance(r, 0.4)) {
 		put(p, "%s", MOE_PICK(r, ((const char *const[]){"$ ", "# ", "> ", ">>> ", "% ", "@", "#", "*", "* ", "- ", "! ", "& ", "+ ", "| "})));
 		put_cased(p, r, 2, 9);
 		return;
 	}
 	put_cased(p, r, 1, 6);
-	put(p, "%s", MOE_PICK(r, ((const char *const[]){"=", "=", " = ", ": ", ":", "@", "/", "|", " | ", "+", " + ", "&", "<", ">", "->", "=>", "::", ";", "~", "^", "?", "%", "#"})));
+	put(p, "%s", MOE_PICK(r, between));
 	if (moe_draw_chance(r, 0.5))
 		put(p, "%d", some(r, 4));
 	else
@@ -590,11 +638,13 @@ static const struct {
 	void (*write)(struct pen *p, struct moe_draw *r);
 	bool bare;              /* nothing but the drawing tells its characters */
 } kinds[] = {
-	{"lower", 13, kind_lower, 0}, {"capital", 12, kind_capital, 0}, {"upper", 9, kind_upper, 0}, {"random", 9, kind_random, 1}, {"phrase", 11, kind_phrase, 0},
-	{"number", 7, kind_number, 0}, {"time", 4, kind_time, 0}, {"date", 5, kind_date, 0}, {"price", 5, kind_price, 0}, {"percent", 2, kind_percent, 0},
+	{"lower", 13, kind_lower, 0}, {"capital", 12, kind_capital, 0}, {"upper", 9, kind_upper, 0}, {"random", 9, kind_random, 1},
+	{"phrase", 11, kind_phrase, 0}, {"number", 7, kind_number, 0},
+	{"time", 4, kind_time, 0}, {"date", 5, kind_date, 0}, {"price", 5, kind_price, 0}, {"percent", 2, kind_percent, 0},
 	{"unit", 4, kind_unit, 0}, {"pair", 2, kind_pair, 0}, {"phone", 1, kind_phone, 0}, {"version", 5, kind_version, 0}, {"code", 5, kind_code, 1},
 	{"hex", 2.5, kind_hex, 0}, {"address", 3, kind_address, 0}, {"path", 2.5, kind_path, 0}, {"file", 2.5, kind_file, 0}, {"name", 3, kind_name, 0},
-	{"option", 2, kind_option, 0}, {"shell", 3, kind_shell, 0}, {"bracket", 3, kind_bracket, 0}, {"symbols", 4, kind_symbols, 1}, {"single", 2.5, kind_single, 1},
+	{"option", 2, kind_option, 0}, {"shell", 3, kind_shell, 0}, {"bracket", 3, kind_bracket, 0}, {"symbols", 3, kind_symbols, 1},
+	{"single", 2.5, kind_single, 1},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 

@@ -40,7 +40,7 @@ static void note(void *self, const struct moe_diag *d)
 	struct moe_loaded *b = ((struct moe_loader *)self)->filled;
 
 	b->failed++;
-	if (b->n_notes < MOE_BATCH_NOTES)
+	if (b->n_notes < MOE_LOADED_NOTES)
 		b->note[b->n_notes++] = *d;
 }
 

@@ -9,7 +9,7 @@
 #include "data/packer.h"
 #include "model/spec.h"
 
-enum { MOE_BATCH_NOTES = 16 };
+enum { MOE_LOADED_NOTES = 16 };
 
 struct moe_loaded {
 	struct moe_packing *packing;    /* [n] */
@@ -17,7 +17,7 @@ struct moe_loaded {
 	size_t n;
 	struct moe_mix_position after;  /* where the mix stands behind it */
 	uint64_t failed;                /* samples that were passed over on the way, */
-	struct moe_diag note[MOE_BATCH_NOTES];  /* and why, of the first of them */
+	struct moe_diag note[MOE_LOADED_NOTES];  /* and why, of the first of them */
 	size_t n_notes;
 };
 

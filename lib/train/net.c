@@ -181,13 +181,15 @@ static bool plan(struct moe_net *n)
 	       plan_sums(n, &n->sums, &n->load, &n->sum_p) && plan_lanes(n);
 }
 
-static void set_options(struct moe_net *n, const struct moe_net_options *o)
+struct moe_net_options net_options(const struct moe_net_options *o)
 {
-	n->o = *o;
-	n->o.chunk = o->chunk ? o->chunk : CHUNK;
-	n->o.lanes = o->lanes ? o->lanes : LANES;
-	n->o.most_pictures = o->most_pictures ? o->most_pictures : PICTURES;
-	n->o.most_text = o->most_text ? o->most_text : TEXT;
+	struct moe_net_options n = *o;
+
+	n.chunk = o->chunk ? o->chunk : CHUNK;
+	n.lanes = o->lanes ? o->lanes : LANES;
+	n.most_pictures = o->most_pictures ? o->most_pictures : PICTURES;
+	n.most_text = o->most_text ? o->most_text : TEXT;
+	return n;
 }
 
 enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct moe_net_options *o, struct moe_diag *d)
@@ -200,7 +202,7 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	n->model = m;
 	n->spec = m->spec;
-	set_options(n, o);
+	n->o = net_options(o);
 	err = moe_net_check(m->spec, n->o.unit, d);
 	if (!err)
 		err = moe_params_make(&n->params, &n->weight, m, d);

@@ -195,3 +195,42 @@ enum moe_err net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag 
 	plan_rows(n, c);
 	return find_targets(n, c, d);
 }
+
+/* Bytes that a sequence keeps: what plan_layer and plan_stem take. */
+static uint64_t kept_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches, size_t text)
+{
+	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = (uint64_t)s->router.top_k;
+	uint64_t q = (uint64_t)(s->attention.heads * s->attention.head_dim), kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim);
+	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
+	struct moe_packed_rows longest = {.n_image = patches, .n_text = text, .longest = text};
+	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * k * (uint64_t)s->expert_width);
+	uint64_t n = (uint64_t)s->n_layers * (rows * of_row + number * moe_attention_kept(&heads, &longest)) + rows * (3 * 4 * hidden + 64 + 6 * q);
+	uint64_t area = patches * (uint64_t)(s->image.patch * s->image.patch);
+
+	for (size_t i = 0; i < s->tower.n_conv; i++) {
+		const struct moe_conv *c = &s->tower.conv[i];
+		area /= (uint64_t)(c->stride * c->stride);
+		n += number * area * (uint64_t)(c->kernel * c->kernel * c->in + 1 + c->out);
+	}
+	return n;
+}
+
+uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *given)
+{
+	struct moe_net_options o = net_options(given);
+	struct moe_spec_sides sides = moe_spec_largest_sides(s);
+	struct moe_sizes sizes;
+	size_t patches = 0, rows;
+	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)s->expert_width, lane;
+
+	if (moe_spec_sizes(s, &sizes, NULL))
+		return 0;
+	for (size_t i = 0; i < s->image.grids.n; i++)
+		patches = moe_max(patches, (size_t)(s->image.grids.v[i][0] * s->image.grids.v[i][1]));
+	rows = o.chunk * (patches + o.most_text);
+	/* Scratch of a lane: an expert that gets every row, or the gradients of attention; a step of the stem is smaller. */
+	lane = moe_experts_scratch(o.unit, rows, (size_t)hidden, (size_t)width) + 4 * rows * (4 * hidden + 2 * (uint64_t)s->router.experts);
+	/* Weights, gradients, and the forms of the weights: two of bf16 or one of f32. */
+	return sizes.parameters * 4 * (2 + o.lanes) + o.most_pictures * kept_nbytes(s, o.unit, patches, o.most_text) + o.lanes * lane +
+	       8 * (uint64_t)(sides.rows + sides.columns) * hidden;
+}

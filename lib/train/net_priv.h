@@ -105,6 +105,9 @@ static inline size_t net_experts(const struct moe_net *n) { return (size_t)n->sp
 static inline size_t net_k(const struct moe_net *n) { return (size_t)n->spec->router.top_k; }
 static inline size_t net_width(const struct moe_net *n) { return (size_t)n->spec->expert_width; }
 
+/* The options with their defaults. */
+struct moe_net_options net_options(const struct moe_net_options *o);
+
 /* The layers behind which patch labels are read. */
 size_t net_patch_layer(const struct moe_net *n);
 

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "io/sink.h"
 #include "io/source.h"
 #include "train/freeze.h"
 #include "train/optimiser.h"
@@ -32,7 +33,8 @@ struct row {
 #define RECIPE(field) offsetof(struct moe_recipe, field)
 
 static const char *const optimisers[] = {[MOE_OPTIMISER_MUON] = "muon", [MOE_OPTIMISER_ADAMW] = "adamw", NULL};
-static const char *const augments[] = {[MOE_AUGMENT_NONE] = "none", [MOE_AUGMENT_COLOUR] = "colour", NULL};
+static const char *const augments[] = {[MOE_AUGMENT_NONE] = "none", [MOE_AUGMENT_TINT] = "tint", [MOE_AUGMENT_COLOUR] = "colour", NULL};
+static const char *const precisions[] = {[MOE_UNIT_F32] = "f32", [MOE_UNIT_BF16] = "bf16", NULL};
 
 /* Those that depend on others get their default in settle(): -1 stands for it until then. */
 static const struct row stage_rows[] = {
@@ -69,6 +71,7 @@ static const struct row source_rows[] = {
 
 static const struct row recipe_rows[] = {
 	{"seed", U64, RECIPE(seed), 0, 9007199254740992.0, 1, 0},
+	{"precision", CHOICE, RECIPE(precision), 0, 0, MOE_UNIT_BF16, precisions},
 	{"dev.data", LIST, RECIPE(dev.data), 0, MOST_ITEMS, 0, 0},
 	{"dev.every", U64, RECIPE(dev.every), 1, MOST_TOKENS, -1, 0},
 	{"dev.samples", U64, RECIPE(dev.samples), 1, 1e6, 500, 0},
@@ -396,6 +399,20 @@ uint64_t moe_recipe_tokens(const struct moe_recipe *r)
 	return n;
 }
 
+/* Standard input can be read once only. */
+static enum moe_err check_input(const struct moe_recipe *r, struct moe_diag *d)
+{
+	size_t uses = 0;
+
+	for (size_t i = 0; i < r->n_stages; i++)
+		for (size_t j = 0; j < r->stage[i].n_sources; j++)
+			for (size_t k = 0; k < r->stage[i].source[j].data.n; k++)
+				uses += !strcmp(r->stage[i].source[j].data.item[k], "-");
+	for (size_t k = 0; k < r->dev.data.n; k++)
+		uses += 2 * !strcmp(r->dev.data.item[k], "-");
+	return uses < 2 ? MOE_OK : moe_fail(d, MOE_EINPUT, "standard input (-) can be the data of one source of one stage, and not of dev");
+}
+
 static enum moe_err read_recipe(struct moe_recipe *r, const json_t *doc, struct moe_diag *d)
 {
 	struct place p = {.d = d};
@@ -407,6 +424,7 @@ static enum moe_err read_recipe(struct moe_recipe *r, const json_t *doc, struct 
 		return moe_fail(d, MOE_EINPUT, "model: expected a description (an object) or a path (a text)");
 	MOE_TRY(read_stages(r, json_object_get(doc, "stages"), d));
 	MOE_TRY(read_keep(r, look_up(doc, "checkpoint.keep"), d));
+	MOE_TRY(check_input(r, d));
 	all = moe_recipe_tokens(r);
 	if (r->dev.every == UINT64_MAX)
 		r->dev.every = moe_max(all / 20, 1);
@@ -557,7 +575,22 @@ json_t *moe_recipe_resolved(const struct moe_recipe *r)
 	return o;
 }
 
-char *moe_recipe_text(const json_t *doc) { return json_dumps(doc, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17)); }
+enum moe_err moe_recipe_save(const json_t *doc, const char *path, struct moe_diag *d)
+{
+	char *text = json_dumps(doc, JSON_INDENT(1) | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+	struct iovec iov[] = {{text, strlen(text ? text : "")}, {(void *)(uintptr_t)"\n", 1}};
+	struct moe_sink *sink = NULL;
+	enum moe_err err = text ? moe_sink_open(&sink, path, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+
+	if (!err && moe_write_all(moe_sink_descriptor(sink), iov, 2, d)) {
+		moe_sink_abandon(sink);
+		err = moe_diag_path(d, path);
+	} else if (!err) {
+		err = moe_sink_commit(sink, d);
+	}
+	free(text);
+	return err;
+}
 
 /* Describes a value in a few characters. */
 static const char *brief(const json_t *v, char *buf, size_t cap)

@@ -29,7 +29,8 @@ struct moe_recipe_source {
 	int augment;                    /* enum moe_recipe_augment */
 };
 
-enum moe_recipe_augment { MOE_AUGMENT_NONE, MOE_AUGMENT_COLOUR };
+/* Tint leaves colours their names; colour makes other colours of them. */
+enum moe_recipe_augment { MOE_AUGMENT_NONE, MOE_AUGMENT_TINT, MOE_AUGMENT_COLOUR };
 
 /* Weight of the questions of one type in the loss; 1 for those that are not listed. */
 struct moe_recipe_type {
@@ -59,6 +60,7 @@ struct moe_recipe_stage {
 struct moe_recipe {
 	json_t *model;                  /* a description (object), a path (string) or NULL */
 	uint64_t seed;
+	int precision;                  /* enum moe_unit, of the products */
 	struct moe_recipe_stage *stage;
 	size_t n_stages;
 	struct {
@@ -82,8 +84,8 @@ enum moe_err moe_recipe_load(json_t **doc, const char *path, struct moe_diag *d)
 /* The recipe with every setting in it, whether it was said or is the default; a new document. NULL without memory. */
 json_t *moe_recipe_resolved(const struct moe_recipe *r);
 
-/* Text of a document as recipe files have it, to be freed. NULL without memory. */
-char *moe_recipe_text(const json_t *doc);
+/* Writes a document as a recipe's file. */
+enum moe_err moe_recipe_save(const json_t *doc, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* MOE_EMATCH, with the first setting that differs, unless a run of the resolved recipe `was` may be gone on with by `is`: where checkpoints are made, and which are kept, changes
  * nothing in the model and may differ. */

@@ -82,8 +82,9 @@ static void add(struct draft *f, const char *prefix, const char *name, const cha
 	json_decref(full);
 }
 
-static void add_tensors(struct draft *f, const struct moe_snapshot *s)
+static void add_tensors(struct draft *f, const void *from)
 {
+	const struct moe_snapshot *s = from;
 	uint64_t shape[2] = {s->params->n};
 
 	add(f, "", "steps", "U64", shape, 1, s->steps, s->params->n * sizeof *s->steps);
@@ -142,21 +143,21 @@ static enum moe_err put(const char *path, struct iovec *piece, int n, struct moe
 	return moe_sink_commit(sink, d);
 }
 
-enum moe_err moe_snapshot_write(const char *path, const struct moe_snapshot *s, struct moe_diag *d)
+/* Writes a file of the tensors that `fill` adds, at most `most` of them. */
+static enum moe_err write_file(const char *path, size_t most, void (*fill)(struct draft *f, const void *from), const void *from, const json_t *state,
+			       struct moe_diag *d)
 {
-	struct draft f = {.n_pieces = 1};
+	struct draft f = {.n_pieces = 1, .piece = calloc(most + 1, sizeof *f.piece)};
 	char *tensors = NULL, *head = NULL;
 	size_t n_tensors, n_head = 0;
 	uint64_t hash;
 	enum moe_err err;
 
-	MOE_TRY(check_finite(s, MOE_EINPUT, d));
-	f.piece = calloc(3 * s->params->n + 2, sizeof *f.piece);
 	f.text = open_memstream(&tensors, &n_tensors);
 	if (f.piece && f.text)
-		add_tensors(&f, s);
+		fill(&f, from);
 	if (f.text && !fclose(f.text) && f.piece && hash_pieces(&hash, f.piece + 1, f.n_pieces - 1))
-		head = make_head(tensors, s->state, hash, &n_head);
+		head = make_head(tensors, state, hash, &n_head);
 	if (head)
 		f.piece[0] = (struct iovec){head, n_head};
 	err = head ? put(path, f.piece, f.n_pieces, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -164,6 +165,12 @@ enum moe_err moe_snapshot_write(const char *path, const struct moe_snapshot *s, 
 	free(tensors);
 	free(f.piece);
 	return err;
+}
+
+enum moe_err moe_snapshot_write(const char *path, const struct moe_snapshot *s, struct moe_diag *d)
+{
+	MOE_TRY(check_finite(s, MOE_EINPUT, d));
+	return write_file(path, 3 * s->params->n + 1, add_tensors, s, s->state, d);
 }
 
 /* An opened checkpoint. */
@@ -286,5 +293,31 @@ enum moe_err moe_snapshot_read(struct moe_snapshot *s, const char *path, struct 
 		s->state = NULL;
 		moe_diag_path(d, path);
 	}
+	return err;
+}
+
+/* The tensors of a header, as they stand in the file that they came from. */
+static void add_again(struct draft *f, const void *from)
+{
+	const struct moe_header *h = from;
+
+	for (size_t i = 0; i < h->n_tensors; i++) {
+		const struct moe_tensor *t = &h->tensor[i];
+		add(f, "", t->name, moe_dtype_name(t->type), t->shape, t->rank, t->data, t->nbytes);
+	}
+}
+
+enum moe_err moe_snapshot_restate(const char *path, const char *from, const json_t *state, struct moe_diag *d)
+{
+	struct opened o = {0};
+	json_t *old = NULL;
+	enum moe_err err = open_checked(&o, from, &old, d);
+
+	if (err)
+		moe_diag_path(d, from);
+	else
+		err = write_file(path, o.header.n_tensors, add_again, &o.header, state, d);
+	close_opened(&o);
+	json_decref(old);
 	return err;
 }

@@ -33,4 +33,7 @@ enum moe_err moe_snapshot_state(json_t **state, const char *path, struct moe_dia
  * s->params. The arrays may be half filled then. */
 enum moe_err moe_snapshot_read(struct moe_snapshot *s, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Writes the checkpoint `from` as `path` with another state. */
+enum moe_err moe_snapshot_restate(const char *path, const char *from, const json_t *state, struct moe_diag *d) MOE_CHECK_RESULT;
+
 #endif

@@ -8,10 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+
+enum { LOCK_TRIES = 50, LOCK_WAIT = 20000 };     /* microseconds: a second in all */
 
 struct moe_trainlog {
 	int fd;
@@ -20,6 +23,19 @@ struct moe_trainlog {
 	char *pending;          /* lines that it does not have yet */
 	size_t n_pending, cap;
 };
+
+/* A process that was killed a moment ago may still be leaving. */
+static bool lock(int fd)
+{
+	for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB); tries++) {
+		if (errno == EINTR)
+			continue;
+		if (errno != EWOULDBLOCK || tries == LOCK_TRIES)
+			return errno != EWOULDBLOCK;    /* a file system without locks */
+		usleep(LOCK_WAIT);
+	}
+	return true;
+}
 
 enum moe_err moe_trainlog_open(struct moe_trainlog **out, const char *path, uint64_t at, bool *lost, struct moe_diag *d)
 {
@@ -31,6 +47,11 @@ enum moe_err moe_trainlog_open(struct moe_trainlog **out, const char *path, uint
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
 	l->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	if (l->fd >= 0 && !lock(l->fd)) {
+		moe_trainlog_close(l);
+		moe_fail(d, MOE_EIO, "another process is training here");
+		return moe_diag_path(d, path);
+	}
 	if (l->fd < 0 || fstat(l->fd, &st) || ((uint64_t)st.st_size > at && ftruncate(l->fd, (off_t)at))) {
 		moe_fail_errno(d, "cannot open it for writing");
 		moe_trainlog_close(l);

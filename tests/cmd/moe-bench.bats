@@ -21,6 +21,8 @@ without_tokenizer() { numpy -c 'import sys; b = open(sys.argv[1], "rb").read(); 
 	refuses 2 'repeat 0: expected a whole number from 1' moe-bench model -r 0
 	refuses 2 'type Q9_0: expected F32' moe-bench kernels --type Q9_0
 	refuses 2 'type I32: expected F32' moe-bench kernels --type I32
+	refuses 2 'products int8: bf16 and f32 are known' moe-bench train --products int8
+	refuses 2 'optimiser sgd: muon and adamw are known' moe-bench train --optimiser sgd
 }
 
 @test "closed input, full output" {

@@ -34,7 +34,8 @@ static void expect_refused(const char *text, enum moe_err code, const char *part
 
 static void test_refused(void **state)
 {
-	static const char sum[] = "0d977336a6d5fba34eab8e3199eb218327161b5143749f802982c2bc34df0c96", bold[] = "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf";
+	static const char sum[] = "0d977336a6d5fba34eab8e3199eb218327161b5143749f802982c2bc34df0c96";
+	static const char bold[] = "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf";
 	struct moe_diag d = {0};
 	struct moe_fonts f;
 	char text[2000];
@@ -45,7 +46,9 @@ static void test_refused(void **state)
 	expect_refused("# nothing\n", MOE_EINPUT, "no font is listed");
 	expect_refused("a\tb\n", MOE_EINPUT, "line 1: expected package");
 	snprintf(text, sizeof text, "#\nfonts-none\t/nonexistent/None.ttf\t%s\tg\t-\n", sum);
-	expect_refused(text, MOE_EIO, "apt-get install fonts-none");
+	expect_refused(text, MOE_EIO, "`apt-get install fonts-none`");
+	snprintf(text, sizeof text, "a\t/nonexistent/None.ttf\t%s\tg\t-\na\t/nonexistent/2\t%s\tg\t-\nb\t/nonexistent/3\t%s\tg\t-\n", sum, sum, sum);
+	expect_refused(text, MOE_EIO, "None.ttf is not there; `apt-get install a b` installs it");
 	snprintf(text, sizeof text, "p\t%s\t%.63s0\tg\t-\n", bold, sum);
 	expect_refused(text, MOE_EIO, "has other bytes");
 	snprintf(text, sizeof text, "p\t%s\t%s\tg\tbold,fat\n", bold, sum);

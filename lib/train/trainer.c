@@ -1,0 +1,697 @@
+#include "train/trainer.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "sys/clock.h"
+#include "train/balance.h"
+#include "train/devset.h"
+#include "train/freeze.h"
+#include "train/loader.h"
+#include "train/optimiser.h"
+#include "train/schedule.h"
+#include "train/snapshot.h"
+#include "train/trainlog.h"
+
+enum { STREAM_STAGE = 5, STREAM_DEV = 6, PIECE = 1 << 16, WAITING_NBYTES = 8192 };
+
+/* What the passes of a step add up to. */
+struct sums {
+	size_t passes;
+	bool finite;
+	double total, text, patch, balance, z, busiest;
+	uint64_t rows, samples;
+};
+
+struct moe_trainer {
+	const struct moe_trainer_options *o;
+	struct moe_model *model;
+	double theta;                   /* the model's own rope base */
+	struct moe_net *net;
+	struct moe_optimiser *optimiser;
+	struct moe_loader *loader;      /* of the stage at hand; NULL: it has not begun here */
+	struct moe_trainlog *log;
+	struct moe_run_position at;
+	json_t *recipe;                 /* with all settings */
+	bool *frozen;                   /* [tensors] */
+	float *sum;                     /* [total]: gradient of several passes; NULL until a stage wants it */
+	uint64_t *load;                 /* [layers][2][experts] of a step */
+	size_t n_load;
+	struct moe_train_progress shown;
+	double began;                   /* of the step at hand */
+};
+
+static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory"); }
+
+char *moe_train_path(const char *directory, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s", directory, name) < 0 ? NULL : path;
+}
+
+static void note(struct moe_trainer *t, const char *fmt, ...) MOE_PRINTF(2, 3);
+static void note(struct moe_trainer *t, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (t->o->note)
+		t->o->note(t->o->arg, text);
+}
+
+static const struct moe_recipe_stage *stage_of(const struct moe_trainer *t) { return &t->o->recipe->stage[t->at.stage]; }
+
+/* ---- what a recipe means to the parts ---- */
+
+struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struct moe_pool *pool)
+{
+	struct moe_net_options o = {.unit = (enum moe_unit)r->precision, .pool = pool};
+
+	for (size_t i = 0; i < r->n_stages; i++) {
+		o.most_pictures = moe_max(o.most_pictures, r->stage[i].batch);
+		o.most_text = moe_max(o.most_text, r->stage[i].text_tokens);
+	}
+	return o;
+}
+
+struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
+{
+	return (struct moe_loss_settings){.text = s->text, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer, .bias_rate = s->bias_rate};
+}
+
+static struct moe_augment augment_of(int kind)
+{
+	static const struct moe_augment known[] = {
+		[MOE_AUGMENT_TINT] = {.gain = 0.15, .offset = 12}, [MOE_AUGMENT_COLOUR] = {.permute = true, .invert = true, .gain = 0.3, .offset = 24},
+	};
+
+	return known[kind];
+}
+
+static enum moe_err make_loader(struct moe_loader **out, const struct moe_recipe_stage *s, struct moe_loader_options *o, struct moe_diag *d)
+{
+	struct moe_mix_source source[MOE_MIX_SOURCES];
+	struct moe_augment augment[MOE_MIX_SOURCES];
+	struct moe_type_weight *weight = calloc(s->n_types + 1, sizeof *weight);
+	enum moe_err err;
+
+	if (!weight)
+		return no_memory(d);
+	for (size_t i = 0; i < s->n_sources && i < MOE_MIX_SOURCES; i++) {
+		const struct moe_recipe_source *from = &s->source[i];
+		source[i] = (struct moe_mix_source){(const char *const *)from->data.item, from->data.n, from->weight};
+		augment[i] = augment_of(from->augment);
+	}
+	for (size_t i = 0; i < s->n_types; i++)
+		weight[i] = (struct moe_type_weight){s->type[i].type, s->type[i].weight};
+	o->source = source;
+	o->augment = augment;
+	o->n_sources = s->n_sources;
+	o->weight = weight;
+	o->n_weights = s->n_types;
+	err = s->n_sources > MOE_MIX_SOURCES ? moe_fail(d, MOE_EUSAGE, "a stage has more than %d sources", MOE_MIX_SOURCES) : moe_loader_new(out, o, d);
+	free(weight);
+	return err;
+}
+
+enum moe_err moe_trainer_loader(struct moe_loader **out, const struct moe_model *m, const struct moe_recipe *r, size_t stage, bool ahead, bool no_sandbox,
+				const struct moe_mix_position *from, struct moe_diag *d)
+{
+	const struct moe_recipe_stage *s = &r->stage[stage];
+	struct moe_loader_options o = {
+		.spec = m->spec, .directory = m->directory, .mix = {.seed = moe_random_u64(r->seed, STREAM_STAGE, stage), .shards.no_sandbox = no_sandbox},
+		.batch = s->batch, .most_text = s->text_tokens, .ahead = ahead, .from = from,
+	};
+
+	return make_loader(out, s, &o, d);
+}
+
+enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const struct moe_recipe *r, const struct moe_pool *pool, struct moe_diag *d)
+{
+	struct moe_net_options o = moe_trainer_net_options(r, NULL);
+	struct moe_sizes sizes;
+	uint64_t side = (uint64_t)(s->hidden > s->expert_width ? s->hidden : s->expert_width), sources = 0, accumulate = 0;
+
+	MOE_TRY(moe_spec_sizes(s, &sizes, d));
+	for (size_t i = 0; i < r->n_stages; i++) {
+		sources = r->stage[i].n_sources > sources ? r->stage[i].n_sources : sources;
+		accumulate |= r->stage[i].accumulate > 1;
+	}
+	*out = moe_net_nbytes(s, &o) + sizes.parameters * (8 + 4 * accumulate) + moe_pool_threads(pool) * 32 * side * side +
+	       moe_loader_nbytes(s, o.most_pictures, o.most_text) + sources * MOE_MIX_WINDOW * WAITING_NBYTES;
+	return MOE_OK;
+}
+
+/* ---- checkpoints ---- */
+
+static struct moe_snapshot snapshot_of(struct moe_trainer *t)
+{
+	return (struct moe_snapshot){
+		.params = moe_net_params(t->net), .weights = moe_net_weights(t->net), .first = moe_optimiser_first(t->optimiser),
+		.second = moe_optimiser_second(t->optimiser), .steps = moe_optimiser_steps(t->optimiser),
+	};
+}
+
+static json_t *state_of(const struct moe_trainer *t)
+{
+	return json_pack("{si ss ss so sO}", "format", 1, "model", t->model->fingerprint, "kernel", moe_gemm_name((enum moe_unit)t->o->recipe->precision), "position",
+			 moe_position_value(&t->at), "recipe", t->recipe);
+}
+
+static enum moe_err write_as(struct moe_trainer *t, const char *name, struct moe_diag *d)
+{
+	char *path = moe_train_path(t->o->directory, name);
+	struct moe_snapshot s = snapshot_of(t);
+	enum moe_err err;
+
+	s.state = state_of(t);
+	err = path && s.state ? moe_snapshot_write(path, &s, d) : no_memory(d);
+	json_decref(s.state);
+	free(path);
+	return err;
+}
+
+static enum moe_err try_save(struct moe_trainer *t, bool keep, struct moe_diag *d)
+{
+	char name[48];
+
+	MOE_TRY(moe_trainlog_sync(t->log, &t->at.log_nbytes, d));
+	MOE_TRY(write_as(t, "checkpoint.safetensors", d));
+	if (!keep)
+		return MOE_OK;
+	snprintf(name, sizeof name, "step-%08" PRIu64 ".safetensors", t->at.step);
+	return write_as(t, name, d);
+}
+
+/* `must`: there will be no other try. */
+static enum moe_err save(struct moe_trainer *t, bool keep, bool must, struct moe_diag *d)
+{
+	struct moe_diag failure = {0};
+	char text[700];
+
+	if (try_save(t, keep, &failure)) {
+		if (must) {
+			*d = failure;
+			return failure.code;
+		}
+		note(t, "no checkpoint after step %" PRIu64 ": %s; the one before stays, and the next is tried in its time", t->at.step,
+		     moe_diag_string(&failure, text, sizeof text));
+		return MOE_OK;
+	}
+	if (t->o->saved)
+		t->o->saved(t->o->arg);
+	return MOE_OK;
+}
+
+/* Is the state that of this recipe and model? */
+static enum moe_err check_state(struct moe_trainer *t, const json_t *state, struct moe_diag *d)
+{
+	const char *model = json_string_value(json_object_get(state, "model")), *kernel = json_string_value(json_object_get(state, "kernel"));
+	const char *now = moe_gemm_name((enum moe_unit)t->o->recipe->precision);
+
+	if (json_integer_value(json_object_get(state, "format")) != 1)
+		return moe_fail(d, MOE_EMATCH, "is of another version of moe-train");
+	MOE_TRY(moe_recipe_same(json_object_get(state, "recipe"), t->recipe, d));
+	if (!model || strcmp(model, t->model->fingerprint))
+		return moe_fail(d, MOE_EMATCH, "was begun with another model (fingerprint %.32s, here %s)", model ? model : "none", t->model->fingerprint);
+	if (kernel && strcmp(kernel, now))
+		note(t, "the checkpoint was computed with the products %.40s, and goes on with %s: the numbers will differ in their last bits", kernel, now);
+	return MOE_OK;
+}
+
+static enum moe_err resume(struct moe_trainer *t, struct moe_diag *d)
+{
+	char *path = moe_train_path(t->o->directory, "checkpoint.safetensors");
+	struct moe_snapshot s = snapshot_of(t);
+	enum moe_err err = MOE_OK;
+
+	if (!path)
+		return no_memory(d);
+	if (!access(path, F_OK)) {
+		err = moe_snapshot_read(&s, path, d);
+		if (!err)
+			err = check_state(t, s.state, d);
+		if (!err)
+			err = moe_position_read(&t->at, json_object_get(s.state, "position"), d);
+		if (!err && t->at.stage >= t->o->recipe->n_stages)
+			err = moe_fail(d, MOE_EINPUT, "is at stage %" PRIu64 " of %zu", t->at.stage + 1, t->o->recipe->n_stages);
+		if (err)
+			moe_diag_path(d, path);
+		json_decref(s.state);
+		moe_net_changed(t->net);
+	}
+	free(path);
+	return err;
+}
+
+static enum moe_err open_log(struct moe_trainer *t, struct moe_diag *d)
+{
+	char *path = moe_train_path(t->o->directory, "log.jsonl");
+	bool lost = false;
+	enum moe_err err = path ? moe_trainlog_open(&t->log, path, t->at.log_nbytes, &lost, d) : no_memory(d);
+
+	if (!err && lost)
+		note(t, "%s is shorter than it was at the checkpoint: its end is missing", path);
+	free(path);
+	return err;
+}
+
+static enum moe_err write_recipe(struct moe_trainer *t, struct moe_diag *d)
+{
+	char *path = moe_train_path(t->o->directory, "recipe.json");
+	enum moe_err err = path ? moe_recipe_save(t->recipe, path, d) : no_memory(d);
+
+	free(path);
+	return err;
+}
+
+/* ---- beginning ---- */
+
+static enum moe_err make_net(struct moe_trainer *t, struct moe_diag *d)
+{
+	struct moe_net_options o = moe_trainer_net_options(t->o->recipe, t->o->pool);
+
+	return moe_net_new(&t->net, t->model, &o, d);
+}
+
+/* A network with another rope base and the same weights. The tables of positions belong to it, so that it is made anew; the optimiser keeps a parameter table
+ * that is equal, but not the old one. */
+static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_diag *d)
+{
+	size_t total = moe_net_params(t->net)->total, n = moe_net_params(t->net)->n;
+	struct moe_snapshot old = snapshot_of(t);
+	float *w = malloc(total * sizeof *w);
+	struct moe_optimiser *optimiser;
+	enum moe_err err;
+
+	if (!w)
+		return no_memory(d);
+	memcpy(w, old.weights, total * sizeof *w);
+	moe_net_free(t->net);
+	t->net = NULL;
+	t->model->spec->attention.rope.theta = theta;
+	err = make_net(t, d);
+	if (!err)
+		err = moe_optimiser_new(&optimiser, moe_net_params(t->net), (enum moe_unit)t->o->recipe->precision, t->o->pool, d);
+	if (!err) {
+		memcpy(moe_net_weights(t->net), w, total * sizeof *w);
+		memcpy(moe_optimiser_first(optimiser), old.first, total * sizeof *w);
+		memcpy(moe_optimiser_second(optimiser), old.second, total * sizeof *w);
+		memcpy(moe_optimiser_steps(optimiser), old.steps, n * sizeof *old.steps);
+		moe_optimiser_free(t->optimiser);
+		t->optimiser = optimiser;
+		moe_net_changed(t->net);
+	}
+	free(w);
+	return err;
+}
+
+static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe_stage *s = stage_of(t);
+	double theta = s->rope_theta > 0 ? s->rope_theta : t->theta;
+
+	if (t->model->spec->attention.rope.theta != theta)
+		MOE_TRY(use_theta(t, theta, d));
+	MOE_TRY(moe_freeze(t->frozen, moe_net_params(t->net), s->freeze.item, s->freeze.n, d));
+	if (s->bias_rate > 0 && !moe_balance_possible(moe_net_params(t->net)))
+		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
+	if (s->accumulate > 1 && !t->sum && !(t->sum = moe_calloc(moe_net_params(t->net)->total, sizeof *t->sum)))
+		return no_memory(d);
+	return moe_trainer_loader(&t->loader, t->model, t->o->recipe, t->at.stage, true, t->o->no_sandbox, t->at.has_data ? &t->at.data : NULL, d);
+}
+
+/* The stage at hand is done: on to the next, if there is one. */
+static void next_stage(struct moe_trainer *t)
+{
+	int before = stage_of(t)->optimiser;
+
+	moe_loader_free(t->loader);
+	t->loader = NULL;
+	t->at.stage++;
+	t->at.stage_tokens = 0;
+	t->at.ended = t->at.has_data = false;
+	if (stage_of(t)->optimiser != before)
+		moe_optimiser_forget_matrices(t->optimiser);
+}
+
+static bool stage_is_done(const struct moe_trainer *t) { return t->at.ended || t->at.stage_tokens >= stage_of(t)->tokens; }
+
+bool moe_trainer_finished(const struct moe_trainer *t) { return t->at.stage + 1 == t->o->recipe->n_stages && stage_is_done(t); }
+
+const struct moe_run_position *moe_trainer_position(const struct moe_trainer *t) { return &t->at; }
+
+/* A name that leads nowhere is a mistake, and not a sample that is passed over: it is told before the hours, for what is still to come. */
+static enum moe_err check_list(const struct moe_recipe_list *l, struct moe_diag *d)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (strcmp(l->item[i], "-") && access(l->item[i], R_OK)) {
+			moe_fail_errno(d, "cannot read");
+			return moe_diag_path(d, l->item[i]);
+		}
+	return MOE_OK;
+}
+
+static enum moe_err check_data(const struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+
+	if (moe_trainer_finished(t))
+		return MOE_OK;
+	for (size_t i = t->at.stage; i < r->n_stages; i++)
+		for (size_t j = 0; j < r->stage[i].n_sources; j++)
+			MOE_TRY(check_list(&r->stage[i].source[j].data, d));
+	return check_list(&r->dev.data, d);
+}
+
+static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_spec *s = t->model->spec;
+
+	t->theta = s->attention.rope.theta;
+	t->recipe = moe_recipe_resolved(t->o->recipe);
+	if (!t->recipe)
+		return no_memory(d);
+	MOE_TRY(make_net(t, d));
+	MOE_TRY(moe_optimiser_new(&t->optimiser, moe_net_params(t->net), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
+	t->n_load = (size_t)s->n_layers * 2 * (size_t)(s->router.experts > 0 ? s->router.experts : 1);
+	t->load = moe_calloc(t->n_load, sizeof *t->load);
+	t->frozen = moe_calloc(moe_net_params(t->net)->n, sizeof *t->frozen);
+	if (!t->load || !t->frozen)
+		return no_memory(d);
+	MOE_TRY(resume(t, d));
+	MOE_TRY(check_data(t, d));
+	MOE_TRY(open_log(t, d));
+	return write_recipe(t, d);
+}
+
+enum moe_err moe_trainer_new(struct moe_trainer **out, struct moe_model *m, const struct moe_trainer_options *o, struct moe_diag *d)
+{
+	struct moe_trainer *t = calloc(1, sizeof *t);
+	enum moe_err err;
+
+	if (!t)
+		return no_memory(d);
+	t->o = o;
+	t->model = m;
+	err = init(t, d);
+	if (err)
+		moe_trainer_free(t);
+	else
+		*out = t;
+	return err;
+}
+
+void moe_trainer_free(struct moe_trainer *t)
+{
+	if (!t)
+		return;
+	moe_loader_free(t->loader);
+	moe_optimiser_free(t->optimiser);
+	moe_net_free(t->net);
+	moe_trainlog_close(t->log);
+	json_decref(t->recipe);
+	free(t->frozen);
+	free(t->sum);
+	free(t->load);
+	free(t);
+}
+
+enum moe_err moe_trainer_export(struct moe_trainer *t, const char *directory, const char *families, enum moe_dtype type, struct moe_diag *d)
+{
+	struct moe_export e = {.families = families, .params = moe_net_params(t->net), .weights = moe_net_weights(t->net), .type = type, .pool = t->o->pool};
+
+	return moe_export_model(directory, t->model, &e, d);
+}
+
+/* ---- a step ---- */
+
+/* sum += gradient in fixed pieces. */
+struct adding {
+	float *sum;
+	const float *gradient;
+	size_t total;
+};
+
+static void add_piece(void *arg, size_t i)
+{
+	struct adding *a = arg;
+	size_t end = moe_min((i + 1) * PIECE, a->total);
+
+	for (size_t j = i * PIECE; j < end; j++)
+		a->sum[j] += a->gradient[j];
+}
+
+static void add_gradient(struct moe_trainer *t, bool first)
+{
+	struct adding a = {t->sum, moe_net_gradient(t->net), moe_net_params(t->net)->total};
+
+	if (first)
+		memset(t->sum, 0, a.total * sizeof *t->sum);
+	moe_pool_run(t->o->pool, (double)a.total, (a.total + PIECE - 1) / PIECE, add_piece, &a);
+}
+
+static void tell_failed(struct moe_trainer *t, const struct moe_loaded *b)
+{
+	char text[700];
+
+	for (size_t i = 0; i < b->n_notes; i++)
+		note(t, "passed over: %s", moe_diag_string(&b->note[i], text, sizeof text));
+	if (b->failed > b->n_notes)
+		note(t, "passed over: %" PRIu64 " more samples beside these", b->failed - b->n_notes);
+	t->at.failed += b->failed;
+}
+
+/* One pass over one batch; MOE_END when the data have ended. */
+static enum moe_err pass(struct moe_trainer *t, struct sums *s, struct moe_diag *d)
+{
+	const struct moe_recipe_stage *stage = stage_of(t);
+	struct moe_loss_settings losses = moe_trainer_losses(stage);
+	struct moe_step_result r;
+	const struct moe_loaded *b;
+
+	MOE_TRY(moe_loader_next(t->loader, &b, d));
+	tell_failed(t, b);
+	MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, &r, d));
+	if (stage->accumulate > 1)
+		add_gradient(t, !s->passes);
+	for (size_t i = 0; i < t->n_load; i++)
+		t->load[i] = (s->passes ? t->load[i] : 0) + r.load[i];
+	s->finite = r.finite && (!s->passes || s->finite);
+	s->total += r.total;
+	s->text += r.text;
+	s->patch += r.patch;
+	s->balance += r.balance;
+	s->z += r.z;
+	s->busiest = fmax(s->busiest, r.busiest);
+	s->rows += r.rows;
+	s->samples += b->n;
+	s->passes++;
+	t->at.data = b->after;
+	t->at.has_data = true;
+	return MOE_OK;
+}
+
+static enum moe_err passes(struct moe_trainer *t, struct sums *s, struct moe_diag *d)
+{
+	enum moe_err err = MOE_OK;
+
+	memset(s, 0, sizeof *s);
+	for (uint64_t i = 0; i < stage_of(t)->accumulate && !err; i++)
+		err = pass(t, s, d);
+	if (err == MOE_END) {
+		t->at.ended = true;
+		note(t, "the data of stage %" PRIu64 " have ended after %" PRIu64 " of its %" PRIu64 " tokens", t->at.stage + 1, t->at.stage_tokens + s->rows,
+		     stage_of(t)->tokens);
+		err = MOE_OK;
+	}
+	return err;
+}
+
+/* The gradient of the step, and what it is to be multiplied by for the mean over passes. */
+static const float *gradient_of(const struct moe_trainer *t, const struct sums *s, double *scale)
+{
+	*scale = 1 / (double)s->passes;
+	return stage_of(t)->accumulate > 1 ? t->sum : moe_net_gradient(t->net);
+}
+
+/* Changes the weights; false: the gradient is not finite, and nothing was changed. */
+static bool update(struct moe_trainer *t, const struct sums *s, struct moe_trainlog_step *line)
+{
+	const struct moe_recipe_stage *stage = stage_of(t);
+	const struct moe_schedule schedule = {.tokens = stage->tokens, .warmup = stage->warmup, .decay = stage->decay, .floor = stage->floor};
+	double factor = moe_schedule_factor(&schedule, t->at.stage_tokens, s->rows), mean;
+	const float *gradient = gradient_of(t, s, &mean);
+	struct moe_optimiser_step step = {
+		.kind = (enum moe_optimiser_kind)stage->optimiser, .muon_rate = stage->muon_rate * factor, .adamw_rate = stage->adamw_rate * factor,
+		.weight_decay = stage->weight_decay, .scale = mean, .frozen = t->frozen,
+	};
+
+	line->muon_rate = step.kind == MOE_OPTIMISER_MUON ? step.muon_rate : 0;
+	line->adamw_rate = step.adamw_rate;
+	line->grad_norm = moe_optimiser_norm(t->optimiser, gradient, t->frozen) * mean;
+	if (!s->finite || !isfinite(line->grad_norm))
+		return false;
+	if (stage->clip > 0 && line->grad_norm > stage->clip)
+		step.scale *= stage->clip / line->grad_norm;
+	moe_optimiser_step(t->optimiser, &step, moe_net_weights(t->net), gradient);
+	if (stage->bias_rate > 0)
+		moe_balance_update(moe_net_params(t->net), moe_net_weights(t->net), t->load, (size_t)t->model->spec->router.experts, stage->bias_rate, t->frozen);
+	moe_net_changed(t->net);
+	return true;
+}
+
+/* Shown means forget with a half-life of some ten steps. */
+static double blend(double old, double new) { return old > 0 && isfinite(new) ? 0.93 * old + 0.07 * new : isfinite(new) ? new : old; }
+
+static void show(struct moe_trainer *t, const struct sums *s, double seconds)
+{
+	struct moe_train_progress *p = &t->shown;
+
+	p->step = t->at.step;
+	p->tokens = t->at.tokens;
+	p->all_tokens = moe_recipe_tokens(t->o->recipe);
+	p->stage = stage_of(t)->name;
+	p->text = blend(p->text, s->text / (double)s->passes);
+	p->patch = blend(p->patch, s->patch / (double)s->passes);
+	p->tokens_per_second = blend(p->tokens_per_second, (double)s->rows / seconds);
+	p->busiest = s->busiest;
+	p->seconds_left = p->all_tokens > p->tokens ? (double)(p->all_tokens - p->tokens) / p->tokens_per_second : 0;
+	p->failed = t->at.failed;
+	p->skipped = t->at.skipped;
+	if (t->o->progress)
+		t->o->progress(t->o->arg, p);
+}
+
+static enum moe_err count_skipped(struct moe_trainer *t, bool good, struct moe_diag *d)
+{
+	t->at.in_a_row = good ? 0 : t->at.in_a_row + 1;
+	if (good)
+		return MOE_OK;
+	t->at.skipped++;
+	note(t, "step %" PRIu64 " is skipped: its loss or gradient is not finite", t->at.step);
+	if (t->at.in_a_row < MOE_TRAIN_MOST_SKIPPED)
+		return MOE_OK;
+	return moe_fail(d, MOE_EINPUT, "loss or gradient were not finite in %d steps in a row (to step %" PRIu64 "): a lower learning rate or clip may help; the last checkpoint "
+			"stays as it is", MOE_TRAIN_MOST_SKIPPED, t->at.step);
+}
+
+static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
+{
+	struct moe_trainlog_step line = {.stage = stage_of(t)->name};
+	struct sums s;
+	double n, seconds;
+	bool good;
+
+	t->began = moe_clock();
+	MOE_TRY(passes(t, &s, d));
+	if (!s.passes)
+		return MOE_OK;
+	n = (double)s.passes;
+	good = update(t, &s, &line);
+	t->at.step++;
+	t->at.tokens += s.rows;
+	t->at.stage_tokens += s.rows;
+	t->at.samples += s.samples;
+	seconds = fmax(moe_clock() - t->began, 1e-9);
+	line.step = t->at.step;
+	line.tokens = t->at.tokens;
+	line.loss = s.total / n;
+	line.text = s.text / n;
+	line.patch = s.patch / n;
+	line.balance = s.balance / n;
+	line.z = s.z / n;
+	line.busiest = s.busiest;
+	line.skipped = !good;
+	line.seconds = t->o->timings ? seconds : 0;
+	line.rows = s.rows;
+	MOE_TRY(moe_trainlog_write_step(t->log, &line, d));
+	show(t, &s, seconds);
+	return count_skipped(t, good, d);
+}
+
+/* ---- between steps ---- */
+
+static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+	const struct moe_recipe_stage *s = stage_of(t);
+	struct moe_mix_source source = {(const char *const *)r->dev.data.item, r->dev.data.n, 1};
+	struct moe_loader_options o = {
+		.spec = t->model->spec, .directory = t->model->directory, .source = &source, .n_sources = 1,
+		.mix = {.seed = moe_random_u64(r->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
+		.batch = moe_min(s->batch, r->dev.samples), .most_text = s->text_tokens, .ahead = true,
+	};
+	struct moe_loss_settings losses = moe_trainer_losses(s);
+	struct moe_devset v = {0};
+	struct moe_loader *loader;
+	enum moe_err err;
+
+	MOE_TRY(moe_loader_new(&loader, &o, d));
+	err = moe_devset_run(&v, t->net, loader, r->dev.samples, &losses, d);
+	if (v.failed)
+		note(t, "%" PRIu64 " samples of dev are no good, and passed over", v.failed);
+	if (!err)
+		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
+			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types,
+			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
+		}, d);
+	moe_devset_clear(&v);
+	moe_loader_free(loader);
+	return err;
+}
+
+/* Lies a multiple of `every` in (before, after]? */
+static bool passed(uint64_t before, uint64_t after, uint64_t every) { return before / every != after / every; }
+
+static bool to_keep(const struct moe_recipe *r, uint64_t before, uint64_t after)
+{
+	for (size_t i = 0; i < r->checkpoint.n_keep; i++)
+		if (r->checkpoint.keep[i] > before && r->checkpoint.keep[i] <= after)
+			return true;
+	return false;
+}
+
+static enum moe_err after_step(struct moe_trainer *t, uint64_t before, bool stop, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+	uint64_t after = t->at.tokens;
+	bool last = moe_trainer_finished(t), keep = to_keep(r, before, after);
+
+	if (r->dev.data.n && (last || passed(before, after, r->dev.every)))
+		MOE_TRY(evaluate(t, d));
+	return last || stop || keep || passed(before, after, r->checkpoint.every) ? save(t, keep, last || stop, d) : MOE_OK;
+}
+
+enum moe_err moe_trainer_run(struct moe_trainer *t, enum moe_train_end *end, struct moe_diag *d)
+{
+	while (!moe_trainer_finished(t)) {
+		uint64_t before = t->at.tokens;
+		bool stop;
+		if (stage_is_done(t))
+			next_stage(t);
+		if (!t->loader)
+			MOE_TRY(begin_stage(t, d));
+		MOE_TRY(take_step(t, d));
+		stop = t->o->stop && *t->o->stop;
+		MOE_TRY(after_step(t, before, stop, d));
+		if (stop && !moe_trainer_finished(t)) {
+			*end = MOE_TRAIN_STOPPED;
+			return MOE_OK;
+		}
+	}
+	*end = MOE_TRAIN_FINISHED;
+	return MOE_OK;
+}

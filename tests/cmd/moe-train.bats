@@ -1,0 +1,274 @@
+# moe-train.bats: training comes to the same bytes however it is interrupted and on however many threads; faults cost what they must and no more.
+load helper
+
+# A model of 46 tensors, and steps of some 300 tokens.
+tiny='{"hidden": 32, "layers": 2, "heads": 2, "experts": 4, "expert_width": 24, "stem": [8, 12], "grids": [[4, 16]]}'
+short=(--new tiny.json --tokens 9000 --batch 4 --lr-muon 0.01)
+
+setup() {
+	cd "$BATS_TEST_TMPDIR" || return
+	echo "$tiny" >tiny.json
+	ln -s "$crops" crops
+	cp "$golden/crops.tsv" .
+}
+
+# shard NAME FIRST LAST: a tar of these crops with a question each; every second one has boxes.
+shard() {
+	numpy - "$1" "$2" "$3" "$crops" "$golden/crops.tsv" <<-'PY'
+		import io, json, sys, tarfile
+		name, first, last, folder, table = sys.argv[1:]
+		rows = [l.rstrip("\n").split("\t") for l in open(table, encoding="utf-8")]
+		with tarfile.open(name, "w") as tar:
+		    def put(member, data):
+		        info = tarfile.TarInfo(member)
+		        info.size = len(data)
+		        tar.addfile(info, io.BytesIO(data))
+		    for i in range(int(first), int(last)):
+		        sample = {"kind": "read", "questions": [{"type": "long" if len(rows[i][1]) > 6 else "short", "prompt": "<read>", "answer": rows[i][1], "spell": True}]}
+		        if i % 2:
+		            sample["boxes"] = [[rows[i][1][0], 0, 0, 20, 32]]
+		        put("%08d.png" % i, open(folder + "/" + rows[i][0], "rb").read())
+		        put("%08d.json" % i, json.dumps(sample).encode())
+	PY
+}
+
+# train FOLDER OPTIONS...: quiet.
+train() { moe-train -q -o "$@"; }
+
+same_run() {
+	cmp "$1/checkpoint.safetensors" "$2/checkpoint.safetensors" && cmp "$1/log.jsonl" "$2/log.jsonl" && diff -r "$1/model" "$2/model"
+}
+
+@test "a run: model, log, picture, and its end" {
+	shard train.tar 0 40
+	shard dev.tar 40 60
+	run moe-train -o run "${short[@]}" --dev dev.tar --dev-samples 10 train.tar
+	[ "$status" = 0 ]
+	[[ $output =~ ^run/model:\ [0-9]+\ steps,\ 9[0-9]+\ tokens,\ [0-9]+\ samples\;\ passed\ over:\ 0\ samples,\ 0\ steps$ ]]
+	jq -es 'map(select(.dev != true)) | (.[0].step == 1) and (.[-1].loss < .[0].loss) and any(.[]; .patch > 0) and all(.[]; .grad_norm > 0 and .busiest >= 0.25)' run/log.jsonl
+	jq -es 'map(select(.dev)) | (length > 1) and all(.[]; .questions == 10 and .types.short[1] + .types.long[1] == 10)' run/log.jsonl
+	jq -e '.stages[0].batch == 4 and .stages[0].lr.muon == 0.01 and .stages[0].lr.adamw == 0.003 and .model.hidden == 32' run/recipe.json
+	numpy -c 'import sys, xml.dom.minidom as m; assert m.parse("run/loss.svg").documentElement.tagName == "svg"'
+	grep -q '<title>Loss of run</title>' run/loss.svg
+	moe-run -m run/model "$word"
+	moe-view --check run/model
+	cp run/checkpoint.safetensors before
+	run moe-train -o run "${short[@]}" --dev dev.tar --dev-samples 10 train.tar
+	[ "$status" = 0 ]
+	[ "$output" = 'moe-train: this run has finished; its model is there' ]
+	cmp before run/checkpoint.safetensors
+}
+
+@test "the same bytes on any number of threads" {
+	shard train.tar 0 40
+	for t in 1 2 3; do
+		train t$t -t $t "${short[@]}" --accumulate 2 --dev crops.tsv --dev-samples 8 train.tar crops.tsv
+	done 2>&1
+	same_run t1 t2
+	same_run t1 t3
+}
+
+@test "killed at random moments, a run comes to the same bytes" {
+	shard train.tar 0 40
+	local options=("${short[@]}" --accumulate 2 --dev train.tar --dev-samples 8 --checkpoint-every 900 train.tar) kills=0 status
+	train whole "${options[@]}"
+	while [ $kills -lt 12 ]; do
+		status=0
+		timeout -s KILL "0.$((RANDOM % 20 + 4))" moe-train -q -o cut "${options[@]}" || status=$?
+		[ $status != 0 ] || break
+		[ $status = 137 ]
+		kills=$((kills + 1))
+	done
+	train cut "${options[@]}"
+	same_run whole cut
+}
+
+@test "SIGTERM makes a checkpoint; the same command, or the folder alone, goes on" {
+	shard train.tar 0 40
+	local options=(--new tiny.json --tokens 60000 --batch 4 --checkpoint-every 1e9 train.tar) status=0
+	train whole "${options[@]}"
+	moe-train -o cut "${options[@]}" 2>err &
+	until [ -s cut/log.jsonl ]; do sleep 0.02; done
+	kill -TERM $!
+	wait $! || status=$?
+	[ $status = 1 ]
+	grep -qE '^moe-train: stopped after step [0-9]+, [0-9]+ tokens; the same command goes on$' err
+	[ -s cut/checkpoint.safetensors ]
+	[ ! -e cut/model ]
+	run moe-train -o cut
+	[ "$status" = 0 ]
+	[[ ${lines[0]} == 'moe-train: goes on after step '* ]]
+	same_run whole cut
+}
+
+@test "two stages with optimisers, frozen parts and a rope of their own; frozen tensors stay" {
+	shard train.tar 0 40
+	cat >recipe.json <<-EOF
+		{"model": $tiny, "seed": 3, "precision": "f32", "checkpoint": {"every": 700},
+		 "stages": [{"name": "see", "sources": [{"data": "train.tar", "augment": "tint"}], "tokens": 4000, "batch": 4},
+		            {"name": "read", "sources": [{"data": ["train.tar"], "weight": 3}, {"data": "crops.tsv", "augment": "colour"}], "tokens": 5000, "batch": 3,
+		             "optimiser": "adamw", "freeze": ["vision", "embedding", "experts@0"], "rope_theta": 500, "losses": {"patch_layer": 1, "types": {"long": 0.3}}}]}
+	EOF
+	train whole -r recipe.json --type f32
+	for moment in 0.2 0.3 0.5; do
+		timeout -s KILL $moment moe-train -q -o cut -r recipe.json --type f32 || true
+	done
+	train cut -r recipe.json --type f32
+	same_run whole cut
+	jq -es '[.[].stage] | unique == ["read", "see"]' whole/log.jsonl
+	jq -e '.rope_theta == 500' whole/model/config.json
+	train first -r <(jq '.stages = .stages[:1] | .stages[0].decay = 0' recipe.json) --type f32
+	numpy - <<-'PY'
+		import json, struct
+		def read(path):
+		    data = open(path, "rb").read()
+		    n = struct.unpack("<Q", data[:8])[0]
+		    head = json.loads(data[8:8 + n])
+		    return {k: data[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]] for k, v in head.items() if k != "__metadata__"}
+		a, b = read("first/model/model.safetensors"), read("whole/model/model.safetensors")
+		frozen = lambda k: "vision_stem" in k or "embed_tokens" in k or "layers.0.mlp.experts" in k
+		assert a.keys() == b.keys() and sum(map(frozen, a)) == 18
+		for k in a:
+		    assert (a[k] == b[k]) == frozen(k), k
+	PY
+}
+
+@test "broken samples are passed over and named" {
+	shard good.tar 0 12
+	mkdir folder
+	cp "$crops"/00[0-5].png folder
+	for i in 0 1 2 3; do echo "text $i" >folder/00$i.txt; done
+	printf 'not a picture' >folder/002.png
+	echo '{"questions": [{"answer": ""}]}' >folder/003.json
+	rm folder/003.txt
+	echo '{"questions"' >folder/004.json
+	run moe-train -o run "${short[@]}" folder good.tar
+	[ "$status" = 0 ]
+	[[ $output =~ passed\ over:\ folder/002.* ]]
+	[[ $output =~ passed\ over:\ folder/003.*answer ]]
+	[[ $output =~ passed\ over:\ folder/004.* ]]
+	[[ $output =~ passed\ over:\ folder/005.* ]]
+	[[ ${lines[-1]} =~ passed\ over:\ [1-9][0-9]*\ samples ]]
+	refuses 2 'folder/nothing: cannot read' moe-train -o none "${short[@]}" folder/nothing
+	mkdir bad
+	printf 'no' >bad/a.png
+	echo x >bad/a.txt
+	run moe-train -q -o bad-run "${short[@]}" bad
+	[ "$status" = 2 ]
+	[[ $output == *'good'* ]]
+}
+
+@test "standard input is read again and checked" {
+	shard train.tar 0 60
+	shard other.tar 1 61
+	local options=(--new tiny.json --tokens 2500 --batch 4 --checkpoint-every 300 -)
+	train whole "${options[@]}" <train.tar
+	timeout -s KILL 0.15 moe-train -q -o cut "${options[@]}" <train.tar || true
+	if [ -e cut/checkpoint.safetensors ] && [ ! -e cut/model ]; then
+		refuses 2 'other bytes: these are not the shards that were read before' moe-train -q -o cut "${options[@]}" <other.tar
+	fi
+	train cut "${options[@]}" <train.tar
+	same_run whole cut
+	run moe-train -o all --new tiny.json --tokens 1e6 --batch 8 - <train.tar
+	[ "$status" = 0 ]
+	[[ $output == *'the data of stage 1 have ended after'* ]]
+	[[ $output == *', 60 samples;'* ]]
+}
+
+@test "a disk that is full leaves the last checkpoint" {
+	shard train.tar 0 40
+	local options=(--new tiny.json --tokens 6000 --batch 4 --checkpoint-every 1000 train.tar) status=0
+	train whole "${options[@]}"
+	moe-train -q -o cut "${options[@]}" &
+	until [ -e cut/checkpoint.safetensors ]; do sleep 0.01; done
+	kill -KILL $!
+	wait $! || true
+	[ ! -e cut/model ] || skip 'it was faster'
+	cp cut/checkpoint.safetensors before
+	( ulimit -f 64; moe-train -o cut "${options[@]}" 2>err ) || status=$?
+	[ $status = 2 ]
+	grep -qE '^moe-train: no checkpoint after step [0-9]+: .*the one before stays' err || [ "$(wc -l <err)" -le 2 ]
+	cmp before cut/checkpoint.safetensors
+	train cut "${options[@]}"
+	same_run whole cut
+}
+
+@test "one batch is learnt by heart" {
+	shard four.tar 0 4
+	train run --new tiny.json --tokens 60000 --batch 4 --seed 2 --dev four.tar --patch-loss 0.2 four.tar
+	jq -es 'map(select(.dev)) | .[-1] | .exact == 4 and .text < 0.05' run/log.jsonl
+	[ "$(moe-run -m run/model "$crops/003.png")" = "$(sed -n 4p "$golden/crops.tsv" | cut -f2)" ]
+}
+
+@test "a run goes on with its own recipe and model only" {
+	shard train.tar 0 20
+	train run "${short[@]}" train.tar
+	refuses 2 'stages\[0\]\.lr\.muon is 0\.01 in the recipe that it was begun with, and 0\.02 now' moe-train -o run "${short[@]}" --lr-muon 0.02 train.tar
+	refuses 2 'run was begun with another model or seed' moe-train -o run "${short[@]}" --seed 5 train.tar
+	cp -r run cut
+	truncate -s -9 cut/checkpoint.safetensors
+	refuses 2 'checkpoint.safetensors' moe-train -o cut
+	rm cut/checkpoint.safetensors run/model/model.safetensors
+	refuses 2 'expected "muon" or "adamw"' moe-train -o x --new tiny.json --tokens 5 --optimiser sgd train.tar
+	refuses 2 'decay: is longer than the stage' moe-train -o x --new tiny.json --tokens 5 --decay 6 train.tar
+	refuses 2 'tokens: is missing' moe-train -o x --new tiny.json train.tar
+	refuses 2 'means no tensor of this model' moe-train -o x --new tiny.json --tokens 5 --freeze experts@7 train.tar
+	refuses 2 'no choice bias' moe-train -o y --new tiny.json --tokens 5 --bias-rate 0.01 train.tar
+	refuses 2 'usage: moe-train' moe-train train.tar
+}
+
+@test "a model is trained further" {
+	shard train.tar 0 20
+	train run -m "$first" --tokens 600 --batch 2 --lr-muon 1e-4 --lr-adamw 1e-5 --type int8 train.tar
+	[ "$(moe-run -m run/model "$word")" = Forest ]
+	refuses 2 'olmoe' moe-train -o other -m "$olmoe/model" --tokens 600 train.tar
+}
+
+@test "a branch cools down from a checkpoint that was kept" {
+	shard train.tar 0 40
+	train run --new tiny.json --tokens 8000 --batch 4 --decay 0 --keep 3000 train.tar
+	kept=$(basename run/step-*.safetensors .safetensors)
+	step=$((10#${kept#step-}))
+	refuses 2 'there is no checkpoint of step 1 in run' moe-train -o run --branch 1 --decay-tokens 2000
+	refuses 2 'needs --decay-tokens' moe-train -o run --branch $step
+	train run --branch $step --decay-tokens 2000
+	[ -s "run/branch-$step-2000/model/config.json" ]
+	head -n $step run/log.jsonl | cmp - <(head -n $step "run/branch-$step-2000/log.jsonl")
+	jq -es --argjson n $step '.[$n - 1].lr_muon == 0.02 and .[-1].lr_muon < 0.002 and .[-1].tokens < 5600' "run/branch-$step-2000/log.jsonl"
+	run moe-train -o run --branch $step --decay-tokens 2000
+	[ "$status" = 0 ]
+	[[ $output == *'has finished'* ]]
+}
+
+@test "numbers that are not finite: steps are skipped, then it ends, without a checkpoint" {
+	shard train.tar 0 20
+	train seed --new tiny.json --tokens 300 --batch 4 --type f32 train.tar
+	numpy - <<-'PY'
+		import json, struct
+		path = "seed/model/model.safetensors"
+		data = bytearray(open(path, "rb").read())
+		n = struct.unpack("<Q", data[:8])[0]
+		at = 8 + n + json.loads(data[8:8 + n])["model.norm.weight"]["data_offsets"][0]
+		struct.pack_into("<f", data, at, float("nan"))
+		open(path, "wb").write(data)
+	PY
+	run moe-train -o run -m seed/model --tokens 90000 --batch 4 --checkpoint-every 100000 train.tar
+	[ "$status" = 2 ]
+	[[ ${lines[0]} == 'moe-train: step 1 is skipped: its loss or gradient is not finite' ]]
+	[[ $output == *'not finite in 20 steps in a row'* ]]
+	[ ! -e run/checkpoint.safetensors ]
+	jq -es 'all(.[]; .skipped)' run/log.jsonl
+}
+
+@test "gradients are those of the loss" {
+	shard train.tar 0 8
+	run moe-train -q --check-gradients -o run --new tiny.json --tokens 1000 train.tar
+	[ "$status" = 0 ]
+	[ "$output" = '0 of 46 gradients are wrong' ]
+}
+
+@test "progress on a terminal" {
+	shard train.tar 0 40
+	on_terminal "moe-train -o run --new tiny.json --tokens 250000 --batch 4 train.tar" >shown
+	grep -qE 'M tokens, loss [0-9.]+ \(patches [0-9.]+\), [0-9]+ tokens/s, busiest expert [0-9]+ %, [0-9:]+ left' shown
+}
