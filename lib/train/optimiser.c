@@ -7,8 +7,9 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "kernel/train.h"
 
-enum { PIECE = 1 << 14, NEWTON_STEPS = 5, SUMS = 8 };
+enum { PIECE = 1 << 14, NEWTON_STEPS = 5, SUMS = 8, SMALL = 64 * 64 };
 
 static const double BETA1 = 0.9, BETA2 = 0.98, EPSILON = 1e-8, MOMENTUM = 0.95;
 
@@ -20,7 +21,7 @@ struct piece {
 	size_t tensor, at, n;
 };
 
-/* What one thread needs for a matrix of r rows and c columns, r <= c. */
+/* What one thread needs for a matrix of r rows and c columns, or c rows and r columns, r <= c. */
 struct lane {
 	float *x, *y;           /* [r][c] */
 	float *a, *b;           /* [r][r]: X Xᵀ, and its polynomial */
@@ -251,57 +252,70 @@ static void adamw_piece(void *arg, size_t i)
 		adamw(o->step, o->steps[p->tensor], o->weights + p->at, o->gradient + p->at, o->first + p->at, o->second + p->at, p->n);
 }
 
-/* The momentum of a tensor takes the gradient in; x = g + 0.95 m, turned so that there are no more rows than columns. */
+/* The momentum of a tensor takes the gradient in; x = g + 0.95 m. */
 static void nesterov(const struct moe_optimiser *o, const struct moe_param *p, float *x)
 {
 	const float *gradient = o->gradient + p->offset, beta = (float)MOMENTUM, scale = (float)o->step->scale;
 	float *m = o->first + p->offset;
-	bool turned = p->rows > p->cols;
 
-	for (size_t i = 0; i < p->rows; i++)
-		for (size_t j = 0; j < p->cols; j++) {
-			size_t at = i * p->cols + j;
-			float g = gradient[at] * scale;
-			m[at] = beta * m[at] + g;
-			x[turned ? j * p->rows + i : at] = g + beta * m[at];
-		}
+	moe_mix(m, beta, gradient, scale, p->count);
+	moe_scaled(x, beta, m, p->count);
+	moe_axpy(x, scale, gradient, p->count);
 }
 
-/* a [r][r] = X Xᵀ of l->x. */
-static void gram(enum moe_unit unit, struct lane *l, size_t r, size_t c)
-{
-	size_t ld = padded(c), per = unit == MOE_UNIT_BF16 ? 2 : 1;
+/* X [rows][cols] of a matrix, and r, the smaller of both, on whose side it is multiplied. */
+struct shape {
+	enum moe_unit unit;
+	size_t rows, cols, r;
+};
 
-	moe_operand_rows(unit, l->rows, ld, l->x, c, r, c);
-	moe_operand_columns(unit, l->columns, r, l->rows, ld, r, c);
-	moe_gemm_run(unit, &(struct moe_gemm){.m = r, .n = r, .k = (c + per - 1) / per, .a = l->rows, .a_row = ld / per, .a_step = 1, .b = l->columns, .b_step = r,
-					      .c = l->a, .c_row = r});
+static size_t units(const struct shape *s, size_t n) { return s->unit == MOE_UNIT_BF16 ? (n + 1) / 2 : n; }
+static size_t stride(const struct shape *s, size_t n) { return units(s, padded(n)); }
+
+/* c [m][n] (= or +=) a · b over k numbers; strides in units. */
+static void product(const struct shape *s, float *c, size_t m, size_t n, size_t k, const void *a, size_t a_row, size_t a_step, const void *b, size_t b_step, bool add)
+{
+	moe_gemm_run(s->unit, &(struct moe_gemm){.m = m, .n = n, .k = units(s, k), .a = a, .a_row = a_row, .a_step = a_step, .b = b, .b_step = b_step, .c = c,
+						 .c_row = n, .add = add});
 }
 
-/* c [r][n] = (or +=) S y: S [r][r] is the operand l->small, y [r][n] a rows operand. */
-static void times(enum moe_unit unit, struct lane *l, size_t r, const void *y, size_t y_ld, size_t n, float *c, bool add)
+/* a [r][r] = X Xᵀ of l->x, or Xᵀ X where it has more rows; l->rows becomes its operand. */
+static void gram(const struct shape *s, struct lane *l)
 {
-	size_t per = unit == MOE_UNIT_BF16 ? 2 : 1, step;
-	const void *b = moe_operand_along_rows(unit, l->pairs, y, y_ld, r, n, &step);
+	size_t ld = padded(s->cols), step;
+	const void *along;
 
-	moe_gemm_run(unit, &(struct moe_gemm){.m = r, .n = n, .k = (r + per - 1) / per, .a = l->small, .a_row = padded(r) / per, .a_step = 1, .b = b, .b_step = step,
-					      .c = c, .c_row = n, .add = add});
+	moe_operand_rows(s->unit, l->rows, ld, l->x, s->cols, s->rows, s->cols);
+	if (s->rows > s->cols) {
+		along = moe_operand_along_rows(s->unit, l->columns, l->rows, ld, s->rows, s->cols, &step);
+		product(s, l->a, s->r, s->r, s->rows, along, 1, step, along, step, false);
+		return;
+	}
+	moe_operand_columns(s->unit, l->columns, s->rows, l->rows, ld, s->rows, s->cols);
+	product(s, l->a, s->r, s->r, s->cols, l->rows, units(s, ld), 1, l->columns, s->rows, false);
 }
 
-/* X ← a X + (b A + c A²) X with A = X Xᵀ. */
-static void newton_step(enum moe_unit unit, struct lane *l, size_t r, size_t c)
+/* X ← a X + (b A + c A²) X with A = X Xᵀ, or a X + X (b A + c A²) with A = Xᵀ X. */
+static void newton_step(const struct shape *s, struct lane *l)
 {
+	size_t r = s->r, step;
 	float *x = l->x;
+	const void *along;
 
-	gram(unit, l, r, c);
-	moe_operand_rows(unit, l->small, padded(r), l->a, r, r, r);
-	times(unit, l, r, l->small, padded(r), r, l->b, false);
-	for (size_t i = 0; i < r * r; i++)
-		l->b[i] = NS_B * l->a[i] + NS_C * l->b[i];
-	moe_operand_rows(unit, l->small, padded(r), l->b, r, r, r);
-	for (size_t i = 0; i < r * c; i++)
-		l->y[i] = NS_A * x[i];
-	times(unit, l, r, l->rows, padded(c), c, l->y, true);
+	gram(s, l);
+	moe_operand_rows(s->unit, l->small, padded(r), l->a, r, r, r);
+	along = moe_operand_along_rows(s->unit, l->pairs, l->small, padded(r), r, r, &step);
+	product(s, l->b, r, r, r, l->small, stride(s, r), 1, along, step, false);
+	moe_mix(l->b, NS_C, l->a, NS_B, r * r);
+	moe_operand_rows(s->unit, l->small, padded(r), l->b, r, r, r);
+	moe_scaled(l->y, NS_A, x, s->rows * s->cols);
+	if (s->rows > s->cols) {
+		along = moe_operand_along_rows(s->unit, l->pairs, l->small, padded(r), r, r, &step);
+		product(s, l->y, s->rows, s->cols, r, l->rows, stride(s, s->cols), 1, along, step, true);
+	} else {
+		along = moe_operand_along_rows(s->unit, l->pairs, l->rows, padded(s->cols), r, s->cols, &step);
+		product(s, l->y, r, s->cols, r, l->small, stride(s, r), 1, along, step, true);
+	}
 	l->x = l->y;
 	l->y = x;
 }
@@ -309,19 +323,15 @@ static void newton_step(enum moe_unit unit, struct lane *l, size_t r, size_t c)
 static void muon(struct moe_optimiser *o, size_t tensor, struct lane *l)
 {
 	const struct moe_param *p = &o->params->p[tensor];
-	size_t r = moe_min(p->rows, p->cols), c = moe_max(p->rows, p->cols);
-	float rate = (float)(o->step->muon_rate * sqrt(fmax(1, (double)p->rows / (double)p->cols))), *w = o->weights + p->offset, shrink;
-	bool turned = p->rows > p->cols;
+	/* Small matrices cost nothing, whatever their products are made of. */
+	struct shape s = {p->count > SMALL ? o->unit : MOE_UNIT_F32, p->rows, p->cols, moe_min(p->rows, p->cols)};
+	double rate = o->step->muon_rate * sqrt(fmax(1, (double)p->rows / (double)p->cols));
 
 	nesterov(o, p, l->x);
-	shrink = 1 / ((float)sqrt(squares(l->x, p->count)) + 1e-7f);
-	for (size_t i = 0; i < p->count; i++)
-		l->x[i] *= shrink;
+	moe_scaled(l->x, 1 / ((float)sqrt(squares(l->x, p->count)) + 1e-7f), l->x, p->count);
 	for (int i = 0; i < NEWTON_STEPS; i++)
-		newton_step(o->unit, l, r, c);
-	for (size_t i = 0; i < p->rows; i++)
-		for (size_t j = 0; j < p->cols; j++)
-			w[i * p->cols + j] -= rate * l->x[turned ? j * p->rows + i : i * p->cols + j];
+		newton_step(&s, l);
+	moe_axpy(o->weights + p->offset, (float)-rate, l->x, p->count);
 }
 
 /* A lane takes matrices until none are left; which lane takes which changes nothing. */
