@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "kernel/descent.h"
 
 enum { PIECE = 1 << 14, NEWTON_STEPS = 5, SUMS = 8 };
 
@@ -20,12 +21,12 @@ struct piece {
 	size_t tensor, at, n;
 };
 
-/* What one thread needs for a matrix of r rows and c columns, r <= c. */
+/* What one thread needs for a matrix. */
 struct lane {
-	float *x, *y;           /* [r][c] */
-	float *a, *b;           /* [r][r]: X Xᵀ, and its polynomial */
-	void *rows, *columns;   /* operands made of [r][c] */
-	void *small, *pairs;    /* operands made of [r][r] */
+	float *x, *y;           /* [rows][cols] */
+	float *a, *b;           /* [n][n], n the shorter edge: X Xᵀ, and its polynomial */
+	void *rows, *columns;   /* operands made of X */
+	void *small, *pairs;    /* of A or its polynomial; of whichever stands on the right */
 };
 
 struct moe_optimiser {
@@ -64,7 +65,7 @@ static bool is_still(const struct moe_optimiser *o, size_t tensor)
 
 static bool is_muons(const struct moe_optimiser *o, size_t tensor) { return o->step->kind == MOE_OPTIMISER_MUON && o->params->p[tensor].matrix; }
 
-/* Sizes of a lane: numbers of the largest [r][c] and [r][r], with rows padded as operands have them. */
+/* Sizes of a lane: numbers of the largest [rows][cols] and [n][n], with edges padded as operands have them. */
 struct extent {
 	size_t whole, square;
 };
@@ -227,81 +228,84 @@ double moe_optimiser_norm(struct moe_optimiser *o, const float *gradient, const 
 	return sqrt(all);
 }
 
-/* Decoupled decay first, then m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g², w -= rate · m̂ / (√v̂ + ε). */
-static void adamw(const struct moe_optimiser_step *s, uint64_t t, float *restrict w, const float *restrict gradient, float *restrict m, float *restrict v, size_t n)
+static struct moe_adamw adamw_of(const struct moe_optimiser_step *s, uint64_t t)
 {
-	const float keep = (float)(1 - s->adamw_rate * s->weight_decay), scale = (float)s->scale, rate = (float)s->adamw_rate;
-	const float b1 = (float)BETA1, c1 = (float)(1 - BETA1), b2 = (float)BETA2, c2 = (float)(1 - BETA2), epsilon = (float)EPSILON;
-	const float whole1 = (float)(1 / (1 - pow(BETA1, (double)t))), whole2 = (float)(1 / (1 - pow(BETA2, (double)t)));
-
-	for (size_t i = 0; i < n; i++) {
-		float g = gradient[i] * scale;
-		m[i] = m[i] * b1 + c1 * g;
-		v[i] = v[i] * b2 + c2 * g * g;
-		w[i] = w[i] * keep - rate * (m[i] * whole1) / (sqrtf(v[i] * whole2) + epsilon);
-	}
+	return (struct moe_adamw){
+		.scale = (float)s->scale, .beta1 = (float)BETA1, .rest1 = (float)(1 - BETA1), .beta2 = (float)BETA2, .rest2 = (float)(1 - BETA2),
+		.whole1 = (float)(1 / (1 - pow(BETA1, (double)t))), .whole2 = (float)(1 / (1 - pow(BETA2, (double)t))), .epsilon = (float)EPSILON,
+		.keep = (float)(1 - s->adamw_rate * s->weight_decay), .rate = (float)s->adamw_rate,
+	};
 }
 
 static void adamw_piece(void *arg, size_t i)
 {
 	struct moe_optimiser *o = arg;
 	const struct piece *p = &o->piece[i];
+	struct moe_adamw a;
 
-	if (!is_still(o, p->tensor) && !is_muons(o, p->tensor))
-		adamw(o->step, o->steps[p->tensor], o->weights + p->at, o->gradient + p->at, o->first + p->at, o->second + p->at, p->n);
+	if (is_still(o, p->tensor) || is_muons(o, p->tensor))
+		return;
+	a = adamw_of(o->step, o->steps[p->tensor]);
+	moe_adamw_update(o->weights + p->at, o->first + p->at, o->second + p->at, o->gradient + p->at, p->n, &a);
 }
 
-/* The momentum of a tensor takes the gradient in; x = g + 0.95 m, turned so that there are no more rows than columns. */
-static void nesterov(const struct moe_optimiser *o, const struct moe_param *p, float *x)
-{
-	const float *gradient = o->gradient + p->offset, beta = (float)MOMENTUM, scale = (float)o->step->scale;
-	float *m = o->first + p->offset;
-	bool turned = p->rows > p->cols;
+/* A matrix in the iteration: X [rows][cols]; the polynomial stands on the side of its shorter edge, of n. */
+struct shape {
+	enum moe_unit unit;
+	size_t rows, cols, n, per;      /* per: numbers of a unit */
+	bool tall;
+};
 
-	for (size_t i = 0; i < p->rows; i++)
-		for (size_t j = 0; j < p->cols; j++) {
-			size_t at = i * p->cols + j;
-			float g = gradient[at] * scale;
-			m[at] = beta * m[at] + g;
-			x[turned ? j * p->rows + i : at] = g + beta * m[at];
-		}
+/* l->a [n][n] = X Xᵀ, or Xᵀ X of a tall one; l->rows becomes the rows operand of X. */
+static void gram(const struct shape *s, struct lane *l)
+{
+	size_t ld = padded(s->cols), step;
+	struct moe_gemm g = {.m = s->n, .n = s->n, .c = l->a, .c_row = s->n};
+
+	moe_operand_rows(s->unit, l->rows, ld, l->x, s->cols, s->rows, s->cols);
+	if (s->tall) {
+		g.a = g.b = moe_operand_along_rows(s->unit, l->columns, l->rows, ld, s->rows, s->cols, &step);
+		g.k = (s->rows + s->per - 1) / s->per;
+		g.a_row = 1;
+		g.a_step = g.b_step = step;
+	} else {
+		moe_operand_columns(s->unit, l->columns, s->n, l->rows, ld, s->rows, s->cols);
+		g.a = l->rows;
+		g.a_row = ld / s->per;
+		g.a_step = 1;
+		g.b = l->columns;
+		g.b_step = s->n;
+		g.k = (s->cols + s->per - 1) / s->per;
+	}
+	moe_gemm_run(s->unit, &g);
 }
 
-/* a [r][r] = X Xᵀ of l->x. */
-static void gram(enum moe_unit unit, struct lane *l, size_t r, size_t c)
+/* c [m][n] = (or +=) A B: rows operands of row strides lda and ldb, summed over k. */
+static void times(const struct shape *s, struct lane *l, const void *a, size_t lda, size_t m, size_t k, const void *b, size_t ldb, size_t n, float *c, bool add)
 {
-	size_t ld = padded(c), per = unit == MOE_UNIT_BF16 ? 2 : 1;
+	size_t step;
+	const void *pairs = moe_operand_along_rows(s->unit, l->pairs, b, ldb, k, n, &step);
 
-	moe_operand_rows(unit, l->rows, ld, l->x, c, r, c);
-	moe_operand_columns(unit, l->columns, r, l->rows, ld, r, c);
-	moe_gemm_run(unit, &(struct moe_gemm){.m = r, .n = r, .k = (c + per - 1) / per, .a = l->rows, .a_row = ld / per, .a_step = 1, .b = l->columns, .b_step = r,
-					      .c = l->a, .c_row = r});
+	moe_gemm_run(s->unit, &(struct moe_gemm){.m = m, .n = n, .k = (k + s->per - 1) / s->per, .a = a, .a_row = lda / s->per, .a_step = 1, .b = pairs, .b_step = step,
+						 .c = c, .c_row = n, .add = add});
 }
 
-/* c [r][n] = (or +=) S y: S [r][r] is the operand l->small, y [r][n] a rows operand. */
-static void times(enum moe_unit unit, struct lane *l, size_t r, const void *y, size_t y_ld, size_t n, float *c, bool add)
+/* X ← a X + (b A + c A²) X with A = X Xᵀ, or for a tall one X ← a X + X (b A + c A²) with A = Xᵀ X, which is the same. */
+static void newton_step(const struct shape *s, struct lane *l)
 {
-	size_t per = unit == MOE_UNIT_BF16 ? 2 : 1, step;
-	const void *b = moe_operand_along_rows(unit, l->pairs, y, y_ld, r, n, &step);
-
-	moe_gemm_run(unit, &(struct moe_gemm){.m = r, .n = n, .k = (r + per - 1) / per, .a = l->small, .a_row = padded(r) / per, .a_step = 1, .b = b, .b_step = step,
-					      .c = c, .c_row = n, .add = add});
-}
-
-/* X ← a X + (b A + c A²) X with A = X Xᵀ. */
-static void newton_step(enum moe_unit unit, struct lane *l, size_t r, size_t c)
-{
+	size_t n = s->n, ld = padded(n), ldx = padded(s->cols);
 	float *x = l->x;
 
-	gram(unit, l, r, c);
-	moe_operand_rows(unit, l->small, padded(r), l->a, r, r, r);
-	times(unit, l, r, l->small, padded(r), r, l->b, false);
-	for (size_t i = 0; i < r * r; i++)
-		l->b[i] = NS_B * l->a[i] + NS_C * l->b[i];
-	moe_operand_rows(unit, l->small, padded(r), l->b, r, r, r);
-	for (size_t i = 0; i < r * c; i++)
-		l->y[i] = NS_A * x[i];
-	times(unit, l, r, l->rows, padded(c), c, l->y, true);
+	gram(s, l);
+	moe_operand_rows(s->unit, l->small, ld, l->a, n, n, n);
+	times(s, l, l->small, ld, n, n, l->small, ld, n, l->b, false);
+	moe_blend(l->b, NS_B, l->a, NS_C, l->b, n * n);
+	moe_operand_rows(s->unit, l->small, ld, l->b, n, n, n);
+	moe_blend(l->y, NS_A, x, 0, x, s->rows * s->cols);
+	if (s->tall)
+		times(s, l, l->rows, ldx, s->rows, n, l->small, ld, n, l->y, true);
+	else
+		times(s, l, l->small, ld, n, n, l->rows, ldx, s->cols, l->y, true);
 	l->x = l->y;
 	l->y = x;
 }
@@ -309,19 +313,15 @@ static void newton_step(enum moe_unit unit, struct lane *l, size_t r, size_t c)
 static void muon(struct moe_optimiser *o, size_t tensor, struct lane *l)
 {
 	const struct moe_param *p = &o->params->p[tensor];
-	size_t r = moe_min(p->rows, p->cols), c = moe_max(p->rows, p->cols);
+	const struct shape s = {o->unit, p->rows, p->cols, moe_min(p->rows, p->cols), o->unit == MOE_UNIT_BF16 ? 2 : 1, p->rows > p->cols};
 	float rate = (float)(o->step->muon_rate * sqrt(fmax(1, (double)p->rows / (double)p->cols))), *w = o->weights + p->offset, shrink;
-	bool turned = p->rows > p->cols;
 
-	nesterov(o, p, l->x);
+	moe_nesterov(l->x, o->first + p->offset, o->gradient + p->offset, p->count, (float)MOMENTUM, (float)o->step->scale);
 	shrink = 1 / ((float)sqrt(squares(l->x, p->count)) + 1e-7f);
-	for (size_t i = 0; i < p->count; i++)
-		l->x[i] *= shrink;
+	moe_blend(l->x, shrink, l->x, 0, l->x, p->count);
 	for (int i = 0; i < NEWTON_STEPS; i++)
-		newton_step(o->unit, l, r, c);
-	for (size_t i = 0; i < p->rows; i++)
-		for (size_t j = 0; j < p->cols; j++)
-			w[i * p->cols + j] -= rate * l->x[turned ? j * p->rows + i : i * p->cols + j];
+		newton_step(&s, l);
+	moe_blend(w, 1, w, -rate, l->x, p->count);
 }
 
 /* A lane takes matrices until none are left; which lane takes which changes nothing. */
