@@ -15,7 +15,7 @@ enum { MOST_TYPES = 256 };
 static struct {
 	const char *types, *by, *answers, *against;
 	bool json, tsv, chat, no_blind, no_sandbox;
-	long limit, max_new, batch;
+	long limit, max_new, batch, patch_layer;
 } o = {.batch = 24};
 
 /* A model with all that it answers with. */
@@ -40,14 +40,15 @@ static void tell_progress(void *self, uint64_t done)
 	progress_show(done, "samples");
 }
 
-static size_t split_types(const char **type)
+/* The types of --types; *words holds their texts, to be freed. */
+static size_t split_types(const char **type, char **words)
 {
-	char *list = o.types ? strdup(o.types) : NULL;
+	char *rest = *words = o.types ? strdup(o.types) : NULL;
 	size_t n = 0;
 
-	if (o.types && !list)
+	if (o.types && !rest)
 		cli_fail("out of memory");
-	for (char *p; list && (p = strsep(&list, ","));) {      /* the words stay in use */
+	for (char *p; rest && (p = strsep(&rest, ","));) {
 		if (n == MOST_TYPES)
 			cli_fail("--types: more than %d types", MOST_TYPES);
 		type[n++] = p;
@@ -55,26 +56,45 @@ static size_t split_types(const char **type)
 	return n;
 }
 
-static void evaluate(struct subject *s, struct moe_pool *pool, char **path, int n, bool told)
+/* Opens the model of -m, or `path`; afterwards that of -m is the program's again. */
+static void open_subject(struct subject *s, const char *path, struct moe_pool *pool)
 {
-	const char *type[MOST_TYPES];
-	struct moe_evaluate_options e = {
-		.path = (const char *const *)path, .n_paths = (size_t)n, .limit = (uint64_t)o.limit, .type = type, .n_types = split_types(type), .form = {.chat = o.chat},
-		.no_blind = o.no_blind, .no_sandbox = o.no_sandbox, .threads = (unsigned)cli.threads, .window = (size_t)o.batch,
-		.failed = told ? NULL : tell_failure, .progress = tell_progress,
-	};
+	const char *first = cli.model;
 	struct moe_diag d = {0};
 	char fingerprint[33];
 
+	if (path) {
+		cli.model = cli_model_path(path);
+		cli.family = NULL;
+	}
 	s->m = cli_model();
+	if (o.patch_layer > s->m->spec->n_layers)
+		cli_fail("--patch-layer %ld: the model has %lld layers", o.patch_layer, (long long)s->m->spec->n_layers);
 	if (o.chat && !*s->m->spec->chat.turn && !*s->m->spec->chat.user)
 		cli_fail("--chat: the family %s has no chat format", s->m->spec->family);
 	memory_use_math(s->m, pool);
 	s->t = tokenizer_load(fingerprint);
 	s->g = (struct moe_generation){.spec = s->m->spec, .tokenizer = s->t, .max_new = (size_t)(o.max_new ? o.max_new : s->m->spec->text.max_new)};
 	cli_check(moe_generation_init(&s->g, &d), &d);
+	if (path)
+		cli.model = first;
+}
+
+/* `told`: broken samples have been told of already. */
+static void evaluate(struct subject *s, char **path, int n, bool told)
+{
+	const char *type[MOST_TYPES];
+	char *words;
+	struct moe_evaluate_options e = {
+		.path = (const char *const *)path, .n_paths = (size_t)n, .limit = (uint64_t)o.limit, .type = type, .n_types = split_types(type, &words), .form = {.chat = o.chat},
+		.patch_layer = (size_t)o.patch_layer, .no_blind = o.no_blind, .no_sandbox = o.no_sandbox, .threads = (unsigned)cli.threads, .window = (size_t)o.batch,
+		.failed = told ? NULL : tell_failure, .progress = tell_progress,
+	};
+	struct moe_diag d = {0};
+
 	cli_check(moe_evaluate_run(&s->e, s->m, s->t, &s->g, &e, &d), &d);
 	progress_clear();
+	free(words);
 }
 
 static void release(struct subject *s)
@@ -117,15 +137,15 @@ static int run(struct moe_pool *pool, char **path, int n)
 	uint64_t asked, right;
 	int status;
 
-	evaluate(&one, pool, path, n, false);
+	open_subject(&one, NULL, pool);
+	if (o.against)
+		open_subject(&other, o.against, pool);
+	evaluate(&one, path, n, false);
 	moe_tally_confident(&one.e, NULL, 0, &asked, &right);
 	if (!asked)
 		cli_fail("there was no question to ask in %s%s", path[0], n > 1 ? " and the others" : "");
-	if (o.against) {
-		cli.model = cli_model_path(o.against);
-		cli.family = NULL;
-		evaluate(&other, pool, path, n, true);
-	}
+	if (o.against)
+		evaluate(&other, path, n, true);
 	print_answers(&one.e);
 	print_tables(&one, o.against ? &other : NULL);
 	status = cli_close_stdout();
@@ -159,6 +179,7 @@ int main(int argc, char **argv)
 		{0, "by", OPT_TEXT, &o.by, "TAG", "also tell apart by the values of this tag", 0, 0, 0},
 		{0, "chat", OPT_FLAG, &o.chat, 0, "prompts are turns of the user in the family's chat format", 0, 0, 0},
 		{'n', "max-new", OPT_INT, &o.max_new, "N", "at most N new tokens per answer", 1, 1e6, "the model's own limit"},
+		{0, "patch-layer", OPT_INT, &o.patch_layer, "N", "labels of patches are read after N layers", 1, 1e6, "all"},
 		{0, "against", OPT_TEXT, &o.against, "MODEL", "compare with this model on the same questions", 0, 0, 0},
 		{0, "no-blind", OPT_FLAG, &o.no_blind, 0, "leave out the blind baseline, which takes half of the time", 0, 0, 0},
 		{0, "answers", OPT_TEXT, &o.answers, "FILE", "write every question and answer there, as JSON lines", 0, 0, 0},

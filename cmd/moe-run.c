@@ -62,10 +62,7 @@ static void read_questions(struct questions *q, const struct moe_spec *s, struct
 	if ((o.prompt != NULL) + (o.prompts != NULL) + (prompt_options.messages != NULL) > 1)
 		cli_fail("-p, --prompts and --messages are three ways to give a prompt: one is enough");
 	if (!o.prompts) {
-		bool question = prompt_options.chat && moe_chat_is_about_picture(&s->chat);
-		const char *text = o.prompt ? o.prompt : question ? "" : s->text.prompt;
-		if (question && !*text)
-			cli_fail("--chat asks a question about the picture: give it with -p");
+		const char *text = o.prompt ? o.prompt : prompt_default(s);
 		if (!*text && !prompt_options.messages)
 			cli_fail("the family %s has no prompt of its own: give one with -p", s->family);
 		add_question(q, s, t, text, false);

@@ -53,7 +53,7 @@ static char *prompt_text(int argc, char **argv, int at, const struct moe_spec *s
 		cli_check(moe_read_file("-", PROMPT_LIMIT, &text, n, &d), &d);
 		return text;
 	}
-	text = moe_strdup(at < argc ? argv[at] : s->text.prompt);
+	text = moe_strdup(at < argc ? argv[at] : prompt_default(s));
 	if (!text)
 		cli_fail("out of memory");
 	*n = strlen(text);

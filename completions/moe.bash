@@ -75,10 +75,10 @@ _moe() {
 		esac
 		;;
 	moe-eval)
-		all="--limit --types --by --chat -n --max-new --against --no-blind --answers --json --tsv --batch --no-sandbox -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--limit --types --by --chat -n --max-new --patch-layer --against --no-blind --answers --json --tsv --batch --no-sandbox -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="--against -m --model"
 		files="--types --answers --family -o --output"
-		values="--limit --by -n --max-new --batch --math -t --threads"
+		values="--limit --by -n --max-new --patch-layer --batch --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

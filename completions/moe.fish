@@ -122,6 +122,7 @@ complete -c moe-eval -l types -r -d 'ask only questions of these types, separate
 complete -c moe-eval -l by -x -d 'also tell apart by the values of this tag'
 complete -c moe-eval -l chat -d 'prompts are turns of the user in the family\'s chat format'
 complete -c moe-eval -s n -l max-new -x -d 'at most N new tokens per answer'
+complete -c moe-eval -l patch-layer -x -d 'labels of patches are read after N layers'
 complete -c moe-eval -l against -x -a '(__fish_complete_directories)' -d 'compare with this model on the same questions'
 complete -c moe-eval -l no-blind -d 'leave out the blind baseline, which takes half of the time'
 complete -c moe-eval -l answers -r -d 'write every question and answer there, as JSON lines'

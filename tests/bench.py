@@ -10,7 +10,7 @@ crops = sorted(os.path.join(here, "golden/crops", f) for f in os.listdir(os.path
 truth = dict(line.rstrip("\n").split("\t", 1) for line in open(os.path.join(here, "golden/crops.tsv")))
 work = tempfile.mkdtemp()
 names = os.path.join(work, "crops.txt")
-environment = dict(os.environ, PATH=binaries + ":" + os.environ["PATH"], OMP_THREAD_LIMIT="1")
+environment = dict(os.environ, PATH=binaries + ":" + os.environ["PATH"], OMP_THREAD_LIMIT="1", MOE_MODEL=os.path.join(here, "../share/models/read"))
 LAYERS = 4
 
 

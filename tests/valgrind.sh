@@ -4,6 +4,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 2
 bin=$PWD/$1 picture=$PWD/share/demo/price.png
+export MOE_MODEL=$PWD/share/models/read          # of four layers, whichever is the default
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 2

@@ -22,6 +22,13 @@ void prompt_check(const struct moe_spec *s)
 		cli_fail("--frames: the family %s takes no pictures", s->family);
 }
 
+const char *prompt_default(const struct moe_spec *s)
+{
+	if (prompt_options.chat && moe_chat_is_about_picture(&s->chat))
+		cli_fail("--chat asks a question about the picture, which must be given");
+	return s->text.prompt;
+}
+
 void prompt_encode(struct moe_tokenizer *t, const struct moe_spec *s, const char *text, size_t n, struct moe_ids *ids)
 {
 	const struct prompt_options *o = &prompt_options;

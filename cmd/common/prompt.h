@@ -18,6 +18,9 @@ extern struct prompt_options {
 /* Checks the options against the family; dies on a mistake. */
 void prompt_check(const struct moe_spec *s);
 
+/* The prompt where none is given, "" for none. Dies where the format asks for a question. */
+const char *prompt_default(const struct moe_spec *s);
+
 /* The ids of a prompt; with --messages `text` is not looked at. */
 void prompt_encode(struct moe_tokenizer *t, const struct moe_spec *s, const char *text, size_t n, struct moe_ids *ids);
 

@@ -43,10 +43,11 @@ static enum moe_err copy_source(struct source *to, const struct moe_mix_source *
 	to->buffer = calloc(window, sizeof *to->buffer);
 	if (!to->path || !to->order || !to->buffer)
 		return no_memory(d);
-	for (; to->n_paths < from->n_paths; to->n_paths++) {
-		const char *path = from->path[to->n_paths];
-		if (!(to->path[to->n_paths] = moe_strdup(path)))
+	for (size_t i = 0; i < from->n_paths; i++) {
+		const char *path = from->path[i];
+		if (!(to->path[i] = moe_strdup(path)))
 			return no_memory(d);
+		to->n_paths++;
 		if (strcmp(path, "-"))
 			continue;
 		if (*input || from->n_paths > 1)
@@ -71,8 +72,10 @@ enum moe_err moe_mix_new(struct moe_mix **out, const struct moe_mix_source *s, s
 		err = moe_fail(d, MOE_EUSAGE, "%zu sources, expected 1 to %d", n, MOE_MIX_SOURCES);
 	else if (!(m->source = calloc(n, sizeof *m->source)))
 		err = no_memory(d);
-	for (; !err && m->n_sources < n; m->n_sources++)
-		err = copy_source(&m->source[m->n_sources], &s[m->n_sources], m->o.window, &input, d);
+	for (size_t i = 0; !err && i < n; i++) {
+		m->n_sources++;
+		err = copy_source(&m->source[i], &s[i], m->o.window, &input, d);
+	}
 	if (err)
 		moe_mix_free(m);
 	else

@@ -25,12 +25,21 @@ struct moe_asked {
 	char *said;                     /* the model's answer to the own picture, owned; NULL before */
 };
 
+/* Patches whose labels were asked for: what the rows of the picture say through the head. */
+struct moe_patch_outcome {
+	uint64_t n, right;
+	double logprob;                 /* sum over the labels */
+};
+
 struct moe_asked_sample {
 	const char *name, *kind;
 	const struct moe_tag *tag;
 	size_t n_tags;
 	struct moe_asked *asked;        /* [n] */
 	size_t n;
+	const int32_t *label;           /* [n_labels] of the patches of its picture, -1: none; NULL: none at all */
+	size_t n_labels;
+	struct moe_patch_outcome patches;
 	struct moe_asked_sample *next;  /* for evaluate.c: another that waits for the same picture */
 };
 

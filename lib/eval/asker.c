@@ -36,12 +36,14 @@ struct part {
 	size_t start;                   /* slot of the first */
 	size_t logits;                  /* the last rows, whose logits are wanted */
 	bool counted;                   /* its routing counts */
+	bool patches;                   /* labels of its picture's patches are asked for */
 };
 
 struct moe_asker {
 	const struct moe_model *model;
 	const struct moe_image_plan *plan;
 	const struct moe_generation *g;
+	size_t patch_layer;
 	struct moe_cache_pool blocks;
 	struct moe_arena own, scratch;  /* of a call; of a pass */
 	struct course *course;
@@ -54,7 +56,8 @@ struct moe_asker {
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory"); }
 
-enum moe_err moe_asker_new(struct moe_asker **out, const struct moe_model *m, const struct moe_image_plan *plan, const struct moe_generation *g, struct moe_diag *d)
+enum moe_err moe_asker_new(struct moe_asker **out, const struct moe_model *m, const struct moe_image_plan *plan, const struct moe_generation *g,
+			   size_t patch_layer, struct moe_diag *d)
 {
 	struct moe_asker *a = calloc(1, sizeof *a);
 
@@ -65,6 +68,7 @@ enum moe_err moe_asker_new(struct moe_asker **out, const struct moe_model *m, co
 	a->model = m;
 	a->plan = plan;
 	a->g = g;
+	a->patch_layer = patch_layer;
 	a->blocks = (struct moe_cache_pool){.kv_heads = (size_t)m->spec->attention.kv_heads, .dim = (size_t)m->spec->attention.head_dim};
 	*out = a;
 	return MOE_OK;
@@ -138,6 +142,46 @@ static void count_routing(struct moe_asker *a, size_t layer, const struct moe_ba
 	}
 }
 
+/* Compares n logits with the labels of patches. */
+static enum moe_err judge_patches(struct moe_asker *a, struct moe_patch_outcome *o, const int32_t *label, size_t n, const float *x, struct moe_diag *d)
+{
+	struct moe_compute work = {&a->scratch, NULL, &a->blocks};
+	size_t vocab = (size_t)a->model->spec->vocab;
+	struct moe_arena_mark mark = moe_arena_mark(&a->scratch);
+	float *logit = moe_arena_get(&a->scratch, n * vocab, sizeof *logit);
+
+	if (!logit)
+		return no_memory(d);
+	MOE_TRY(moe_head_forward(a->model, x, n, logit, &work, d));
+	for (size_t i = 0; i < n; i++) {
+		struct moe_choice c;
+		if (label[i] < 0)
+			continue;
+		MOE_TRY(moe_choose_greedy(logit + i * vocab, vocab, NULL, a->room, &c, d));
+		o->n++;
+		o->right += c.token == label[i];
+		o->logprob += moe_logprob(logit + i * vocab, vocab, (size_t)label[i], a->room);
+	}
+	moe_arena_release(&a->scratch, mark);
+	return MOE_OK;
+}
+
+/* The picture's rows lie together. */
+static enum moe_err ask_patches(struct moe_asker *a, const struct part *p, struct moe_diag *d)
+{
+	const struct moe_carrier *c = p->c->carrier;
+	size_t first = 0, hidden = (size_t)a->model->spec->hidden, n;
+
+	while (first < p->layout.rows && p->layout.image[first] < 0)
+		first++;
+	*c->patches = (struct moe_patch_outcome){0};
+	for (size_t i = 0; first < p->layout.rows && i < c->n_labels; i += n) {
+		n = moe_min(HEAD_ROWS, c->n_labels - i);
+		MOE_TRY(judge_patches(a, c->patches, c->label + i, n, p->x + (first + i) * hidden, d));
+	}
+	return MOE_OK;
+}
+
 static enum moe_err run_layers(struct moe_asker *a, struct moe_batch *b, struct moe_diag *d)
 {
 	struct moe_compute work = {&a->scratch, NULL, &a->blocks};
@@ -151,6 +195,9 @@ static enum moe_err run_layers(struct moe_asker *a, struct moe_batch *b, struct 
 		count_routing(a, layer, b, &routed);
 		MOE_TRY(moe_layer_expert(a->model, layer, b, &routed, &work, d));
 		moe_arena_release(&a->scratch, mark);
+		for (size_t i = 0; layer + 1 == a->patch_layer && i < a->n_parts; i++)
+			if (a->part[i].patches)
+				MOE_TRY(ask_patches(a, &a->part[i], d));
 	}
 	return MOE_OK;
 }
@@ -262,6 +309,7 @@ static enum moe_err add_prefix(struct moe_asker *a, struct course *c, struct moe
 	MOE_TRY(lay_out(a, c, c->carrier->ask[0].q->token, c->n_prefix, c->next, &p, d));
 	for (size_t i = 0; i < c->carrier->n; i++)      /* another's picture alone is not looked at for its routing */
 		p.counted |= !c->carrier->ask[i].blind;
+	p.patches = c->carrier->label && c->feature && c->grid.features == c->carrier->n_labels && p.layout.rows >= c->grid.features;
 	c->slots = p.layout.rows;
 	c->next = p.layout.next;
 	MOE_TRY(add_part(a, p, d));

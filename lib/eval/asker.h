@@ -20,13 +20,17 @@ struct moe_carrier {
 	struct moe_picture picture;     /* rgb NULL: there is none */
 	struct moe_ask *ask;            /* [n] */
 	size_t n;
+	const int32_t *label;           /* [n_labels] of patches, -1: none; NULL: the patches are not asked */
+	size_t n_labels;
+	struct moe_patch_outcome *patches;      /* what came of it */
 };
 
 struct moe_asker;
 
-/* Several askers may share model, plan and generation (greedy); each is for one thread. */
+/* Several askers may share model, plan and generation (greedy); each is for one thread. Labels of patches are read after `patch_layer` layers, through the final
+ * norm and the head. */
 enum moe_err moe_asker_new(struct moe_asker **out, const struct moe_model *m, const struct moe_image_plan *plan, const struct moe_generation *g,
-			   struct moe_diag *d) MOE_CHECK_RESULT;
+			   size_t patch_layer, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_asker_free(struct moe_asker *a);
 
 /* Asks all there is to ask of n carriers at once. `load` [layers], or NULL: the routing of pictures and of questions that are not blind is added to it. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "data/packer.h"
 #include "data/words.h"
 #include "eval/asker.h"
 #include "image/probe.h"
@@ -49,6 +50,7 @@ struct run {
 	const struct moe_generation *g;
 	const struct moe_evaluate_options *o;
 	struct moe_image_plan plan;
+	struct moe_packer packer;       /* for labels */
 	size_t window, cap_samples;
 	struct moe_shard *shard;
 	size_t next_path, next_partner;
@@ -151,11 +153,31 @@ static enum moe_err add_tags(struct run *r, const struct moe_sample *s, struct m
 	return MOE_OK;
 }
 
-/* The grid of patches that the picture will have, as far as its head tells. */
-static enum moe_err find_grid(const struct run *r, const struct moe_sample *s, size_t *grid, struct moe_diag *d)
+/* Labels of the patches; there are none where the vocabulary lacks one of them. */
+static enum moe_err set_labels(struct run *r, const struct moe_sample *s, struct moe_asked_sample *a, size_t grid, uint32_t w, uint32_t h, struct moe_diag *d)
+{
+	size_t n = moe_fit_n_patches(&r->plan.fit, grid);
+	int32_t *label = moe_arena_get(&r->e->memory, n, sizeof *label);
+	struct moe_diag lacking = {0};
+
+	if (!label)
+		return no_memory(d);
+	if (moe_packer_labels(label, &r->packer, grid, w, h, s->box, s->n_boxes, &lacking))
+		return MOE_OK;
+	for (size_t i = 0; i < n; i++)
+		if (label[i] >= r->m->spec->vocab)
+			return MOE_OK;
+	a->label = label;
+	a->n_labels = n;
+	return MOE_OK;
+}
+
+/* The grid of patches that the picture will have, as far as its head tells, and what lies on it. */
+static enum moe_err find_grid(struct run *r, const struct moe_sample *s, struct moe_asked_sample *a, size_t *grid, struct moe_diag *d)
 {
 	const struct moe_picture_limits limits = {64 << 20, 65535};
 	struct moe_picture_head head;
+	uint32_t w, h;
 
 	*grid = NO_GRID;
 	if (!s->picture)
@@ -163,9 +185,12 @@ static enum moe_err find_grid(const struct run *r, const struct moe_sample *s, s
 	if (r->m->spec->tower.kind == MOE_TOWER_NONE)
 		return moe_fail(d, MOE_EMATCH, "there is a picture, but the model takes none");
 	MOE_TRY(moe_picture_probe(&head, s->picture, s->n_picture, &limits, d));
-	if (!r->plan.on_canvas)
-		*grid = head.orientation > 4 ? moe_fit_choose(&r->plan.fit, head.height, head.width) : moe_fit_choose(&r->plan.fit, head.width, head.height);
-	return MOE_OK;
+	if (r->plan.on_canvas)
+		return MOE_OK;
+	w = head.orientation > 4 ? head.height : head.width;
+	h = head.orientation > 4 ? head.width : head.height;
+	*grid = moe_fit_choose(&r->plan.fit, w, h);
+	return s->labelled ? set_labels(r, s, a, *grid, w, h, d) : MOE_OK;
 }
 
 /* Makes the sample part of the evaluation; MOE_AGAIN: it has no question that is wanted. */
@@ -176,7 +201,7 @@ static enum moe_err add_sample(struct run *r, const struct moe_sample *s, size_t
 
 	if (!a || !(a->asked = moe_arena_get(&e->memory, s->n_questions, sizeof *a->asked)))
 		return no_memory(d);
-	MOE_TRY(find_grid(r, s, grid, d));
+	MOE_TRY(find_grid(r, s, a, grid, d));
 	for (size_t i = 0; i < s->n_questions; i++)
 		if (wanted(r, &s->question[i]))
 			MOE_TRY(set_question(r, &a->asked[a->n++], &s->question[i], s->picture != NULL, d));
@@ -355,7 +380,7 @@ static void add_asks(struct moe_carrier *carrier, const struct moe_asked_sample 
 static enum moe_err load_carrier(struct chunk *c, const struct errand *e, struct moe_decoder *decoder, struct moe_diag *d)
 {
 	struct moe_carrier *to = &c->carrier[c->n_carriers];
-	const struct moe_asked_sample *own = e->own ? e->sample : NULL;
+	struct moe_asked_sample *own = e->own ? e->sample : NULL;
 	struct moe_diag failure = {0};
 	size_t n = own ? own->n : 0;
 
@@ -370,8 +395,12 @@ static enum moe_err load_carrier(struct chunk *c, const struct errand *e, struct
 	to->ask = moe_calloc(n, sizeof *to->ask);
 	if (!to->ask)
 		return no_memory(d);
-	if (own)
+	if (own) {
 		add_asks(to, own, false);
+		to->label = own->label;
+		to->n_labels = own->n_labels;
+		to->patches = &own->patches;
+	}
 	for (const struct moe_asked_sample *s = e->blind; s; s = s->next)
 		add_asks(to, s, true);
 	return MOE_OK;
@@ -421,7 +450,7 @@ static enum moe_err worker_init(struct worker *w, const struct run *r, struct mo
 	if (!w->c.errand || !w->c.carrier)
 		return no_memory(d);
 	MOE_TRY(moe_decoder_new(&w->decoder, &o, d));
-	return moe_asker_new(&w->asker, r->m, &r->plan, r->g, d);
+	return moe_asker_new(&w->asker, r->m, &r->plan, r->g, r->o->patch_layer ? r->o->patch_layer : (size_t)r->m->spec->n_layers, d);
 }
 
 static void worker_free(struct worker *w, const struct run *r)
@@ -522,6 +551,7 @@ enum moe_err moe_evaluate_run(struct moe_evaluation *out, const struct moe_model
 	MOE_TRY(make_load(&out->load, m->spec, d));
 	if (m->spec->tower.kind != MOE_TOWER_NONE)
 		MOE_TRY(moe_plan_from_spec(&r.plan, m->spec, NULL, d));
+	r.packer = (struct moe_packer){.fit = &r.plan.fit, .tokenizer = t, .pad = moe_tokenizer_find(t, "<pad>", 5)};
 	run_threads(&r);
 	moe_shard_close(r.shard);
 	for (size_t i = 0; i < r.n_partners; i++)

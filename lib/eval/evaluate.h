@@ -20,6 +20,7 @@ struct moe_evaluate_options {
 	size_t n_types;
 	struct moe_prompt_form form;    /* of the prompts */
 	bool no_blind, no_sandbox;
+	size_t patch_layer;             /* labels of patches are read after so many layers; 0: all */
 	unsigned threads;               /* the caller included; 0: 1 */
 	size_t window;                  /* pictures at once in a thread; 0: 24. Sums of routing are added up in this many */
 	/* Told of each sample that could not be asked, in order, with its name; and of how many are done. Both by one thread at a time; may be NULL. */

@@ -12,6 +12,16 @@ enum { N_THRESHOLDS = sizeof thresholds / sizeof *thresholds, WIDEST = 28 };
 static double mean_logprob(const struct moe_tally_part *p) { return p->tokens ? p->logprob / (double)p->tokens : 0; }
 static double perplexity(const struct moe_tally_part *p) { return exp(-mean_logprob(p)); }
 
+/* Samples that were asked. */
+static size_t count_samples(const struct moe_evaluation *e)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < e->n_samples; i++)
+		n += e->sample[i]->asked[0].own.done;
+	return n;
+}
+
 /* ---- text ---- */
 
 /* A name in a column, on its line whatever is in it. */
@@ -81,7 +91,7 @@ static void print_blind(FILE *f, const struct moe_tally_row *r)
 static void print_scores(FILE *f, const struct moe_tables *t, const struct widths *w)
 {
 	print_head(f, t, w);
-	fprintf(f, "%7s  %7s  %13s  %7s  %7s  %10s  %10s  %10s  %7s\n", "n", "right", "95 % interval", "blind", "chance", "perplexity", "blind", "confidence", "ECE");
+	fprintf(f, "%7s  %7s  %13s  %7s  %7s  %10s  %10s  %10s  %7s\n", "n", "right", "95 % interval", "blind", "chance", "perplexity", "blind ppl.", "confidence", "ECE");
 	for (size_t i = 0; i < t->scores->n; i++) {
 		const struct moe_tally_row *r = &t->scores->row[i];
 		double low, high;
@@ -134,19 +144,52 @@ static void print_differences(FILE *f, const struct moe_tables *t, const struct 
 	}
 }
 
-static enum moe_err print_load(FILE *f, const struct moe_tables *t, enum moe_load_format format, struct moe_diag *d)
+/* The loss of the other modality: what the picture's own rows say. */
+static void print_patches(FILE *f, const struct moe_tables *t, const struct widths *w)
 {
-	for (size_t l = 0; l < t->e->n_layers; l++) {
-		if (!t->e->load[l].k)
-			continue;       /* a dense layer routes nothing */
-		if (format == MOE_LOAD_TEXT)
+	for (size_t i = 0; i < t->scores->n_patches; i++) {
+		const struct moe_tally_patches *p = &t->scores->patches[i];
+		if (!i && t->scores->n_patches == 2)    /* one kind is told once */
+			continue;
+		if (i == (t->scores->n_patches == 2)) {
 			fputc('\n', f);
-		MOE_TRY(moe_load_print(f, &t->e->load[l], l, format, false, false, d));
+			print_name(f, "kind", w->kind);
+			fprintf(f, "%10s  %7s  %7s  %10s\n", "patches", "right", "chance", "perplexity");
+		}
+		print_name(f, p->kind ? p->kind : "all", w->kind);
+		fprintf(f, "%10llu  %6.1f%%  %6.1f%%  %10.4g\n", (unsigned long long)p->sum.n, 100 * moe_share(p->sum.right, p->sum.n), 100 * p->chance,
+			exp(-p->sum.logprob / (double)p->sum.n));
 	}
-	return MOE_OK;
 }
 
-static enum moe_err print_text(FILE *f, const struct moe_tables *t, struct moe_diag *d)
+/* Share of the busiest expert, entropy of the load as a share of the largest, experts that nothing went to. */
+static void print_part(FILE *f, size_t layer, const char *modality, const struct moe_load *l, const struct moe_load_part *p)
+{
+	double entropy = 0;
+	size_t busiest = 0, unused = 0;
+
+	for (size_t e = 0; e < l->experts; e++) {
+		double share = moe_share(p->count[e], p->choices);
+		entropy -= share > 0 ? share * log(share) : 0;
+		unused += !p->count[e];
+		busiest = p->count[e] > p->count[busiest] ? e : busiest;
+	}
+	fprintf(f, "%-5zu  %-8s  %10llu  %7.1f%%  %6zu  %7.3f  %6zu\n", layer, modality, (unsigned long long)p->tokens,
+		100 * moe_share(p->count[busiest], p->choices), busiest, l->experts > 1 ? entropy / log((double)l->experts) : 0, unused);
+}
+
+static void print_routing(FILE *f, const struct moe_tables *t)
+{
+	static const char *const modality[] = {"text", "image"};
+
+	fprintf(f, "\n%-5s  %-8s  %10s  %8s  %6s  %7s  %6s\n", "layer", "modality", "rows", "busiest", "expert", "entropy", "unused");
+	for (size_t l = 0; l < t->e->n_layers; l++)
+		for (int m = 0; m < 2 && t->e->load[l].k; m++)          /* a dense layer routes nothing */
+			if (t->e->load[l].part[m].tokens)
+				print_part(f, l, modality[m], &t->e->load[l], &t->e->load[l].part[m]);
+}
+
+static void print_text(FILE *f, const struct moe_tables *t)
 {
 	struct widths w = find_widths(t);
 	uint64_t n, right;
@@ -155,11 +198,12 @@ static enum moe_err print_text(FILE *f, const struct moe_tables *t, struct moe_d
 	fprintf(f, "model %s\n", t->model);
 	if (t->against)
 		fprintf(f, "other %s\n", t->against);
-	fprintf(f, "%zu samples, %llu questions, %llu failed\n\n", t->e->n_samples, (unsigned long long)n, (unsigned long long)t->e->failed);
+	fprintf(f, "%zu samples, %llu questions, %llu failed\n\n", count_samples(t->e), (unsigned long long)n, (unsigned long long)t->e->failed);
 	print_scores(f, t, &w);
 	print_refusals(f, t);
 	print_differences(f, t, &w);
-	return print_load(f, t, MOE_LOAD_TEXT, d);
+	print_patches(f, t, &w);
+	print_routing(f, t);
 }
 
 /* ---- JSON ---- */
@@ -199,9 +243,18 @@ static json_t *refusal_json(const struct moe_tables *t, const char *kind, double
 			 n ? real(moe_share(right, n)) : json_null());
 }
 
+static json_t *patches_json(const struct moe_tally_patches *p)
+{
+	double logprob = p->sum.logprob / (double)p->sum.n;
+
+	return json_pack("{s:s, s:o, s:I, s:I, s:f, s:f, s:o, s:o}", "what", "patches", "kind", name(p->kind), "n", (json_int_t)p->sum.n, "right",
+			 (json_int_t)p->sum.right, "accuracy", moe_share(p->sum.right, p->sum.n), "chance", p->chance, "logprob", real(logprob), "perplexity",
+			 real(exp(-logprob)));
+}
+
 static enum moe_err print_json(FILE *f, const struct moe_tables *t, struct moe_diag *d)
 {
-	json_t *head = json_pack("{s:s, s:s, s:I, s:I}", "what", "evaluation", "model", t->model, "samples", (json_int_t)t->e->n_samples, "failed",
+	json_t *head = json_pack("{s:s, s:s, s:I, s:I}", "what", "evaluation", "model", t->model, "samples", (json_int_t)count_samples(t->e), "failed",
 				 (json_int_t)t->e->failed);
 	bool ok;
 
@@ -213,7 +266,12 @@ static enum moe_err print_json(FILE *f, const struct moe_tables *t, struct moe_d
 	for (size_t i = 0; ok && i < t->scores->n; i++)
 		for (int k = 0; ok && !t->scores->row[i].type && k < N_THRESHOLDS; k++)
 			ok = moe_print_json(f, refusal_json(t, t->scores->row[i].kind, thresholds[k]));
-	return ok ? print_load(f, t, MOE_LOAD_JSON, d) : moe_fail(d, MOE_EIO, "cannot write the scores");
+	for (size_t i = 0; ok && i < t->scores->n_patches; i++)
+		ok = moe_print_json(f, patches_json(&t->scores->patches[i]));
+	for (size_t l = 0; ok && l < t->e->n_layers; l++)
+		if (t->e->load[l].k)
+			MOE_TRY(moe_load_print(f, &t->e->load[l], l, MOE_LOAD_JSON, false, false, d));
+	return ok ? MOE_OK : moe_fail(d, MOE_EIO, "cannot write the scores");
 }
 
 /* ---- TSV ---- */
@@ -253,7 +311,7 @@ static void print_tsv(FILE *f, const struct moe_tables *t)
 enum moe_err moe_tables_print(FILE *f, const struct moe_tables *t, enum moe_table_format format, struct moe_diag *d)
 {
 	if (format == MOE_TABLE_TEXT)
-		MOE_TRY(print_text(f, t, d));
+		print_text(f, t);
 	else if (format == MOE_TABLE_JSON)
 		MOE_TRY(print_json(f, t, d));
 	else

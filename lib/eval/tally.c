@@ -31,6 +31,7 @@ static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOME
 void moe_tally_free(struct moe_tally *s)
 {
 	free(s->row);
+	free(s->patches);
 	*s = (struct moe_tally){0};
 }
 
@@ -202,6 +203,66 @@ static enum moe_err add_score(struct tally *t, const struct entry *e, size_t n, 
 	return MOE_OK;
 }
 
+/* ---- patches ---- */
+
+static int by_label(const void *a, const void *b) { return (*(const int32_t *)a > *(const int32_t *)b) - (*(const int32_t *)a < *(const int32_t *)b); }
+
+static double commonest(int32_t *label, size_t n)
+{
+	size_t most = 0, run = 0;
+
+	qsort(label, n, sizeof *label, by_label);
+	for (size_t i = 0; i < n; i++) {
+		run = i && label[i] == label[i - 1] ? run + 1 : 1;
+		most = run > most ? run : most;
+	}
+	return n ? (double)most / (double)n : 0;
+}
+
+/* Patches of a kind; `label` has room for those of all. */
+static enum moe_err add_patches(struct moe_tally *out, const struct moe_evaluation *e, const char *kind, int32_t *label, struct moe_diag *d)
+{
+	struct moe_tally_patches p = {.kind = kind};
+	size_t n = 0, cap = out->n_patches;
+
+	for (size_t i = 0; i < e->n_samples; i++) {
+		const struct moe_asked_sample *s = e->sample[i];
+		if (!s->patches.n || (kind && strcmp(kind, s->kind)))
+			continue;
+		p.sum.n += s->patches.n;
+		p.sum.right += s->patches.right;
+		p.sum.logprob += s->patches.logprob;
+		for (size_t k = 0; k < s->n_labels; k++)
+			if (s->label[k] >= 0)
+				label[n++] = s->label[k];
+	}
+	if (!n)
+		return MOE_OK;
+	p.chance = commonest(label, n);
+	MOE_TRY(moe_grow(&out->patches, &cap, out->n_patches + 1, sizeof *out->patches, d));
+	out->patches[out->n_patches++] = p;
+	return MOE_OK;
+}
+
+/* All, then the kinds as the rows have them. */
+static enum moe_err tally_patches(struct moe_tally *out, const struct moe_evaluation *e, struct moe_diag *d)
+{
+	size_t n = 0;
+	int32_t *label;
+	enum moe_err err = MOE_OK;
+
+	for (size_t i = 0; i < e->n_samples; i++)
+		n += e->sample[i]->n_labels;
+	label = moe_calloc(n, sizeof *label);
+	if (!label)
+		return no_memory(d);
+	for (size_t i = 0; !err && i < out->n; i++)
+		if (!out->row[i].type)
+			err = add_patches(out, e, out->row[i].kind, label, d);
+	free(label);
+	return err;
+}
+
 /* ---- all together ---- */
 
 static enum moe_err same_samples(const struct moe_evaluation *a, const struct moe_evaluation *b, struct moe_diag *d)
@@ -259,6 +320,8 @@ enum moe_err moe_tally_make(struct moe_tally *out, const struct moe_evaluation *
 		err = no_memory(d);
 	for (unsigned level = 0; !err && level < (by ? 4 : 3); level++)
 		err = tally_level(&t, e, by, other, level, d);
+	if (!err)
+		err = tally_patches(out, e, d);
 	free(t.entry);
 	free(t.answer);
 	free(t.count);

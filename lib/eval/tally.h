@@ -23,7 +23,16 @@ struct moe_tally_row {
 	double low, high;               /* 95 % interval of the share of right answers of this one less that of the other */
 };
 
+/* Patches of a kind's pictures; kind NULL: of all. */
+struct moe_tally_patches {
+	const char *kind;
+	struct moe_patch_outcome sum;
+	double chance;                  /* share of the commonest label */
+};
+
 struct moe_tally {
+	struct moe_tally_patches *patches;      /* [n_patches]: all, and each kind that has labels; none where nothing has */
+	size_t n_patches;
 	struct moe_tally_row *row;          /* all; each kind; each kind and type; each of these and value of the tag; sorted in each */
 	size_t n;
 };

@@ -72,7 +72,7 @@ const char *moe_panel_key(struct moe_synth_sample *out, const struct moe_panel *
 	return devices[p->device]->key(out, p);
 }
 
-static enum moe_err compose(struct moe_panel *p, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out, struct moe_diag *d)
+enum moe_err moe_panel_compose(struct moe_panel *p, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out, struct moe_diag *d)
 {
 	double weight[MOE_PANEL_DEVICES];
 	bool exempt = false;
@@ -97,9 +97,14 @@ static enum moe_err compose(struct moe_panel *p, struct moe_synth *s, struct moe
 	return moe_fail(d, MOE_EINPUT, "no %s of the split %s was found", kind->name, moe_synth_split_name(s->split));
 }
 
+void moe_panel_ask(const struct moe_panel *p, struct moe_draw *r, struct moe_synth_sample *out)
+{
+	devices[p->device]->ask(p, r, out);
+}
+
 enum moe_err moe_panel_make(struct moe_panel *p, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out, struct moe_diag *d)
 {
-	MOE_TRY(compose(p, s, r, out, d));
+	MOE_TRY(moe_panel_compose(p, s, r, out, d));
 	const struct moe_panel_kind *kind = devices[p->device];
 	double scale = moe_ink_side(r) / 64.0;
 	uint32_t width = (uint32_t)lround(scale * p->width), height = (uint32_t)lround(scale * p->height);
@@ -113,7 +118,7 @@ enum moe_err moe_panel_make(struct moe_panel *p, struct moe_synth *s, struct moe
 	MOE_TRY(moe_ink_weather(out, r, scale, d));
 	moe_synth_tag(out, "device", kind->name);
 	moe_synth_tag(out, "style", kind->style[p->style]);
-	kind->ask(p, r, out);
+	moe_panel_ask(p, r, out);
 	return MOE_OK;
 }
 

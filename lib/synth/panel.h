@@ -64,6 +64,10 @@ const char *moe_panel_colour(unsigned colour);
 /* What the split is decided by; NULL for what is exempt. In the sample's arena. */
 const char *moe_panel_key(struct moe_synth_sample *out, const struct moe_panel *p);
 
+/* What a panel of the split shows, and its questions; neither needs the picture. */
+enum moe_err moe_panel_compose(struct moe_panel *p, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_panel_ask(const struct moe_panel *p, struct moe_draw *r, struct moe_synth_sample *out);
+
 /* Draws a panel of the split with its picture, questions and tags. */
 enum moe_err moe_panel_make(struct moe_panel *p, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out, struct moe_diag *d) MOE_CHECK_RESULT;
 

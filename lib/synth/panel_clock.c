@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-static const char *const styles[] = {"numerals", "quarters", "ticks", "roman", "dots", "square"};
+static const char *const styles[] = {"numerals", "quarters", "ticks", "roman", "dots", "square-face"};
 enum { NUMERALS, QUARTERS, TICKS, ROMAN, DOTS, SQUARE };
 
 struct look { struct moe_ink case_, face, ink, hands; };

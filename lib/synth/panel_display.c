@@ -137,7 +137,8 @@ static void segment(cairo_t *c, const struct look *look, double x, double y, boo
 
 static void segments(cairo_t *c, const struct look *look, double x, double y, unsigned which)
 {
-	double t = look->thick / 2, left = x + t, right = x + 1 - t, wide = 1 - 2 * t, half = HEIGHT / 2 - t, top = y + t, middle = y + HEIGHT / 2, low = y + HEIGHT - t;
+	double t = look->thick / 2, left = x + t, right = x + 1 - t, wide = 1 - 2 * t, half = HEIGHT / 2 - t;
+	double top = y + t, middle = y + HEIGHT / 2, low = y + HEIGHT - t;
 	const struct { double x, y, length; bool upright; } at[7] = {
 		{left, top, wide, false}, {right, top, half, true}, {right, middle, half, true}, {left, low, wide, false}, {left, middle, half, true},
 		{left, top, half, true}, {left, middle, wide, false},

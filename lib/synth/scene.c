@@ -14,7 +14,7 @@ static const struct { const char *const *word; unsigned n; } values[MOE_SCENE_AT
 	{sizes, MOE_SCENE_SIZES}, {colours, MOE_SCENE_COLOURS}, {textures, MOE_SCENE_TEXTURES}, {kinds, MOE_SCENE_KINDS},
 };
 
-/* Shades of each colour; the last two are kept out of training. */
+/* Shades of each colour; the last two are kept out of training: in some channel each is 12 away from each of the others, and draws move by 5. */
 enum { SHADES = 5, SHADES_TRAINED = 3 };
 static const struct moe_ink shades[MOE_SCENE_COLOURS][SHADES] = {
 	{{220, 40, 40}, {200, 20, 35}, {235, 30, 25}, {185, 30, 25}, {240, 50, 55}},
@@ -24,9 +24,9 @@ static const struct moe_ink shades[MOE_SCENE_COLOURS][SHADES] = {
 	{{140, 50, 180}, {120, 35, 155}, {155, 65, 205}, {110, 45, 170}, {160, 45, 190}},
 	{{245, 135, 25}, {235, 120, 15}, {250, 145, 45}, {230, 130, 40}, {250, 125, 5}},
 	{{250, 150, 190}, {245, 130, 185}, {250, 165, 200}, {240, 140, 170}, {250, 155, 215}},
-	{{245, 245, 245}, {252, 250, 243}, {238, 243, 250}, {250, 243, 235}, {240, 250, 245}},
-	{{20, 20, 20}, {8, 10, 14}, {30, 28, 26}, {22, 12, 10}, {12, 20, 32}},
-	{{128, 128, 128}, {115, 118, 120}, {140, 140, 138}, {120, 126, 134}, {136, 130, 122}},
+	{{245, 245, 245}, {252, 250, 243}, {240, 240, 240}, {255, 246, 228}, {232, 248, 252}},
+	{{20, 20, 20}, {8, 10, 14}, {30, 28, 26}, {32, 10, 12}, {8, 20, 40}},
+	{{128, 128, 128}, {115, 118, 120}, {140, 140, 138}, {118, 128, 140}, {142, 128, 116}},
 };
 
 const char *moe_scene_value(enum moe_scene_attribute a, unsigned value)
@@ -212,7 +212,7 @@ static void colour(struct moe_scene *scene, struct moe_draw *r, bool unseen)
 	for (size_t i = 0; i < scene->n; i++) {
 		struct moe_scene_thing *t = &scene->thing[i];
 		size_t shade = unseen ? SHADES_TRAINED + moe_draw_below(r, SHADES - SHADES_TRAINED) : moe_draw_below(r, SHADES_TRAINED);
-		t->ink = moe_ink_jitter(r, shades[t->value[MOE_SCENE_COLOUR]][shade], 6);
+		t->ink = moe_ink_jitter(r, shades[t->value[MOE_SCENE_COLOUR]][shade], 5);
 	}
 }
 

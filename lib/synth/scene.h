@@ -49,16 +49,19 @@ bool moe_scene_is_held(unsigned kind, unsigned colour);
 const char *moe_scene_key(struct moe_synth_sample *out, const struct moe_scene *scene);
 
 /* Draws a scene of the split, with all but its picture. */
-enum moe_err moe_scene_compose(struct moe_scene *scene, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_scene_compose(struct moe_scene *scene, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out,
+                                struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The picture and the boxes. */
-enum moe_err moe_scene_draw(const struct moe_scene *scene, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_scene_draw(const struct moe_scene *scene, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out,
+                                struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Caption and questions. */
 void moe_scene_ask(const struct moe_scene *scene, struct moe_draw *r, struct moe_synth_sample *out);
 void moe_scene_words(struct moe_words *w);
 
 /* The three of them and the tags: the task. */
-enum moe_err moe_scene_make(struct moe_scene *scene, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_scene_make(struct moe_scene *scene, struct moe_synth *s, struct moe_draw *r, struct moe_synth_sample *out,
+                                struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -144,6 +144,8 @@ static bool ask_attribute(struct asker *q, enum moe_scene_attribute a)
 
 	if (is_text(t) && a >= MOE_SCENE_TEXTURE)
 		return false;
+	if (a == MOE_SCENE_TEXTURE && t->value[a] == MOE_SCENE_PLAIN && moe_draw_chance(q->r, 0.6))     /* most things are plain */
+		return false;
 	if (!name(q, t, 1u << a, &p))
 		return false;
 	return ask(q, type[a], moe_synth_text(q->out, "<ask> what %s is the %s?", type[a], say(q, &p, false)),
@@ -390,8 +392,8 @@ static void describe(struct asker *q)
 static void ask_mixed(struct asker *q, size_t want)
 {
 	static const struct { bool (*ask)(struct asker *q); double weight; bool yes_no; } types[] = {
-		{ask_colour, 3, false}, {ask_shape, 3, false}, {ask_size, 2, false}, {ask_texture, 2.2, false}, {ask_position, 3, false}, {ask_count, 3, false},
-		{ask_exist, 3.5, true}, {ask_relation, 3, true}, {ask_comparison, 3, true},
+		{ask_colour, 3, false}, {ask_shape, 3, false}, {ask_size, 2, false}, {ask_texture, 3, false}, {ask_position, 3, false}, {ask_count, 3, false},
+		{ask_exist, 3.5, true}, {ask_relation, 3, true}, {ask_comparison, 5, true},
 	};
 	enum { TYPES = sizeof types / sizeof *types };
 	double weight[TYPES];

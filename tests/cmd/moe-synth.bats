@@ -112,6 +112,24 @@ answers() { synth --tasks read "$@" -o answers.tar && tar xOf answers.tar --wild
 	same "$(cat groups | xargs)" '3000 seen 3000 vera'
 }
 
+@test "scenes and panels: types of questions, boxes, and what is in one split alone" {
+	for split in train test; do
+		synth --tasks scene:3,panel:4 -n 600 --split $split -o $split.tar
+		tar xOf $split.tar --wildcards '*.json' | jq -s . >$split.json
+		same "$(jq -r '[.[].questions[].type] | unique | join(" ")' $split.json)" "bar caption clock clock-minute colour comparison count digit display exist gauge \
+letter light-colour light-count light-on position probe relation shape size texture"
+		jq -e 'all(.[].questions[]; .spell as $s | (.prompt | test("^<ask> [a-z ]+\\?$|^<describe>$")) and (.answer | test(if $s then "^[-0-9:.%A-Z]+$" else "^( [a-zA-Z0-9]+,?)+$" end)))' \
+			$split.json >/dev/null
+		jq -e 'all(.[]; (.kind == "panel" or (.boxes | length | tostring) == .tags.objects))' $split.json >/dev/null
+	done
+	jq -r '.[] | select(.tags.device == "display" and .tags.length != "1") | .questions[0].answer' train.json | sort -u >shown
+	same "$(jq -r '.[] | select(.tags.device == "display") | .questions[0].answer' test.json | sort -u | comm -12 - shown | wc -l)" 0
+	# Styles of "unseen" are in no other split.
+	synth --tasks panel -n 300 --split unseen -o unseen.tar
+	tar xOf unseen.tar --wildcards '*.json' | jq -r '.tags.style' | sort -u >styles
+	same "$(jq -r '.[].tags.style' train.json test.json | sort -u | comm -12 - styles | wc -l)" 0
+}
+
 @test "fonts: a missing one names its package, another one is refused, and broken lists are" {
 	list=$root/share/synth/fonts-small.tsv
 	sed 's:/usr/share/fonts:/nonexistent:' "$list" >missing.tsv

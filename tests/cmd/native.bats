@@ -82,7 +82,8 @@ setup() {
 	echo '[{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What colour is the circle?"}]}]' >messages
 	same "$(ask --messages messages)" '[2,100,102,103,104,105,106,36]'
 	same "$(moe-run --json --chat -p 'Is red?' square.ppm | jq -c .ids)" "$(moe-run --json -p '<image><ask> is red?' square.ppm | jq -c .ids)"
-	refuses 2 'give it with -p' moe-run --chat square.ppm
+	refuses 2 'question .*must be given' moe-run --chat square.ppm
+	refuses 2 'question .*must be given' moe-tokenize --chat
 	refuses 2 '2 pictures' moe-run --chat -p '<image><image> what' square.ppm square.ppm
 	refuses 2 'no role "system"' moe-run --system 'Be brief.' -p what square.ppm
 	refuses 2 'family native has no chat format' moe-run -m "$first" --chat -p 'What is it?' square.ppm

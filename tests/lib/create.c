@@ -2,9 +2,7 @@
  * create DESCRIPTION FOLDER [SEED]: writes a model, for the tests of the programs. */
 #include <math.h>
 
-#include "base/check.h"
 #include "lib_data.h"
-#include "model/bind.h"
 #include "stage/prompt_text.h"
 #include "text/tokenizer.h"
 #include "train/create.h"
@@ -236,53 +234,23 @@ static void test_tokenizer(void **state)
 
 /* ---- export ---- */
 
-/* The params of a model as they are, with the weights of the model in them. */
-struct flat {
-	struct moe_params params;
-	size_t cap, weight_cap;
-	float *weights;
-};
-
-static enum moe_err add_param(void *arg, const struct moe_named *n)
-{
-	struct flat *f = arg;
-	struct moe_diag d = {0};
-	struct moe_param *p;
-
-	expect_ok(&d, moe_grow(&f->params.p, &f->cap, f->params.n + 1, sizeof *p, &d));
-	p = &f->params.p[f->params.n++];
-	*p = (struct moe_param){.name = strdup(n->where->name), .logical = (char *)(uintptr_t)n->logical, .offset = f->params.total, .count = n->mat.rows * n->mat.cols,
-				.rows = n->mat.rows, .cols = n->mat.cols};
-	f->params.total += moe_round_up(p->count, 16);
-	expect_ok(&d, moe_grow(&f->weights, &f->weight_cap, f->params.total, sizeof *f->weights, &d));
-	memcpy(f->weights + p->offset, n->mat.data, p->count * sizeof(float));
-	return MOE_OK;
-}
-
-static void free_flat(struct flat *f)
-{
-	for (size_t i = 0; i < f->params.n; i++)
-		free(f->params.p[i].name);
-	free(f->params.p);
-	free(f->weights);
-}
-
 static void test_export(void **state)
 {
 	static const struct { enum moe_dtype type; const char *name; } types[] = {{MOE_F32, "f32"}, {MOE_BF16, "bf16"}, {MOE_I8, "i8"}};
 	char dir[300], to[300];
-	struct flat f = {0};
+	struct moe_params params = {0};
+	float *weights;
 	struct moe_model *m;
 	struct moe_diag d = {0};
-	struct moe_export e = {.families = "share/families", .params = &f.params};
+	struct moe_export e = {.families = "share/families", .params = &params};
 
 	(void)state;
 	expect_ok(&d, create(keep(dir, "source"), "{" SMALL ", " WORDS "}", 5, &d));
 	m = open_model(dir);
-	expect_ok(&d, moe_model_each(m, add_param, &f, &d));
-	for (size_t i = 0; i < f.params.total; i++)
-		f.weights[i] *= 1.5f;
-	e.weights = f.weights;
+	expect_ok(&d, moe_params_make(&params, &weights, m, &d));
+	for (size_t i = 0; i < params.total; i++)
+		weights[i] *= 1.5f;
+	e.weights = weights;
 	for (size_t i = 0; i < 3; i++) {
 		struct moe_model *again;
 		float want[48], row[48], x;
@@ -313,17 +281,18 @@ static void test_export(void **state)
 	expect_fail(&d, moe_export_model(keep(to, "half"), m, &e, &d), MOE_EUSAGE, "not as F16");
 	moe_diag_clear(&d);
 	e.type = MOE_BF16;
-	f.weights[f.params.p[5].offset] = NAN;
+	weights[params.p[5].offset] = NAN;
 	expect_fail(&d, moe_export_model(keep(to, "nan"), m, &e, &d), MOE_EINPUT, "not finite");
 	assert_int_equal(access(to, F_OK), -1);
 	strcat(to, ".part");
 	assert_int_equal(access(to, F_OK), -1);
 	moe_diag_clear(&d);
-	f.weights[f.params.p[5].offset] = 0;
-	f.params.p[5].count--;
-	expect_fail(&d, moe_export_model(keep(to, "short"), m, &e, &d), MOE_EUSAGE, f.params.p[5].name);
+	weights[params.p[5].offset] = 0;
+	params.p[5].count--;
+	expect_fail(&d, moe_export_model(keep(to, "short"), m, &e, &d), MOE_EUSAGE, params.p[5].name);
 	moe_model_close(m);
-	free_flat(&f);
+	moe_params_free(&params);
+	free(weights);
 }
 
 static int write_model(char **argv, int argc)

@@ -33,4 +33,64 @@ static inline const double *only(const char *task)
 	return weight;
 }
 
+/* Is the word, of n characters, a line of the list? */
+static inline bool in_words(const char *words, const char *word, size_t n)
+{
+	for (const char *line = words; *line; line = strchr(line, '\n') + 1)
+		if (strncmp(line, word, n) == 0 && line[n] == '\n')
+			return true;
+	return false;
+}
+
+/* Every run of small letters in the text, special tokens apart, is a word of the list and stands behind a space. */
+static inline void expect_words(const char *words, const char *text)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+
+	for (const char *c = *text == '<' ? strchr(text, '>') : text; *(c += strcspn(c, letters)); c += strspn(c, letters))
+		if (!in_words(words, c, strspn(c, letters)) || c == text || c[-1] != ' ')
+			fail_msg("a word of \"%s\" is not in the list or has no space before it", text);
+}
+
+/* Boxes lie within the picture. */
+static inline void expect_boxes(const struct moe_synth_sample *p)
+{
+	for (size_t i = 0; i < p->n_boxes; i++) {
+		const struct moe_synth_box *b = &p->box[i];
+		if (!(b->x0 >= 0 && b->y0 >= 0 && b->x0 < b->x1 && b->y0 < b->y1 && b->x1 <= p->width + 1e-6 && b->y1 <= p->height + 1e-6))
+			fail_msg("box \"%s\" of %g, %g to %g, %g in %u x %u", b->label, b->x0, b->y0, b->x1, b->y1, p->width, p->height);
+	}
+}
+
+/* Yes and no by type of question. */
+struct balance {
+	const char *type[8];
+	size_t yes[8], no[8], n;
+};
+
+static inline void balance_add(struct balance *b, const struct moe_synth_question *q)
+{
+	bool yes = strcmp(q->answer, " yes") == 0;
+	size_t i = 0;
+
+	if (!yes && strcmp(q->answer, " no"))
+		return;
+	while (i < b->n && strcmp(b->type[i], q->type))
+		i++;
+	assert_true(i < 8);
+	if (i == b->n)
+		b->type[b->n++] = q->type;
+	b->yes[i] += yes;
+	b->no[i] += !yes;
+}
+
+static inline void balance_expect(const struct balance *b, size_t least)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		double all = (double)(b->yes[i] + b->no[i]), share = (double)b->yes[i] / all;
+		if (all < (double)least || share < 0.48 || share > 0.52)
+			fail_msg("%s: %zu yes, %zu no", b->type[i], b->yes[i], b->no[i]);
+	}
+}
+
 #endif
