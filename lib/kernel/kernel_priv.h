@@ -2,6 +2,7 @@
 #ifndef MOE_KERNEL_PRIV_H
 #define MOE_KERNEL_PRIV_H
 
+#include "kernel/descent.h"
 #include "kernel/kernel.h"
 #include "kernel/train.h"
 
@@ -36,9 +37,10 @@ struct moe_kernels {
 	void (*softmax_two)(enum moe_unit unit, void *pa, void *pb, const float *a, size_t n_a, size_t room_a, const float *b, size_t n_b, size_t room_b);
 	void (*softmax_two_backward)(enum moe_unit unit, void *da, void *db, const void *pa, const void *pb, const float *ga, size_t n_a, size_t room_a, const float *gb,
 				     size_t n_b, size_t room_b);
-	void (*scaled)(float *y, float a, const float *x, size_t n);
-	void (*mix)(float *y, float b, const float *x, float a, size_t n);
 	float (*cross_entropy)(enum moe_unit unit, void *dlogit, int32_t *best, const float *logit, size_t n, size_t room, size_t target, float weight);
+	void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, const struct moe_adamw *a);
+	void (*nesterov)(float *x, float *m, const float *g, size_t n, float beta, float scale);
+	void (*blend)(float *out, float a, const float *x, float b, const float *y, size_t n);
 };
 
 /* The table in use. */

@@ -48,9 +48,6 @@ float moe_cross_entropy(enum moe_unit unit, void *dlogit, int32_t *best, const f
 	return moe_kernels_now()->cross_entropy(unit, dlogit, best, logit, n, room, target, weight);
 }
 
-void moe_scaled(float *y, float a, const float *x, size_t n) { moe_kernels_now()->scaled(y, a, x, n); }
-void moe_mix(float *y, float b, const float *x, float a, size_t n) { moe_kernels_now()->mix(y, b, x, a, n); }
-
 void moe_gather_rows(void *to, size_t ld_to, const void *from, size_t ld_from, const uint32_t *row, size_t rows, size_t n, size_t number_nbytes)
 {
 	for (size_t i = 0; i < rows; i++)

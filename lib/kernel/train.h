@@ -38,10 +38,6 @@ void moe_softmax_two_backward(enum moe_unit unit, void *da, void *db, const void
  * `room`. *best (NULL: not wanted) is the largest, of equal ones the first. */
 float moe_cross_entropy(enum moe_unit unit, void *dlogit, int32_t *best, const float *logit, size_t n, size_t room, size_t target, float weight);
 
-/* y = a · x (y may be x), and y = a · x + b · y, as fma(a, x, b · y). */
-void moe_scaled(float *y, float a, const float *x, size_t n);
-void moe_mix(float *y, float b, const float *x, float a, size_t n);
-
 /* Copies numbers [rows][n] between buffers with other row strides; a row list (NULL: all in order) says which row of `from` each is. */
 void moe_gather_rows(void *to, size_t ld_to, const void *from, size_t ld_from, const uint32_t *row, size_t rows, size_t n, size_t number_nbytes);
 

@@ -228,23 +228,3 @@ TARGET static float cross_entropy(enum moe_unit unit, void *dlogit, int32_t *bes
 		BY_UNIT(loss_slopes, dlogit, logit, n, room, target, weight, top, weight / sum);
 	return (float)((double)(logit[target] - top) - moe_log((double)sum));
 }
-
-TARGET static void scaled(float *y, float a, const float *x, size_t n)
-{
-	v16 s = v_set(a);
-
-	for (size_t i = 0; i < n; i += LANES) {
-		size_t m = n - i < LANES ? n - i : LANES;
-		v_store_n(y + i, v_mul(s, v_load_n(x + i, m)), m);
-	}
-}
-
-TARGET static void mix(float *y, float b, const float *x, float a, size_t n)
-{
-	v16 s = v_set(a), t = v_set(b);
-
-	for (size_t i = 0; i < n; i += LANES) {
-		size_t m = n - i < LANES ? n - i : LANES;
-		v_store_n(y + i, v_fma(s, v_load_n(x + i, m), v_mul(t, v_load_n(y + i, m))), m);
-	}
-}

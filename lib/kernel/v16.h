@@ -40,6 +40,7 @@ FN v16 v_add(v16 a, v16 b) { return _mm512_add_ps(a, b); }
 FN v16 v_sub(v16 a, v16 b) { return _mm512_sub_ps(a, b); }
 FN v16 v_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
 FN v16 v_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
+FN v16 v_sqrt(v16 a) { return _mm512_sqrt_ps(a); }
 FN v16 v_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }
 FN v16 v_neg(v16 a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
 FN v16 v_round(v16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
@@ -171,6 +172,7 @@ FN v16 v_add(v16 x, v16 y) { return v_pair(_mm256_add_ps(x.a, y.a), _mm256_add_p
 FN v16 v_sub(v16 x, v16 y) { return v_pair(_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)); }
 FN v16 v_mul(v16 x, v16 y) { return v_pair(_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)); }
 FN v16 v_div(v16 x, v16 y) { return v_pair(_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)); }
+FN v16 v_sqrt(v16 x) { return v_pair(_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)); }
 FN v16 v_max(v16 x, v16 y) { return v_pair(_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)); }
 FN v16 v_neg(v16 x)
 {
@@ -340,6 +342,7 @@ FN v16 v_add(v16 a, v16 b) { EACH(a.f[i] + b.f[i]); }
 FN v16 v_sub(v16 a, v16 b) { EACH(a.f[i] - b.f[i]); }
 FN v16 v_mul(v16 a, v16 b) { EACH(a.f[i] * b.f[i]); }
 FN v16 v_div(v16 a, v16 b) { EACH(a.f[i] / b.f[i]); }
+FN v16 v_sqrt(v16 a) { EACH(sqrtf(a.f[i])); }
 FN v16 v_max(v16 a, v16 b) { EACH(a.f[i] > b.f[i] ? a.f[i] : b.f[i]); } /* as the instruction: the second where unordered */
 FN v16 v_neg(v16 a) { EACH(-a.f[i]); }
 FN v16 v_round(v16 a) { EACH(rintf(a.f[i])); }

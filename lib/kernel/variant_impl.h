@@ -13,11 +13,13 @@
 
 #include "kernel/train_impl.h"
 
+#include "kernel/descent_impl.h"
+
 const struct moe_kernels VARIANT = {
 	.name = VARIANT_NAME, .matmul_f32 = matmul_f32, .matmul_bf16 = matmul_bf16, .matmul_f16 = matmul_f16, .matmul_int8 = matmul_int8,
 	.matmul_inputs_first = matmul_inputs_first, .turn_rows = turn_rows, .dot = dot, .rms_norm = rms_norm, .axpy = axpy,
 	.add = add, .silu = silu, .silu_mul = silu_mul, .layer_norm = layer_norm, .gelu = gelu, .gelu_tanh = gelu_tanh, .exp_sum = exp_sum, .exp_one = exp_one, .sin_cos = sin_cos, .rope = rope, .attend = attend,
 	.rms_norm_keep = rms_norm_keep, .rms_norm_backward = rms_norm_backward, .swiglu_keep = swiglu_keep, .swiglu_backward = swiglu_backward,
 	.silu_keep = silu_keep, .silu_backward = silu_backward, .softmax_two = softmax_two, .softmax_two_backward = softmax_two_backward,
-	.scaled = scaled, .mix = mix, .cross_entropy = cross_entropy,
+	.cross_entropy = cross_entropy, .adamw = adamw, .nesterov = nesterov, .blend = blend,
 };

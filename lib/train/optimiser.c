@@ -7,9 +7,9 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "kernel/train.h"
+#include "kernel/descent.h"
 
-enum { PIECE = 1 << 14, NEWTON_STEPS = 5, SUMS = 8, SMALL = 64 * 64 };
+enum { PIECE = 1 << 14, NEWTON_STEPS = 5, SUMS = 8, BLOCK = 64, SMALL = 64 * 64 };
 
 static const double BETA1 = 0.9, BETA2 = 0.98, EPSILON = 1e-8, MOMENTUM = 0.95;
 
@@ -21,12 +21,12 @@ struct piece {
 	size_t tensor, at, n;
 };
 
-/* What one thread needs for a matrix of r rows and c columns, or c rows and r columns, r <= c. */
+/* What one thread needs for a matrix. */
 struct lane {
-	float *x, *y;           /* [r][c] */
-	float *a, *b;           /* [r][r]: X Xᵀ, and its polynomial */
-	void *rows, *columns;   /* operands made of [r][c] */
-	void *small, *pairs;    /* operands made of [r][r] */
+	float *x, *y;           /* [rows][cols] */
+	float *a, *b;           /* [n][n], n the shorter edge: X Xᵀ, and its polynomial */
+	void *rows, *columns;   /* operands made of X */
+	void *small, *pairs;    /* of A or its polynomial; of whichever stands on the right */
 };
 
 struct moe_optimiser {
@@ -65,7 +65,7 @@ static bool is_still(const struct moe_optimiser *o, size_t tensor)
 
 static bool is_muons(const struct moe_optimiser *o, size_t tensor) { return o->step->kind == MOE_OPTIMISER_MUON && o->params->p[tensor].matrix; }
 
-/* Sizes of a lane: numbers of the largest [r][c] and [r][r], with rows padded as operands have them. */
+/* Sizes of a lane: numbers of the largest [rows][cols] and [n][n], with edges padded as operands have them. */
 struct extent {
 	size_t whole, square;
 };
@@ -228,94 +228,119 @@ double moe_optimiser_norm(struct moe_optimiser *o, const float *gradient, const 
 	return sqrt(all);
 }
 
-/* Decoupled decay first, then m = β₁ m + (1 - β₁) g, v = β₂ v + (1 - β₂) g², w -= rate · m̂ / (√v̂ + ε). */
-static void adamw(const struct moe_optimiser_step *s, uint64_t t, float *restrict w, const float *restrict gradient, float *restrict m, float *restrict v, size_t n)
+static struct moe_adamw adamw_of(const struct moe_optimiser_step *s, uint64_t t)
 {
-	const float keep = (float)(1 - s->adamw_rate * s->weight_decay), scale = (float)s->scale, rate = (float)s->adamw_rate;
-	const float b1 = (float)BETA1, c1 = (float)(1 - BETA1), b2 = (float)BETA2, c2 = (float)(1 - BETA2), epsilon = (float)EPSILON;
-	const float whole1 = (float)(1 / (1 - pow(BETA1, (double)t))), whole2 = (float)(1 / (1 - pow(BETA2, (double)t)));
-
-	for (size_t i = 0; i < n; i++) {
-		float g = gradient[i] * scale;
-		m[i] = m[i] * b1 + c1 * g;
-		v[i] = v[i] * b2 + c2 * g * g;
-		w[i] = w[i] * keep - rate * (m[i] * whole1) / (sqrtf(v[i] * whole2) + epsilon);
-	}
+	return (struct moe_adamw){
+		.scale = (float)s->scale, .beta1 = (float)BETA1, .rest1 = (float)(1 - BETA1), .beta2 = (float)BETA2, .rest2 = (float)(1 - BETA2),
+		.whole1 = (float)(1 / (1 - pow(BETA1, (double)t))), .whole2 = (float)(1 / (1 - pow(BETA2, (double)t))), .epsilon = (float)EPSILON,
+		.keep = (float)(1 - s->adamw_rate * s->weight_decay), .rate = (float)s->adamw_rate,
+	};
 }
 
 static void adamw_piece(void *arg, size_t i)
 {
 	struct moe_optimiser *o = arg;
 	const struct piece *p = &o->piece[i];
+	struct moe_adamw a;
 
-	if (!is_still(o, p->tensor) && !is_muons(o, p->tensor))
-		adamw(o->step, o->steps[p->tensor], o->weights + p->at, o->gradient + p->at, o->first + p->at, o->second + p->at, p->n);
+	if (is_still(o, p->tensor) || is_muons(o, p->tensor))
+		return;
+	a = adamw_of(o->step, o->steps[p->tensor]);
+	moe_adamw_update(o->weights + p->at, o->first + p->at, o->second + p->at, o->gradient + p->at, p->n, &a);
 }
 
-/* The momentum of a tensor takes the gradient in; x = g + 0.95 m. */
-static void nesterov(const struct moe_optimiser *o, const struct moe_param *p, float *x)
-{
-	const float *gradient = o->gradient + p->offset, beta = (float)MOMENTUM, scale = (float)o->step->scale;
-	float *m = o->first + p->offset;
-
-	moe_mix(m, beta, gradient, scale, p->count);
-	moe_scaled(x, beta, m, p->count);
-	moe_axpy(x, scale, gradient, p->count);
-}
-
-/* X [rows][cols] of a matrix, and r, the smaller of both, on whose side it is multiplied. */
+/* A matrix in the iteration: X [rows][cols]; the polynomial stands on the side of its shorter edge, of n. */
 struct shape {
 	enum moe_unit unit;
-	size_t rows, cols, r;
+	size_t rows, cols, n, per;      /* per: numbers of a unit */
+	bool tall;
 };
 
-static size_t units(const struct shape *s, size_t n) { return s->unit == MOE_UNIT_BF16 ? (n + 1) / 2 : n; }
-static size_t stride(const struct shape *s, size_t n) { return units(s, padded(n)); }
-
-/* c [m][n] (= or +=) a · b over k numbers; strides in units. */
-static void product(const struct shape *s, float *c, size_t m, size_t n, size_t k, const void *a, size_t a_row, size_t a_step, const void *b, size_t b_step, bool add)
+/* A product g that is a symmetric matrix [m][m]: block rows up to their diagonal, and the rest mirrored, which is a third less work. Both halves of the whole product
+ * would have the same bits, since products commute and sums have one order. */
+static void symmetric(const struct shape *s, const struct moe_gemm *g)
 {
-	moe_gemm_run(s->unit, &(struct moe_gemm){.m = m, .n = n, .k = units(s, k), .a = a, .a_row = a_row, .a_step = a_step, .b = b, .b_step = b_step, .c = c,
-						 .c_row = n, .add = add});
+	const float *a = g->a;  /* units of 32 bits, whatever they hold */
+
+	for (size_t i = 0; i < g->m; i += BLOCK) {
+		struct moe_gemm rows = *g;
+		rows.m = moe_min(BLOCK, g->m - i);
+		rows.n = i + rows.m;
+		rows.a = a + i * g->a_row;
+		rows.c = g->c + i * g->c_row;
+		moe_gemm_run(s->unit, &rows);
+	}
+	for (size_t i = 0; i < g->m; i++)
+		for (size_t j = 0; j < i / BLOCK * BLOCK; j++)
+			g->c[j * g->c_row + i] = g->c[i * g->c_row + j];
 }
 
-/* a [r][r] = X Xᵀ of l->x, or Xᵀ X where it has more rows; l->rows becomes its operand. */
+/* l->a [n][n] = X Xᵀ, or Xᵀ X of a tall one; l->rows becomes the rows operand of X. */
 static void gram(const struct shape *s, struct lane *l)
 {
 	size_t ld = padded(s->cols), step;
-	const void *along;
+	struct moe_gemm g = {.m = s->n, .n = s->n, .c = l->a, .c_row = s->n};
 
 	moe_operand_rows(s->unit, l->rows, ld, l->x, s->cols, s->rows, s->cols);
-	if (s->rows > s->cols) {
-		along = moe_operand_along_rows(s->unit, l->columns, l->rows, ld, s->rows, s->cols, &step);
-		product(s, l->a, s->r, s->r, s->rows, along, 1, step, along, step, false);
-		return;
+	if (s->tall) {
+		g.a = g.b = moe_operand_along_rows(s->unit, l->columns, l->rows, ld, s->rows, s->cols, &step);
+		g.k = (s->rows + s->per - 1) / s->per;
+		g.a_row = 1;
+		g.a_step = g.b_step = step;
+	} else {
+		moe_operand_columns(s->unit, l->columns, s->n, l->rows, ld, s->rows, s->cols);
+		g.a = l->rows;
+		g.a_row = ld / s->per;
+		g.a_step = 1;
+		g.b = l->columns;
+		g.b_step = s->n;
+		g.k = (s->cols + s->per - 1) / s->per;
 	}
-	moe_operand_columns(s->unit, l->columns, s->rows, l->rows, ld, s->rows, s->cols);
-	product(s, l->a, s->r, s->r, s->cols, l->rows, units(s, ld), 1, l->columns, s->rows, false);
+	symmetric(s, &g);
 }
 
-/* X ← a X + (b A + c A²) X with A = X Xᵀ, or a X + X (b A + c A²) with A = Xᵀ X. */
+/* l->b [n][n] = A A of the rows operand l->small of A. */
+static void square(const struct shape *s, struct lane *l)
+{
+	size_t step;
+	const void *pairs = moe_operand_along_rows(s->unit, l->pairs, l->small, padded(s->n), s->n, s->n, &step);
+
+	symmetric(s, &(struct moe_gemm){.m = s->n, .n = s->n, .k = (s->n + s->per - 1) / s->per, .a = l->small, .a_row = padded(s->n) / s->per, .a_step = 1, .b = pairs,
+					.b_step = step, .c = l->b, .c_row = s->n});
+}
+
+/* l->y += S X of the rows operands l->small and l->rows, or X S of a tall X. */
+static void add_product(const struct shape *s, struct lane *l)
+{
+	size_t lds = padded(s->n), ldx = padded(s->cols), step;
+	struct moe_gemm g = {.m = s->rows, .n = s->cols, .k = (s->n + s->per - 1) / s->per, .a_step = 1, .c = l->y, .c_row = s->cols, .add = true};
+
+	if (s->tall) {
+		g.a = l->rows;
+		g.a_row = ldx / s->per;
+		g.b = moe_operand_along_rows(s->unit, l->pairs, l->small, lds, s->n, s->n, &step);
+	} else {
+		g.a = l->small;
+		g.a_row = lds / s->per;
+		g.b = moe_operand_along_rows(s->unit, l->pairs, l->rows, ldx, s->n, s->cols, &step);
+	}
+	g.b_step = step;
+	moe_gemm_run(s->unit, &g);
+}
+
+/* X ← a X + (b A + c A²) X with A = X Xᵀ, or for a tall one X ← a X + X (b A + c A²) with A = Xᵀ X, which is the same. */
 static void newton_step(const struct shape *s, struct lane *l)
 {
-	size_t r = s->r, step;
+	size_t n = s->n;
 	float *x = l->x;
-	const void *along;
 
 	gram(s, l);
-	moe_operand_rows(s->unit, l->small, padded(r), l->a, r, r, r);
-	along = moe_operand_along_rows(s->unit, l->pairs, l->small, padded(r), r, r, &step);
-	product(s, l->b, r, r, r, l->small, stride(s, r), 1, along, step, false);
-	moe_mix(l->b, NS_C, l->a, NS_B, r * r);
-	moe_operand_rows(s->unit, l->small, padded(r), l->b, r, r, r);
-	moe_scaled(l->y, NS_A, x, s->rows * s->cols);
-	if (s->rows > s->cols) {
-		along = moe_operand_along_rows(s->unit, l->pairs, l->small, padded(r), r, r, &step);
-		product(s, l->y, s->rows, s->cols, r, l->rows, stride(s, s->cols), 1, along, step, true);
-	} else {
-		along = moe_operand_along_rows(s->unit, l->pairs, l->rows, padded(s->cols), r, s->cols, &step);
-		product(s, l->y, r, s->cols, r, l->small, stride(s, r), 1, along, step, true);
-	}
+	moe_operand_rows(s->unit, l->small, padded(n), l->a, n, n, n);
+	square(s, l);
+	moe_blend(l->b, NS_B, l->a, NS_C, l->b, n * n);
+	moe_operand_rows(s->unit, l->small, padded(n), l->b, n, n, n);
+	moe_blend(l->y, NS_A, x, 0, x, s->rows * s->cols);
+	add_product(s, l);
 	l->x = l->y;
 	l->y = x;
 }
@@ -324,14 +349,16 @@ static void muon(struct moe_optimiser *o, size_t tensor, struct lane *l)
 {
 	const struct moe_param *p = &o->params->p[tensor];
 	/* Small matrices cost nothing, whatever their products are made of. */
-	struct shape s = {p->count > SMALL ? o->unit : MOE_UNIT_F32, p->rows, p->cols, moe_min(p->rows, p->cols)};
-	double rate = o->step->muon_rate * sqrt(fmax(1, (double)p->rows / (double)p->cols));
+	enum moe_unit unit = p->count > SMALL ? o->unit : MOE_UNIT_F32;
+	const struct shape s = {unit, p->rows, p->cols, moe_min(p->rows, p->cols), unit == MOE_UNIT_BF16 ? 2 : 1, p->rows > p->cols};
+	float rate = (float)(o->step->muon_rate * sqrt(fmax(1, (double)p->rows / (double)p->cols))), *w = o->weights + p->offset, shrink;
 
-	nesterov(o, p, l->x);
-	moe_scaled(l->x, 1 / ((float)sqrt(squares(l->x, p->count)) + 1e-7f), l->x, p->count);
+	moe_nesterov(l->x, o->first + p->offset, o->gradient + p->offset, p->count, (float)MOMENTUM, (float)o->step->scale);
+	shrink = 1 / ((float)sqrt(squares(l->x, p->count)) + 1e-7f);
+	moe_blend(l->x, shrink, l->x, 0, l->x, p->count);
 	for (int i = 0; i < NEWTON_STEPS; i++)
 		newton_step(&s, l);
-	moe_axpy(o->weights + p->offset, (float)-rate, l->x, p->count);
+	moe_blend(w, 1, w, -rate, l->x, p->count);
 }
 
 /* A lane takes matrices until none are left; which lane takes which changes nothing. */
