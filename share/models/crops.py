@@ -236,7 +236,8 @@ def browser_page(items):
     # Ligatures are off, since they draw "!=" as a sign that is not in the string.
     css = "".join("@font-face{font-family:%s;src:url('file://%s')}" % (name, file.replace(" ", "%20")) for file, name in faces.items())
     return """<!DOCTYPE html><meta charset="utf-8"><style>%s
-body{margin:0;background:#fff} div{position:absolute} b{display:inline-block;white-space:pre;font-variant-ligatures:none} i{font-style:normal} #where{display:none}
+body{margin:0;background:#fff} div{position:absolute} b{display:inline-block;white-space:pre;font-variant-ligatures:none} i{font-style:normal}
+#where{display:none}
 </style>%s<pre id="where"></pre><script>
 document.fonts.ready.then(() => {
 	const r = [...document.querySelectorAll("i")].map(e => e.getBoundingClientRect()).map(r => [r.left, r.top, r.right, r.bottom]);
@@ -292,9 +293,9 @@ def main():
     chosen = choose(n, rng, usable, work)
     os.makedirs(out + ".part")
     rows = list({"magick": magick, "terminal": terminal, "browser": browser}[kind](chosen, rng, fonts, out + ".part", work))
-    unseen = {text: u for text, _, u in chosen}
+    design = {text: "unseen" if u else "seen" for text, _, u in chosen}
     with open(out + ".made.tsv", "w") as f:
-        f.writelines("%s\t%s\t%s\t%s\t%s\n" % (name, "unseen" if unseen[text] else "seen", font, size, look) for name, text, font, size, look in rows)
+        f.writelines("%s\t%s\t%s\t%s\t%s\n" % (name, "X11" if font in X_FONTS else design[text], font, size, look) for name, text, font, size, look in rows)
     os.rename(out + ".part", out)
     with open(out + ".tsv.part", "w") as f:
         f.writelines("%s\t%s\n" % row[:2] for row in rows)

@@ -5,7 +5,7 @@
 # strings, but for single characters, and a font draws each of its strings unlike any other. Half of the pictures are in designs that training never sees.
 # What is needed is installed from Debian.
 set -eu
-[ $# = 4 ] || { echo "usage: $0 magick|terminal|browser N SEED OUT" >&2; exit 2; }
+[ $# = 4 ] || { echo "$0: usage: ${0##*/} magick|terminal|browser N SEED OUT" >&2; exit 2; }
 kind=$1 n=$2 seed=$3 out=$4
 here=$(cd "$(dirname "$0")" && pwd)
 fonts=$here/../synth/fonts.tsv
@@ -24,7 +24,7 @@ trap 'rm -rf "$work"' EXIT
 # the second time, a font that a program cannot use.
 case $kind in magick) first=1000000 ;; terminal) first=2000000 ;; browser) first=3000000 ;; esac
 for split in test unseen; do
-	moe-synth -q --tasks read --split $split --seed "$seed" --first $first -n $((n + 100)) -o "$work/$split.tar"
+	moe-synth -q --tasks read --split $split --seed "$seed" --first "$first" -n $((n + 100)) -o "$work/$split.tar"
 done
 # Debian's Python, which has Pillow, even where another one comes first in PATH.
 python=/usr/bin/python3

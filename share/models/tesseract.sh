@@ -3,9 +3,11 @@
 # and the answers to the pictures as they are and enlarged three times, without white space around them. Standard error says how many are right; a
 # comparison takes the better of the two ways for all pictures.
 set -eu
-[ $# = 1 ] || { echo "usage: $0 FOLDER" >&2; exit 2; }
+[ $# = 1 ] || { echo "$0: usage: ${0##*/} FOLDER" >&2; exit 2; }
 folder=${1%/}
-[ -d "$folder" ] && [ -f "$folder.tsv" ] || { echo "$0: $folder: not a folder with a list $folder.tsv" >&2; exit 2; }
+if ! { [ -d "$folder" ] && [ -f "$folder.tsv" ]; }; then
+	echo "$0: $folder: not a folder with a list $folder.tsv" >&2; exit 2
+fi
 "$(dirname "$0")/../deps.sh" missing tesseract-ocr imagemagick
 # ImageMagick itself: a `convert` found in PATH may be something else.
 for im in magick convert-im6.q16 /usr/bin/convert; do
