@@ -6,7 +6,8 @@ set -eu
 [ $# = 1 ] || { echo "$0: usage: ${0##*/} FOLDER" >&2; exit 2; }
 folder=${1%/}
 if ! { [ -d "$folder" ] && [ -f "$folder.tsv" ]; }; then
-	echo "$0: $folder: not a folder with a list $folder.tsv" >&2; exit 2
+	echo "$0: $folder: not a folder with a list $folder.tsv" >&2
+	exit 2
 fi
 "$(dirname "$0")/../deps.sh" missing tesseract-ocr imagemagick
 # ImageMagick itself: a `convert` found in PATH may be something else.
