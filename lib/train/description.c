@@ -174,7 +174,8 @@ static enum moe_err check_twice(const struct moe_words *w, const char *key, stru
 
 	if (!sorted)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	memcpy(sorted, w->v, w->n * sizeof *sorted);
+	for (size_t i = 0; i < w->n; i++)
+		sorted[i] = w->v[i];
 	qsort(sorted, w->n, sizeof *sorted, compare);
 	for (size_t i = 1; i < w->n && !twice; i++)
 		twice = strcmp(sorted[i], sorted[i - 1]) ? NULL : sorted[i];
