@@ -181,7 +181,7 @@ static bool plan(struct moe_net *n)
 	       plan_sums(n, &n->sums, &n->load, &n->sum_p) && plan_lanes(n);
 }
 
-struct moe_net_options net_options(const struct moe_net_options *o)
+struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
 {
 	struct moe_net_options n = *o;
 
@@ -202,7 +202,7 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	n->model = m;
 	n->spec = m->spec;
-	n->o = net_options(o);
+	n->o = moe_net_defaults(o);
 	err = moe_net_check(m->spec, n->o.unit, d);
 	if (!err)
 		err = moe_params_make(&n->params, &n->weight, m, d);
@@ -291,7 +291,7 @@ static void forward_lane(void *arg, size_t i)
 	if (n->backward)
 		memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
 	for (size_t c = i; c < n->n_chunks && !err; c += n->o.lanes)
-		err = net_chunk_forward(n, &n->chunk[c], l);
+		err = moe_net_chunk_forward(n, &n->chunk[c], l);
 }
 
 static void backward_lane(void *arg, size_t i)
@@ -300,7 +300,7 @@ static void backward_lane(void *arg, size_t i)
 	enum moe_err err = MOE_OK;
 
 	for (size_t c = i; c < n->n_chunks && !err; c += n->o.lanes)
-		err = net_chunk_backward(n, &n->chunk[c], &n->lane[i]);
+		err = moe_net_chunk_backward(n, &n->chunk[c], &n->lane[i]);
 }
 
 /* Adds a run of the other lanes' gradients to the first's. */

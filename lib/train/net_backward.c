@@ -116,9 +116,9 @@ static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 	return MOE_OK;
 }
 
-enum moe_err net_chunk_backward(struct moe_net *n, struct chunk *c, struct lane *lane)
+enum moe_err moe_net_chunk_backward(struct moe_net *n, struct chunk *c, struct lane *lane)
 {
-	size_t layers = (size_t)n->spec->n_layers, at = net_patch_layer(n);
+	size_t layers = (size_t)n->spec->n_layers, at = moe_net_patch_layer(n);
 
 	for (size_t l = layers; l-- > 0;) {
 		if (l + 1 == at && at < layers)

@@ -166,7 +166,7 @@ static enum moe_err text_loss(struct moe_net *n, struct chunk *c, const struct m
 static enum moe_err losses(struct moe_net *n, struct chunk *c, struct lane *lane)
 {
 	struct moe_head head = {.norm = n->weight + n->final_norm, .eps = (float)n->spec->norm_eps, .dense = &n->head_dense};
-	size_t at = net_patch_layer(n);
+	size_t at = moe_net_patch_layer(n);
 	bool top = at == (size_t)n->spec->n_layers;
 	float scale = n->patch_weight > 0 ? (float)(n->loss->patch / n->patch_weight) : 0, *gradient = n->backward ? lane->gradient : NULL;
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
@@ -181,9 +181,9 @@ static enum moe_err losses(struct moe_net *n, struct chunk *c, struct lane *lane
 	return MOE_OK;
 }
 
-enum moe_err net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane)
+enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane)
 {
-	MOE_TRY(net_chunk_plan(n, c, &lane->d));
+	MOE_TRY(moe_net_chunk_plan(n, c, &lane->d));
 	MOE_TRY(embed(n, c, lane));
 	for (size_t l = 0; l < (size_t)n->spec->n_layers; l++) {
 		MOE_TRY(attend(n, c, l, lane));

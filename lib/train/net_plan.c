@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "train/net_priv.h"
 
-size_t net_patch_layer(const struct moe_net *n)
+size_t moe_net_patch_layer(const struct moe_net *n)
 {
 	size_t layers = (size_t)n->spec->n_layers, at = (size_t)n->loss->patch_layer;
 
@@ -175,7 +175,7 @@ static bool plan_stem(const struct moe_net *n, struct chunk *c)
 	return c->stem;
 }
 
-enum moe_err net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d)
+enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d)
 {
 	size_t hidden = net_hidden(n);
 	bool ok;
@@ -217,7 +217,7 @@ static uint64_t kept_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t
 
 uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *given)
 {
-	struct moe_net_options o = net_options(given);
+	struct moe_net_options o = moe_net_defaults(given);
 	struct moe_spec_sides sides = moe_spec_largest_sides(s);
 	struct moe_sizes sizes;
 	size_t patches = 0, rows;

@@ -106,16 +106,16 @@ static inline size_t net_k(const struct moe_net *n) { return (size_t)n->spec->ro
 static inline size_t net_width(const struct moe_net *n) { return (size_t)n->spec->expert_width; }
 
 /* The options with their defaults. */
-struct moe_net_options net_options(const struct moe_net_options *o);
+struct moe_net_options moe_net_defaults(const struct moe_net_options *o);
 
 /* The layers behind which patch labels are read. */
-size_t net_patch_layer(const struct moe_net *n);
+size_t moe_net_patch_layer(const struct moe_net *n);
 
 /* Lays a chunk out: rows, spans, positions, targets, and the memory of its layers. */
-enum moe_err net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Both work in a lane's scratch. The forward pass computes the losses and, for a backward pass, the gradients of the head and of what it read. */
-enum moe_err net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
-enum moe_err net_chunk_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err moe_net_chunk_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
 
 #endif
