@@ -246,7 +246,8 @@ static struct moe_model *open_model(const struct moe_recipe *r, const char *wher
 	return cli_model();
 }
 
-static void check_trainable(const struct moe_model *m, const struct moe_recipe *r, enum moe_unit unit, struct moe_pool *pool)
+/* Dies when the model cannot be trained, or the memory does not suffice; returns the bytes that it takes. */
+static uint64_t check_trainable(const struct moe_model *m, const struct moe_recipe *r, enum moe_unit unit, struct moe_pool *pool)
 {
 	struct moe_diag d = {0};
 	uint64_t need, room = moe_memory_available();
@@ -259,6 +260,17 @@ static void check_trainable(const struct moe_model *m, const struct moe_recipe *
 	if (!memory_any && need > room)
 		cli_fail("%.2f GB of memory are needed, but %.2f GB are available (fewer samples at once: --batch, with --accumulate for the same step; shorter texts: --text-tokens; "
 			 "--any-memory begins all the same)", (double)need / 1e9, (double)room / 1e9);
+	return need;
+}
+
+static void say_sizes(const struct moe_model *m, const struct moe_recipe *r, uint64_t nbytes)
+{
+	struct moe_diag d = {0};
+	struct moe_sizes s;
+
+	cli_check(moe_spec_sizes(m->spec, &s, &d), &d);
+	cli_say("%.3g M parameters, %.3g M of them active in the layers (%.3g MFLOP a token forward), %.4g M tokens, up to %.2g GB of memory", (double)s.parameters / 1e6,
+		(double)s.active / 1e6, (double)s.flops_per_token / 1e6, (double)moe_recipe_tokens(r) / 1e6, (double)nbytes / 1e9);
 }
 
 /* ---- what is said ---- */
@@ -339,12 +351,13 @@ static int train(const struct moe_recipe *r)
 	struct moe_model *m;
 	enum moe_train_end end;
 	const struct moe_run_position *at;
+	uint64_t nbytes;
 
 	make_directory(cli.output);
 	check_folder(r);
 	options.pool = cli_pool();
 	m = open_model(r, cli.output);
-	check_trainable(m, r, (enum moe_unit)r->precision, options.pool);
+	nbytes = check_trainable(m, r, (enum moe_unit)r->precision, options.pool);
 	catch_signals();
 	cli_check(moe_trainer_new(&t, m, &options, &d), &d);
 	at = moe_trainer_position(t);
@@ -352,7 +365,9 @@ static int train(const struct moe_recipe *r)
 		on_note(NULL, "this run has finished; its model is there");
 		return EXIT_DONE;
 	}
-	if (at->step && !cli.quiet)
+	if (!cli.quiet && !at->step)
+		say_sizes(m, r, nbytes);
+	else if (!cli.quiet)
 		cli_say("goes on after step %llu, %llu tokens", (unsigned long long)at->step, (unsigned long long)at->tokens);
 	cli_check(moe_trainer_run(t, &end, &d), &d);
 	progress_clear();

@@ -44,7 +44,8 @@ same_run() {
 	shard dev.tar 40 60
 	run moe-train -o run "${short[@]}" --dev dev.tar --dev-samples 10 train.tar
 	[ "$status" = 0 ]
-	[[ $output =~ ^run/model:\ [0-9]+\ steps,\ 9[0-9]+\ tokens,\ [0-9]+\ samples\;\ passed\ over:\ 0\ samples,\ 0\ steps$ ]]
+	[[ ${lines[0]} =~ ^moe-train:\ .*\ M\ parameters,.*active.*MFLOP\ a\ token.*GB\ of\ memory$ ]]
+	[[ ${lines[1]} =~ ^run/model:\ [0-9]+\ steps,\ 9[0-9]+\ tokens,\ [0-9]+\ samples\;\ passed\ over:\ 0\ samples,\ 0\ steps$ ]]
 	jq -es 'map(select(.dev != true)) | (.[0].step == 1) and (.[-1].loss < .[0].loss) and any(.[]; .patch > 0) and all(.[]; .grad_norm > 0 and .busiest >= 0.25)' run/log.jsonl
 	jq -es 'map(select(.dev)) | (length > 1) and all(.[]; .questions == 10 and .types.short[1] + .types.long[1] == 10)' run/log.jsonl
 	jq -e '.stages[0].batch == 4 and .stages[0].lr.muon == 0.01 and .stages[0].lr.adamw == 0.003 and .model.hidden == 32' run/recipe.json
@@ -254,7 +255,7 @@ same_run() {
 	PY
 	run moe-train -o run -m seed/model --tokens 90000 --batch 4 --checkpoint-every 100000 train.tar
 	[ "$status" = 2 ]
-	[[ ${lines[0]} == 'moe-train: step 1 is skipped: its loss or gradient is not finite' ]]
+	[[ ${lines[1]} == 'moe-train: step 1 is skipped: its loss or gradient is not finite' ]]
 	[[ $output == *'not finite in 20 steps in a row'* ]]
 	[ ! -e run/checkpoint.safetensors ]
 	jq -es 'all(.[]; .skipped)' run/log.jsonl
