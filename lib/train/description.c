@@ -29,7 +29,7 @@ static const struct number {
 	{"max_new", offsetof(struct moe_description, max_new), 1, MAX_TEXT, LATER},
 };
 
-static const char *const other_keys[] = {"renormalise", "stem", "grids", "rope_theta", "norm_eps", "mean", "std", "pad", "vocabulary"};
+static const char *const other_keys[] = {"renormalise", "choice_bias", "stem", "grids", "rope_theta", "norm_eps", "mean", "std", "pad", "vocabulary"};
 
 /* ---- values ---- */
 
@@ -276,7 +276,7 @@ static enum moe_err check_attention(struct moe_description *m, struct moe_diag *
 
 static enum moe_err check_experts(struct moe_description *m, json_t *json, struct moe_diag *d)
 {
-	json_t *v = json_object_get(json, "renormalise");
+	json_t *v = json_object_get(json, "renormalise"), *bias = json_object_get(json, "choice_bias");
 
 	if (!m->top_k)
 		m->top_k = moe_min(2, m->experts);
@@ -284,6 +284,9 @@ static enum moe_err check_experts(struct moe_description *m, json_t *json, struc
 		return moe_fail(d, MOE_EUSAGE, "top_k (%lld) is larger than experts (%lld)", (long long)m->top_k, (long long)m->experts);
 	if (v && !json_is_boolean(v))
 		return moe_fail(d, MOE_EUSAGE, "renormalise: expected true or false");
+	if (bias && !json_is_boolean(bias))
+		return moe_fail(d, MOE_EUSAGE, "choice_bias: expected true or false");
+	m->choice_bias = json_is_true(bias);
 	m->renormalise = v ? json_is_true(v) : m->top_k > 1;
 	if (m->renormalise && m->top_k == 1 && m->experts > 1)
 		return moe_fail(d, MOE_EUSAGE, "top_k 1 with renormalise makes every weight 1, so that the router has no gradient: leave renormalise out");
