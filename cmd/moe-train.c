@@ -247,12 +247,12 @@ static struct moe_model *open_model(const struct moe_recipe *r, const char *wher
 }
 
 /* Dies when the model cannot be trained, or the memory does not suffice; returns the bytes that it takes. */
-static uint64_t check_trainable(const struct moe_model *m, const struct moe_recipe *r, enum moe_unit unit, struct moe_pool *pool)
+static uint64_t check_trainable(const struct moe_model *m, const struct moe_recipe *r, struct moe_pool *pool)
 {
 	struct moe_diag d = {0};
 	uint64_t need, room = moe_memory_available();
 
-	if (moe_net_check(m->spec, unit, &d)) {
+	if (moe_net_check(m->spec, &d)) {
 		moe_diag_path(&d, cli.model);
 		cli_die(&d);
 	}
@@ -357,7 +357,7 @@ static int train(const struct moe_recipe *r)
 	check_folder(r);
 	options.pool = cli_pool();
 	m = open_model(r, cli.output);
-	nbytes = check_trainable(m, r, (enum moe_unit)r->precision, options.pool);
+	nbytes = check_trainable(m, r, options.pool);
 	catch_signals();
 	cli_check(moe_trainer_new(&t, m, &options, &d), &d);
 	at = moe_trainer_position(t);
@@ -432,7 +432,7 @@ static int check_gradients(const struct moe_recipe *r)
 	}
 	m = open_model(r, cli.output);
 	options.unit = MOE_UNIT_F32;
-	check_trainable(m, r, options.unit, options.pool);
+	check_trainable(m, r, options.pool);
 	cli_check(moe_trainer_loader(&loader, m, r, 0, false, o.no_sandbox, NULL, &d), &d);
 	cli_check(moe_loader_next(loader, &b, &d), &d);
 	cli_check(moe_net_new(&net, m, &options, &d), &d);
