@@ -139,9 +139,9 @@ FN v16 v_largest_of(v16 top, const float *x, size_t n)
 /* exp(x - top), and 0 where that is below e^-40, far under the rounding of the sum: behind it products would become subnormal, which CPUs are slow with. */
 FN v16 v_exp_below(v16 x, v16 top)
 {
-	v16 least = v_set(-40.0f), d = v_sub(x, top);
+	v16 d = v_sub(x, top);
 
-	return v_if_less(d, least, v_zero(), v_exp(v_max(least, d)));
+	return v_if_less(d, v_set(-40.0f), v_zero(), v_exp(d));
 }
 
 /* Sum of exp(x - top). */
