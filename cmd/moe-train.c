@@ -339,20 +339,44 @@ static enum moe_dtype type_of(const char *name)
 	cli_fail("--type %s: expected f32, bf16 or int8", name);
 }
 
+/* Trains to the end, or until it is stopped; the exit status. `model`: where the result goes. */
+static int run(struct moe_trainer *t, const char *model)
+{
+	const struct moe_run_position *at = moe_trainer_position(t);
+	enum moe_dtype type = type_of(o.type);
+	enum moe_train_end end;
+	struct moe_diag d = {0};
+	char *families;
+
+	cli_check(moe_trainer_run(t, &end, &d), &d);
+	progress_clear();
+	if (end == MOE_TRAIN_STOPPED) {
+		cli_say("stopped after step %llu, %llu tokens; the same command goes on", (unsigned long long)at->step, (unsigned long long)at->tokens);
+		return EXIT_NO;
+	}
+	families = cli_share("families");
+	cli_check(moe_trainer_export(t, model, families, type, &d), &d);
+	free(families);
+	if (!cli.quiet)
+		printf("%s: %llu steps, %llu tokens, %llu samples; passed over: %llu samples, %llu steps\n", model, (unsigned long long)at->step,
+		       (unsigned long long)at->tokens, (unsigned long long)at->samples, (unsigned long long)at->failed, (unsigned long long)at->skipped);
+	return EXIT_DONE;
+}
+
 static int train(const struct moe_recipe *r)
 {
 	struct moe_trainer_options options = {
 		.recipe = r, .directory = cli.output, .timings = o.timings, .no_sandbox = o.no_sandbox, .stop = &stop, .progress = on_progress, .note = on_note, .saved = draw,
 	};
-	enum moe_dtype type = type_of(o.type);
-	char *model = path_in(cli.output, "model"), *families = cli_share("families");
+	char *model = path_in(cli.output, "model");
+	const struct moe_run_position *at;
 	struct moe_diag d = {0};
 	struct moe_trainer *t;
 	struct moe_model *m;
-	enum moe_train_end end;
-	const struct moe_run_position *at;
 	uint64_t nbytes;
+	int status = EXIT_DONE;
 
+	type_of(o.type);        /* a wrong word is told before the work */
 	make_directory(cli.output);
 	check_folder(r);
 	options.pool = cli_pool();
@@ -363,28 +387,18 @@ static int train(const struct moe_recipe *r)
 	at = moe_trainer_position(t);
 	if (moe_trainer_finished(t) && !access(model, F_OK)) {
 		on_note(NULL, "this run has finished; its model is there");
-		return EXIT_DONE;
+	} else {
+		if (!cli.quiet && !at->step)
+			say_sizes(m, r, nbytes);
+		else if (!cli.quiet)
+			cli_say("goes on after step %llu, %llu tokens", (unsigned long long)at->step, (unsigned long long)at->tokens);
+		status = run(t, model);
 	}
-	if (!cli.quiet && !at->step)
-		say_sizes(m, r, nbytes);
-	else if (!cli.quiet)
-		cli_say("goes on after step %llu, %llu tokens", (unsigned long long)at->step, (unsigned long long)at->tokens);
-	cli_check(moe_trainer_run(t, &end, &d), &d);
-	progress_clear();
-	if (end == MOE_TRAIN_STOPPED) {
-		cli_say("stopped after step %llu, %llu tokens; the same command goes on", (unsigned long long)at->step, (unsigned long long)at->tokens);
-		return EXIT_NO;
-	}
-	cli_check(moe_trainer_export(t, model, families, type, &d), &d);
-	if (!cli.quiet)
-		printf("%s: %llu steps, %llu tokens, %llu samples; passed over: %llu samples, %llu steps\n", model, (unsigned long long)at->step,
-		       (unsigned long long)at->tokens, (unsigned long long)at->samples, (unsigned long long)at->failed, (unsigned long long)at->skipped);
 	moe_trainer_free(t);
 	moe_model_close(m);
 	moe_pool_free(options.pool);
 	free(model);
-	free(families);
-	return cli_close_stdout();
+	return status ? status : cli_close_stdout();
 }
 
 /* Makes the folder of a branch, and makes it this run's. */
