@@ -607,6 +607,8 @@ static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 
 	t->began = moe_clock();
 	MOE_TRY(passes(t, &s, d));
+	if (!s.passes && !t->at.stage_tokens)
+		return moe_fail(d, MOE_EINPUT, "stage %" PRIu64 ": there is no sample in its data", t->at.stage + 1);
 	if (!s.passes)
 		return MOE_OK;
 	n = (double)s.passes;
