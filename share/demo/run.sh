@@ -37,18 +37,18 @@ ask() {
 echo
 echo 'Questions, answered by the model in share/models/look (moe-run -m share/models/look --chat -p QUESTION PICTURE):'
 echo
-ask scene.png 'what is at the top left?'
 ask scene.png 'what digit is at the right?'
+ask scene.png 'where is the triangle?'
 ask scene.png 'how many green objects?'
+ask heart.png 'what is at the top?'
 ask clock.png 'what time is it?'
 ask display.png 'what temperature is shown?'
 ask lights.png 'how many lights are on?'
 ask lights.png 'what colour is the second light?'
-ask bar.png 'how full is the bar?'
 echo
-echo "And a caption of scene.png (-p '<image><describe>'), with the routing of layer 3 by modality:"
+echo "And a caption of heart.png (-p '<image><describe>'), with the routing of layer 3 by modality:"
 echo
-moe-run -m "$look" -p '<image><describe>' --stats=text:routing.txt "$demo/ask/scene.png" | fold -sw 96 | sed 's/^/  /'
+moe-run -m "$look" -p '<image><describe>' --stats=text:routing.txt "$demo/ask/heart.png" | fold -sw 96 | sed 's/^/  /'
 echo
 awk '/^layer 3/ { on = 1 } /^layer 4/ { on = 0 } on' routing.txt
 cat <<END
