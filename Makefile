@@ -1,4 +1,4 @@
-# make [MODE=release|debug|asan|tsan] [all|check|check-san|fuzz|bench|bench-aria|demo|deps|install|uninstall|clean|dist]
+# make [MODE=release|debug|asan|tsan] [all|check|check-san|fuzz|bench|bench-aria|demo|model|deps|install|uninstall|clean|dist]
 # CFLAGS, LDFLAGS, PREFIX and DESTDIR are the user's; PACKAGES are Debian's, and `make deps` installs them.
 
 VERSION  := 0.1.0
@@ -24,7 +24,7 @@ LINK      = $(CC) $(CFLAGS) $(MODE_$(MODE)) -pie -pthread -Wl,--as-needed -Wl,-z
 LIBS      = $(PKG_LIBS) -lm
 
 # Only what compiles here asks pkg-config: `make deps` works on a bare machine, and check, bench and demo call make again when all is there.
-ifneq ($(filter-out deps missing-deps clean dist uninstall check check-san fuzz bench bench-aria demo,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps missing-deps clean dist uninstall check check-san fuzz bench bench-aria demo model,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>&1 || echo missing)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 ifneq ($(filter missing,$(PKG_CFLAGS)),)
@@ -115,6 +115,12 @@ demo: missing-deps
 	@$(MAKE) --no-print-directory all
 	@share/demo/run.sh $(O)/bin
 
+# The model that ships, from its data on; SIZE=0.001 tries it out.
+SIZE ?= 1
+model: missing-deps
+	@$(MAKE) --no-print-directory all
+	@share/models/make.sh $(O)/bin $(SIZE)
+
 deps:
 	@share/deps.sh install
 
@@ -154,6 +160,6 @@ clean:
 	rm -rf build moe-*.tar.gz
 
 FORCE:
-.PHONY: all tests check check-san fuzz bench bench-aria demo deps missing-deps completions install uninstall dist clean FORCE
+.PHONY: all tests check check-san fuzz bench bench-aria demo model deps missing-deps completions install uninstall dist clean FORCE
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(LIB) $(COMMON)) $(wildcard $(O)/cmd/*.d $(O)/tests/*/*.d)

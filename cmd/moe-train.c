@@ -246,12 +246,13 @@ static struct moe_model *open_model(const struct moe_recipe *r, const char *wher
 	return cli_model();
 }
 
-static void check_trainable(const struct moe_model *m, const struct moe_recipe *r, enum moe_unit unit, struct moe_pool *pool)
+/* Dies when the model cannot be trained, or the memory does not suffice; returns the bytes that it takes. */
+static uint64_t check_trainable(const struct moe_model *m, const struct moe_recipe *r, struct moe_pool *pool)
 {
 	struct moe_diag d = {0};
 	uint64_t need, room = moe_memory_available();
 
-	if (moe_net_check(m->spec, unit, &d)) {
+	if (moe_net_check(m->spec, &d)) {
 		moe_diag_path(&d, cli.model);
 		cli_die(&d);
 	}
@@ -259,6 +260,17 @@ static void check_trainable(const struct moe_model *m, const struct moe_recipe *
 	if (!memory_any && need > room)
 		cli_fail("%.2f GB of memory are needed, but %.2f GB are available (fewer samples at once: --batch, with --accumulate for the same step; shorter texts: --text-tokens; "
 			 "--any-memory begins all the same)", (double)need / 1e9, (double)room / 1e9);
+	return need;
+}
+
+static void say_sizes(const struct moe_model *m, const struct moe_recipe *r, uint64_t nbytes)
+{
+	struct moe_diag d = {0};
+	struct moe_sizes s;
+
+	cli_check(moe_spec_sizes(m->spec, &s, &d), &d);
+	cli_say("%.3g M parameters, %.3g M of them active in the layers (%.3g MFLOP a token forward), %.4g M tokens, up to %.2g GB of memory", (double)s.parameters / 1e6,
+		(double)s.active / 1e6, (double)s.flops_per_token / 1e6, (double)moe_recipe_tokens(r) / 1e6, (double)nbytes / 1e9);
 }
 
 /* ---- what is said ---- */
@@ -327,49 +339,66 @@ static enum moe_dtype type_of(const char *name)
 	cli_fail("--type %s: expected f32, bf16 or int8", name);
 }
 
-static int train(const struct moe_recipe *r)
+/* Trains to the end, or until it is stopped; the exit status. `model`: where the result goes. */
+static int run(struct moe_trainer *t, const char *model)
 {
-	struct moe_trainer_options options = {
-		.recipe = r, .directory = cli.output, .timings = o.timings, .no_sandbox = o.no_sandbox, .stop = &stop, .progress = on_progress, .note = on_note, .saved = draw,
-	};
+	const struct moe_run_position *at = moe_trainer_position(t);
 	enum moe_dtype type = type_of(o.type);
-	char *model = path_in(cli.output, "model"), *families = cli_share("families");
-	struct moe_diag d = {0};
-	struct moe_trainer *t;
-	struct moe_model *m;
 	enum moe_train_end end;
-	const struct moe_run_position *at;
+	struct moe_diag d = {0};
+	char *families;
 
-	make_directory(cli.output);
-	check_folder(r);
-	options.pool = cli_pool();
-	m = open_model(r, cli.output);
-	check_trainable(m, r, (enum moe_unit)r->precision, options.pool);
-	catch_signals();
-	cli_check(moe_trainer_new(&t, m, &options, &d), &d);
-	at = moe_trainer_position(t);
-	if (moe_trainer_finished(t) && !access(model, F_OK)) {
-		on_note(NULL, "this run has finished; its model is there");
-		return EXIT_DONE;
-	}
-	if (at->step && !cli.quiet)
-		cli_say("goes on after step %llu, %llu tokens", (unsigned long long)at->step, (unsigned long long)at->tokens);
 	cli_check(moe_trainer_run(t, &end, &d), &d);
 	progress_clear();
 	if (end == MOE_TRAIN_STOPPED) {
 		cli_say("stopped after step %llu, %llu tokens; the same command goes on", (unsigned long long)at->step, (unsigned long long)at->tokens);
 		return EXIT_NO;
 	}
+	families = cli_share("families");
 	cli_check(moe_trainer_export(t, model, families, type, &d), &d);
+	free(families);
 	if (!cli.quiet)
 		printf("%s: %llu steps, %llu tokens, %llu samples; passed over: %llu samples, %llu steps\n", model, (unsigned long long)at->step,
 		       (unsigned long long)at->tokens, (unsigned long long)at->samples, (unsigned long long)at->failed, (unsigned long long)at->skipped);
+	return EXIT_DONE;
+}
+
+static int train(const struct moe_recipe *r)
+{
+	struct moe_trainer_options options = {
+		.recipe = r, .directory = cli.output, .timings = o.timings, .no_sandbox = o.no_sandbox, .stop = &stop, .progress = on_progress, .note = on_note, .saved = draw,
+	};
+	char *model = path_in(cli.output, "model");
+	const struct moe_run_position *at;
+	struct moe_diag d = {0};
+	struct moe_trainer *t;
+	struct moe_model *m;
+	uint64_t nbytes;
+	int status = EXIT_DONE;
+
+	type_of(o.type);        /* a wrong word is told before the work */
+	make_directory(cli.output);
+	check_folder(r);
+	options.pool = cli_pool();
+	m = open_model(r, cli.output);
+	nbytes = check_trainable(m, r, options.pool);
+	catch_signals();
+	cli_check(moe_trainer_new(&t, m, &options, &d), &d);
+	at = moe_trainer_position(t);
+	if (moe_trainer_finished(t) && !access(model, F_OK)) {
+		on_note(NULL, "this run has finished; its model is there");
+	} else {
+		if (!cli.quiet && !at->step)
+			say_sizes(m, r, nbytes);
+		else if (!cli.quiet)
+			cli_say("goes on after step %llu, %llu tokens", (unsigned long long)at->step, (unsigned long long)at->tokens);
+		status = run(t, model);
+	}
 	moe_trainer_free(t);
 	moe_model_close(m);
 	moe_pool_free(options.pool);
 	free(model);
-	free(families);
-	return cli_close_stdout();
+	return status ? status : cli_close_stdout();
 }
 
 /* Makes the folder of a branch, and makes it this run's. */
@@ -417,7 +446,7 @@ static int check_gradients(const struct moe_recipe *r)
 	}
 	m = open_model(r, cli.output);
 	options.unit = MOE_UNIT_F32;
-	check_trainable(m, r, options.unit, options.pool);
+	check_trainable(m, r, options.pool);
 	cli_check(moe_trainer_loader(&loader, m, r, 0, false, o.no_sandbox, NULL, &d), &d);
 	cli_check(moe_loader_next(loader, &b, &d), &d);
 	cli_check(moe_net_new(&net, m, &options, &d), &d);

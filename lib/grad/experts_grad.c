@@ -63,11 +63,10 @@ static size_t cut(struct room *r, char *scratch, size_t m, size_t hidden, size_t
 	return used;
 }
 
-size_t moe_experts_scratch(enum moe_unit unit, size_t pairs, size_t hidden, size_t width)
+size_t moe_experts_scratch(size_t pairs, size_t hidden, size_t width)
 {
 	struct room r;
 
-	(void)unit;
 	return cut(&r, NULL, pairs, hidden, width);
 }
 

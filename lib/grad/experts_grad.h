@@ -24,7 +24,7 @@ enum moe_err moe_expert_pairs_make(struct moe_expert_pairs *p, const int32_t *ex
 size_t moe_expert_pairs_most(const struct moe_expert_pairs *p);
 
 /* Bytes of scratch for an expert with so many pairs. */
-size_t moe_experts_scratch(enum moe_unit unit, size_t pairs, size_t hidden, size_t width);
+size_t moe_experts_scratch(size_t pairs, size_t hidden, size_t width);
 
 /* y [rows][hidden] += ...; h [rows][hidden] numbers, weight [rows][k], kept [pairs][2 · width] numbers. */
 void moe_experts_keep(const struct moe_expert_dense *w, const struct moe_expert_pairs *p, float *y, const void *h, const float *weight, void *kept,

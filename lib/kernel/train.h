@@ -29,7 +29,7 @@ void moe_silu_keep(enum moe_unit unit, void *act, void *kept, const float *z, si
 void moe_silu_backward(enum moe_unit unit, void *dz, const float *da, const void *kept, size_t n);
 
 /* A row of attention sees two runs of keys: a [n_a] and b [n_b], of which either may be empty, not both. Softmax over both; probabilities are numbers,
- * followed by zeros up to room_a and room_b. Backward: da and db numbers = p · (g - sum p · g), with g the gradients of the probabilities. */
+ * followed by zeros up to room_a and room_b; those below e^-40 of the largest are 0. Backward: da and db numbers = p · (g - sum p · g), with g the gradients of the probabilities. */
 void moe_softmax_two(enum moe_unit unit, void *pa, void *pb, const float *a, size_t n_a, size_t room_a, const float *b, size_t n_b, size_t room_b);
 void moe_softmax_two_backward(enum moe_unit unit, void *da, void *db, const void *pa, const void *pb, const float *ga, size_t n_a, size_t room_a, const float *gb, size_t n_b,
 			      size_t room_b);

@@ -136,12 +136,20 @@ FN v16 v_largest_of(v16 top, const float *x, size_t n)
 	return top;
 }
 
+/* exp(x - top), and 0 where that is below e^-40, far under the rounding of the sum: behind it products would become subnormal, which CPUs are slow with. */
+FN v16 v_exp_below(v16 x, v16 top)
+{
+	v16 d = v_sub(x, top);
+
+	return v_if_less(d, v_set(-40.0f), v_zero(), v_exp(d));
+}
+
 /* Sum of exp(x - top). */
 FN v16 v_exp_sum(v16 sum, const float *x, size_t n, v16 top)
 {
 	for (size_t i = 0; i < n; i += LANES) {
 		size_t m = n - i < LANES ? n - i : LANES;
-		sum = v_add(sum, v_outside(v_exp(v_sub(v_load_n(x + i, m), top)), 0, m, v_zero()));
+		sum = v_add(sum, v_outside(v_exp_below(v_load_n(x + i, m), top), 0, m, v_zero()));
 	}
 	return sum;
 }
@@ -151,7 +159,7 @@ FN void probabilities(enum moe_unit unit, void *p, const float *x, size_t n, siz
 {
 	for (size_t i = 0; i < room; i += LANES) {
 		size_t m = room - i < LANES ? room - i : LANES, have = n > i ? (n - i < m ? n - i : m) : 0;
-		v16 e = have ? v_mul(v_exp(v_sub(v_load_n(x + i, have), top)), scale) : v_zero();
+		v16 e = have ? v_mul(v_exp_below(v_load_n(x + i, have), top), scale) : v_zero();
 		v_store_numbers(unit, p, i, v_outside(e, 0, have, v_zero()), m);
 	}
 }

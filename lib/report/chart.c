@@ -135,7 +135,7 @@ static void legend(FILE *f, const struct moe_chart *c)
 		fprintf(f, "<text x=\"%g\" y=\"48\">", x + 24);
 		escaped(f, c->series[s].name);
 		fputs("</text>\n", f);
-		x += 44 + 7 * (double)strlen(c->series[s].name);
+		x += 40 + 6 * (double)strlen(c->series[s].name);
 	}
 }
 

@@ -115,7 +115,7 @@ static json_t *config(const struct moe_description *m)
 	const struct { const char *key; json_t *v; } rows[] = {
 		{"hidden_size", integer(m->hidden)}, {"num_hidden_layers", integer(m->layers)}, {"num_attention_heads", integer(m->heads)},
 		{"num_key_value_heads", integer(m->kv_heads)}, {"head_dim", integer(m->head_dim)}, {"num_experts", integer(m->experts)},
-		{"num_experts_per_tok", integer(m->top_k)}, {"norm_topk_prob", json_boolean(m->renormalise)}, {"moe_intermediate_size", integer(m->expert_width)},
+		{"num_experts_per_tok", integer(m->top_k)}, {"norm_topk_prob", json_boolean(m->renormalise)}, {"router_choice_bias", json_boolean(m->choice_bias)}, {"moe_intermediate_size", integer(m->expert_width)},
 		{"hidden_act", json_string("silu")}, {"vocab_size", integer(n_tokens(m))}, {"rms_norm_eps", json_real(m->norm_eps)},
 		{"attention_bias", json_false()}, {"mlp_bias", json_false()}, {"tie_word_embeddings", json_false()}, {"rope_type", json_string("axial_2d")},
 		{"rope_theta", json_real(m->rope_theta)}, {"text_position_offset", integer(m->text_offset)}, {"max_text_tokens", integer(m->max_text)},
@@ -181,7 +181,7 @@ static enum moe_err put_files(struct moe_partial *p, const struct moe_descriptio
 
 /* ---- the weights ---- */
 
-/* The tensors, and the standard deviation of each; ones where it is 0. */
+/* The tensors, and the standard deviation of each; ones where it is 0, zeros where it is negative. */
 struct weights {
 	struct moe_targets all;
 	double *deviation;
@@ -229,6 +229,8 @@ static enum moe_err add_layer(struct weights *w, const struct moe_description *m
 	MOE_TRY(add(w, MATRIX(h, q), less / sqrt((double)q), "model.layers.%lld.self_attn.o_proj.weight", l));
 	MOE_TRY(add(w, VECTOR(h), 0, "model.layers.%lld.post_attention_layernorm.weight", l));
 	MOE_TRY(add(w, MATRIX(m->experts, h), 0.02, "model.layers.%lld.mlp.gate.weight", l));
+	if (m->choice_bias)
+		MOE_TRY(add(w, VECTOR(m->experts), -1, "model.layers.%lld.mlp.gate.choice_bias", l));
 	for (long long e = 0; e < m->experts; e++) {
 		MOE_TRY(add(w, MATRIX(f, h), inner, "model.layers.%lld.mlp.experts.%lld.gate_proj.weight", l, e));
 		MOE_TRY(add(w, MATRIX(f, h), inner, "model.layers.%lld.mlp.experts.%lld.up_proj.weight", l, e));
@@ -269,7 +271,7 @@ static enum moe_err fill_tensor(struct moe_partial *p, const struct moe_target *
 	for (uint64_t at = 0, n; at < all && !err; at += n) {
 		n = moe_min(all - at, BUFFER);
 		for (uint64_t i = 0; i < n; i++)
-			x[i] = deviation > 0 ? (float)(deviation * moe_random_normal(seed, stream, at + i)) : 1;
+			x[i] = deviation > 0 ? (float)(deviation * moe_random_normal(seed, stream, at + i)) : deviation < 0 ? 0 : 1;
 		err = moe_partial_write(p, t->file, t->begin + at * sizeof *x, x, n * sizeof *x, d);
 	}
 	free(x);

@@ -13,6 +13,7 @@
  *     kv_heads (heads), head_dim (hidden / heads)      of the attention; head_dim is a multiple of 4
  *     top_k (2, or 1 of one expert)                    experts for each token; 1 of several takes its probability as weight, else they are renormalised
  *     renormalise                                      false: weights are probabilities
+ *     choice_bias (false)                              a bias of each expert in the choice, which balances the load without a loss (moe-train --bias-rate)
  *     stem ([32, 64])                                  channels between the convolutions, each of which halves the picture's sides
  *     patch (2 ^ number of convolutions)               pixels
  *     grids ([[4, 16]])                                rows and columns of patches; the first of those with the least padding is a picture's

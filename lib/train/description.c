@@ -29,7 +29,7 @@ static const struct number {
 	{"max_new", offsetof(struct moe_description, max_new), 1, MAX_TEXT, LATER},
 };
 
-static const char *const other_keys[] = {"renormalise", "stem", "grids", "rope_theta", "norm_eps", "mean", "std", "pad", "vocabulary"};
+static const char *const other_keys[] = {"renormalise", "choice_bias", "stem", "grids", "rope_theta", "norm_eps", "mean", "std", "pad", "vocabulary"};
 
 /* ---- values ---- */
 
@@ -174,7 +174,8 @@ static enum moe_err check_twice(const struct moe_words *w, const char *key, stru
 
 	if (!sorted)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	memcpy(sorted, w->v, w->n * sizeof *sorted);
+	for (size_t i = 0; i < w->n; i++)
+		sorted[i] = w->v[i];
 	qsort(sorted, w->n, sizeof *sorted, compare);
 	for (size_t i = 1; i < w->n && !twice; i++)
 		twice = strcmp(sorted[i], sorted[i - 1]) ? NULL : sorted[i];
@@ -275,7 +276,7 @@ static enum moe_err check_attention(struct moe_description *m, struct moe_diag *
 
 static enum moe_err check_experts(struct moe_description *m, json_t *json, struct moe_diag *d)
 {
-	json_t *v = json_object_get(json, "renormalise");
+	json_t *v = json_object_get(json, "renormalise"), *bias = json_object_get(json, "choice_bias");
 
 	if (!m->top_k)
 		m->top_k = moe_min(2, m->experts);
@@ -283,6 +284,9 @@ static enum moe_err check_experts(struct moe_description *m, json_t *json, struc
 		return moe_fail(d, MOE_EUSAGE, "top_k (%lld) is larger than experts (%lld)", (long long)m->top_k, (long long)m->experts);
 	if (v && !json_is_boolean(v))
 		return moe_fail(d, MOE_EUSAGE, "renormalise: expected true or false");
+	if (bias && !json_is_boolean(bias))
+		return moe_fail(d, MOE_EUSAGE, "choice_bias: expected true or false");
+	m->choice_bias = json_is_true(bias);
 	m->renormalise = v ? json_is_true(v) : m->top_k > 1;
 	if (m->renormalise && m->top_k == 1 && m->experts > 1)
 		return moe_fail(d, MOE_EUSAGE, "top_k 1 with renormalise makes every weight 1, so that the router has no gradient: leave renormalise out");

@@ -14,7 +14,7 @@ static enum moe_err refuse(struct moe_diag *d, const char *family, const char *w
 	return moe_fail(d, MOE_EUSAGE, "the family %s cannot be trained: %s has no backward pass", family, what);
 }
 
-enum moe_err moe_net_check(const struct moe_spec *s, enum moe_unit unit, struct moe_diag *d)
+enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 {
 	const struct moe_attention_settings *a = &s->attention;
 	bool dense = s->dense.width || s->dense.first || s->dense.layers.n;
@@ -35,7 +35,6 @@ enum moe_err moe_net_check(const struct moe_spec *s, enum moe_unit unit, struct 
 	for (size_t i = 0; i < s->tower.n_conv; i++)
 		if (s->tower.conv[i].out % 2)
 			return moe_fail(d, MOE_EUSAGE, "a convolution with %lld outputs cannot be trained: they must be even", (long long)s->tower.conv[i].out);
-	(void)unit;
 	return MOE_OK;
 }
 
@@ -203,7 +202,7 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 	n->model = m;
 	n->spec = m->spec;
 	n->o = moe_net_defaults(o);
-	err = moe_net_check(m->spec, n->o.unit, d);
+	err = moe_net_check(m->spec, d);
 	if (!err)
 		err = moe_params_make(&n->params, &n->weight, m, d);
 	if (!err) {

@@ -27,7 +27,7 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 void moe_net_free(struct moe_net *n);
 
 /* Has every part of the model a backward pass? */
-enum moe_err moe_net_check(const struct moe_spec *s, enum moe_unit unit, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d) MOE_CHECK_RESULT;
 
 const struct moe_params *moe_net_params(const struct moe_net *n);
 float *moe_net_weights(struct moe_net *n);      /* [total]; call moe_net_changed after a change */

@@ -12,7 +12,7 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, st
 	struct moe_arena *a = &lane->scratch;
 	struct moe_arena_mark mark = moe_arena_mark(a);
 	void *dyn = moe_arena_get(a, rows * hidden, number);
-	void *scratch = moe_arena_get(a, moe_experts_scratch(n->o.unit, moe_expert_pairs_most(&k->pairs), hidden, net_width(n)), 1);
+	void *scratch = moe_arena_get(a, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, net_width(n)), 1);
 	void *along = moe_arena_get(a, (rows + 1) * (hidden + n_experts), sizeof(float));
 	float *dh = moe_arena_zero(a, rows * hidden, sizeof *dh), *dweight = moe_arena_zero(a, rows * net_k(n), sizeof *dweight);
 	float *dlogit = moe_arena_get(a, rows * n_experts, sizeof *dlogit), *h = moe_arena_get(a, rows * hidden, sizeof *h);

@@ -121,7 +121,7 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, st
 	size_t hidden = net_hidden(n), layers = (size_t)n->spec->n_layers;
 	float *y = layer + 1 < layers ? c->layer[layer + 1].x : c->top;
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-	void *scratch = moe_arena_get(&lane->scratch, moe_experts_scratch(n->o.unit, moe_expert_pairs_most(&k->pairs), hidden, net_width(n)), 1);
+	void *scratch = moe_arena_get(&lane->scratch, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, net_width(n)), 1);
 
 	if (!scratch)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");

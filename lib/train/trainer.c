@@ -318,6 +318,16 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 	return err;
 }
 
+/* What a stage asks of the model is there. */
+static enum moe_err check_stage(const struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
+{
+	if (s->bias_rate > 0 && !moe_balance_possible(moe_net_params(t->net)))
+		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
+	if (s->patch_layer > t->model->spec->n_layers)
+		return moe_fail(d, MOE_EUSAGE, "losses.patch_layer: the model has %lld layers", (long long)t->model->spec->n_layers);
+	return moe_freeze(t->frozen, moe_net_params(t->net), s->freeze.item, s->freeze.n, d);
+}
+
 static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
 {
 	const struct moe_recipe_stage *s = stage_of(t);
@@ -325,9 +335,7 @@ static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
 
 	if (t->model->spec->attention.rope.theta != theta)
 		MOE_TRY(use_theta(t, theta, d));
-	MOE_TRY(moe_freeze(t->frozen, moe_net_params(t->net), s->freeze.item, s->freeze.n, d));
-	if (s->bias_rate > 0 && !moe_balance_possible(moe_net_params(t->net)))
-		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
+	MOE_TRY(check_stage(t, s, d));          /* it also sets what is frozen */
 	if (s->accumulate > 1 && !t->sum && !(t->sum = moe_calloc(moe_net_params(t->net)->total, sizeof *t->sum)))
 		return no_memory(d);
 	return moe_trainer_loader(&t->loader, t->model, t->o->recipe, t->at.stage, true, t->o->no_sandbox, t->at.has_data ? &t->at.data : NULL, d);
@@ -391,6 +399,8 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 	t->frozen = moe_calloc(moe_net_params(t->net)->n, sizeof *t->frozen);
 	if (!t->load || !t->frozen)
 		return no_memory(d);
+	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
+		MOE_TRY(check_stage(t, &t->o->recipe->stage[i], d));
 	MOE_TRY(resume(t, d));
 	MOE_TRY(check_data(t, d));
 	MOE_TRY(open_log(t, d));
@@ -597,6 +607,8 @@ static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 
 	t->began = moe_clock();
 	MOE_TRY(passes(t, &s, d));
+	if (!s.passes && !t->at.stage_tokens)
+		return moe_fail(d, MOE_EINPUT, "stage %" PRIu64 ": there is no sample in its data", t->at.stage + 1);
 	if (!s.passes)
 		return MOE_OK;
 	n = (double)s.passes;

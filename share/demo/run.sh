@@ -1,5 +1,5 @@
 #!/bin/bash
-# run.sh BIN: reads the pictures of this folder through the stages, written out in full, and shows where the tokens of one layer went.
+# run.sh BIN: reads the pictures of this folder through the stages, written out in full, asks questions about those in ../ask/, and shows where tokens went.
 set -euo pipefail
 bin=$(cd "${1:?the folder of the programs}" && pwd)
 demo=$(cd "$(dirname "$0")" && pwd)
@@ -30,11 +30,33 @@ echo
 echo "Where layer 2 sent the tokens of these pictures and words (moe-route --stats):"
 echo
 cat routing.txt
+look=$demo/../models/look
+ask() {
+	printf '  %-12s %-38s %s\n' "$1" "$2" "$(moe-run -m "$look" --chat -p "$2" "$demo/../ask/$1")"
+}
+echo
+echo 'Questions, answered by the model in share/models/look (moe-run -m share/models/look --chat -p QUESTION PICTURE):'
+echo
+ask scene.png 'what digit is at the right?'
+ask scene.png 'where is the triangle?'
+ask scene.png 'how many green objects?'
+ask heart.png 'what is at the top?'
+ask clock.png 'what time is it?'
+ask display.png 'what temperature is shown?'
+ask lights.png 'how many lights are on?'
+ask lights.png 'what colour is the second light?'
+echo
+echo "And a caption of heart.png (-p '<image><describe>'), with the routing of layer 3 by modality:"
+echo
+moe-run -m "$look" -p '<image><describe>' --stats=text:routing.txt "$demo/../ask/heart.png" | fold -sw 96 | sed 's/^/  /'
+echo
+awk '/^layer 3/ { on = 1 } /^layer 4/ { on = 0 } on' routing.txt
 cat <<END
 
-The same model in one process, with the programs in build/release/bin:
+The first model in one process, with the programs in build/release/bin:
 
   moe-run share/demo/price.png                  one picture
+  moe-run -m share/models/look --chat -i share/ask/scene.png         questions at the terminal
   moe-run --json share/demo/*.png               answers with token ids and log-probabilities
   moe-run --stats=text share/demo               routing of every layer
   moe-run --drop 3 share/demo                   what if expert 3 were gone?

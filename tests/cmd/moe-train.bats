@@ -35,6 +35,18 @@ shard() {
 # train FOLDER OPTIONS...: quiet.
 train() { moe-train -q -o "$@"; }
 
+# killed SECONDS FOLDER OPTIONS...: the same, killed after so long, and gone when this returns; its status.
+killed() {
+	local seconds=$1 pid status=0
+	shift
+	moe-train -q -o "$@" <&0 &
+	pid=$!
+	sleep "$seconds"
+	kill -KILL $pid 2>/dev/null || true
+	wait $pid || status=$?
+	return $status
+}
+
 same_run() {
 	cmp "$1/checkpoint.safetensors" "$2/checkpoint.safetensors" && cmp "$1/log.jsonl" "$2/log.jsonl" && diff -r "$1/model" "$2/model"
 }
@@ -44,7 +56,8 @@ same_run() {
 	shard dev.tar 40 60
 	run moe-train -o run "${short[@]}" --dev dev.tar --dev-samples 10 train.tar
 	[ "$status" = 0 ]
-	[[ $output =~ ^run/model:\ [0-9]+\ steps,\ 9[0-9]+\ tokens,\ [0-9]+\ samples\;\ passed\ over:\ 0\ samples,\ 0\ steps$ ]]
+	[[ ${lines[0]} =~ ^moe-train:\ .*\ M\ parameters,.*active.*MFLOP\ a\ token.*GB\ of\ memory$ ]]
+	[[ ${lines[1]} =~ ^run/model:\ [0-9]+\ steps,\ 9[0-9]+\ tokens,\ [0-9]+\ samples\;\ passed\ over:\ 0\ samples,\ 0\ steps$ ]]
 	jq -es 'map(select(.dev != true)) | (.[0].step == 1) and (.[-1].loss < .[0].loss) and any(.[]; .patch > 0) and all(.[]; .grad_norm > 0 and .busiest >= 0.25)' run/log.jsonl
 	jq -es 'map(select(.dev)) | (length > 1) and all(.[]; .questions == 10 and .types.short[1] + .types.long[1] == 10)' run/log.jsonl
 	jq -e '.stages[0].batch == 4 and .stages[0].lr.muon == 0.01 and .stages[0].lr.adamw == 0.003 and .model.hidden == 32' run/recipe.json
@@ -74,7 +87,7 @@ same_run() {
 	train whole "${options[@]}"
 	while [ $kills -lt 12 ]; do
 		status=0
-		timeout -s KILL "0.$((RANDOM % 20 + 4))" moe-train -q -o cut "${options[@]}" || status=$?
+		killed "0.$((RANDOM % 20 + 4))" cut "${options[@]}" || status=$?
 		[ $status != 0 ] || break
 		[ $status = 137 ]
 		kills=$((kills + 1))
@@ -111,7 +124,7 @@ same_run() {
 	EOF
 	train whole -r recipe.json --type f32
 	for moment in 0.2 0.3 0.5; do
-		timeout -s KILL $moment moe-train -q -o cut -r recipe.json --type f32 || true
+		killed $moment cut -r recipe.json --type f32 || true
 	done
 	train cut -r recipe.json --type f32
 	same_run whole cut
@@ -163,7 +176,7 @@ same_run() {
 	shard other.tar 1 61
 	local options=(--new tiny.json --tokens 2500 --batch 4 --checkpoint-every 300 -)
 	train whole "${options[@]}" <train.tar
-	timeout -s KILL 0.15 moe-train -q -o cut "${options[@]}" <train.tar || true
+	killed 0.15 cut "${options[@]}" <train.tar || true
 	if [ -e cut/checkpoint.safetensors ] && [ ! -e cut/model ]; then
 		refuses 2 'other bytes: these are not the shards that were read before' moe-train -q -o cut "${options[@]}" <other.tar
 	fi
@@ -173,6 +186,8 @@ same_run() {
 	[ "$status" = 0 ]
 	[[ $output == *'the data of stage 1 have ended after'* ]]
 	[[ $output == *', 60 samples;'* ]]
+	refuses 2 'stage 1: there is no sample in its data' moe-train -q -o none "${options[@]}" </dev/null
+	[ ! -e none/model ]
 }
 
 @test "a disk that is full leaves the last checkpoint" {
@@ -254,7 +269,7 @@ same_run() {
 	PY
 	run moe-train -o run -m seed/model --tokens 90000 --batch 4 --checkpoint-every 100000 train.tar
 	[ "$status" = 2 ]
-	[[ ${lines[0]} == 'moe-train: step 1 is skipped: its loss or gradient is not finite' ]]
+	[[ ${lines[1]} == 'moe-train: step 1 is skipped: its loss or gradient is not finite' ]]
 	[[ $output == *'not finite in 20 steps in a row'* ]]
 	[ ! -e run/checkpoint.safetensors ]
 	jq -es 'all(.[]; .skipped)' run/log.jsonl

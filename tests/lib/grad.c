@@ -1,0 +1,455 @@
+/* Every layer's backward pass against differences of its forward pass, in f32: along the gradient itself, where a step of the parameters changes the loss most. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "grad/attention_grad.h"
+#include "grad/experts_grad.h"
+#include "grad/head_grad.h"
+#include "grad/router_grad.h"
+#include "grad/stem_grad.h"
+#include "lib_data.h"
+
+static uint64_t drawn;
+static float draw(void) { return (float)(2 * moe_random_unit(11, 3, drawn++) - 1); }
+
+static float *numbers(size_t n)
+{
+	float *x = moe_calloc(n + 16, sizeof *x);
+
+	assert_non_null(x);
+	for (size_t i = 0; i < n; i++)
+		x[i] = draw();
+	return x;
+}
+
+static float *zeros(size_t n)
+{
+	float *x = moe_calloc(n + 16, sizeof *x);
+
+	assert_non_null(x);
+	return x;
+}
+
+/* The sum of c · y, which has the gradient c. */
+static double against(const float *y, const float *c, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (double)y[i] * (double)c[i];
+	return sum;
+}
+
+/* The slope of loss along the gradient, measured with steps of about `step` of what x measures, over its square. */
+static void check(const char *what, float *x, const float *g, size_t n, double (*loss)(void *), void *arg, double step)
+{
+	double square = against(g, g, n), size = against(x, x, n), h = step * sqrt(size / square), up, down, ratio;
+	float *was = numbers(n);
+
+	assert_true(square > 0);
+	memcpy(was, x, n * sizeof *x);
+	for (size_t i = 0; i < n; i++)
+		x[i] = (float)((double)was[i] + h * (double)g[i]);
+	up = loss(arg);
+	for (size_t i = 0; i < n; i++)
+		x[i] = (float)((double)was[i] - h * (double)g[i]);
+	down = loss(arg);
+	memcpy(x, was, n * sizeof *x);
+	free(was);
+	ratio = (up - down) / (2 * h * square);
+	if (!(fabs(ratio - 1) < 3e-3))
+		fail_msg("%s: measured over computed %.6f", what, ratio);
+}
+
+/* ---- attention ---- */
+
+struct attention {
+	struct moe_heads heads;
+	struct moe_packed_rows rows;
+	float *qkv, *out, *c;
+	void *kept, *scratch;
+	size_t n;
+};
+
+static double attention_loss(void *arg)
+{
+	struct attention *a = arg;
+	size_t width = a->heads.heads * a->heads.dim;
+
+	moe_attention_keep(&a->heads, &a->rows, a->out, a->qkv, a->kept, a->scratch);
+	return against(a->out, a->c, a->n * width);
+}
+
+static void try_attention(size_t n_image, size_t n_text, const uint32_t *segment, size_t n_segments, size_t kv_heads, size_t dim)
+{
+	struct attention a = {.heads = {MOE_UNIT_F32, 4, kv_heads, dim}, .rows = {0, n_image, n_text, segment, n_segments, 0}, .n = n_image + n_text};
+	size_t width = moe_heads_width(&a.heads);
+	float *g;
+
+	for (size_t i = 0; i < n_segments; i++)
+		a.rows.longest = segment[i + 1] - segment[i] > a.rows.longest ? segment[i + 1] - segment[i] : a.rows.longest;
+	a.qkv = numbers(a.n * width);
+	a.out = zeros(a.n * 4 * dim);
+	a.c = numbers(a.n * 4 * dim);
+	a.kept = zeros(moe_attention_kept(&a.heads, &a.rows));
+	a.scratch = zeros(moe_attention_scratch(&a.heads, &a.rows) / 4);
+	g = zeros(a.n * width);
+	attention_loss(&a);
+	moe_attention_backward(&a.heads, &a.rows, g, a.c, a.qkv, a.kept, a.scratch);
+	check("attention", a.qkv, g, a.n * width, attention_loss, &a, 1e-2);
+	free(a.qkv);
+	free(a.out);
+	free(a.c);
+	free(a.kept);
+	free(a.scratch);
+	free(g);
+}
+
+static void test_attention(void **state)
+{
+	(void)state;
+	try_attention(6, 8, (const uint32_t[]){0, 1, 4, 8}, 3, 4, 8);
+	try_attention(6, 8, (const uint32_t[]){0, 1, 4, 8}, 3, 2, 6);
+	try_attention(0, 37, (const uint32_t[]){0, 20, 37}, 2, 1, 16);
+	try_attention(19, 0, (const uint32_t[]){0}, 0, 4, 4);
+}
+
+/* A segment's output is the same whatever stands in the others: what they hold never passes. */
+static void test_segments_apart(void **state)
+{
+	static const uint32_t both[] = {0, 3, 8};
+	struct moe_heads h = {MOE_UNIT_F32, 2, 2, 4};
+	struct moe_packed_rows rows = {0, 5, 8, both, 2, 5};
+	size_t width = moe_heads_width(&h), n = 13;
+	float *qkv = numbers(n * width), *one = zeros(n * 8), *two = zeros(n * 8);
+	void *kept = zeros(moe_attention_kept(&h, &rows)), *scratch = zeros(moe_attention_scratch(&h, &rows) / 4);
+
+	(void)state;
+	moe_attention_keep(&h, &rows, one, qkv, kept, scratch);
+	for (size_t i = 8 * width; i < n * width; i++)
+		qkv[i] = draw();
+	moe_attention_keep(&h, &rows, two, qkv, kept, scratch);
+	assert_memory_equal(one, two, 8 * 8 * sizeof *one);
+	assert_memory_not_equal(one + 8 * 8, two + 8 * 8, 5 * 8 * sizeof *one);
+	free(qkv);
+	free(one);
+	free(two);
+	free(kept);
+	free(scratch);
+}
+
+/* ---- experts ---- */
+
+enum { ROWS = 9, HIDDEN = 10, WIDTH = 6, EXPERTS = 3, K = 2 };
+
+struct experts {
+	struct moe_arena memory;
+	struct moe_expert_dense dense[EXPERTS];
+	struct moe_expert_pairs pairs;
+	float *gate_up[EXPERTS], *down[EXPERTS], *h, *weight, *y, *c, *kept, *scratch, *pack;
+};
+
+static double experts_loss(void *arg)
+{
+	struct experts *x = arg;
+
+	for (size_t e = 0; e < EXPERTS; e++) {
+		moe_dense_pack(&x->dense[e].gate_up, x->pack);
+		moe_dense_pack(&x->dense[e].down, x->pack);
+	}
+	memset(x->y, 0, ROWS * HIDDEN * sizeof *x->y);
+	moe_experts_keep(x->dense, &x->pairs, x->y, x->h, x->weight, x->kept, x->scratch);
+	return against(x->y, x->c, ROWS * HIDDEN);
+}
+
+static void test_experts(void **state)
+{
+	static const int32_t id[ROWS * K] = {0, 1, 1, 2, 2, 0, 1, -1, 0, 2, 2, 1, 0, 1, -1, -1, 1, 0};
+	struct experts x = {0};
+	float *dh = zeros(ROWS * HIDDEN), *dweight = zeros(ROWS * K), *dgate_up[EXPERTS], *ddown[EXPERTS];
+	struct moe_diag d = {0};
+
+	(void)state;
+	x.h = numbers(ROWS * HIDDEN);
+	x.weight = numbers(ROWS * K);
+	x.y = zeros(ROWS * HIDDEN);
+	x.c = numbers(ROWS * HIDDEN);
+	x.kept = zeros(ROWS * K * 2 * WIDTH);
+	x.pack = zeros(2 * WIDTH * (HIDDEN + 1));
+	for (size_t e = 0; e < EXPERTS; e++) {
+		x.gate_up[e] = numbers(2 * WIDTH * HIDDEN);
+		x.down[e] = numbers(HIDDEN * WIDTH);
+		dgate_up[e] = zeros(2 * WIDTH * HIDDEN);
+		ddown[e] = zeros(HIDDEN * WIDTH);
+		assert_true(moe_dense_plan(&x.dense[e].gate_up, MOE_UNIT_F32, x.gate_up[e], 2 * WIDTH, HIDDEN, &x.memory));
+		assert_true(moe_dense_plan(&x.dense[e].down, MOE_UNIT_F32, x.down[e], HIDDEN, WIDTH, &x.memory));
+	}
+	expect_ok(&d, moe_expert_pairs_make(&x.pairs, id, ROWS, K, EXPERTS, &x.memory, &d));
+	assert_int_equal(x.pairs.n, 15);
+	x.scratch = zeros(moe_experts_scratch(moe_expert_pairs_most(&x.pairs), HIDDEN, WIDTH) / 4);
+	experts_loss(&x);
+	moe_experts_backward(x.dense, &x.pairs, dh, dweight, dgate_up, ddown, x.c, x.h, x.weight, x.kept, x.scratch);
+	check("inputs", x.h, dh, ROWS * HIDDEN, experts_loss, &x, 1e-3);
+	check("weights of slots", x.weight, dweight, ROWS * K, experts_loss, &x, 1e-2);
+	for (size_t e = 0; e < EXPERTS; e++) {
+		check("gate and up", x.gate_up[e], dgate_up[e], 2 * WIDTH * HIDDEN, experts_loss, &x, 1e-3);
+		check("down", x.down[e], ddown[e], HIDDEN * WIDTH, experts_loss, &x, 1e-2);
+	}
+	for (size_t e = 0; e < EXPERTS; e++) {
+		free(x.gate_up[e]);
+		free(x.down[e]);
+		free(dgate_up[e]);
+		free(ddown[e]);
+	}
+	moe_arena_free(&x.memory);
+	free(x.h);
+	free(x.weight);
+	free(x.y);
+	free(x.c);
+	free(x.kept);
+	free(x.scratch);
+	free(x.pack);
+	free(dh);
+	free(dweight);
+}
+
+/* ---- router ---- */
+
+enum { R_ROWS = 7, R_EXPERTS = 5 };
+
+struct router {
+	struct moe_router_settings s;
+	const int32_t *id;
+	const float *f;                 /* constants of the balance loss */
+	float *logit, *p, *lse, *weight, *c;
+	double balance, z;
+};
+
+/* What the weights give against c, and the two losses of these rows. */
+static double router_loss(void *arg)
+{
+	struct router *r = arg;
+	double loss;
+
+	moe_router_scores(r->p, r->lse, r->logit, R_ROWS, &r->s);
+	moe_router_weigh(r->weight, r->p, r->id, R_ROWS, &r->s);
+	loss = against(r->weight, r->c, R_ROWS * (size_t)r->s.top_k);
+	for (size_t i = 0; i < R_ROWS; i++) {
+		loss += r->z * (double)r->lse[i] * (double)r->lse[i];
+		for (size_t e = 0; e < R_EXPERTS; e++)
+			loss += r->balance * (double)r->f[e] * (double)r->p[i * R_EXPERTS + e];
+	}
+	return loss;
+}
+
+static void try_router(bool renormalise, enum moe_gate_weight weight, double scale)
+{
+	static const int32_t id[R_ROWS * 2] = {0, 1, 4, 2, 3, 0, 1, -1, 2, 4, 0, 3, 1, 2};
+	static const float f[R_EXPERTS] = {0.3f, 0.1f, 0.2f, 0.15f, 0.25f};
+	struct router r = {.s = {.experts = R_EXPERTS, .top_k = 2, .weight = (int)weight, .renormalise = renormalise, .scale = scale, .groups = 1, .top_groups = 1},
+			   .id = id, .f = f, .balance = 0.7, .z = 0.02};
+	float *g = zeros(R_ROWS * R_EXPERTS), pull[R_EXPERTS];
+
+	for (size_t e = 0; e < R_EXPERTS; e++)
+		pull[e] = (float)r.balance * f[e];
+	r.logit = numbers(R_ROWS * R_EXPERTS);
+	r.p = zeros(R_ROWS * R_EXPERTS);
+	r.lse = zeros(R_ROWS);
+	r.weight = zeros(R_ROWS * 2);
+	r.c = numbers(R_ROWS * 2);
+	router_loss(&r);
+	moe_router_backward(g, r.c, r.p, r.lse, id, r.weight, R_ROWS, &r.s, &(struct moe_router_pull){pull, (float)r.z});
+	check("router", r.logit, g, R_ROWS * R_EXPERTS, router_loss, &r, 1e-2);
+	free(r.logit);
+	free(r.p);
+	free(r.lse);
+	free(r.weight);
+	free(r.c);
+	free(g);
+}
+
+static void test_router(void **state)
+{
+	(void)state;
+	try_router(true, MOE_WEIGHT_SCORE, 1);
+	try_router(false, MOE_WEIGHT_SCORE, 1);
+	try_router(true, MOE_WEIGHT_SCORE, 2.5);
+	try_router(false, MOE_WEIGHT_SOFTMAX_OF_CHOSEN, 1);
+}
+
+/* ---- stem ---- */
+
+enum { HEIGHT = 14, ACROSS = 22 };
+
+struct stem {
+	struct moe_arena memory;
+	struct moe_stem stem;
+	struct moe_stem_kept kept;
+	float *weight[3], *planes, *feature, *c, *scratch, *pack;
+	size_t n;
+};
+
+static double stem_loss(void *arg)
+{
+	struct stem *s = arg;
+
+	moe_stem_pack(&s->stem, (const float *const *)s->weight, s->pack);
+	moe_stem_keep(&s->stem, s->feature, 8, s->planes, HEIGHT, ACROSS, &s->kept, s->scratch);
+	return against(s->feature, s->c, s->n);
+}
+
+static void test_stem(void **state)
+{
+	static const struct moe_conv conv[3] = {
+		{"conv1", 3, 6, 5, 2, 2, true}, {"conv2", 6, 4, 3, 2, 1, false}, {"conv3", 4, 8, 3, 1, 0, false},
+	};
+	struct stem s = {0};
+	size_t rows[MOE_MAX_CONV], columns[MOE_MAX_CONV];
+	float *g[3];
+
+	(void)state;
+	assert_true(moe_stem_plan(&s.stem, MOE_UNIT_F32, conv, 3, &s.memory));
+	moe_stem_sizes(&s.stem, HEIGHT, ACROSS, rows, columns);
+	s.n = rows[2] * columns[2] * 8;
+	assert_int_equal(rows[2] * columns[2], 2 * 4);
+	assert_true(moe_stem_kept_plan(&s.kept, &s.stem, HEIGHT, ACROSS, &s.memory));
+	s.planes = numbers(3 * HEIGHT * ACROSS);
+	s.feature = zeros(s.n);
+	s.c = numbers(s.n);
+	s.scratch = zeros(moe_stem_scratch(&s.stem, HEIGHT, ACROSS) / 4);
+	s.pack = zeros(6 * 80);
+	for (size_t i = 0; i < 3; i++) {
+		size_t n = (size_t)(conv[i].out * conv[i].in * conv[i].kernel * conv[i].kernel);
+		s.weight[i] = numbers(n);
+		g[i] = zeros(n);
+	}
+	stem_loss(&s);
+	moe_stem_backward(&s.stem, g, s.c, 8, HEIGHT, ACROSS, &s.kept, s.scratch);
+	for (size_t i = 0; i < 3; i++)
+		check(conv[i].name, s.weight[i], g[i], (size_t)(conv[i].out * conv[i].in * conv[i].kernel * conv[i].kernel), stem_loss, &s, 1e-3);
+	for (size_t i = 0; i < 3; i++) {
+		free(s.weight[i]);
+		free(g[i]);
+	}
+	moe_arena_free(&s.memory);
+	free(s.planes);
+	free(s.feature);
+	free(s.c);
+	free(s.scratch);
+	free(s.pack);
+}
+
+/* ---- head ---- */
+
+enum { H_ROWS = 300, H_HIDDEN = 6, VOCAB = 11 };        /* more rows than the head takes at a time */
+
+struct head {
+	struct moe_arena memory;
+	struct moe_dense dense;
+	float *norm, *weight, *x, *scratch, *pack;
+	struct moe_targets_of targets;
+};
+
+static double run_head(struct head *h, float *dx, float *dnorm, float *ddense)
+{
+	struct moe_head head = {h->norm, 1e-6f, &h->dense};
+
+	moe_dense_pack(&h->dense, h->pack);
+	return moe_head_loss(&head, h->x, &h->targets, 0.5f, dx, dnorm, ddense, NULL, h->scratch);
+}
+
+static double head_loss(void *arg) { return 0.5 * run_head(arg, NULL, NULL, NULL); }
+
+static void test_head(void **state)
+{
+	struct head h = {0};
+	uint32_t row[H_ROWS];
+	int32_t token[H_ROWS];
+	float weight[H_ROWS], *dx = zeros(2 * H_ROWS * H_HIDDEN), *dnorm = zeros(H_HIDDEN), *ddense = zeros(VOCAB * H_HIDDEN);
+
+	(void)state;
+	h.norm = numbers(H_HIDDEN);
+	h.weight = numbers(VOCAB * H_HIDDEN);
+	h.x = numbers(2 * H_ROWS * H_HIDDEN);
+	h.pack = zeros(VOCAB * (H_HIDDEN + 1));
+	for (size_t i = 0; i < H_ROWS; i++) {
+		row[i] = (uint32_t)(2 * i);
+		token[i] = (int32_t)(i % VOCAB);
+		weight[i] = 1 + draw() / 2;
+	}
+	h.targets = (struct moe_targets_of){H_ROWS, row, token, weight};
+	assert_true(moe_dense_plan(&h.dense, MOE_UNIT_F32, h.weight, VOCAB, H_HIDDEN, &h.memory));
+	h.scratch = zeros(moe_head_scratch(&(struct moe_head){.dense = &h.dense}) / 4);
+	run_head(&h, dx, dnorm, ddense);
+	check("rows", h.x, dx, 2 * H_ROWS * H_HIDDEN, head_loss, &h, 1e-2);
+	check("norm", h.norm, dnorm, H_HIDDEN, head_loss, &h, 1e-2);
+	check("head", h.weight, ddense, VOCAB * H_HIDDEN, head_loss, &h, 1e-2);
+	moe_arena_free(&h.memory);
+	free(h.norm);
+	free(h.weight);
+	free(h.x);
+	free(h.scratch);
+	free(h.pack);
+	free(dx);
+	free(dnorm);
+	free(ddense);
+}
+
+/* ---- norm and activations ---- */
+
+enum { N_ROWS = 5, N_COLUMNS = 37 };
+
+struct norm { float *x, *weight, *out, *scale, *c; };
+
+static double norm_loss(void *arg)
+{
+	struct norm *n = arg;
+
+	moe_rms_norm_keep(n->out, n->scale, n->x, n->weight, N_ROWS, N_COLUMNS, 1e-6f);
+	return against(n->out, n->c, N_ROWS * N_COLUMNS);
+}
+
+static void test_norm(void **state)
+{
+	struct norm n = {numbers(N_ROWS * N_COLUMNS), numbers(N_COLUMNS), zeros(N_ROWS * N_COLUMNS), zeros(N_ROWS), numbers(N_ROWS * N_COLUMNS)};
+	float *dx = zeros(N_ROWS * N_COLUMNS), *dweight = zeros(N_COLUMNS);
+
+	(void)state;
+	norm_loss(&n);
+	moe_rms_norm_backward(dx, dweight, n.c, n.x, n.scale, n.weight, N_ROWS, N_COLUMNS);
+	check("x", n.x, dx, N_ROWS * N_COLUMNS, norm_loss, &n, 1e-2);
+	check("weight", n.weight, dweight, N_COLUMNS, norm_loss, &n, 1e-2);
+	free(n.x);
+	free(n.weight);
+	free(n.out);
+	free(n.scale);
+	free(n.c);
+	free(dx);
+	free(dweight);
+}
+
+/* Gates far below zero, where an exponential overflows: silu and its slope are 0 there, not NaN. */
+static void test_far_gates(void **state)
+{
+	float z[4] = {-100, -3e38f, 100, -INFINITY}, act[4], kept[4], dz[4], one[4] = {1, 1, 1, 1};
+
+	(void)state;
+	moe_silu_keep(MOE_UNIT_F32, act, kept, z, 3);
+	moe_silu_backward(MOE_UNIT_F32, dz, one, kept, 3);
+	for (size_t i = 0; i < 3; i++) {
+		assert_true(isfinite(act[i]) && isfinite(dz[i]));
+		assert_true(fabsf(dz[i] - (i == 2)) < 1e-6f);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_attention), cmocka_unit_test(test_segments_apart), cmocka_unit_test(test_experts), cmocka_unit_test(test_router),
+		cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
