@@ -140,6 +140,40 @@ static void test_segments_apart(void **state)
 	free(scratch);
 }
 
+/* A row of text sees itself, the rows before it in its segment and the picture, and nothing else: whose output changes when the key and value of a row do? */
+static void test_who_sees_whom(void **state)
+{
+	static const uint32_t both[] = {0, 3, 8};
+	enum { IMAGE = 5, ALL = 13, OUT = 8 };
+	struct moe_heads h = {MOE_UNIT_F32, 2, 2, 4};
+	struct moe_packed_rows rows = {0, IMAGE, ALL - IMAGE, both, 2, 5};
+	size_t width = moe_heads_width(&h);
+	float *qkv = numbers(ALL * width), *before = zeros(ALL * OUT), *after = zeros(ALL * OUT);
+	void *kept = zeros(moe_attention_kept(&h, &rows)), *scratch = zeros(moe_attention_scratch(&h, &rows) / 4);
+
+	(void)state;
+	moe_attention_keep(&h, &rows, before, qkv, kept, scratch);
+	for (size_t seen = 0; seen < ALL; seen++) {
+		float *kv = qkv + seen * width + OUT, was[16];
+		memcpy(was, kv, sizeof was);
+		for (size_t i = 0; i < 16; i++)
+			kv[i] += 1;
+		moe_attention_keep(&h, &rows, after, qkv, kept, scratch);
+		memcpy(kv, was, sizeof was);
+		for (size_t r = 0; r < ALL; r++) {
+			size_t end = seen < IMAGE + both[1] ? IMAGE + both[1] : ALL;
+			bool sees = seen < IMAGE || (r >= seen && r < end);
+			if (sees != !!memcmp(before + r * OUT, after + r * OUT, OUT * sizeof *after))
+				fail_msg("row %zu %s row %zu", r, sees ? "does not see" : "sees", seen);
+		}
+	}
+	free(qkv);
+	free(before);
+	free(after);
+	free(kept);
+	free(scratch);
+}
+
 /* ---- experts ---- */
 
 enum { ROWS = 9, HIDDEN = 10, WIDTH = 6, EXPERTS = 3, K = 2 };
@@ -447,7 +481,7 @@ static void test_far_gates(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_attention), cmocka_unit_test(test_segments_apart), cmocka_unit_test(test_experts), cmocka_unit_test(test_router),
+		cmocka_unit_test(test_attention), cmocka_unit_test(test_segments_apart), cmocka_unit_test(test_who_sees_whom), cmocka_unit_test(test_experts), cmocka_unit_test(test_router),
 		cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
 	};
 
