@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <cmocka.h>
 
 #include "base/blocks.h"
 #include "base/rng.h"
+#include "guard.h"
 #include "kernel/pack.h"
 #include "kernel/rows.h"
 #include "sys/cpu.h"
@@ -33,26 +33,6 @@ static void use(int i)
 static uint64_t draws;
 
 static double draw(void) { return moe_random_unit(11, 1, draws++) * 2 - 1; }
-
-/* n bytes, aligned to 64 where n is a multiple of 64, that end at a page without access. */
-struct guarded {
-	void *map, *p;
-	size_t nmap;
-};
-
-static struct guarded guard(size_t nbytes)
-{
-	size_t page = 4096, body = (nbytes + page - 1) / page * page;
-	struct guarded g = {.nmap = body + page};
-
-	g.map = mmap(NULL, g.nmap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_true(g.map != MAP_FAILED);
-	mprotect((char *)g.map + body, page, PROT_NONE);
-	g.p = (char *)g.map + body - nbytes;
-	return g;
-}
-
-static void unguard(struct guarded g) { munmap(g.map, g.nmap); }
 
 /* Where the F16 scales of a block lie. */
 static int halves_at(enum moe_dtype t, int *second)
@@ -98,14 +78,14 @@ static struct weights make_weights(size_t n, size_t k, enum moe_dtype t)
 {
 	struct weights w = {.mat = {.type = t, .rows = n, .cols = k, .stride = k}};
 
-	w.data = guard(moe_dtype_nbytes(t, n * k));
+	w.data = guard(moe_dtype_nbytes(t, n * k), true);
 	w.mat.data = w.data.p;
 	fill_weights(w.data.p, n * k, t);
-	w.scale = guard(n * sizeof(float));
+	w.scale = guard(n * sizeof(float), true);
 	for (size_t j = 0; j < n; j++)
 		((float *)w.scale.p)[j] = (float)draw();
 	w.mat.scale = t == MOE_I8 ? w.scale.p : NULL;
-	w.packed = guard(moe_pack_nbytes(&w.mat));
+	w.packed = guard(moe_pack_nbytes(&w.mat), true);
 	for (size_t row = 0; row < n; row += 32)        /* in pieces, as threads do */
 		moe_pack(w.packed.p, &w.mat, row, row + 32 < n ? row + 32 : n);
 	w.mat.packed = w.packed.p;
@@ -178,7 +158,7 @@ static void fill_x(float *x, size_t n)
 static void check_bits(size_t m, size_t n, size_t k, enum moe_dtype t, struct moe_pool *pool)
 {
 	struct weights w = make_weights(n, k, t);
-	struct guarded x = guard(m * k * sizeof(float));
+	struct guarded x = guard(m * k * sizeof(float), true);
 	float *want = malloc(m * n * sizeof *want), *d = malloc(k / 32 * sizeof *d);
 	int *q = malloc(k * sizeof *q);
 
@@ -196,7 +176,7 @@ static void check_bits(size_t m, size_t n, size_t k, enum moe_dtype t, struct mo
 						      : defined_q8_0(q, d, (uint8_t *)w.data.p + j * k / 32 * 34, k);
 	}
 	for (int v = 0; v < N_MASKS; v++) {
-		struct guarded y = guard(m * n * sizeof(float));
+		struct guarded y = guard(m * n * sizeof(float), true);
 		use(v);
 		moe_matmul(y.p, n, x.p, k, m, &w.mat, pool);
 		assert_memory_equal(y.p, want, m * n * sizeof(float));
@@ -248,11 +228,11 @@ static float defined_bf16(const float *x, const float *w, size_t k, bool blocks)
 static void check_bf16(size_t m, size_t n, size_t k, struct moe_pool *pool)
 {
 	struct weights w = {.mat = {.type = MOE_BF16, .rows = n, .cols = k, .stride = k}};
-	struct guarded x = guard(m * k * sizeof(float)), y = guard(m * n * sizeof(float));
+	struct guarded x = guard(m * k * sizeof(float), true), y = guard(m * n * sizeof(float), true);
 	float *row = malloc(k * sizeof *row);
 	uint16_t h;
 
-	w.mat.data = (w.data = guard(2 * n * k)).p;
+	w.mat.data = (w.data = guard(2 * n * k, true)).p;
 	for (size_t i = 0; i < n * k; i++) {
 		float f = (float)draw() * (i % 37 ? 1 : 0x1p-127f);
 		memcpy(&h, (char *)&f + 2, 2);
@@ -261,7 +241,7 @@ static void check_bf16(size_t m, size_t n, size_t k, struct moe_pool *pool)
 	fill_x(x.p, m * k);
 	for (size_t i = 5; i < m * k; i += 41)
 		((float *)x.p)[i] *= 0x1p-126f;
-	w.packed = guard(moe_pack_nbytes(&w.mat));
+	w.packed = guard(moe_pack_nbytes(&w.mat), true);
 	moe_pack(w.packed.p, &w.mat, 0, n);
 	w.mat.packed = w.packed.p;
 	for (int v = 0; v < N_MASKS; v++) {

@@ -8,13 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <cmocka.h>
 
 #include "base/dtype.h"
 #include "base/rng.h"
 #include "bench/peaks.h"
+#include "guard.h"
 #include "kernel/gemm.h"
 #include "kernel/kernel.h"
 #include "sys/clock.h"
@@ -34,27 +34,6 @@ static uint64_t draws;
 static float draw(void) { return (float)(moe_random_unit(13, 1, draws++) * 2 - 1); }
 
 static size_t draw_below(size_t n) { return (size_t)(moe_random_unit(13, 1, draws++) * (double)n); }
-
-/* n bytes that end (or begin) at a page without access. */
-struct guarded {
-	void *map, *p;
-	size_t nmap;
-};
-
-static struct guarded guard(size_t nbytes, bool at_end)
-{
-	size_t page = 4096, body = (nbytes + page - 1) / page * page + page;
-	struct guarded g = {.nmap = body + 2 * page};
-
-	g.map = mmap(NULL, g.nmap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_true(g.map != MAP_FAILED);
-	mprotect(g.map, page, PROT_NONE);
-	mprotect((char *)g.map + page + body, page, PROT_NONE);
-	g.p = (char *)g.map + page + (at_end ? body - nbytes : 0);
-	return g;
-}
-
-static void unguard(struct guarded g) { munmap(g.map, g.nmap); }
 
 /* n units of random numbers between -1 and 1. */
 static void fill(uint32_t *to, size_t n, enum moe_unit unit)

@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "guard.h"
 #include "kernel/kernel.h"
 #include "kernel/normal.h"
 #include "sys/cpu.h"
@@ -30,27 +30,6 @@ static void use(int i)
 static uint64_t draws;
 
 static float draw(void) { return (float)(moe_random_unit(7, 1, draws++) * 2 - 1); }
-
-/* n bytes that end (or begin) at a page without access. */
-struct guarded {
-	void *map, *p;
-	size_t nmap;
-};
-
-static struct guarded guard(size_t nbytes, int at_end)
-{
-	size_t page = 4096, body = (nbytes + page - 1) / page * page + page;
-	struct guarded g = {.nmap = body + 2 * page};
-
-	g.map = mmap(NULL, g.nmap, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_true(g.map != MAP_FAILED);
-	mprotect(g.map, page, PROT_NONE);
-	mprotect((char *)g.map + page + body, page, PROT_NONE);
-	g.p = (char *)g.map + page + (at_end ? body - nbytes : 0);
-	return g;
-}
-
-static void unguard(struct guarded g) { munmap(g.map, g.nmap); }
 
 static struct guarded guarded_floats(size_t n, int at_end)
 {
