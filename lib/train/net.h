@@ -43,7 +43,6 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 struct moe_loss_settings {
 	double text, patch, balance, z;
 	int64_t patch_layer;            /* patch labels are read after so many layers; 0: after the last */
-	double bias_rate;               /* of the loss-free balance; not used here */
 };
 
 struct moe_step_result {

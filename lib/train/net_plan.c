@@ -178,7 +178,7 @@ static bool plan_stem(const struct moe_net *n, struct chunk *c)
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d)
 {
 	size_t hidden = net_hidden(n);
-	bool ok;
+	bool middle = moe_net_patch_layer(n) < (size_t)n->spec->n_layers, ok;
 
 	moe_arena_reset(&c->memory);
 	MOE_TRY(plan_spans(n, c, d));
@@ -187,9 +187,10 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 	c->sine = moe_arena_get(&c->memory, c->rows * n->pairs, sizeof(float));
 	c->minus = moe_arena_get(&c->memory, c->rows * n->pairs, sizeof(float));
 	c->top = moe_arena_get(&c->memory, c->rows * hidden, sizeof(float));
-	c->dx = moe_arena_zero(&c->memory, c->rows * hidden, sizeof(float));
-	c->dx_patch = moe_arena_zero(&c->memory, c->rows * hidden, sizeof(float));
-	ok = c->modality && c->cosine && c->sine && c->minus && c->top && c->dx && c->dx_patch && plan_layers(n, c) && plan_stem(n, c);
+	c->dx = n->backward ? moe_arena_zero(&c->memory, c->rows * hidden, sizeof(float)) : NULL;
+	c->dx_patch = n->backward && middle ? moe_arena_zero(&c->memory, c->rows * hidden, sizeof(float)) : NULL;
+	ok = c->modality && c->cosine && c->sine && c->minus && c->top && (c->dx || !n->backward) && (c->dx_patch || !n->backward || !middle) &&
+	     plan_layers(n, c) && plan_stem(n, c);
 	if (!ok)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", c->rows);
 	plan_rows(n, c);

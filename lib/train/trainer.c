@@ -88,7 +88,7 @@ struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struc
 
 struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
 {
-	return (struct moe_loss_settings){.text = s->text, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer, .bias_rate = s->bias_rate};
+	return (struct moe_loss_settings){.text = s->text, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer};
 }
 
 static struct moe_augment augment_of(int kind)
