@@ -93,4 +93,29 @@ static inline void balance_expect(const struct balance *b, size_t least)
 	}
 }
 
+/* A sample is a function of its seed and number: what was made before, by whom, changes nothing. Of n samples of a task, in this split. */
+static inline void expect_identity(const char *task, enum moe_synth_split split, uint64_t n)
+{
+	struct moe_fonts fonts;
+	struct moe_synth *one, *two;
+
+	load_fonts(&fonts);
+	one = new_synth(&fonts, split);
+	two = new_synth(&fonts, split);
+	for (uint64_t i = 0; i < n; i++) {
+		struct moe_synth_sample a, b;
+		struct moe_diag d = {0};
+		expect_ok(&d, moe_synth_make(one, 9, i, only(task), &a, &d));
+		expect_ok(&d, moe_synth_make(two, 9, n - 1 - i, only(task), &b, &d));
+		expect_ok(&d, moe_synth_make(two, 9, i, only(task), &b, &d));
+		assert_true(a.width == b.width && a.height == b.height && a.n_questions == b.n_questions && a.n_boxes == b.n_boxes);
+		assert_memory_equal(a.rgb, b.rgb, (size_t)a.width * a.height * 3);
+		for (size_t k = 0; k < a.n_questions; k++)
+			assert_true(!strcmp(a.question[k].prompt, b.question[k].prompt) && !strcmp(a.question[k].answer, b.question[k].answer));
+	}
+	moe_synth_free(one);
+	moe_synth_free(two);
+	moe_fonts_free(&fonts);
+}
+
 #endif

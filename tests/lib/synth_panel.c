@@ -242,27 +242,8 @@ static void test_balance(void **state)
 
 static void test_identity(void **state)
 {
-	struct moe_fonts fonts;
-	struct moe_synth *one, *two;
-
 	(void)state;
-	load_fonts(&fonts);
-	one = new_synth(&fonts, MOE_SYNTH_CALIB);
-	two = new_synth(&fonts, MOE_SYNTH_CALIB);
-	for (uint64_t i = 0; i < 60; i++) {
-		struct moe_synth_sample a, b;
-		struct moe_diag d = {0};
-		expect_ok(&d, moe_synth_make(one, 9, i, only("panel"), &a, &d));
-		expect_ok(&d, moe_synth_make(two, 9, 59 - i, only("panel"), &b, &d));
-		expect_ok(&d, moe_synth_make(two, 9, i, only("panel"), &b, &d));
-		assert_true(a.width == b.width && a.height == b.height && a.n_questions == b.n_questions && a.n_boxes == b.n_boxes);
-		assert_memory_equal(a.rgb, b.rgb, (size_t)a.width * a.height * 3);
-		for (size_t k = 0; k < a.n_questions; k++)
-			assert_true(!strcmp(a.question[k].prompt, b.question[k].prompt) && !strcmp(a.question[k].answer, b.question[k].answer));
-	}
-	moe_synth_free(one);
-	moe_synth_free(two);
-	moe_fonts_free(&fonts);
+	expect_identity("panel", MOE_SYNTH_CALIB, 60);
 }
 
 int main(void)

@@ -496,27 +496,8 @@ static void test_colours_apart(void **state)
 
 static void test_identity(void **state)
 {
-	struct moe_fonts fonts;
-	struct moe_synth *one, *two;
-
 	(void)state;
-	load_fonts(&fonts);
-	one = new_synth(&fonts, MOE_SYNTH_DEV);
-	two = new_synth(&fonts, MOE_SYNTH_DEV);
-	for (uint64_t i = 0; i < 30; i++) {
-		struct moe_synth_sample a, b;
-		struct moe_diag d = {0};
-		expect_ok(&d, moe_synth_make(one, 9, i, only("scene"), &a, &d));
-		expect_ok(&d, moe_synth_make(two, 9, 29 - i, only("scene"), &b, &d));
-		expect_ok(&d, moe_synth_make(two, 9, i, only("scene"), &b, &d));
-		assert_true(a.width == b.width && a.n_questions == b.n_questions && a.n_boxes == b.n_boxes);
-		assert_memory_equal(a.rgb, b.rgb, (size_t)a.width * a.height * 3);
-		for (size_t k = 0; k < a.n_questions; k++)
-			assert_true(!strcmp(a.question[k].prompt, b.question[k].prompt) && !strcmp(a.question[k].answer, b.question[k].answer));
-	}
-	moe_synth_free(one);
-	moe_synth_free(two);
-	moe_fonts_free(&fonts);
+	expect_identity("scene", MOE_SYNTH_DEV, 30);
 }
 
 int main(void)
