@@ -9,11 +9,12 @@ declare -A floor=(
 	[io]=1 [sys]=1
 	[format]=2 [kernel]=2
 	[stream]=3 [text]=3 [image]=3 [nn]=3
-	[model]=4 [data]=4 [grad]=4
-	[stage]=5
+	[model]=4 [data]=4 [grad]=4 [trace]=4
+	[stage]=5 [stats]=5
 	[run]=6 [convert]=6 [synth]=6
 	[report]=7 [train]=7
-	[bench]=8 [eval]=8
+	[bench]=8 [eval]=8 [plot]=8
+	[ablate]=9
 )
 # Folders of one floor that may include each other, and why: an archive is read by a worker of sys.
 beside=" io:sys "

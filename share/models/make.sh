@@ -37,7 +37,8 @@ recipe() {
 		{read: $read, scene: $scene, panel: $panel, dev: $dev} as $data
 		| def long: . * $size | floor | if . < 1000 then 1000 else . end;
 		  .model.vocabulary.words = ($words | split("\n") | map(select(. != "")))
-		| .stages[] |= (.sources[].data |= (map($data[.]) | add) | .tokens |= long | .warmup |= long | .decay |= long)
+		| .stages[] |= (.sources[].data |= (map($data[.]) | add)
+			| with_entries(if IN(.key; "tokens", "warmup", "decay") then .value |= long else . end))
 		| .dev.data |= (map($data[.]) | add) | .dev.every |= long | .checkpoint.every |= long' "$here/look/recipe.json"
 }
 

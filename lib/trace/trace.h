@@ -1,0 +1,56 @@
+/* Traces of routing: where every token of a run went, in every layer. A trace is a stream (moe-stream(5)) of `trace` frames; this is its reader.
+ *
+ * What a block holds is checked when it is read: shapes, that expert ids are below `experts` and not twice in a row, that -1 comes last, that weights are finite. */
+#ifndef MOE_TRACE_TRACE_H
+#define MOE_TRACE_TRACE_H
+
+#include "stream/reader.h"
+
+enum moe_trace_detail { MOE_TRACE_IDS, MOE_TRACE_WEIGHTS, MOE_TRACE_LOGITS };
+enum moe_trace_score { MOE_TRACE_SOFTMAX, MOE_TRACE_SIGMOID, MOE_TRACE_LOGIT };        /* what the router makes of its logits */
+
+#define MOE_NO_EXPERT ((uint16_t)0xffff)
+
+enum { MOE_TRACE_ROWS = 256 };          /* most tokens of a block */
+
+/* What a head says of the trace behind it. */
+struct moe_trace_info {
+	char model[40], tokenizer[40];  /* fingerprints, "" where there are none */
+	size_t *layer, n_layers;        /* numbers of the traced layers, ascending */
+	size_t experts, k;
+	enum moe_trace_score score;
+	bool renormalise;               /* chosen weights of a token add up to 1 */
+	enum moe_trace_detail detail;
+};
+
+/* Up to MOE_TRACE_ROWS tokens of one sequence. Arrays are the reader's, valid until its next block. */
+struct moe_trace_block {
+	uint64_t seq, step, start;      /* start: tokens of the sequence before these */
+	const char *name;               /* of the sequence, or NULL */
+	const char *choice;             /* moe.choice: who chose ("token": each token, by itself) */
+	size_t rows, axes;
+	const int32_t *token, *position, *image, *patch;        /* [rows], [axes][rows], [rows]: -1 text, [rows]: -1 text */
+	const uint8_t *modality;        /* [rows] */
+	const uint16_t *expert;         /* [n_layers][rows][k], by falling weight; MOE_NO_EXPERT at the end */
+	const float *weight;            /* [n_layers][rows][k], or NULL */
+	const float *logit;             /* [n_layers][rows][experts], or NULL; -inf: not eligible */
+	const float *compared;          /* [n_layers][rows][experts]: what the choice compared, where that is not the logits; or NULL */
+	const uint8_t *depth;           /* [n_layers][rows]: 1 where the token took the layer; NULL: all did */
+};
+
+struct moe_trace;
+
+/* Opens a trace and reads its head; takes over `s`, also when it fails. Other streams fail with MOE_EINPUT and say what they are. */
+enum moe_err moe_trace_open(struct moe_trace **out, struct moe_source *s, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_trace_close(struct moe_trace *t);
+
+/* Of the member at hand; a file of several members (cat a b) changes it, which `moe_trace_next` says with MOE_AGAIN. */
+const struct moe_trace_info *moe_trace_info(const struct moe_trace *t);
+
+/* The next block. MOE_END behind the last one; MOE_AGAIN: another member has begun, info has changed. */
+enum moe_err moe_trace_next(struct moe_trace *t, struct moe_trace_block *b, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* The head frame, for its provenance. */
+const struct moe_frame *moe_trace_head(const struct moe_trace *t);
+
+#endif
