@@ -10,13 +10,6 @@
 
 enum { BAR = 10 };
 
-static const char *modality_name(unsigned modality)
-{
-	static const char *const names[MOE_N_MODALITIES] = {"text", "image", "audio", "video", "other"};
-
-	return names[modality < MOE_N_MODALITIES ? modality : MOE_N_MODALITIES - 1];
-}
-
 static bool part_init(struct moe_load_part *p, size_t experts)
 {
 	*p = (struct moe_load_part){.count = calloc(experts, sizeof *p->count), .weight = calloc(experts, sizeof *p->weight), .least_margin = INFINITY};
@@ -81,7 +74,7 @@ static double margin_of(const float *z, size_t n, const int32_t *id, size_t k)
 void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight)
 {
 	for (size_t r = 0; r < rows; r++) {
-		struct moe_load_part *p = &l->part[modality[r] < MOE_N_MODALITIES ? modality[r] : MOE_N_MODALITIES - 1];
+		struct moe_load_part *p = &l->part[moe_modality_of(modality[r])];
 		p->tokens++;
 		for (size_t i = r * l->k; i < (r + 1) * l->k; i++)
 			if (expert_id[i] >= 0) {
@@ -163,7 +156,7 @@ static size_t make_columns(const struct moe_load *l, struct column *c, bool *ok)
 	for (int m = -1; m < MOE_N_MODALITIES; m++) {
 		if (m >= 0 && !l->part[m].tokens)
 			continue;
-		c[n].name = m < 0 ? "all" : modality_name((unsigned)m);
+		c[n].name = m < 0 ? "all" : moe_modality_name((unsigned)m);
 		*ok &= part_init(&c[n].sum, l->experts);
 		if (*ok)
 			sum_parts(l, m < 0 ? 0 : (unsigned)m, m < 0 ? MOE_N_MODALITIES - 1 : (unsigned)m, &c[n].sum, &c[n].s);

@@ -8,8 +8,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
-
-enum { MOE_N_MODALITIES = 5 };         /* the last: numbers without a name */
+#include "base/modality.h"
 
 /* Sums over the tokens of one modality in one layer. */
 struct moe_load_part {
