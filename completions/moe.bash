@@ -39,10 +39,10 @@ _moe() {
 		esac
 		;;
 	moe-decode)
-		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --loop --logits -H --with-names -h --no-names -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --loop --logits -H --with-names -h --no-names --lens --rows -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--loop --family -o --output"
-		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs -t --threads"
+		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --lens --rows -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

@@ -73,6 +73,8 @@ complete -c moe-decode -l loop -r -d 'send tokens back through it to moe-tokeniz
 complete -c moe-decode -l logits -d 'write frames of logits instead of text'
 complete -c moe-decode -s H -l with-names -d 'NAME<TAB>TEXT lines (the default when sequences have names; - for those without)'
 complete -c moe-decode -s h -l no-names -d 'texts without names'
+complete -c moe-decode -l lens -d 'instead: the N most likely tokens (1 to 100) that the head reads in rows behind any stage'
+complete -c moe-decode -l rows -x -d 'with --lens: all, last, text, image, or rows such as 5 or 0-3,64-'
 complete -c moe-decode -s m -l model -x -a '(__fish_complete_directories)' -d 'model directory, or ORG/NAME[@REVISION] in the hub\'s local cache'
 complete -c moe-decode -l family -r -d 'family file to read the model with'
 complete -c moe-decode -s o -l output -r -d 'write there, replacing it when all is done'
