@@ -3,7 +3,7 @@ _moe() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
 	case ${1##*/} in
 	moe-attend)
-		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --only-wanted --attention -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output"
 		values="-l --layers -t --threads"
@@ -21,7 +21,7 @@ _moe() {
 		esac
 		;;
 	moe-block)
-		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg --top-k --drop --force --temperature --stats -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --only-wanted --attention -m --model --family -o --output --any-model --any-order --no-pg --top-k --drop --force --temperature --stats -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output --stats"
 		values="-l --layers --top-k --drop --force --temperature -t --threads"

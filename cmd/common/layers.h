@@ -11,13 +11,15 @@ extern struct layers_options {
 	const char *drop, *force;
 	long top_k;
 	double temperature;
-	bool only_wanted;
+	bool only_wanted, attention;
 } layers_options;
 
 #define OPT_LAYER {'l', "layers", OPT_TEXT, &layers_options.layers, "LAYER", "which layer, counted from 0", 0, 0, 0}
 #define OPT_LAYERS {'l', "layers", OPT_TEXT, &layers_options.layers, "LAYERS", "which layers, counted from 0: 3, 0-11 or 12-", 0, 0, 0}
 #define OPT_ONLY_WANTED \
 	{0, "only-wanted", OPT_FLAG, &layers_options.only_wanted, 0, "in the last layer, go on only with rows whose logits are wanted", 0, 0, 0}
+#define OPT_ATTENTION \
+	{0, "attention", OPT_FLAG, &layers_options.attention, 0, "put the weights of the heads into the frames, as a tensor LAYER.attention", 0, 0, 0}
 #define OPT_WHAT_IF OPT_WHAT_IF_AS("top-k", "temperature")
 
 /* In moe-run, where --top-k and --temperature are about tokens. */

@@ -49,3 +49,27 @@ def fma(a, x, y):
     even = (s.view("i8") & 1) == 0
     s = np.where((error != 0) & even, np.nextafter(s, np.where(error > 0, np.inf, -np.inf)), s)
     return s.astype("f4")
+
+
+def rotate(x, position, theta):
+    """x [T, heads, dim] with half-split pairs, the pairs of the axes of position [A, T] behind each other (Su et al. 2021)."""
+    pairs, axes = x.shape[-1] // 2, len(position)
+    frequency = theta ** (-np.arange(pairs // axes) / (pairs // axes))
+    angle = np.concatenate([p[:, None] * frequency for p in position.astype("f8")], 1)[:, None]
+    a, b = x[..., :pairs], x[..., pairs:]
+    return np.concatenate([a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)], -1)
+
+
+def attention(x, layer, w, config, position, image):
+    """Weights [heads, T, T] and output [T, hidden] of a layer's attention over the rows x of a whole sequence: causal, but a picture's patches see each other."""
+    p = f"model.layers.{layer}."
+    heads, kv = config["num_attention_heads"], config["num_key_value_heads"]
+    u = rms_norm(x, w[p + "input_layernorm.weight"], config["rms_norm_eps"])
+    q, k, v = (u @ w[f"{p}self_attn.{n}_proj.weight"].T for n in "qkv")
+    dim, t = q.shape[1] // heads, len(x)
+    q, k = (rotate(a.reshape(t, -1, dim), position, config["rope_theta"]) for a in (q, k))
+    k, v = (a.reshape(t, kv, dim).repeat(heads // kv, 1) for a in (k, v))
+    s = np.einsum("thd,shd->hts", q, k) / np.sqrt(dim)
+    sees = np.tril(np.ones((t, t), bool)) | ((image[:, None] == image[None]) & (image[None] >= 0))
+    weight = np.exp(log_softmax(np.where(sees, s, -np.inf)))
+    return weight, np.einsum("hts,shd->thd", weight, v).reshape(t, -1) @ w[p + "self_attn.o_proj.weight"].T
