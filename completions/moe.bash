@@ -3,7 +3,7 @@ _moe() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
 	case ${1##*/} in
 	moe-attend)
-		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --only-wanted --attention -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output"
 		values="-l --layers -t --threads"
@@ -21,7 +21,7 @@ _moe() {
 		esac
 		;;
 	moe-block)
-		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --only-wanted --attention -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output --bias --stats"
 		values="-l --layers --drop --force --top-k --temperature --mute --swap -t --threads"
@@ -39,10 +39,10 @@ _moe() {
 		esac
 		;;
 	moe-decode)
-		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --loop --logits -H --with-names -h --no-names -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --loop --logits -H --with-names -h --no-names --lens --rows -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--loop --family -o --output"
-		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs -t --threads"
+		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --lens --rows -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

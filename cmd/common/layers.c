@@ -33,6 +33,7 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	l.pool = pool;
 	l.any_order = cli.any_order;
 	l.only_wanted = layers_options.only_wanted;
+	l.attention = layers_options.attention;
 	l.what_if = what_if_table(m);
 	stats_init(&stats, m, a, b);
 	if (stats.load) {

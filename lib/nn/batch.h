@@ -17,6 +17,7 @@ struct moe_span {
 	uint32_t start;
 	struct moe_cache *cache;        /* [layers], or NULL outside attention */
 	size_t keep;                    /* rows at its end that go on behind the next attention, in the last layer; 0: all */
+	float *attention;               /* [heads][rows that go on][start + n]: gets the weights of the next attention; NULL: not wanted */
 };
 
 struct moe_batch {
