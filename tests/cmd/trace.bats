@@ -88,6 +88,13 @@ body() { numpy "$traces_py" body "$1"; }
 	jq -er '.meta["moe.pg"] | contains("PN:moe-embed") and contains("PN:moe-route")' <(moe-view --json c1.sts | head -n 1)
 }
 
+@test "--only-wanted: what is shown of all rows changes nothing of the rows that go on" {
+	stream hidden
+	moe-block -l 0- --only-wanted --attention <hidden.sts >plain.sts
+	moe-block -l 0- --only-wanted --attention --trace t.sts <hidden.sts >traced.sts
+	moe-diff -q plain.sts traced.sts
+}
+
 @test "MOE_TRACE is the default, {layers} stands for the layers" {
 	stream hidden
 	export MOE_TRACE='t.{layers}.sts'
