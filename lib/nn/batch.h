@@ -17,12 +17,14 @@ struct moe_span {
 	uint32_t start;
 	struct moe_cache *cache;        /* [layers], or NULL outside attention */
 	size_t keep;                    /* rows at its end that go on behind the next attention, in the last layer; 0: all */
+	float *attention;               /* [heads][rows that go on][start + n]: gets the weights of the next attention; NULL: not wanted */
 };
 
 struct moe_batch {
 	size_t rows, hidden, axes;
 	const int32_t *position;        /* [axes][rows] */
 	const int32_t *image;           /* [rows]: number of the picture, -1 for text */
+	uint8_t *modality;              /* [rows], or NULL: nobody said. An attention that keeps rows moves them */
 	float *cosine, *sine;           /* [rows][pairs that turn]: the rotation of each row, made by the first attention of a pass; NULL before */
 	struct moe_span *span;          /* [spans], in order, covering all rows */
 	size_t spans;

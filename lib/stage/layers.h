@@ -4,6 +4,8 @@
 
 #include "stage/flow.h"
 
+enum { MOE_MOST_KEPT = 1 << 30 };       /* bytes of the tensors that a stage adds to a frame for insight */
+
 enum moe_step { MOE_STEP_ATTEND, MOE_STEP_ROUTE, MOE_STEP_EXPERT, MOE_N_STEPS };
 
 const char *moe_step_name(enum moe_step s);
@@ -20,7 +22,8 @@ struct moe_layers {
 	size_t first, last;             /* steps, both included */
 	bool any_order;
 	bool only_wanted;               /* the last layer goes on only with rows whose logits are wanted */
-	const struct moe_what_if *what_if;
+	bool attention;                 /* put the weights of every attention into the frames, as "LAYER.attention" */
+	const struct moe_what_if_table *what_if;
 	struct moe_pool *pool;
 
 	/* Sees each routing decision (may be NULL). */
@@ -28,7 +31,8 @@ struct moe_layers {
 	void *observer;
 
 	struct moe_sequences sequences; /* state */
-	struct moe_arena scratch;
+	struct moe_arena scratch, kept; /* kept: what a frame borrows until it is written */
+	uint64_t kept_nbytes;
 };
 
 void moe_layers_init(struct moe_layers *l, struct moe_model *m, size_t first, size_t last);
