@@ -55,7 +55,7 @@ static struct moe_extent draw_experts(struct moe_pen *p, const struct moe_figure
 			at = x + 48;
 			top += SWATCH + 6;
 		}
-		moe_pen_begin(p, &(struct moe_part){NULL, -1, -1, (long)e, -1, -1});
+		moe_pen_begin(p, &(struct moe_mark){NULL, -1, -1, (long)e, -1, -1});
 		moe_pen_box(p, at, top, SWATCH, SWATCH, 3, moe_ink_rgb(moe_expert_colour(e), 1));
 		moe_pen_text(p, at + SWATCH + 5, top + 11.5, &t, moe_ink(MOE_PAINT_TEXT), name);
 		moe_pen_end(p);

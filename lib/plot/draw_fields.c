@@ -58,7 +58,7 @@ static void draw_field(struct moe_pen *p, const struct moe_figure *f, const stru
 		n += snprintf(title + n, sizeof title - (size_t)n, ", %.6g %.40s", g->count[i], g->count_name);
 	if (!isnan(g->chance[i]))
 		snprintf(title + n, sizeof title - (size_t)n, " (chance %s)", moe_unit_text(MOE_UNIT_SHARE, g->chance[i], chance));
-	moe_pen_begin(p, &(struct moe_part){title, -1, -1, g->row_experts ? (long)row : -1, -1, -1});
+	moe_pen_begin(p, &(struct moe_mark){title, -1, -1, g->row_experts ? (long)row : -1, -1, -1});
 	moe_pen_box(p, x, y, m->width - gap, m->height - gap, gap < 1 ? 0 : 2, moe_ink_rgb(paper, 1));
 	if (m->type > 0)
 		moe_pen_text(p, x + (m->width - gap) / 2, y + (m->height - gap) / 2 + m->type * 0.36, &t, moe_ink_rgb(moe_ink_on(paper), 1), moe_field_text(g, g->value[i], text));

@@ -100,7 +100,7 @@ static void draw_link(struct moe_pen *p, const struct moe_flow_facet *f, size_t 
 	char title[200];
 
 	snprintf(title, sizeof title, "layer %zu expert %zu to layer %zu expert %zu: %.4g tokens (by chance %.4g)", f->layer[l], from, f->layer[l + 1], to, v, chance);
-	moe_pen_begin(p, &(struct moe_part){title, -1, (long)f->layer[l], (long)from, (long)to, -1});
+	moe_pen_begin(p, &(struct moe_mark){title, -1, (long)f->layer[l], (long)from, (long)to, -1});
 	moe_pen_ribbon(p, x0, y0, x1, y1, h, moe_ink_rgb(moe_expert_colour(from), v > 1.5 * chance ? 0.62 : 0.26));
 	moe_pen_end(p);
 }
@@ -143,7 +143,7 @@ static void draw_nodes(struct moe_pen *p, const struct stacks *s, const struct m
 			continue;
 		snprintf(title, sizeof title, "layer %zu expert %zu: %.4g of %.6g tokens (%.1f %%)", f->layer[l], e, v, f->tokens, 100 * v / f->tokens);
 		snprintf(number, sizeof number, "%zu", e);
-		moe_pen_begin(p, &(struct moe_part){title, -1, (long)f->layer[l], (long)e, -1, -1});
+		moe_pen_begin(p, &(struct moe_mark){title, -1, (long)f->layer[l], (long)e, -1, -1});
 		moe_pen_box(p, x, top, NODE, fmax(h, 0.5), h > 4 ? 2 : 0, moe_ink_rgb(moe_expert_colour(e), 1));
 		if (h >= 9)
 			moe_pen_text(p, x + NODE / 2.0, top + h / 2 + 3.6, &t, moe_ink_rgb(moe_ink_on(moe_expert_colour(e)), 1), number);

@@ -98,7 +98,7 @@ static void draw_line(struct moe_pen *p, const struct moe_line *line, const stru
 	double x[256], y[256];
 	size_t n = 0;
 
-	moe_pen_begin(p, &(struct moe_part){line->name, -1, -1, line->faint ? -1 : (long)line->colour, -1, -1});
+	moe_pen_begin(p, &(struct moe_mark){line->name, -1, -1, line->faint ? -1 : (long)line->colour, -1, -1});
 	for (size_t i = 0; i <= line->n; i++) {
 		bool good = i < line->n && isfinite(line->y[i]) && isfinite(line->x[i]);
 		if (n && (!good || n == 256)) {

@@ -26,7 +26,7 @@ static void draw_place(struct moe_pen *p, const struct moe_picture_facet *f, con
 
 	snprintf(title, sizeof title, "layer %zu, patch in row %zu, column %zu: expert %s", f->layer, at->row, at->column,
 		 moe_chosen_text(&at->chosen, f->k, chosen, sizeof chosen));
-	moe_pen_begin(p, &(struct moe_part){title, (long)at->token, (long)f->layer, expert == MOE_NO_EXPERT ? -1 : (long)expert, -1, -1});
+	moe_pen_begin(p, &(struct moe_mark){title, (long)at->token, (long)f->layer, expert == MOE_NO_EXPERT ? -1 : (long)expert, -1, -1});
 	if (expert != MOE_NO_EXPERT) {
 		struct moe_rgb colour = moe_expert_colour(expert);
 		moe_pen_box(p, left + gap, top + gap, w - 2 * gap, h - 2 * gap, gap * 3, moe_ink_rgb(colour, 0.68));
@@ -60,7 +60,7 @@ struct moe_extent moe_draw_picture(struct moe_pen *p, const struct moe_facet *fa
 {
 	const struct moe_picture_facet *f = &facet->picture;
 	double w = fmin(fmin(fmax((double)f->columns * CELL, LEAST_WIDTH), MOST_WIDTH), most), scale = w / f->width, h = f->height * scale;
-	struct moe_part part = moe_part(f->bare ? "the picture as the model sees it" : NULL);
+	struct moe_mark part = moe_mark(f->bare ? "the picture as the model sees it" : NULL);
 
 	part.picture = f->number;
 	part.layer = facet->layer;

@@ -11,6 +11,6 @@ struct moe_extent moe_draw_flow(struct moe_pen *p, const struct moe_facet *facet
 struct moe_extent moe_draw_lines(struct moe_pen *p, const struct moe_facet *facet, double x, double y, double most);
 
 /* A part without meaning to a program. */
-static inline struct moe_part moe_part(const char *title) { return (struct moe_part){title, -1, -1, -1, -1, -1}; }
+static inline struct moe_mark moe_mark(const char *title) { return (struct moe_mark){title, -1, -1, -1, -1, -1}; }
 
 #endif

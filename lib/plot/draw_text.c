@@ -27,7 +27,7 @@ static void draw_bar(struct moe_pen *p, const struct moe_text_facet *f, const st
 	n = snprintf(title, sizeof title, "%.60s, layer %zu: expert", w->text, f->layer[layer]);
 	for (size_t i = 0; i < m.n && (size_t)n < sizeof title - 24; i++)
 		n += snprintf(title + n, sizeof title - (size_t)n, "%s %u (%.0f %%)", i ? "," : "", m.part[i].expert, 100 * m.part[i].share);
-	moe_pen_begin(p, &(struct moe_part){m.n ? title : NULL, w->patches ? -1 : (long)w->token, (long)f->layer[layer], m.n ? (long)m.part[0].expert : -1, -1, -1});
+	moe_pen_begin(p, &(struct moe_mark){m.n ? title : NULL, w->patches ? -1 : (long)w->token, (long)f->layer[layer], m.n ? (long)m.part[0].expert : -1, -1, -1});
 	for (size_t i = 0; i < m.n; i++) {
 		struct moe_rgb colour = moe_expert_colour(m.part[i].expert);
 		double part = width * m.part[i].share;
@@ -43,7 +43,7 @@ static void draw_bar(struct moe_pen *p, const struct moe_text_facet *f, const st
 static void draw_word(struct moe_pen *p, const struct moe_text_facet *f, const struct moe_word *w, double x, double y, double width, double bar)
 {
 	const struct moe_type t = {.size = 13, .anchor = MOE_ANCHOR_MIDDLE, .bold = w->made};
-	struct moe_part part = moe_part(NULL);
+	struct moe_mark part = moe_mark(NULL);
 
 	part.token = w->patches ? -1 : (long)w->token;
 	moe_pen_begin(p, &part);

@@ -46,7 +46,7 @@ void moe_pen_image(struct moe_pen *p, const struct moe_picture *picture, unsigne
 		p->ops->image(p, picture, number, grey, x, y, w, h);
 }
 
-void moe_pen_begin(struct moe_pen *p, const struct moe_part *part)
+void moe_pen_begin(struct moe_pen *p, const struct moe_mark *part)
 {
 	if (p->ops->begin)
 		p->ops->begin(p, part);

@@ -31,8 +31,8 @@ struct moe_type {
 	double turn;                    /* degrees, clockwise, about (x, y) */
 };
 
-/* A part of a drawing that has a meaning of its own: SVG shows `title` to who points at it or has it read aloud, and a page's program finds it by the numbers. */
-struct moe_part {
+/* A mark: a part of a drawing that has a meaning of its own: SVG shows `title` to who points at it or has it read aloud, and a page's program finds it by the numbers. */
+struct moe_mark {
 	const char *title;
 	long token, layer, expert, next;        /* -1: none; next: expert in the next layer */
 	long picture;
@@ -56,7 +56,7 @@ void moe_pen_text(struct moe_pen *p, double x, double y, const struct moe_type *
 /* A picture, of which the same number always stands for the same; in grey or in its colours. */
 void moe_pen_image(struct moe_pen *p, const struct moe_picture *picture, unsigned number, bool grey, double x, double y, double w, double h);
 
-void moe_pen_begin(struct moe_pen *p, const struct moe_part *part);
+void moe_pen_begin(struct moe_pen *p, const struct moe_mark *part);
 void moe_pen_end(struct moe_pen *p);
 
 /* Draws nothing. Static storage. */

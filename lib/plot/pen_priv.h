@@ -11,7 +11,7 @@ struct moe_pen_ops {
 	void (*ribbon)(struct moe_pen *p, double x0, double y0, double x1, double y1, double h, struct moe_ink fill);
 	void (*text)(struct moe_pen *p, double x, double y, const struct moe_type *t, struct moe_ink ink, const char *s);
 	void (*image)(struct moe_pen *p, const struct moe_picture *picture, unsigned number, bool grey, double x, double y, double w, double h);
-	void (*begin)(struct moe_pen *p, const struct moe_part *part);
+	void (*begin)(struct moe_pen *p, const struct moe_mark *part);
 	void (*end)(struct moe_pen *p);
 	void (*free)(struct moe_pen *p);
 };

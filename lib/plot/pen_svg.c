@@ -176,7 +176,7 @@ static void svg_image(struct moe_pen *p, const struct moe_picture *picture, unsi
 	fputs(")scale(.001)\"/>", s->f);
 }
 
-static void svg_begin(struct moe_pen *p, const struct moe_part *part)
+static void svg_begin(struct moe_pen *p, const struct moe_mark *part)
 {
 	const struct { const char *name; long v; } data[] = {
 		{"token", part->token}, {"layer", part->layer}, {"expert", part->expert}, {"next", part->next}, {"picture", part->picture},
