@@ -112,7 +112,7 @@ static enum moe_err route(struct moe_net *n, struct chunk *c, size_t layer, stru
 		replay(n, c, layer, k);
 	moe_router_measure(&lane->sums[layer], k->p, k->lse, k->expert_id, c->modality, c->rows, s);
 	moe_arena_release(&lane->scratch, mark);
-	return moe_expert_pairs_make(&k->pairs, k->expert_id, c->rows, net_k(n), experts, &c->memory, &lane->d);
+	return moe_expert_pairs_make(&k->pairs, k->expert_id, c->rows, net_k(n), experts, c->memory, &lane->d);
 }
 
 static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
