@@ -114,19 +114,22 @@ static enum moe_err gather(struct moe_asker *a, struct moe_batch *b, struct moe_
 	size_t axes = (size_t)a->model->spec->attention.rope.axes, hidden = (size_t)a->model->spec->hidden, at = 0;
 	int32_t *position = moe_arena_get(&a->scratch, a->rows * axes, sizeof *position), *image = moe_arena_get(&a->scratch, a->rows, sizeof *image);
 	struct moe_span *span = moe_arena_get(&a->scratch, a->n_parts, sizeof *span);
+	uint8_t *modality = moe_arena_get(&a->scratch, a->rows, 1);
 
-	if (!position || !image || !span)
+	if (!position || !image || !span || !modality)
 		return no_memory(d);
 	for (size_t i = 0; i < a->n_parts; i++) {
 		const struct part *p = &a->part[i];
 		size_t n = p->layout.rows;
 		memcpy(image + at, p->layout.image, n * sizeof *image);
+		memcpy(modality + at, p->layout.modality, n);
 		for (size_t x = 0; x < axes; x++)
 			memcpy(position + x * a->rows + at, p->layout.position + x * n, n * sizeof *position);
 		span[i] = (struct moe_span){.first = at, .n = n, .x = p->x, .start = (uint32_t)p->start, .cache = p->c->cache};
 		at += n;
 	}
-	*b = (struct moe_batch){.rows = a->rows, .hidden = hidden, .axes = axes, .position = position, .image = image, .span = span, .spans = a->n_parts};
+	*b = (struct moe_batch){.rows = a->rows, .hidden = hidden, .axes = axes, .position = position, .image = image,
+				.modality = modality, .span = span, .spans = a->n_parts};
 	return MOE_OK;
 }
 

@@ -163,7 +163,7 @@ static void print_patches(FILE *f, const struct moe_tables *t, const struct widt
 }
 
 /* Share of the busiest expert, entropy of the load as a share of the largest, experts that nothing went to. */
-static void print_part(FILE *f, size_t layer, const char *modality, const struct moe_load *l, const struct moe_load_part *p)
+static void print_part(FILE *f, size_t layer, const char *modality, const struct moe_load *l, const struct moe_routing_part *p)
 {
 	double entropy = 0;
 	size_t busiest = 0, unused = 0;
@@ -180,13 +180,11 @@ static void print_part(FILE *f, size_t layer, const char *modality, const struct
 
 static void print_routing(FILE *f, const struct moe_tables *t)
 {
-	static const char *const modality[] = {"text", "image"};
-
 	fprintf(f, "\n%-5s  %-8s  %10s  %8s  %6s  %7s  %6s\n", "layer", "modality", "rows", "busiest", "expert", "entropy", "unused");
 	for (size_t l = 0; l < t->e->n_layers; l++)
 		for (int m = 0; m < 2 && t->e->load[l].k; m++)          /* a dense layer routes nothing */
-			if (t->e->load[l].part[m].tokens)
-				print_part(f, l, modality[m], &t->e->load[l], &t->e->load[l].part[m]);
+			if (moe_load_part(&t->e->load[l], (unsigned)m)->tokens)
+				print_part(f, l, moe_modality_name((unsigned)m), &t->e->load[l], moe_load_part(&t->e->load[l], (unsigned)m));
 }
 
 static void print_text(FILE *f, const struct moe_tables *t)

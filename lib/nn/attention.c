@@ -130,6 +130,8 @@ static void compact(struct moe_batch *b, struct parts *p, size_t pairs)
 			keep_rows(b->sine, pairs, at, from, n);
 			memmove(p->first + at, p->first + from, n * sizeof *p->first);
 			memmove(p->limit + at, p->limit + from, n * sizeof *p->limit);
+			if (b->modality)
+				memmove(b->modality + at, b->modality + from, n);
 		}
 		s->x += skipped * b->hidden;
 		s->start += (uint32_t)skipped;

@@ -35,6 +35,7 @@ struct moe_batch {
 	size_t rows, hidden, axes;
 	const int32_t *position;        /* [axes][rows] */
 	const int32_t *image;           /* [rows]: number of the picture, -1 for text */
+	uint8_t *modality;              /* [rows], or NULL: nobody said. An attention that keeps rows moves them */
 	float *cosine, *sine;           /* [rows][pairs that turn]: the rotation of each row, made by the first attention of a pass; NULL before */
 	struct moe_span *span;          /* [spans], in order, covering all rows */
 	size_t spans;

@@ -2,135 +2,58 @@
 
 #include <math.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "report/escape.h"
 
-enum { BAR = 10 };
-
-static const char *modality_name(unsigned modality)
-{
-	static const char *const names[MOE_N_MODALITIES] = {"text", "image", "audio", "video", "other"};
-
-	return names[modality < MOE_N_MODALITIES ? modality : MOE_N_MODALITIES - 1];
-}
-
-static bool part_init(struct moe_load_part *p, size_t experts)
-{
-	*p = (struct moe_load_part){.count = calloc(experts, sizeof *p->count), .weight = calloc(experts, sizeof *p->weight), .least_margin = INFINITY};
-	return p->count && p->weight;
-}
-
-static void part_free(struct moe_load_part *p)
-{
-	free(p->count);
-	free(p->weight);
-}
+enum { BAR = 10, NARROW = 1024 };       /* a spec has at most 256 choices */
 
 enum moe_err moe_load_init(struct moe_load *l, size_t experts, size_t k, struct moe_diag *d)
 {
-	bool ok = true;
+	struct moe_trace_info info = {.experts = experts, .k = k};
+	struct moe_routing_layer *layer;
 
 	*l = (struct moe_load){.experts = experts, .k = k};
-	for (int m = 0; m < MOE_N_MODALITIES; m++)
-		ok &= part_init(&l->part[m], experts);
-	return ok ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+	MOE_TRY(moe_routing_init(&l->sums, &info, NULL, 0, d));
+	layer = moe_routing_layer(&l->sums, 0);
+	for (int m = 0; layer && m < MOE_N_MODALITIES; m++)
+		if (!(layer->part[m] = moe_routing_part_new(experts, k, 0)))
+			layer = NULL;
+	return layer ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
 }
 
-void moe_load_free(struct moe_load *l)
-{
-	for (int m = 0; m < MOE_N_MODALITIES; m++)
-		part_free(&l->part[m]);
-}
-
-/* Entropy of softmax(z), in nats; -inf logits count for nothing. */
-static double entropy_of(const float *z, size_t n)
-{
-	double top = -INFINITY, sum = 0, moment = 0;
-
-	for (size_t i = 0; i < n; i++)
-		top = z[i] > top ? z[i] : top;
-	for (size_t i = 0; i < n; i++)
-		if (z[i] > -INFINITY) {
-			double e = exp(z[i] - top);
-			sum += e;
-			moment += e * (z[i] - top);
-		}
-	return log(sum) - moment / sum;
-}
-
-/* Least chosen minus largest unchosen logit; NaN when all were chosen. */
-static double margin_of(const float *z, size_t n, const int32_t *id, size_t k)
-{
-	double chosen = INFINITY, rest = -INFINITY;
-
-	for (size_t e = 0; e < n; e++) {
-		bool taken = false;
-		for (size_t i = 0; i < k; i++)
-			taken |= id[i] == (int32_t)e;
-		if (taken)
-			chosen = z[e] < chosen ? z[e] : chosen;
-		else
-			rest = z[e] > rest ? z[e] : rest;
-	}
-	return isfinite(chosen) && isfinite(rest) ? chosen - rest : NAN;
-}
+void moe_load_free(struct moe_load *l) { moe_routing_free(&l->sums); }
 
 void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight)
 {
-	for (size_t r = 0; r < rows; r++) {
-		struct moe_load_part *p = &l->part[modality[r] < MOE_N_MODALITIES ? modality[r] : MOE_N_MODALITIES - 1];
-		p->tokens++;
-		for (size_t i = r * l->k; i < (r + 1) * l->k; i++)
-			if (expert_id[i] >= 0) {
-				p->choices++;
-				p->count[expert_id[i]]++;
-				p->weight[expert_id[i]] += weight[i];
-			}
-		if (!logit)
-			continue;
-		double margin = margin_of(logit + r * l->experts, l->experts, expert_id + r * l->k, l->k);
-		p->entropy += entropy_of(logit + r * l->experts, l->experts);
-		p->with_logits++;
-		if (!isnan(margin)) {
-			p->margin += margin;
-			p->with_margin++;
-			p->least_margin = margin < p->least_margin ? margin : p->least_margin;
-		}
-	}
-}
+	uint16_t id[NARROW];
+	size_t some = l->k ? NARROW / l->k : rows;
 
-static void join_part(struct moe_load_part *to, const struct moe_load_part *from, size_t experts)
-{
-	to->tokens += from->tokens;
-	to->choices += from->choices;
-	to->entropy += from->entropy;
-	to->with_logits += from->with_logits;
-	to->margin += from->margin;
-	to->with_margin += from->with_margin;
-	to->least_margin = from->least_margin < to->least_margin ? from->least_margin : to->least_margin;
-	for (size_t e = 0; e < experts; e++) {
-		to->count[e] += from->count[e];
-		to->weight[e] += from->weight[e];
+	for (size_t r = 0, n; r < rows; r += n) {
+		struct moe_routed_rows part = {.modality = modality + r, .expert = id, .weight = weight + r * l->k, .logit = logit ? logit + r * l->experts : NULL};
+		part.rows = n = rows - r < some ? rows - r : some;
+		for (size_t i = 0; i < n * l->k; i++)
+			id[i] = expert_id[r * l->k + i] < 0 ? MOE_NO_EXPERT : (uint16_t)expert_id[r * l->k + i];
+		if (moe_routing_add(&l->sums, l->sums.layer, &part, NULL))
+			return;         /* never: all parts are there */
 	}
 }
 
 void moe_load_join(struct moe_load *l, const struct moe_load *from)
 {
-	for (int m = 0; m < MOE_N_MODALITIES; m++)
-		join_part(&l->part[m], &from->part[m], l->experts);
+	for (unsigned m = 0; m < MOE_N_MODALITIES; m++)
+		moe_routing_part_join(l->sums.layer->part[m], moe_load_part(from, m), l->experts, l->k);
 }
 
 /* Sums the parts `first` to `last` into *sum (its arrays are [experts], the caller's) and summarises them. */
-static void sum_parts(const struct moe_load *l, unsigned first, unsigned last, struct moe_load_part *sum, struct moe_load_summary *out)
+static void sum_parts(const struct moe_load *l, unsigned first, unsigned last, struct moe_routing_part *sum, struct moe_load_summary *out)
 {
 	double entropy = 0, weight = 0;
 
 	for (unsigned m = first; m <= last; m++)
-		join_part(sum, &l->part[m], l->experts);
-	*out = (struct moe_load_summary){.tokens = sum->tokens, .choices = sum->choices, .least_margin = sum->least_margin};
+		moe_routing_part_join(sum, moe_load_part(l, m), l->experts, l->k);
+	*out = (struct moe_load_summary){.tokens = sum->tokens, .choices = sum->choices};
 	for (size_t e = 0; e < l->experts; e++) {
 		double share = sum->choices ? (double)sum->count[e] / (double)sum->choices : 0;
 		entropy -= share > 0 ? share * log(share) : 0;
@@ -142,16 +65,16 @@ static void sum_parts(const struct moe_load *l, unsigned first, unsigned last, s
 		}
 	}
 	out->load_entropy = l->experts > 1 ? entropy / log((double)l->experts) : 0;
-	out->router_entropy = l->experts > 1 && sum->with_logits ? sum->entropy / (double)sum->with_logits / log((double)l->experts) : 0;
+	out->router_entropy = l->experts > 1 && sum->scored ? sum->entropy / (double)sum->scored / log((double)l->experts) : 0;
 	out->mean_weight = sum->choices ? weight / (double)sum->choices : 0;
-	out->mean_margin = sum->with_margin ? sum->margin / (double)sum->with_margin : 0;
-	out->least_margin = sum->with_margin ? sum->least_margin : 0;
+	out->mean_margin = sum->logit_margin.n ? sum->logit_margin.sum / (double)sum->logit_margin.n : 0;
+	out->least_margin = sum->logit_margin.n ? sum->logit_margin.least : 0;
 }
 
 /* The columns of a report: everything together, then each modality that has tokens. */
 struct column {
 	const char *name;
-	struct moe_load_part sum;
+	struct moe_routing_part *sum;
 	struct moe_load_summary s;
 };
 
@@ -161,18 +84,19 @@ static size_t make_columns(const struct moe_load *l, struct column *c, bool *ok)
 
 	*ok = true;
 	for (int m = -1; m < MOE_N_MODALITIES; m++) {
-		if (m >= 0 && !l->part[m].tokens)
+		if (m >= 0 && !moe_load_part(l, (unsigned)m)->tokens)
 			continue;
-		c[n].name = m < 0 ? "all" : modality_name((unsigned)m);
-		*ok &= part_init(&c[n].sum, l->experts);
-		if (*ok)
-			sum_parts(l, m < 0 ? 0 : (unsigned)m, m < 0 ? MOE_N_MODALITIES - 1 : (unsigned)m, &c[n].sum, &c[n].s);
+		c[n].name = m < 0 ? "all" : moe_modality_name((unsigned)m);
+		c[n].sum = moe_routing_part_new(l->experts, l->k, 0);
+		*ok &= c[n].sum != NULL;
+		if (c[n].sum)
+			sum_parts(l, m < 0 ? 0 : (unsigned)m, m < 0 ? MOE_N_MODALITIES - 1 : (unsigned)m, c[n].sum, &c[n].s);
 		n++;
 	}
 	return n;
 }
 
-static double share(const struct column *c, size_t e) { return c->s.choices ? (double)c->sum.count[e] / (double)c->s.choices : 0; }
+static double share(const struct column *c, size_t e) { return c->s.choices ? (double)c->sum->count[e] / (double)c->s.choices : 0; }
 
 /* A bar of BAR cells in eighths; `full` is the value of a whole bar. */
 static void print_bar(FILE *f, double value, double full)
@@ -237,7 +161,7 @@ static enum moe_err print_json(FILE *f, const struct moe_load *l, size_t layer, 
 		const struct moe_load_summary *s = &c[i].s;
 		json_t *load = json_array(), *part;
 		for (size_t e = 0; e < l->experts; e++)
-			json_array_append_new(load, json_integer((json_int_t)c[i].sum.count[e]));
+			json_array_append_new(load, json_integer((json_int_t)c[i].sum->count[e]));
 		part = json_pack("{s:I, s:I, s:o, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f}", "tokens", (json_int_t)s->tokens, "choices", (json_int_t)s->choices,
 				 "load", load, "load_entropy", s->load_entropy, "router_entropy", s->router_entropy, "busiest_share", s->busiest,
 				 "busiest_expert", (json_int_t)s->busiest_expert, "unused", (json_int_t)s->unused, "mean_weight", s->mean_weight,
@@ -255,8 +179,8 @@ static void print_tsv(FILE *f, const struct moe_load *l, size_t layer, const str
 	for (size_t i = 0; i < n; i++)
 		for (size_t e = 0; e < l->experts; e++)
 			fprintf(f, "%zu\t%s\t%zu\t%llu\t%llu\t%.6f\t%.6f\t%.6f\t%.6f\t%.6f\t%zu\t%.6f\t%.6f\n", layer, c[i].name, e,
-				(unsigned long long)c[i].s.tokens, (unsigned long long)c[i].sum.count[e], share(&c[i], e),
-				c[i].sum.count[e] ? c[i].sum.weight[e] / (double)c[i].sum.count[e] : 0.0, c[i].s.load_entropy, c[i].s.router_entropy,
+				(unsigned long long)c[i].s.tokens, (unsigned long long)c[i].sum->count[e], share(&c[i], e),
+				c[i].sum->count[e] ? c[i].sum->weight[e] / (double)c[i].sum->count[e] : 0.0, c[i].s.load_entropy, c[i].s.router_entropy,
 				c[i].s.busiest, c[i].s.unused, c[i].s.mean_margin, c[i].s.least_margin);
 }
 
@@ -276,7 +200,7 @@ enum moe_err moe_load_print(FILE *f, const struct moe_load *l, size_t layer, enu
 	else
 		print_text(f, l, layer, c, n, bars);
 	for (size_t i = 0; i < n; i++)
-		part_free(&c[i].sum);
+		moe_routing_part_free(c[i].sum);
 	if (!err && ferror(f))
 		err = moe_fail(d, MOE_EIO, "cannot write the statistics");
 	return err;

@@ -2,33 +2,21 @@
 #ifndef MOE_REPORT_LOAD_H
 #define MOE_REPORT_LOAD_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 
-#include "base/err.h"
+#include "stats/routing.h"
 
-enum { MOE_N_MODALITIES = 5 };         /* the last: numbers without a name */
-
-/* Sums over the tokens of one modality in one layer. */
-struct moe_load_part {
-	uint64_t tokens, choices;
-	uint64_t *count;                /* [experts] */
-	double *weight;                 /* [experts]: sum of weights */
-	double entropy;                 /* sum of the entropies of softmax(router logits), nats; over tokens with logits */
-	uint64_t with_logits;
-	double margin, least_margin;    /* sum, least: last chosen minus first unchosen router logit */
-	uint64_t with_margin;
-};
-
+/* Sums over the tokens of one layer; all parts are there. */
 struct moe_load {
 	size_t experts, k;
-	struct moe_load_part part[MOE_N_MODALITIES];
+	struct moe_routing sums;        /* with one layer */
 };
 
 enum moe_err moe_load_init(struct moe_load *l, size_t experts, size_t k, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_load_free(struct moe_load *l);
+
+/* The part of a modality. */
+static inline const struct moe_routing_part *moe_load_part(const struct moe_load *l, unsigned modality) { return l->sums.layer->part[modality]; }
 
 /* Adds `rows` tokens: modality [rows], logit [rows][experts] (may be NULL), expert_id and weight [rows][k]. */
 void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight);

@@ -20,7 +20,7 @@ struct moe_layers {
 	size_t first, last;             /* steps, both included */
 	bool any_order;
 	bool only_wanted;               /* the last layer goes on only with rows whose logits are wanted */
-	const struct moe_what_if *what_if;
+	const struct moe_what_if_table *what_if;
 	struct moe_insight insight;     /* what to put into the frames beside the rows */
 	struct moe_pool *pool;
 

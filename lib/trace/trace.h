@@ -1,23 +1,31 @@
 /* Traces of routing: where every token of a run went, in every layer. A trace is a stream (moe-stream(5)) of `trace` frames; this is its reader.
  *
- * What a block holds is checked when it is read: shapes, that expert ids are below `experts` and not twice in a row, that -1 comes last, that weights are finite. */
+ * What a block holds is checked when it is read: shapes, that expert ids are below `experts` and not twice in a row, that "none" comes last, that
+ * weights are finite and that logits are neither NaN nor +inf. */
 #ifndef MOE_TRACE_TRACE_H
 #define MOE_TRACE_TRACE_H
 
 #include "stream/reader.h"
 
-enum moe_trace_detail { MOE_TRACE_IDS, MOE_TRACE_WEIGHTS, MOE_TRACE_LOGITS };
-enum moe_trace_score { MOE_TRACE_SOFTMAX, MOE_TRACE_SIGMOID, MOE_TRACE_LOGIT };        /* what the router makes of its logits */
+/* What a trace tells, each more than the one before. Counts: how often each expert was chosen, of a source that kept no tokens. */
+enum moe_trace_detail { MOE_TRACE_COUNTS, MOE_TRACE_IDS, MOE_TRACE_WEIGHTS, MOE_TRACE_LOGITS };
+
+/* What the router makes of its logits; unknown: the source of an import did not say. */
+enum moe_trace_score { MOE_TRACE_SOFTMAX, MOE_TRACE_SIGMOID, MOE_TRACE_LOGIT, MOE_TRACE_UNKNOWN };
 
 #define MOE_NO_EXPERT ((uint16_t)0xffff)
 
-enum { MOE_TRACE_ROWS = 256 };          /* most tokens of a block */
+enum {
+	MOE_TRACE_ROWS = 256,           /* most tokens of a block */
+	MOE_TRACE_EXPERTS = 65535,      /* most experts: the number 65535 is none */
+	MOE_TRACE_LAYERS = 65536,
+};
 
 /* What a head says of the trace behind it. */
 struct moe_trace_info {
 	char model[40], tokenizer[40];  /* fingerprints, "" where there are none */
 	size_t *layer, n_layers;        /* numbers of the traced layers, ascending */
-	size_t experts, k;
+	size_t experts, k;              /* k: 0 where a source of counts did not say */
 	enum moe_trace_score score;
 	bool renormalise;               /* chosen weights of a token add up to 1 */
 	enum moe_trace_detail detail;
@@ -25,18 +33,27 @@ struct moe_trace_info {
 
 /* Up to MOE_TRACE_ROWS tokens of one sequence. Arrays are the reader's, valid until its next block. */
 struct moe_trace_block {
-	uint64_t seq, step, start;      /* start: tokens of the sequence before these */
+	uint64_t seq, start;            /* start: tokens of the sequence before these */
+	uint64_t step;                  /* 0: tokens that were given; else row i is the generated token number step + i, counted from 1 */
 	const char *name;               /* of the sequence, or NULL */
 	const char *choice;             /* moe.choice: who chose ("token": each token, by itself) */
-	size_t rows, axes;
-	const int32_t *token, *position, *image, *patch;        /* [rows], [axes][rows], [rows]: -1 text, [rows]: -1 text */
+	size_t rows, axes;              /* rows: 0 in a block of counts */
+	const int32_t *token;           /* [rows]; -1: an import whose source did not say */
+	const int32_t *position, *image, *patch;        /* [axes][rows], [rows]: -1 text, [rows]: -1 text */
 	const uint8_t *modality;        /* [rows] */
 	const uint16_t *expert;         /* [n_layers][rows][k], by falling weight; MOE_NO_EXPERT at the end */
 	const float *weight;            /* [n_layers][rows][k], or NULL */
 	const float *logit;             /* [n_layers][rows][experts], or NULL; -inf: not eligible */
 	const float *compared;          /* [n_layers][rows][experts]: what the choice compared, where that is not the logits; or NULL */
 	const uint8_t *depth;           /* [n_layers][rows]: 1 where the token took the layer; NULL: all did */
+	const uint64_t *count;          /* [n_layers][experts] in a trace of counts, else NULL */
 };
+
+/* "softmax", "weights" and the like, and back; -1 for other names. */
+const char *moe_trace_score_name(enum moe_trace_score s);
+const char *moe_trace_detail_name(enum moe_trace_detail t);
+int moe_trace_score_find(const char *name);
+int moe_trace_detail_find(const char *name);
 
 struct moe_trace;
 
@@ -52,5 +69,16 @@ enum moe_err moe_trace_next(struct moe_trace *t, struct moe_trace_block *b, stru
 
 /* The head frame, for its provenance. */
 const struct moe_frame *moe_trace_head(const struct moe_trace *t);
+
+/* Where the bytes come from, for messages, and the byte at which the block that was read last begins. */
+const char *moe_trace_name(const struct moe_trace *t);
+uint64_t moe_trace_at(const struct moe_trace *t);
+
+/* The same on frames that somebody else reads: what a head says (*i is the caller's to free; MOE_EMATCH: it is the head of another stream), and
+ * what a frame of kind trace holds behind it; arrays come from `a` or are the frame's. */
+enum moe_err moe_trace_info_read(struct moe_trace_info *i, const struct moe_frame *head, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_trace_info_free(struct moe_trace_info *i);
+enum moe_err moe_trace_block_read(struct moe_trace_block *b, struct moe_frame *f, const struct moe_trace_info *i, struct moe_arena *a,
+				  struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

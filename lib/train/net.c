@@ -202,7 +202,9 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 	n->model = m;
 	n->spec = m->spec;
 	n->o = moe_net_defaults(o);
-	err = moe_net_check(m->spec, d);
+	n->n_kept = (n->o.most_pictures + n->o.chunk - 1) / n->o.chunk;
+	n->kept = moe_calloc(n->n_kept, sizeof *n->kept);
+	err = n->kept ? moe_net_check(m->spec, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (!err)
 		err = moe_params_make(&n->params, &n->weight, m, d);
 	if (!err) {
@@ -223,8 +225,9 @@ void moe_net_free(struct moe_net *n)
 {
 	if (!n)
 		return;
-	for (size_t i = 0; i < n->chunk_cap; i++)
-		moe_arena_free(&n->chunk[i].memory);
+	for (size_t i = 0; n->kept && i < n->n_kept; i++)
+		moe_arena_free(&n->kept[i]);
+	free(n->kept);
 	for (size_t i = 0; n->lane && i < n->o.lanes; i++)
 		moe_arena_free(&n->lane[i].scratch);
 	free(n->chunk);
@@ -277,20 +280,23 @@ static void clear_sums(const struct moe_net *n, struct moe_router_sums *sums)
 	}
 }
 
-/* The chunks of a lane, in order. */
+/* The chunks of a lane in the part at hand, in order. */
 static void forward_lane(void *arg, size_t i)
 {
 	struct moe_net *n = arg;
 	struct lane *l = &n->lane[i];
 	enum moe_err err = MOE_OK;
 
-	clear_sums(n, l->sums);
-	l->text = l->patch = 0;
 	moe_arena_reset(&l->scratch);
-	if (n->backward)
-		memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
-	for (size_t c = i; c < n->n_chunks && !err; c += n->o.lanes)
-		err = moe_net_chunk_forward(n, &n->chunk[c], l);
+	if (!n->first) {
+		clear_sums(n, l->sums);
+		l->text = l->patch = 0;
+		if (n->backward)
+			memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
+	}
+	for (size_t c = n->first; c < n->end && !err; c++)
+		if (c % n->o.lanes == i)
+			err = moe_net_chunk_forward(n, &n->chunk[c], l);
 }
 
 static void backward_lane(void *arg, size_t i)
@@ -298,8 +304,9 @@ static void backward_lane(void *arg, size_t i)
 	struct moe_net *n = arg;
 	enum moe_err err = MOE_OK;
 
-	for (size_t c = i; c < n->n_chunks && !err; c += n->o.lanes)
-		err = moe_net_chunk_backward(n, &n->chunk[c], &n->lane[i]);
+	for (size_t c = n->first; c < n->end && !err; c++)
+		if (c % n->o.lanes == i)
+			err = moe_net_chunk_backward(n, &n->chunk[c], &n->lane[i]);
 }
 
 /* Adds a run of the other lanes' gradients to the first's. */
@@ -313,19 +320,17 @@ static void add_run(void *arg, size_t run)
 		moe_add(n->gradient + at, n->lane[i].gradient + at, count);
 }
 
-/* Cuts the batch into chunks, and counts what means are taken over. */
+/* Cuts the batch into chunks, and counts what means are taken over. Chunks of different parts share their memory. */
 static enum moe_err cut(struct moe_net *n, const struct moe_packed *batch, size_t count, struct moe_step_result *out, struct moe_diag *d)
 {
-	size_t chunks = (count + n->o.chunk - 1) / n->o.chunk, before = n->chunk_cap;
+	size_t chunks = (count + n->o.chunk - 1) / n->o.chunk;
 
 	MOE_TRY(moe_grow(&n->chunk, &n->chunk_cap, chunks, sizeof *n->chunk, d));
-	memset(n->chunk + before, 0, (n->chunk_cap - before) * sizeof *n->chunk);
 	n->n_chunks = chunks;
-	for (size_t c = 0; c < chunks; c++) {
-		n->chunk[c].first = c * n->o.chunk;
-		n->chunk[c].packed = batch + c * n->o.chunk;
-		n->chunk[c].n = moe_min(n->o.chunk, count - c * n->o.chunk);
-	}
+	for (size_t c = 0; c < chunks; c++)
+		n->chunk[c] = (struct chunk){
+			.memory = &n->kept[c % n->n_kept], .first = c * n->o.chunk, .packed = batch + c * n->o.chunk, .n = moe_min(n->o.chunk, count - c * n->o.chunk),
+		};
 	for (size_t i = 0; i < count; i++) {
 		size_t patches = (size_t)batch[i].rows * batch[i].columns;
 		if (i % n->o.chunk == 0)
@@ -410,18 +415,21 @@ static enum moe_err first_failure(struct moe_net *n, struct moe_diag *d)
 	return MOE_OK;
 }
 
-static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, struct moe_step_result *out,
-			struct moe_diag *d)
+/* Runs the lanes over the chunks from `first` on that are in memory together. */
+static enum moe_err run_part(struct moe_net *n, size_t first, void (*lane)(void *n, size_t i), struct moe_diag *d)
 {
-	double work = 6.0 * (double)n->params.total;
+	double work = 6.0 * (double)n->params.total * (double)n->rows;
 
-	*out = (struct moe_step_result){.load = n->load};
-	n->loss = s;
-	MOE_TRY(cut(n, batch, count, out, d));
-	MOE_TRY(prepare_replay(n, d));
-	work *= (double)n->rows;
-	moe_pool_run(n->o.pool, work, n->o.lanes, forward_lane, n);
-	MOE_TRY(first_failure(n, d));
+	n->first = first;
+	n->end = moe_min(first + n->n_kept, n->n_chunks);
+	moe_pool_run(n->o.pool, work, n->o.lanes, lane, n);
+	return first_failure(n, d);
+}
+
+static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s, struct moe_step_result *out, struct moe_diag *d)
+{
+	for (size_t c = 0; c < n->n_chunks; c += n->n_kept)
+		MOE_TRY(run_part(n, c, forward_lane, d));
 	merge_sums(n);
 	balance(n, out);
 	for (size_t i = 0; i < n->o.lanes; i++) {
@@ -432,28 +440,48 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 	out->patch = n->patch_weight > 0 ? out->patch / n->patch_weight : 0;
 	out->total = s->text * out->text + s->patch * out->patch + s->balance * out->balance + s->z * out->z;
 	out->finite = isfinite(out->total);
-	if (!n->backward || !out->finite)
-		return MOE_OK;
-	moe_pool_run(n->o.pool, work, n->o.lanes, backward_lane, n);
-	MOE_TRY(first_failure(n, d));
+	return MOE_OK;
+}
+
+/* Of a batch in parts, each part passes forward again before it passes backward: what it kept was forgotten for the next one. */
+static enum moe_err backward(struct moe_net *n, struct moe_diag *d)
+{
+	bool parts = !n->backward;
+
+	n->backward = true;
+	for (size_t c = 0; c < n->n_chunks; c += n->n_kept) {
+		if (parts)
+			MOE_TRY(run_part(n, c, forward_lane, d));
+		MOE_TRY(run_part(n, c, backward_lane, d));
+	}
 	moe_pool_run(n->o.pool, (double)n->params.total * (double)n->o.lanes, (n->params.total + RUN - 1) / RUN, add_run, n);
 	return MOE_OK;
+}
+
+static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool gradient,
+			struct moe_step_result *out, struct moe_diag *d)
+{
+	*out = (struct moe_step_result){.load = n->load};
+	n->loss = s;
+	MOE_TRY(cut(n, batch, count, out, d));
+	MOE_TRY(prepare_replay(n, d));
+	n->backward = gradient && n->n_chunks <= n->n_kept;
+	MOE_TRY(forward(n, s, out, d));
+	return gradient && out->finite ? backward(n, d) : MOE_OK;
 }
 
 enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool backward,
 			  struct moe_step_result *out, struct moe_diag *d)
 {
-	n->backward = backward;
 	n->best = NULL;
 	n->logprob = NULL;
-	return run(n, batch, count, s, out, d);
+	return run(n, batch, count, s, backward, out, d);
 }
 
 enum moe_err moe_net_predict(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, int32_t *const *best,
 			     float *const *logprob, struct moe_step_result *out, struct moe_diag *d)
 {
-	n->backward = false;
 	n->best = best;
 	n->logprob = logprob;
-	return run(n, batch, count, s, out, d);
+	return run(n, batch, count, s, false, out, d);
 }

@@ -2,7 +2,8 @@
  *
  * A step takes a batch of packed sequences (data/packed.h), cuts it into chunks of a fixed number of them, and deals the chunks out to a fixed number of lanes.
  * A lane works through its chunks in order and has a gradient of its own; the lanes' gradients are added in order. Threads take whole lanes, so the bits of a
- * step do not depend on their number. All chunks pass forward before the first passes backward, because the balance loss takes its shares f from the whole step. */
+ * step do not depend on their number. All chunks pass forward before the first passes backward, because the balance loss takes its shares f from the whole step. Of a
+ * batch of more sequences than memory is planned for, part after part passes forward a second time, and then backward: the same bits, for a third more work. */
 #ifndef MOE_TRAIN_NET_H
 #define MOE_TRAIN_NET_H
 
@@ -18,7 +19,7 @@ struct moe_net;
 struct moe_net_options {
 	enum moe_unit unit;             /* of the products' operands */
 	size_t chunk, lanes;            /* sequences of a chunk (8), lanes (4) */
-	size_t most_pictures, most_text;        /* sequences of a batch, and rows of text of one: for the plan of memory and the table of positions (128, 512) */
+	size_t most_pictures, most_text;        /* sequences that are computed together, and rows of text of one: for the plan of memory and the table of positions (128, 512) */
 	struct moe_pool *pool;
 };
 

@@ -31,7 +31,7 @@ static enum moe_err plan_segments(struct moe_packed_rows *s, const struct moe_pa
 static enum moe_err plan_spans(struct moe_net *n, struct chunk *c, struct moe_diag *d)
 {
 	c->rows = 0;
-	c->span = moe_arena_zero(&c->memory, c->n, sizeof *c->span);
+	c->span = moe_arena_zero(c->memory, c->n, sizeof *c->span);
 	if (!c->span)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < c->n; i++) {
@@ -44,7 +44,7 @@ static enum moe_err plan_spans(struct moe_net *n, struct chunk *c, struct moe_di
 		s->n_text = p->n_text;
 		if (p->n_text > n->o.most_text)
 			return moe_fail(d, MOE_EUSAGE, "a sequence has %zu tokens of text, at most %zu are planned", p->n_text, n->o.most_text);
-		MOE_TRY(plan_segments(s, p, &c->memory, d));
+		MOE_TRY(plan_segments(s, p, c->memory, d));
 		c->rows += s->n_image + s->n_text;
 	}
 	return MOE_OK;
@@ -106,7 +106,7 @@ static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_
 {
 	int32_t vocab = (int32_t)n->spec->vocab;
 
-	if (!plan_targets(&c->text, c->rows, &c->memory) || !plan_targets(&c->patch, c->rows, &c->memory))
+	if (!plan_targets(&c->text, c->rows, c->memory) || !plan_targets(&c->patch, c->rows, c->memory))
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
@@ -131,7 +131,7 @@ static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_
 static bool plan_layer(const struct moe_net *n, struct chunk *c, struct kept_layer *k)
 {
 	size_t rows = c->rows, hidden = net_hidden(n), experts = net_experts(n), slots = rows * net_k(n), number = moe_unit_number(n->o.unit);
-	struct moe_arena *a = &c->memory;
+	struct moe_arena *a = c->memory;
 	struct { void *to; size_t n, size; } part[] = {
 		{&k->x, rows * hidden, 4}, {&k->mid, rows * hidden, 4}, {&k->attn_scale, rows, 4}, {&k->ffn_scale, rows, 4}, {&k->h1, rows * hidden, number},
 		{&k->h2, rows * hidden, number}, {&k->qkv, rows * moe_heads_width(&n->heads), number}, {&k->out, rows * n->heads.heads * n->heads.dim, number},
@@ -157,7 +157,7 @@ static bool plan_layers(const struct moe_net *n, struct chunk *c)
 {
 	size_t layers = (size_t)n->spec->n_layers;
 
-	c->layer = moe_arena_zero(&c->memory, layers, sizeof *c->layer);
+	c->layer = moe_arena_zero(c->memory, layers, sizeof *c->layer);
 	for (size_t l = 0; c->layer && l < layers; l++)
 		if (!plan_layer(n, c, &c->layer[l]))
 			return false;
@@ -168,9 +168,9 @@ static bool plan_stem(const struct moe_net *n, struct chunk *c)
 {
 	size_t patch = (size_t)n->spec->image.patch;
 
-	c->stem = moe_arena_zero(&c->memory, c->n, sizeof *c->stem);
+	c->stem = moe_arena_zero(c->memory, c->n, sizeof *c->stem);
 	for (size_t i = 0; c->stem && i < c->n; i++)
-		if (c->packed[i].rows && !moe_stem_kept_plan(&c->stem[i], &n->stem, c->packed[i].rows * patch, c->packed[i].columns * patch, &c->memory))
+		if (c->packed[i].rows && !moe_stem_kept_plan(&c->stem[i], &n->stem, c->packed[i].rows * patch, c->packed[i].columns * patch, c->memory))
 			return false;
 	return c->stem;
 }
@@ -180,15 +180,15 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 	size_t hidden = net_hidden(n);
 	bool middle = moe_net_patch_layer(n) < (size_t)n->spec->n_layers, ok;
 
-	moe_arena_reset(&c->memory);
+	moe_arena_reset(c->memory);
 	MOE_TRY(plan_spans(n, c, d));
-	c->modality = moe_arena_get(&c->memory, c->rows, 1);
-	c->cosine = moe_arena_get(&c->memory, c->rows * n->pairs, sizeof(float));
-	c->sine = moe_arena_get(&c->memory, c->rows * n->pairs, sizeof(float));
-	c->minus = moe_arena_get(&c->memory, c->rows * n->pairs, sizeof(float));
-	c->top = moe_arena_get(&c->memory, c->rows * hidden, sizeof(float));
-	c->dx = n->backward ? moe_arena_zero(&c->memory, c->rows * hidden, sizeof(float)) : NULL;
-	c->dx_patch = n->backward && middle ? moe_arena_zero(&c->memory, c->rows * hidden, sizeof(float)) : NULL;
+	c->modality = moe_arena_get(c->memory, c->rows, 1);
+	c->cosine = moe_arena_get(c->memory, c->rows * n->pairs, sizeof(float));
+	c->sine = moe_arena_get(c->memory, c->rows * n->pairs, sizeof(float));
+	c->minus = moe_arena_get(c->memory, c->rows * n->pairs, sizeof(float));
+	c->top = moe_arena_get(c->memory, c->rows * hidden, sizeof(float));
+	c->dx = n->backward ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
+	c->dx_patch = n->backward && middle ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
 	ok = c->modality && c->cosine && c->sine && c->minus && c->top && (c->dx || !n->backward) && (c->dx_patch || !n->backward || !middle) &&
 	     plan_layers(n, c) && plan_stem(n, c);
 	if (!ok)

@@ -39,7 +39,7 @@ struct chunk_targets {
 };
 
 struct chunk {
-	struct moe_arena memory;        /* of one step */
+	struct moe_arena *memory;       /* until the next chunk that has this one */
 	const struct moe_packed *packed;        /* [n] */
 	size_t first, n, rows;          /* first: its first sequence in the batch */
 	size_t first_row;               /* of the batch */
@@ -81,6 +81,8 @@ struct moe_net {
 	float *cosine, *sine;           /* [positions][pairs] */
 	struct chunk *chunk;
 	size_t n_chunks, chunk_cap;
+	struct moe_arena *kept;         /* [n_kept]: memory of as many chunks as are computed together */
+	size_t n_kept;
 	struct lane *lane;              /* [o.lanes] */
 	struct moe_router_sums *sums;   /* [n_layers] of the step */
 	uint64_t *load;
@@ -89,6 +91,7 @@ struct moe_net {
 	const struct moe_packed *batch;
 	const struct moe_loss_settings *loss;
 	bool backward;
+	size_t first, end;              /* chunks of the part at hand */
 	enum moe_net_replay replay;
 	int32_t *choice;                /* recorded: [n_layers][recorded rows][k] */
 	size_t recorded;                /* rows */

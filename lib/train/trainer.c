@@ -21,15 +21,7 @@
 #include "train/snapshot.h"
 #include "train/trainlog.h"
 
-enum { STREAM_STAGE = 5, STREAM_DEV = 6, PIECE = 1 << 16, WAITING_NBYTES = 8192 };
-
-/* What the passes of a step add up to. */
-struct sums {
-	size_t passes;
-	bool finite;
-	double total, text, patch, balance, z, busiest;
-	uint64_t rows, samples;
-};
+enum { STREAM_STAGE = 5, STREAM_DEV = 6, WAITING_NBYTES = 8192 };
 
 struct moe_trainer {
 	const struct moe_trainer_options *o;
@@ -42,9 +34,6 @@ struct moe_trainer {
 	struct moe_run_position at;
 	json_t *recipe;                 /* with all settings */
 	bool *frozen;                   /* [tensors] */
-	float *sum;                     /* [total]: gradient of several passes; NULL until a stage wants it */
-	uint64_t *load;                 /* [layers][2][experts] of a step */
-	size_t n_load;
 	struct moe_train_progress shown;
 	double began;                   /* of the step at hand */
 };
@@ -100,6 +89,8 @@ static struct moe_augment augment_of(int kind)
 	return known[kind];
 }
 
+static uint64_t step_samples(const struct moe_recipe_stage *s) { return s->batch * s->accumulate; }
+
 static enum moe_err make_loader(struct moe_loader **out, const struct moe_recipe_stage *s, struct moe_loader_options *o, struct moe_diag *d)
 {
 	struct moe_mix_source source[MOE_MIX_SOURCES];
@@ -132,7 +123,7 @@ enum moe_err moe_trainer_loader(struct moe_loader **out, const struct moe_model 
 	const struct moe_recipe_stage *s = &r->stage[stage];
 	struct moe_loader_options o = {
 		.spec = m->spec, .directory = m->directory, .mix = {.seed = moe_random_u64(r->seed, STREAM_STAGE, stage), .shards.no_sandbox = no_sandbox},
-		.batch = s->batch, .most_text = s->text_tokens, .ahead = ahead, .from = from,
+		.batch = step_samples(s), .most_text = s->text_tokens, .ahead = ahead, .from = from,
 	};
 
 	return make_loader(out, s, &o, d);
@@ -142,15 +133,15 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 {
 	struct moe_net_options o = moe_trainer_net_options(r, NULL);
 	struct moe_sizes sizes;
-	uint64_t side = (uint64_t)(s->hidden > s->expert_width ? s->hidden : s->expert_width), sources = 0, accumulate = 0;
+	uint64_t side = (uint64_t)(s->hidden > s->expert_width ? s->hidden : s->expert_width), sources = 0, samples = 0;
 
 	MOE_TRY(moe_spec_sizes(s, &sizes, d));
 	for (size_t i = 0; i < r->n_stages; i++) {
-		sources = r->stage[i].n_sources > sources ? r->stage[i].n_sources : sources;
-		accumulate |= r->stage[i].accumulate > 1;
+		sources = moe_max(sources, r->stage[i].n_sources);
+		samples = moe_max(samples, step_samples(&r->stage[i]));
 	}
-	*out = moe_net_nbytes(s, &o) + sizes.parameters * (8 + 4 * accumulate) + moe_pool_threads(pool) * 32 * side * side +
-	       moe_loader_nbytes(s, o.most_pictures, o.most_text) + sources * MOE_MIX_WINDOW * WAITING_NBYTES;
+	*out = moe_net_nbytes(s, &o) + sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
+	       sources * MOE_MIX_WINDOW * WAITING_NBYTES;
 	return MOE_OK;
 }
 
@@ -336,8 +327,6 @@ static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
 	if (t->model->spec->attention.rope.theta != theta)
 		MOE_TRY(use_theta(t, theta, d));
 	MOE_TRY(check_stage(t, s, d));          /* it also sets what is frozen */
-	if (s->accumulate > 1 && !t->sum && !(t->sum = moe_calloc(moe_net_params(t->net)->total, sizeof *t->sum)))
-		return no_memory(d);
 	return moe_trainer_loader(&t->loader, t->model, t->o->recipe, t->at.stage, true, t->o->no_sandbox, t->at.has_data ? &t->at.data : NULL, d);
 }
 
@@ -394,10 +383,8 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 		return no_memory(d);
 	MOE_TRY(make_net(t, d));
 	MOE_TRY(moe_optimiser_new(&t->optimiser, moe_net_params(t->net), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
-	t->n_load = (size_t)s->n_layers * 2 * (size_t)(s->router.experts > 0 ? s->router.experts : 1);
-	t->load = moe_calloc(t->n_load, sizeof *t->load);
 	t->frozen = moe_calloc(moe_net_params(t->net)->n, sizeof *t->frozen);
-	if (!t->load || !t->frozen)
+	if (!t->frozen)
 		return no_memory(d);
 	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
 		MOE_TRY(check_stage(t, &t->o->recipe->stage[i], d));
@@ -434,8 +421,6 @@ void moe_trainer_free(struct moe_trainer *t)
 	moe_trainlog_close(t->log);
 	json_decref(t->recipe);
 	free(t->frozen);
-	free(t->sum);
-	free(t->load);
 	free(t);
 }
 
@@ -448,31 +433,6 @@ enum moe_err moe_trainer_export(struct moe_trainer *t, const char *directory, co
 
 /* ---- a step ---- */
 
-/* sum += gradient in fixed pieces. */
-struct adding {
-	float *sum;
-	const float *gradient;
-	size_t total;
-};
-
-static void add_piece(void *arg, size_t i)
-{
-	struct adding *a = arg;
-	size_t end = moe_min((i + 1) * PIECE, a->total);
-
-	for (size_t j = i * PIECE; j < end; j++)
-		a->sum[j] += a->gradient[j];
-}
-
-static void add_gradient(struct moe_trainer *t, bool first)
-{
-	struct adding a = {t->sum, moe_net_gradient(t->net), moe_net_params(t->net)->total};
-
-	if (first)
-		memset(t->sum, 0, a.total * sizeof *t->sum);
-	moe_pool_run(t->o->pool, (double)a.total, (a.total + PIECE - 1) / PIECE, add_piece, &a);
-}
-
 static void tell_failed(struct moe_trainer *t, const struct moe_loaded *b)
 {
 	char text[700];
@@ -484,81 +444,50 @@ static void tell_failed(struct moe_trainer *t, const struct moe_loaded *b)
 	t->at.failed += b->failed;
 }
 
-/* One pass over one batch; MOE_END when the data have ended. */
-static enum moe_err pass(struct moe_trainer *t, struct sums *s, struct moe_diag *d)
+/* Losses and gradient of the next batch. No rows: the data have ended. */
+static enum moe_err compute(struct moe_trainer *t, struct moe_step_result *r, size_t *samples, struct moe_diag *d)
 {
-	const struct moe_recipe_stage *stage = stage_of(t);
-	struct moe_loss_settings losses = moe_trainer_losses(stage);
-	struct moe_step_result r;
+	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
 	const struct moe_loaded *b;
+	enum moe_err err = moe_loader_next(t->loader, &b, d);
 
-	MOE_TRY(moe_loader_next(t->loader, &b, d));
+	*r = (struct moe_step_result){0};
+	if (err == MOE_END) {
+		t->at.ended = true;
+		note(t, "the data of stage %" PRIu64 " have ended after %" PRIu64 " of its %" PRIu64 " tokens", t->at.stage + 1, t->at.stage_tokens, stage_of(t)->tokens);
+		return MOE_OK;
+	}
+	MOE_TRY(err);
 	tell_failed(t, b);
-	MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, &r, d));
-	if (stage->accumulate > 1)
-		add_gradient(t, !s->passes);
-	for (size_t i = 0; i < t->n_load; i++)
-		t->load[i] = (s->passes ? t->load[i] : 0) + r.load[i];
-	s->finite = r.finite && (!s->passes || s->finite);
-	s->total += r.total;
-	s->text += r.text;
-	s->patch += r.patch;
-	s->balance += r.balance;
-	s->z += r.z;
-	s->busiest = fmax(s->busiest, r.busiest);
-	s->rows += r.rows;
-	s->samples += b->n;
-	s->passes++;
+	MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, r, d));
+	*samples = b->n;
 	t->at.data = b->after;
 	t->at.has_data = true;
 	return MOE_OK;
 }
 
-static enum moe_err passes(struct moe_trainer *t, struct sums *s, struct moe_diag *d)
-{
-	enum moe_err err = MOE_OK;
-
-	memset(s, 0, sizeof *s);
-	for (uint64_t i = 0; i < stage_of(t)->accumulate && !err; i++)
-		err = pass(t, s, d);
-	if (err == MOE_END) {
-		t->at.ended = true;
-		note(t, "the data of stage %" PRIu64 " have ended after %" PRIu64 " of its %" PRIu64 " tokens", t->at.stage + 1, t->at.stage_tokens + s->rows,
-		     stage_of(t)->tokens);
-		err = MOE_OK;
-	}
-	return err;
-}
-
-/* The gradient of the step, and what it is to be multiplied by for the mean over passes. */
-static const float *gradient_of(const struct moe_trainer *t, const struct sums *s, double *scale)
-{
-	*scale = 1 / (double)s->passes;
-	return stage_of(t)->accumulate > 1 ? t->sum : moe_net_gradient(t->net);
-}
-
 /* Changes the weights; false: the gradient is not finite, and nothing was changed. */
-static bool update(struct moe_trainer *t, const struct sums *s, struct moe_trainlog_step *line)
+static bool update(struct moe_trainer *t, const struct moe_step_result *r, struct moe_trainlog_step *line)
 {
 	const struct moe_recipe_stage *stage = stage_of(t);
 	const struct moe_schedule schedule = {.tokens = stage->tokens, .warmup = stage->warmup, .decay = stage->decay, .floor = stage->floor};
-	double factor = moe_schedule_factor(&schedule, t->at.stage_tokens, s->rows), mean;
-	const float *gradient = gradient_of(t, s, &mean);
+	double factor = moe_schedule_factor(&schedule, t->at.stage_tokens, r->rows);
+	const float *gradient = moe_net_gradient(t->net);
 	struct moe_optimiser_step step = {
 		.kind = (enum moe_optimiser_kind)stage->optimiser, .muon_rate = stage->muon_rate * factor, .adamw_rate = stage->adamw_rate * factor,
-		.weight_decay = stage->weight_decay, .scale = mean, .frozen = t->frozen,
+		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen,
 	};
 
 	line->muon_rate = step.kind == MOE_OPTIMISER_MUON ? step.muon_rate : 0;
 	line->adamw_rate = step.adamw_rate;
-	line->grad_norm = moe_optimiser_norm(t->optimiser, gradient, t->frozen) * mean;
-	if (!s->finite || !isfinite(line->grad_norm))
+	line->grad_norm = moe_optimiser_norm(t->optimiser, gradient, t->frozen);
+	if (!r->finite || !isfinite(line->grad_norm))
 		return false;
 	if (stage->clip > 0 && line->grad_norm > stage->clip)
-		step.scale *= stage->clip / line->grad_norm;
+		step.scale = stage->clip / line->grad_norm;
 	moe_optimiser_step(t->optimiser, &step, moe_net_weights(t->net), gradient);
 	if (stage->bias_rate > 0)
-		moe_balance_update(moe_net_params(t->net), moe_net_weights(t->net), t->load, (size_t)t->model->spec->router.experts, stage->bias_rate, t->frozen);
+		moe_balance_update(moe_net_params(t->net), moe_net_weights(t->net), r->load, (size_t)t->model->spec->router.experts, stage->bias_rate, t->frozen);
 	moe_net_changed(t->net);
 	return true;
 }
@@ -566,7 +495,7 @@ static bool update(struct moe_trainer *t, const struct sums *s, struct moe_train
 /* Shown means forget with a half-life of some ten steps. */
 static double blend(double old, double new) { return old > 0 && isfinite(new) ? 0.93 * old + 0.07 * new : isfinite(new) ? new : old; }
 
-static void show(struct moe_trainer *t, const struct sums *s, double seconds)
+static void show(struct moe_trainer *t, const struct moe_step_result *r, double seconds)
 {
 	struct moe_train_progress *p = &t->shown;
 
@@ -574,10 +503,10 @@ static void show(struct moe_trainer *t, const struct sums *s, double seconds)
 	p->tokens = t->at.tokens;
 	p->all_tokens = moe_recipe_tokens(t->o->recipe);
 	p->stage = stage_of(t)->name;
-	p->text = blend(p->text, s->text / (double)s->passes);
-	p->patch = blend(p->patch, s->patch / (double)s->passes);
-	p->tokens_per_second = blend(p->tokens_per_second, (double)s->rows / seconds);
-	p->busiest = s->busiest;
+	p->text = blend(p->text, r->text);
+	p->patch = blend(p->patch, r->patch);
+	p->tokens_per_second = blend(p->tokens_per_second, (double)r->rows / seconds);
+	p->busiest = r->busiest;
 	p->seconds_left = p->all_tokens > p->tokens ? (double)(p->all_tokens - p->tokens) / p->tokens_per_second : 0;
 	p->failed = t->at.failed;
 	p->skipped = t->at.skipped;
@@ -601,36 +530,36 @@ static enum moe_err count_skipped(struct moe_trainer *t, bool good, struct moe_d
 static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 {
 	struct moe_trainlog_step line = {.stage = stage_of(t)->name};
-	struct sums s;
-	double n, seconds;
+	struct moe_step_result r;
+	size_t samples;
+	double seconds;
 	bool good;
 
 	t->began = moe_clock();
-	MOE_TRY(passes(t, &s, d));
-	if (!s.passes && !t->at.stage_tokens)
+	MOE_TRY(compute(t, &r, &samples, d));
+	if (!r.rows && !t->at.stage_tokens)
 		return moe_fail(d, MOE_EINPUT, "stage %" PRIu64 ": there is no sample in its data", t->at.stage + 1);
-	if (!s.passes)
+	if (!r.rows)
 		return MOE_OK;
-	n = (double)s.passes;
-	good = update(t, &s, &line);
+	good = update(t, &r, &line);
 	t->at.step++;
-	t->at.tokens += s.rows;
-	t->at.stage_tokens += s.rows;
-	t->at.samples += s.samples;
+	t->at.tokens += r.rows;
+	t->at.stage_tokens += r.rows;
+	t->at.samples += samples;
 	seconds = fmax(moe_clock() - t->began, 1e-9);
 	line.step = t->at.step;
 	line.tokens = t->at.tokens;
-	line.loss = s.total / n;
-	line.text = s.text / n;
-	line.patch = s.patch / n;
-	line.balance = s.balance / n;
-	line.z = s.z / n;
-	line.busiest = s.busiest;
+	line.loss = r.total;
+	line.text = r.text;
+	line.patch = r.patch;
+	line.balance = r.balance;
+	line.z = r.z;
+	line.busiest = r.busiest;
 	line.skipped = !good;
 	line.seconds = t->o->timings ? seconds : 0;
-	line.rows = s.rows;
+	line.rows = r.rows;
 	MOE_TRY(moe_trainlog_write_step(t->log, &line, d));
-	show(t, &s, seconds);
+	show(t, &r, seconds);
 	return count_skipped(t, good, d);
 }
 

@@ -81,6 +81,14 @@ same_run() {
 	same_run t1 t3
 }
 
+@test "a step in parts is the same step" {
+	shard train.tar 0 40
+	train whole "${short[@]}" --batch 16 --dev train.tar --dev-samples 8 train.tar
+	train parts "${short[@]}" --batch 8 --accumulate 2 --dev train.tar --dev-samples 8 train.tar
+	cmp whole/model/model.safetensors parts/model/model.safetensors
+	diff <(grep -v dev whole/log.jsonl) <(grep -v dev parts/log.jsonl)
+}
+
 @test "killed at random moments, a run comes to the same bytes" {
 	shard train.tar 0 40
 	local options=("${short[@]}" --accumulate 2 --dev train.tar --dev-samples 8 --checkpoint-every 900 train.tar) kills=0 status
