@@ -34,8 +34,8 @@ struct reading {
 	double logit, lead;
 };
 
-static enum moe_err layer_tensor(struct moe_frame *f, size_t layer, const char *name, enum moe_dtype type, unsigned rank, const uint64_t *want, const void **data,
-				 struct moe_diag *d)
+static enum moe_err layer_tensor(struct moe_frame *f, size_t layer, const char *name, enum moe_dtype type, unsigned rank, const uint64_t *want,
+				 const void **data, struct moe_diag *d)
 {
 	const uint64_t *shape;
 	char full[60];
@@ -244,12 +244,13 @@ static enum moe_err check_sum(const struct moe_frame *f, const struct moe_attrib
 	}
 	if (fabs(sum - to->logit) <= 0.02 * size)       /* fast arithmetic rounds the row before the head to 8 bits */
 		return MOE_OK;
-	return moe_frame_fail(f, d, MOE_EINPUT, "row %llu: its parts add up to a logit of %g, but it has %g: they belong to another run", (unsigned long long)to->row, sum,
-			      to->logit);
+	return moe_frame_fail(f, d, MOE_EINPUT, "row %llu: its parts add up to a logit of %g, but it has %g: they belong to another run",
+			      (unsigned long long)to->row, sum, to->logit);
 }
 
 /* Row r of those with parts. */
-static enum moe_err attribute_row(struct moe_attribution *a, const struct moe_frame *f, const struct page *p, size_t r, struct moe_attributed *to, struct moe_diag *d)
+static enum moe_err attribute_row(struct moe_attribution *a, const struct moe_frame *f, const struct page *p, size_t r, struct moe_attributed *to,
+				  struct moe_diag *d)
 {
 	const struct moe_model *m = a->model;
 	size_t hidden = (size_t)m->spec->hidden, layers = (size_t)m->spec->n_layers, at = (size_t)(p->n - p->rows) + r;
