@@ -14,6 +14,15 @@ static void parse_layers(const char *text, size_t n, size_t *first, size_t *last
 		cli_fail("-l %s: expected a layer or a range of 0 to %zu, such as 3, 0-1 or 2-", text, n - 1);
 }
 
+static enum moe_insight_parts parse_parts(void)
+{
+	const char *rows = layers_options.parts;
+
+	if (rows && *rows && strcmp(rows, "all") && strcmp(rows, "wanted"))
+		cli_fail("--parts=%s: expected all, or wanted (rows whose logits are wanted)", rows);
+	return !rows ? MOE_PARTS_NONE : !strcmp(rows, "wanted") ? MOE_PARTS_WANTED : MOE_PARTS_ALL;
+}
+
 int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first, enum moe_step last, bool range)
 {
 	struct moe_layers l;
@@ -38,7 +47,8 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	l.pool = pool;
 	l.any_order = cli.any_order;
 	l.only_wanted = layers_options.only_wanted;
-	l.attention = layers_options.attention;
+	l.insight.attention = layers_options.attention;
+	l.insight.parts = parse_parts();
 	l.what_if = what_if_table(m);
 	stats_init(&stats, m, a, b);
 	if (stats.load) {
