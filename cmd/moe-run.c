@@ -4,12 +4,13 @@
 
 #include "common/converse.h"
 #include "common/generation.h"
-#include "common/layers.h"
 #include "common/memory.h"
 #include "common/pictures.h"
 #include "common/prompt.h"
 #include "common/scores.h"
+#include "common/stats.h"
 #include "common/tokenizer.h"
+#include "common/whatif.h"
 #include "io/source.h"
 #include "run/batch.h"
 
@@ -141,7 +142,7 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 {
 	struct moe_batch_run run = {
 		.model = m, .generation = generation, .pool = pool, .threads = (unsigned)cli.threads, .window = (size_t)o.batch, .single = true,
-		.image = pictures_choice(), .what_if = layers_what_if(m), .cache_nbytes = (size_t)o.cache << 20, .answer = printer_answer, .to = printer,
+		.image = pictures_choice(), .what_if = what_if_table(m), .cache_nbytes = (size_t)o.cache << 20, .answer = printer_answer, .to = printer,
 	};
 	struct moe_given_features given = {0};
 	struct questions q = {0};
@@ -189,7 +190,6 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 static void check_scores(int pictures)
 {
 	const struct generation_options *g = &generation_options;
-	const struct layers_options *w = &layers_options;
 
 	if (o.interactive || o.prompt || o.prompts || prompt_options.messages || prompt_options.chat || prompt_options.system)
 		cli_fail("--score takes its text from a file: prompts and -i do not go with it");
@@ -197,8 +197,8 @@ static void check_scores(int pictures)
 		cli_fail("--score is about text alone: pictures do not go with it");
 	if (g->temperature >= 0 || g->top_k || g->top_p > 0 || g->min_p > 0 || g->penalty > 0 || g->stop.n || g->max_new || g->min_confidence > 0)
 		cli_fail("--score generates nothing: options of sampling, --stop, -n and --min-confidence do not go with it");
-	if (stats_where || o.exec.n || w->drop || w->force || w->top_k || w->temperature > 0)
-		cli_fail("--score runs the model as it is: --stats, --exec, --drop, --force and --route-... do not go with it");
+	if (stats_where || o.exec.n || what_if_given())
+		cli_fail("--score runs the model as it is: --stats, --exec, and what-if options such as --drop do not go with it");
 }
 
 static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct moe_pool *pool)
@@ -219,14 +219,13 @@ static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct
 /* What a conversation would have to pass over in silence. */
 static void check_talk(void)
 {
-	const struct layers_options *w = &layers_options;
 
 	if (o.prompt || o.prompts || prompt_options.messages || generation_options.json || generation_options.logprobs || o.timings || o.exec.n)
 		cli_fail("-i is a conversation: prompts, --json, --logprobs, --timings and --exec do not go with it");
 	if (o.features || pictures_options.files_from || pictures_options.frames)
 		cli_fail("-i takes pictures as operands and by /image: --features, --files-from and --frames do not go with it");
-	if (stats_where || w->drop || w->force || w->top_k || w->temperature > 0)
-		cli_fail("-i runs the model as it is: --stats, --drop, --force and --route-... do not go with it");
+	if (stats_where || what_if_given())
+		cli_fail("-i runs the model as it is: --stats, and what-if options such as --drop do not go with it");
 	if (cli.output || generation_options.names)
 		cli_fail("-i answers on standard output, without names: -o, -H and -h do not go with it");
 	if (generation_options.min_confidence > 0)

@@ -181,6 +181,23 @@ examples() {
 	done
 }
 
+# What several pages say in one section is one text.
+shared_sections() {
+	local first name others p
+	while IFS=: read -r first name others; do
+		section "$first" "$name" >"$work/section"
+		[ -s "$work/section" ] || fail "man/$first.1: no section $name"
+		for p in $others; do
+			section "$p" "$name" | cmp -s - "$work/section" || fail "man/$p.1: the section $name is not that of man/$first.1"
+		done
+	done <<<'moe-run:WHAT IF:moe-block moe-route'
+}
+
+# section PAGE NAME
+section() {
+	awk -v name="$2" '/^\.Sh / { inside = substr($0, 5) == name } inside' "man/$1.1"
+}
+
 # A python3 that has NumPy, first in the PATH of the examples.
 python_with_numpy() {
 	local p
@@ -202,6 +219,7 @@ python_stage() {
 }
 
 lint
+shared_sections
 for p in "$bin"/moe-*; do
 	[ -e "man/${p##*/}.1" ] || fail "${p##*/} has no page man/${p##*/}.1"
 done

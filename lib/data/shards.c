@@ -36,6 +36,7 @@ struct moe_shard {
 	struct moe_shard_options o;
 	enum kind kind;
 	struct moe_archive *archive;
+	const char *suffixes[MOST_SUFFIXES];    /* of members that are read; NULL behind the last */
 	struct names names;             /* of a folder */
 	struct moe_listing listing;
 	char *listing_folder;           /* inside the shard, with its slash, or "" */
@@ -142,15 +143,12 @@ static char *join(const char *folder, const char *name, size_t n)
 
 static enum moe_err open_archive(struct moe_shard *s, struct moe_diag *d)
 {
-	static const char *suffixes[MOST_SUFFIXES];
-	const char *ours[] = {".json", ".txt", ".tsv"};
-	struct moe_archive_options o = {.max_member_nbytes = MOE_SHARD_MEMBER_NBYTES, .no_sandbox = s->o.no_sandbox, .suffixes = suffixes};
-	size_t n = 0;
+	struct moe_archive_options o = {.max_member_nbytes = MOE_SHARD_MEMBER_NBYTES, .no_sandbox = s->o.no_sandbox, .suffixes = s->suffixes};
+	size_t n = 3;
 
-	for (; n < 3; n++)
-		suffixes[n] = ours[n];
+	memcpy(s->suffixes, (const char *[]){".json", ".txt", ".tsv"}, n * sizeof *s->suffixes);
 	for (const char *const *p = moe_picture_suffixes; *p && n + 1 < MOST_SUFFIXES; p++)
-		suffixes[n++] = *p;
+		s->suffixes[n++] = *p;
 	if (!strcmp(s->path, "-"))
 		o.timeout_ms = INPUT_TIMEOUT_MS;
 	return moe_archive_open(&s->archive, s->path, &o, d);

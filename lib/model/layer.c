@@ -46,7 +46,7 @@ static enum moe_err blame_layer(enum moe_err err, size_t layer, struct moe_diag 
 	return err;
 }
 
-enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
+enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if_table *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d)
 {
 	const struct moe_ffn_weights *ffn = &m->layer[layer].ffn;
@@ -64,7 +64,10 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 	moe_matmul(out->logit, (size_t)s->experts, normed, b->hidden, b->rows, &ffn->router, work->pool);
 	for (size_t r = 0; ffn->router_bias && r < b->rows; r++)
 		moe_add(out->logit + r * (size_t)s->experts, ffn->router_bias, (size_t)s->experts);
-	return blame_layer(moe_router_choose(out->logit, b->rows, s, ffn->choice_bias, w, a, out->expert_id, out->weight, out->choice, d), layer, d);
+	if (w && w->by_modality && !b->modality)
+		return moe_fail(d, MOE_EMATCH, "the settings differ by modality, but the rows do not say which they are of (tensor \"modality\")");
+	return blame_layer(moe_router_choose(out->logit, b->rows, s, ffn->choice_bias, w ? w->row + layer * MOE_N_MODALITIES : NULL, b->modality, a,
+					     out->expert_id, out->weight, out->choice, d), layer, d);
 }
 
 enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,

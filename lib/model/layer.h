@@ -20,8 +20,9 @@ struct moe_routed {
 enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Norm and, but for a dense layer, router logits and choice. The arrays of *out come from work->scratch. */
-enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if *w, struct moe_routed *out,
+/* Norm and, but for a dense layer, router logits and choice. The arrays of *out come from work->scratch. `w` NULL: the choice of the model; one that tells
+ * modalities apart fails with MOE_EMATCH where the batch has none. */
+enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if_table *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* x + the chosen experts. Checks the choices first, and makes the normed rows that are not there. */

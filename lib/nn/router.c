@@ -112,11 +112,31 @@ static void weigh(const float *z, const float *s, const struct moe_router_settin
 	}
 }
 
-/* Logits of one row over the temperature. */
-static enum moe_err cool(float *z, const float *logit, size_t n, float temperature, size_t row, struct moe_diag *d)
+/* Removes the muted ones of the n chosen. Returns how many are left, with the weight of all together. */
+static size_t leave_out(int32_t *id, float *weight, size_t n, const bool *mute)
+{
+	float all = 0, rest = 0;
+	size_t left = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		all += weight[i];
+		if (mute[id[i]])
+			continue;
+		rest += weight[i];
+		id[left] = id[i];
+		weight[left++] = weight[i];
+	}
+	for (size_t i = 0; left < n && rest != 0 && i < left; i++)
+		weight[i] = weight[i] / rest * all;
+	return left;
+}
+
+/* The logits of one row that are chosen by: with the bias, over the temperature. */
+static enum moe_err prepare(float *z, const float *logit, size_t n, const struct moe_what_if *w, size_t row, struct moe_diag *d)
 {
 	for (size_t e = 0; e < n; e++) {
-		z[e] = temperature > 0 ? logit[e] / temperature : logit[e];
+		z[e] = w->bias ? logit[e] + w->bias[e] : logit[e];
+		z[e] = w->temperature > 0 ? z[e] / w->temperature : z[e];
 		if (isnan(z[e]) || z[e] == INFINITY)
 			return moe_fail_row(d, MOE_EINPUT, row, "router logit of expert %zu is %s", e, isnan(z[e]) ? "NaN" : "+inf");
 	}
@@ -133,32 +153,35 @@ static void compared(float *c, const float *z, const float *score, const struct 
 }
 
 enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe_router_settings *s, const float *choice_bias, const struct moe_what_if *w,
-			       struct moe_arena *scratch, int32_t *expert_id, float *weight, float *choice, struct moe_diag *d)
+			       const uint8_t *modality, struct moe_arena *scratch, int32_t *expert_id, float *weight, float *choice, struct moe_diag *d)
 {
 	static const struct moe_what_if none;
-	size_t n = (size_t)s->experts, width = (size_t)s->top_k, k;
-	float *z = moe_arena_get(scratch, n, sizeof *z), *score = moe_arena_get(scratch, n, sizeof *score), *own = moe_arena_get(scratch, n, sizeof *own);
+	size_t n = (size_t)s->experts, width = (size_t)s->top_k;
+	float *z = moe_arena_get(scratch, n, sizeof *z), *score = moe_arena_get(scratch, n, sizeof *score), *c = moe_arena_get(scratch, n, sizeof *c);
 	float *group = moe_arena_get(scratch, (size_t)s->groups, sizeof *group);
 
-	if (!z || !score || !own || !group)
+	if (!z || !score || !c || !group)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	w = w ? w : &none;
-	k = w->top_k ? (size_t)w->top_k : width;
 	for (size_t r = 0; r < rows; r++) {
+		const struct moe_what_if *own = !w ? &none : &w[modality ? moe_modality_of(modality[r]) : MOE_TEXT];
 		int32_t *id = expert_id + r * width;
 		float *g = weight + r * width;
 		size_t found;
-		MOE_TRY(cool(z, logit + r * n, n, w->temperature, r, d));
+		MOE_TRY(prepare(z, logit + r * n, n, own, r, d));
 		scores(z, score, n, s->score);
-		compared(own, z, score, s, choice_bias);
+		compared(c, z, score, s, choice_bias);
 		if (s->groups > 1)
-			limit_groups(own, s, w, group);
+			limit_groups(c, s, own, group);
 		if (choice)
-			memcpy(choice + r * n, own, n * sizeof *own);
-		found = choose(own, n, k, w, id);
+			memcpy(choice + r * n, c, n * sizeof *c);
+		found = choose(c, n, own->top_k ? (size_t)own->top_k : width, own, id);
 		if (!found)
 			return moe_fail_row(d, MOE_EINPUT, r, "no expert is left to choose");
 		weigh(z, score, s, id, g, found);
+		if (own->mute)
+			found = leave_out(id, g, found, own->mute);
+		for (size_t i = 0; own->swap && i < found; i++)
+			id[i] = own->swap[id[i]];
 		sort_chosen(id, g, found);
 		for (size_t i = found; i < width; i++) {
 			id[i] = -1;

@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/modality.h"
 #include "kernel/kernel.h"
 
 enum moe_score { MOE_SCORE_SOFTMAX, MOE_SCORE_SIGMOID, MOE_SCORE_LOGIT };
@@ -30,19 +31,31 @@ struct moe_router_settings {
 	double eps, scale;
 };
 
-/* Changes of the choice for experiments; zeroed: none. The width of the tables stays the model's top_k: places without an expert are -1. */
+/* Changes of the choice for experiments, in the order in which they act; zeroed: none. Arrays are [experts], or NULL. The width of the tables stays the
+ * model's top_k: places without an expert are -1. */
 struct moe_what_if {
-	int64_t top_k;                  /* 1 to the model's; 0: the model's */
+	const float *bias;              /* added to the logits */
 	float temperature;              /* logits are divided by it; 0: 1 */
-	const bool *drop;               /* [experts] never chosen, or NULL */
-	const bool *force;              /* [experts] always chosen, first, or NULL */
+	const bool *drop;               /* never chosen */
+	const bool *force;              /* always chosen, first */
+	int64_t top_k;                  /* 1 to the model's; 0: the model's */
+	const bool *mute;               /* chosen as ever, then left out: the others of the chosen get its weight, in proportion. A row may have nobody left */
+	const int32_t *swap;            /* who works in the place of each: a permutation */
+};
+
+/* The same for each layer and modality. */
+struct moe_what_if_table {
+	const struct moe_what_if *row;  /* [layers][MOE_N_MODALITIES] */
+	bool by_modality;               /* not all modalities of a layer have the same settings */
 };
 
 /* Chooses for `rows` rows: logit [rows][experts], choice_bias [experts] (or NULL) → expert_id [rows][top_k], weight [rows][top_k], sorted by falling
- * weight, -1 and 0 at the end. choice (NULL: not wanted) gets what was compared, c [rows][experts].
+ * weight, -1 and 0 at the end. choice (NULL: not wanted) gets what was compared, c [rows][experts]. `w` (NULL: none) are the what-if settings by modality,
+ * [MOE_N_MODALITIES], and modality [rows] is the rows' (NULL: all are text).
  * A logit that is NaN or +inf fails with MOE_EINPUT and the row; so does a row for which no expert is left. -inf: not eligible. */
 enum moe_err moe_router_choose(const float *logit, size_t rows, const struct moe_router_settings *s, const float *choice_bias, const struct moe_what_if *w,
-			       struct moe_arena *scratch, int32_t *expert_id, float *weight, float *choice, struct moe_diag *d) MOE_CHECK_RESULT;
+			       const uint8_t *modality, struct moe_arena *scratch, int32_t *expert_id, float *weight, float *choice,
+			       struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Checks choices that came from outside: ids in range, no duplicates, -1 only at the end and with weight 0, finite weights. */
 enum moe_err moe_router_check(const int32_t *expert_id, const float *weight, size_t rows, size_t k, size_t experts, struct moe_diag *d) MOE_CHECK_RESULT;

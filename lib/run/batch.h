@@ -21,7 +21,7 @@ struct moe_batch_run {
 	size_t cache_nbytes;            /* of features of pictures, which are kept when there are several prompts */
 	const struct moe_given_features *given; /* in the place of pictures, or NULL */
 	const struct moe_image_choice *image;
-	const struct moe_what_if *what_if;
+	const struct moe_what_if_table *what_if;
 	struct moe_exec *exec[MOE_MAX_EXEC];
 	size_t n_exec;
 

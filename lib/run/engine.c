@@ -231,7 +231,8 @@ static enum moe_err gather(struct state *s, struct moe_pass *p, struct moe_diag 
 		at += n;
 	}
 	*p = (struct moe_pass){.token = token, .patch = patch, .modality = modality, .sequence = sequence, .compute = {a, s->e->pool, &s->blocks}};
-	p->batch = (struct moe_batch){.rows = rows, .hidden = hidden, .axes = axes, .position = position, .image = image, .span = span, .spans = spans};
+	p->batch = (struct moe_batch){.rows = rows, .hidden = hidden, .axes = axes, .position = position, .image = image,
+				       .modality = modality, .span = span, .spans = spans};
 	return MOE_OK;
 }
 

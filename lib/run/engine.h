@@ -56,7 +56,7 @@ struct moe_engine {
 	struct moe_feature_cache *features;     /* of pictures, or NULL */
 	const struct moe_given_features *given; /* in the place of pictures (given.h), or NULL */
 	const struct moe_image_choice *image;   /* how pictures are prepared; NULL: as the model's files say */
-	const struct moe_what_if *what_if;
+	const struct moe_what_if_table *what_if;
 
 	/* The next sequence. MOE_END: there are no more. MOE_AGAIN: none now; only when may_wait is false. */
 	enum moe_err (*next)(void *self, struct moe_job *job, bool may_wait, struct moe_diag *d);

@@ -11,6 +11,7 @@ struct part {
 	float *x, *normed;              /* a frame's bytes are the stage's to change */
 	const float *weight, *logit;
 	const int32_t *position, *image, *expert_id;
+	const uint8_t *modality;        /* NULL: the frame does not tell */
 	uint64_t rows;
 };
 
@@ -66,6 +67,11 @@ static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct 
 	MOE_TRY(moe_frame_tensor(f, "patch_index", MOE_I32, 1, (const void **)&patch, &shape, d));
 	if (shape[0] != p->rows)
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"patch_index\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
+	if (moe_frame_find(f, "modality")) {
+		MOE_TRY(moe_frame_tensor(f, "modality", MOE_U8, 1, (const void **)&p->modality, &shape, d));
+		if (shape[0] != p->rows)
+			return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"modality\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
+	}
 	if (m->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE && p->image[0] >= 0 && patch[0] != 0)
 		return moe_frame_fail(f, d, MOE_EINPUT, "the frame begins inside a picture, whose patches must come whole");
 	return f->kind == MOE_KIND_ROUTED ? open_routed(p, f, m, layer, d) : MOE_OK;
@@ -78,6 +84,8 @@ static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_
 	size_t h = (size_t)m->spec->hidden, k = moe_spec_top_k(m->spec, layer), axes = (size_t)m->spec->attention.rope.axes, at = 0;
 	bool routed = flow->frame[0]->kind == MOE_KIND_ROUTED;
 	int32_t *position = moe_arena_get(a, rows * axes, sizeof *position), *image = moe_arena_get(a, rows, sizeof *image);
+	uint8_t *modality = moe_arena_get(a, rows, 1);
+	bool told = true;
 
 	flow->batch = (struct moe_batch){.rows = rows, .hidden = h, .axes = axes, .span = flow->span, .spans = flow->n};
 	flow->batch.position = position;
@@ -89,11 +97,14 @@ static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_
 		flow->routed.expert_id = moe_arena_get(a, rows * k, sizeof(int32_t));
 		flow->routed.weight = moe_arena_get(a, rows * k, sizeof(float));
 	}
-	if (!position || !image || (routed && (!flow->routed.normed || !flow->routed.expert_id || !flow->routed.weight)))
+	if (!position || !image || !modality || (routed && (!flow->routed.normed || !flow->routed.expert_id || !flow->routed.weight)))
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a batch of %zu rows", rows);
 	for (size_t i = 0; i < flow->n; i++) {
 		const struct part *p = &part[i];
 		memcpy(image + at, p->image, p->rows * sizeof *image);
+		told &= p->modality != NULL;
+		if (told)
+			memcpy(modality + at, p->modality, p->rows);
 		for (size_t x = 0; x < axes; x++)
 			memcpy(position + x * rows + at, p->position + x * p->rows, p->rows * sizeof *position);
 		if (routed) {
@@ -104,6 +115,7 @@ static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_
 		}
 		at += p->rows;
 	}
+	flow->batch.modality = told ? modality : NULL;
 	return MOE_OK;
 }
 

@@ -19,6 +19,7 @@ void moe_layers_free(struct moe_layers *l)
 {
 	moe_sequences_free(&l->sequences);
 	moe_arena_free(&l->scratch);
+	moe_insight_free(&l->insight);
 }
 
 /* Digits at *p, at least one. */
@@ -55,13 +56,20 @@ void moe_step_before(size_t n, char *at, size_t cap)
 		snprintf(at, cap, "%zu.%s", (n - 1) / MOE_N_STEPS, moe_step_name((n - 1) % MOE_N_STEPS));
 }
 
+static enum moe_err attend_layer(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
+{
+	MOE_TRY(moe_insight_attend(&l->insight, flow, l->model, d));
+	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, work, d));
+	return moe_insight_attended(&l->insight, flow, l->model, layer, d);
+}
+
 static enum moe_err attend(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
 {
 	MOE_TRY(moe_sequences_attach(&l->sequences, flow, layer, d));
 	if (!l->only_wanted || layer + 1 < (size_t)l->model->spec->n_layers)
-		return moe_layer_attend(l->model, layer, &flow->batch, work, d);
+		return attend_layer(l, flow, layer, work, d);
 	MOE_TRY(moe_flow_keep(flow, d));
-	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, work, d));
+	MOE_TRY(attend_layer(l, flow, layer, work, d));
 	return moe_flow_cut(flow, work->scratch, d);
 }
 
@@ -76,7 +84,9 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 		MOE_TRY(moe_layer_route(l->model, layer, &flow->batch, l->what_if, &flow->routed, work, d));
 		return l->observe && flow->routed.top_k ? l->observe(l->observer, layer, flow, d) : MOE_OK;
 	case MOE_STEP_EXPERT:
-		return moe_layer_expert(l->model, layer, &flow->batch, &flow->routed, work, d);
+		MOE_TRY(moe_insight_expert(&l->insight, flow, l->model, layer, d));
+		MOE_TRY(moe_layer_expert(l->model, layer, &flow->batch, &flow->routed, work, d));
+		return moe_insight_experted(&l->insight, flow, layer, d);
 	default:
 		return MOE_EUSAGE;
 	}
@@ -98,6 +108,7 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	struct moe_flow flow;
 
 	moe_arena_reset(&l->scratch);
+	moe_insight_reset(&l->insight);
 	MOE_TRY(moe_flow_open(&flow, f, n, l->model, l->first / MOE_N_STEPS, &l->scratch, d));
 	mark = moe_arena_mark(&l->scratch);
 	for (size_t step = l->first; step <= l->last; step++) {
@@ -127,7 +138,7 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 			return moe_frame_fail(f[i], d, MOE_EMATCH, "expected a frame of kind \"%s\"", moe_kind_name(want));
 		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &seq[i], d));
 		for (size_t j = from; j < i; j++)
-			if (seq[i] == seq[j]) {                 /* a chunk of the same sequence waits for the one before it */
+			if (seq[i] == seq[j] || moe_insight_adds(&l->insight)) {        /* a chunk of the same sequence waits for the one before it */
 				MOE_TRY(run_some(l, f + from, i - from, out, d));
 				from = i;
 				break;

@@ -2,7 +2,7 @@
 #ifndef MOE_STAGE_LAYERS_H
 #define MOE_STAGE_LAYERS_H
 
-#include "stage/flow.h"
+#include "stage/insight.h"
 
 enum moe_step { MOE_STEP_ATTEND, MOE_STEP_ROUTE, MOE_STEP_EXPERT, MOE_N_STEPS };
 
@@ -20,7 +20,8 @@ struct moe_layers {
 	size_t first, last;             /* steps, both included */
 	bool any_order;
 	bool only_wanted;               /* the last layer goes on only with rows whose logits are wanted */
-	const struct moe_what_if *what_if;
+	const struct moe_what_if_table *what_if;
+	struct moe_insight insight;     /* what to put into the frames beside the rows */
 	struct moe_pool *pool;
 
 	/* Sees each routing decision (may be NULL). */

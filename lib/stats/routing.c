@@ -10,13 +10,6 @@
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory"); }
 
-const char *moe_modality_name(unsigned modality)
-{
-	static const char *const names[MOE_N_MODALITIES] = {"text", "image", "audio", "video", "other"};
-
-	return names[modality < MOE_N_MODALITIES ? modality : MOE_N_MODALITIES - 1];
-}
-
 /* ---- parts ---- */
 
 struct moe_routing_part *moe_routing_part_new(size_t experts, size_t k, unsigned tables)
@@ -275,7 +268,7 @@ static void score_token(const struct moe_routing *r, struct moe_routing_part *p,
 
 static struct moe_routing_part *part_of(const struct moe_routing *r, struct moe_routing_layer *l, unsigned modality)
 {
-	struct moe_routing_part **p = &l->part[modality < MOE_N_MODALITIES ? modality : MOE_N_MODALITIES - 1];
+	struct moe_routing_part **p = &l->part[moe_modality_of(modality)];
 
 	if (!*p)
 		*p = moe_routing_part_new(r->experts, r->k, r->tables);

@@ -6,12 +6,8 @@
 #ifndef MOE_STATS_ROUTING_H
 #define MOE_STATS_ROUTING_H
 
+#include "base/modality.h"
 #include "trace/trace.h"
-
-enum { MOE_N_MODALITIES = 5 };          /* text, image, audio, video; the last: numbers without a name */
-
-/* "text", "image", "audio", "video", "other". */
-const char *moe_modality_name(unsigned modality);
 
 /* Tables of experts × experts, which are kept only when asked for. */
 enum { MOE_ROUTING_TOGETHER = 1, MOE_ROUTING_NEXT = 2 };

@@ -305,7 +305,7 @@ static enum moe_err read_sources(struct moe_recipe_stage *s, const json_t *sourc
 	for (; s->n_sources < n; s->n_sources++) {
 		struct place inside = {.d = p->d};
 		enum moe_err err;
-		snprintf(inside.text, sizeof inside.text, "%.72s: source %zu", p->text, s->n_sources + 1);
+		snprintf(inside.text, sizeof inside.text, "%.64s: source %zu", p->text, s->n_sources + 1);
 		err = read_rows(&s->source[s->n_sources], json_array_get(sources, s->n_sources), &inside, source_rows, none);
 		if (err) {
 			s->n_sources++;         /* what of it was read is freed too */

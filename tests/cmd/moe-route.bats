@@ -13,6 +13,29 @@ load helper
 	refuses 2 'temperature' moe-route -l 0 --temperature nan </dev/null
 }
 
+@test "what-if values that make no sense name the option and the place" {
+	refuses 2 '--drop 3@4.*layers from 0 to 3' moe-route -l 0 --drop 3@4 </dev/null
+	refuses 2 '--drop 3@:image.*layers from 0 to 3' moe-route -l 0 --drop 3@:image </dev/null
+	refuses 2 '--mute 3@1:picture.*text, image, audio' moe-route -l 0 --mute 3@1:picture </dev/null
+	refuses 2 '--mute: no experts' moe-route -l 0 --mute @1 </dev/null
+	refuses 2 '--swap 3.*3=5' moe-route -l 0 --swap 3 </dev/null
+	refuses 2 '--swap 3=8.*0 to 7' moe-route -l 0 --swap 3=8:text </dev/null
+	refuses 2 '--swap 3=3' moe-route -l 0 --swap 3=3 </dev/null
+	refuses 2 '--top-k 1.5.*whole' moe-route -l 0 --top-k 1.5@2 </dev/null
+	refuses 2 'expert 3 .*layer 2, image' moe-route -l 0 --drop 2-4@2-:image --force 3@0-2 </dev/null
+	refuses 2 '--force: 2 experts, but only 1 .*layer 1, text' moe-route -l 0 --force 2 --force 3@1 --top-k 1:text </dev/null
+	refuses 2 '--bias -: standard input' moe-route -l 0 --bias - </dev/null
+	refuses 2 'nowhere: .*No such file' moe-route -l 0 --bias nowhere </dev/null
+	seq 7 >few
+	refuses 2 'few: 7 numbers.*8 experts.*4 layers' moe-route -l 0 --bias few@1-2 </dev/null
+	echo '1 2 3 4 5 x 7 8' >word
+	refuses 2 'word: byte 10: expected a number' moe-route -l 0 --bias word </dev/null
+	echo '1 2 3 4 5 inf 7 8' >word
+	refuses 2 'word: byte 10: expected a number' moe-route -l 0 --bias word </dev/null
+	printf '1 2 3 4 5 6 7 \0 8' >nul
+	refuses 2 'nul: byte 14: expected a number' moe-route -l 0 --bias nul </dev/null
+}
+
 @test "terminals, closed and empty input, full output" {
 	stream attended
 	refuses_terminals "moe-route -l 0" attended.sts
@@ -78,6 +101,74 @@ assert (other == np.where(best[:, 0] == 5, best[:, 1], best[:, 0])).all()'
 p = np.exp(np.take_along_axis(z, e, 1).astype("f8") / 2.5)
 assert abs(w - p / p.sum(1, keepdims=True)).max() < 1e-6'
 	moe-expert -l 0 <what-if.sts | moe-view --check
+}
+
+@test "what if: --mute, --swap and --bias, as NumPy has them" {
+	stream attended
+	python='import numpy as np; e, w, z = (np.load(n + ".npy") for n in "ewz"); best = np.argsort(-z, axis=1, kind="stable")[:, :2]
+def weights(z, e):
+    p = np.exp(np.take_along_axis(z, e, 1).astype("f8"))
+    return p / p.sum(1, keepdims=True)'
+	routed --mute 2,6
+	numpy -c "$python"'
+for r in range(len(e)):
+    left = [i for i in best[r] if i not in (2, 6)]
+    assert list(e[r]) == left + [-1] * (2 - len(left)), r
+    assert abs(w[r].sum() - (len(left) > 0)) < 1e-6
+    if len(left) == 2: assert abs(w[r] - weights(z, best)[r]).max() < 1e-6
+assert (e == -1).all(1).any() and (e != -1).all(1).any()'
+	moe-expert -l 0 <what-if.sts | moe-view --check
+	moe-route -l 0 --mute 0-7 --stats=json <attended.sts 2>&1 >/dev/null | each '.all.tokens == 65 and .all.choices == 0'
+	routed --swap 2=6 --swap 0=1
+	numpy -c "$python"'
+other = np.array([1, 0, 6, 3, 4, 5, 2, 7])
+assert (e == other[best]).all() and abs(w - weights(z, best)).max() < 1e-6'
+	echo '0 0.5 -1 0 0 2e0 0 -0.25' >bias.txt
+	routed --bias bias.txt
+	numpy -c "$python"'
+b = (z + np.array([0, 0.5, -1, 0, 0, 2, 0, -0.25], "f4"))
+chosen = np.argsort(-b, axis=1, kind="stable")[:, :2]
+assert (chosen != best).any() and (e == chosen).all() and abs(w - weights(b, chosen)).max() < 1e-6'
+	# Biases add up; a file with a line for each layer has this layer's.
+	printf '%s\n' '0 0.25 -0.5 0 0 1 0 0' '9 9 9 9 9 9 9 9' '0 0 0 0 0 0 0 0' '1 2 3 4 5 6 7 8' >layers
+	echo '0 0.25 -0.5 0 0 1 0 -0.25' >half
+	moe-route --no-pg -l 0 --bias half --bias layers@0-1 <attended.sts | moe-diff -q - <(moe-route --no-pg -l 0 --bias bias.txt <attended.sts)
+}
+
+@test "what if: only in these layers, only for these rows" {
+	stream attended
+	moe-view --npy modality attended.sts >m.npy
+	routed
+	cp e.npy plain.npy
+	for how in '3@1-' '3:video' '3@2:image'; do     # nothing in layer 0 for text and image
+		moe-route --no-pg -l 0 --drop $how <attended.sts | cmp - <(moe-route --no-pg -l 0 <attended.sts)
+	done
+	python='import numpy as np; e, z, m, plain = (np.load(n + ".npy") for n in ("e", "z", "m", "plain"))
+def without(drop):
+    y = z.copy()
+    y[:, drop] = -np.inf
+    return np.argsort(-y, axis=1, kind="stable")[:, :2]'
+	routed --drop 2-3@0:image
+	numpy -c "$python"'; assert (e != plain).any() and (e == np.where(m[:, None] == 1, without([2, 3]), plain)).all()'
+	routed --drop 0,2-3@0-2:text
+	numpy -c "$python"'; assert (e != plain).any() and (e == np.where(m[:, None] == 0, without([0, 2, 3]), plain)).all()'
+	routed --drop 2@0 --drop 3:image --drop 0:text --drop 7@1-
+	numpy -c "$python"'; assert (e == np.where(m[:, None] == 1, without([2, 3]), without([2, 0]))).all()'
+	routed --top-k 1 --top-k 2@0:image
+	numpy -c "$python"'; assert ((e[:, 1] == -1) == (m == 0)).all()'
+	# Who tells modalities apart needs them.
+	numpy - attended.sts >bare.sts <<-'PY'
+		import sys
+		import frames
+		for raw in frames.split(open(sys.argv[1], "rb")):
+		    meta, tensors = frames.parse(raw)
+		    meta.pop("moe.crc32", None)
+		    tensors.pop("modality", None)
+		    sys.stdout.buffer.write(frames.build(meta, tensors))
+	PY
+	moe-view --seal bare.sts >sealed.sts
+	moe-route -l 0 --drop 2@0 <sealed.sts >/dev/null
+	refuses 2 'differ by modality.*"modality"' moe-route -l 0 --drop 2:image <sealed.sts
 }
 
 @test "--stats adds up: tokens, loads and shares as jq counts them from the stream itself" {

@@ -226,7 +226,10 @@ c\nd.png	14:49"
 	same "$(moe-run --drop 3 --stats=json "$word" 2>&1 >/dev/null | jq -c '.all.load[3]' | xargs)" "0 0 0 0"
 	moe-run --force 2 --stats=json "$word" 2>&1 >/dev/null | each '.all.load[2] == .all.tokens'
 	moe-run --route-top-k 1 --stats=json "$word" 2>&1 >/dev/null | each '.all.choices == .all.tokens'
+	moe-run --drop 3@1:image --stats=json "$word" 2>&1 >/dev/null | jq -c .image.load[3] | xargs >left
+	same "$(awk '{print ($1 > 0), ($2 > 0), ($3 > 0)}' left)" "1 0 1"
 	refuses 2 'no expert is left' moe-run --drop 0-7 "$word"
+	refuses 2 '--route-top-k 1.5' moe-run --route-top-k 1.5 "$word"
 }
 
 @test "--stats of every layer, in every form, beside the same answers" {

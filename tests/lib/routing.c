@@ -139,7 +139,7 @@ static void run_case(struct routing_case *c)
 		normed[r] = (float *)(uintptr_t)(x + r * hidden);
 	moe_matmul(logit, e, x, hidden, rows, &router, NULL);
 	expect_floats(c, "router_logit", logit, rows * e);
-	expect_ok(&d, moe_router_choose(logit, rows, &s, bias, NULL, &scratch, id, weight, choice, &d));
+	expect_ok(&d, moe_router_choose(logit, rows, &s, bias, NULL, NULL, &scratch, id, weight, choice, &d));
 	assert_memory_equal(id, data(&c->want, "expert_id"), rows * k * sizeof *id);
 	expect_floats(c, "weight", weight, rows * k);
 	if (tensor(&c->want, "choice"))
@@ -192,18 +192,57 @@ static void test_groups_what_if(void **state)
 	float weight[2];
 
 	(void)state;
-	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, NULL, &scratch, id, weight, NULL, &d));
+	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, NULL, NULL, &scratch, id, weight, NULL, &d));
 	assert_true(id[0] == 0 && id[1] == 1);
-	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, &(struct moe_what_if){.drop = drop}, &scratch, id, weight, NULL, &d));
+	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, &(struct moe_what_if){.drop = drop}, NULL, &scratch, id, weight, NULL, &d));
 	assert_true(id[0] == 2 && id[1] == 3);
-	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, &(struct moe_what_if){.force = force}, &scratch, id, weight, NULL, &d));
+	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, &(struct moe_what_if){.force = force}, NULL, &scratch, id, weight, NULL, &d));
 	assert_true(id[0] == 4 && id[1] == 5);          /* of equal weight: the lower id first */
 	moe_arena_free(&scratch);
 }
 
+/* One row with scores 0.4, 0.3, 0.2 and 0.1 goes to two of four experts; `w` is for text, the row is of `modality`. */
+static void expect_choice(struct moe_what_if w, uint8_t modality, bool renormalise, int32_t id0, double w0, int32_t id1, double w1)
+{
+	static const float logit[4] = {-2.302585f, -1.2039728f, -0.9162907f, -1.609438f};       /* log of 0.1, 0.3, 0.4, 0.2 */
+	struct moe_router_settings s = {.experts = 4, .top_k = 2, .score = MOE_SCORE_SOFTMAX, .groups = 1, .top_groups = 1, .scale = 1, .renormalise = renormalise};
+	struct moe_what_if by_modality[MOE_N_MODALITIES] = {[MOE_TEXT] = w};
+	struct moe_arena scratch = {0};
+	struct moe_diag d = {0};
+	int32_t id[2];
+	float weight[2];
+
+	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, by_modality, &modality, &scratch, id, weight, NULL, &d));
+	assert_int_equal(id[0], id0);
+	assert_int_equal(id[1], id1);
+	assert_float_equal(weight[0], w0, 1e-6);
+	assert_float_equal(weight[1], w1, 1e-6);
+	moe_arena_free(&scratch);
+}
+
+static void test_what_if(void **state)
+{
+	static const bool third[4] = {[2] = true}, best[4] = {[1] = true, [2] = true};
+	static const float bias[4] = {5};
+	static const int32_t swap[4] = {2, 1, 0, 3};
+
+	(void)state;
+	expect_choice((struct moe_what_if){0}, MOE_TEXT, true, 2, 4.0 / 7, 1, 3.0 / 7);
+	expect_choice((struct moe_what_if){.drop = third}, MOE_TEXT, true, 1, 0.6, 3, 0.4);
+	expect_choice((struct moe_what_if){.drop = third}, MOE_IMAGE, true, 2, 4.0 / 7, 1, 3.0 / 7);    /* it is for text alone */
+	expect_choice((struct moe_what_if){.mute = third}, MOE_TEXT, true, 1, 1, -1, 0);
+	expect_choice((struct moe_what_if){.mute = third}, MOE_TEXT, false, 1, 0.7, -1, 0);      /* the weight of both */
+	expect_choice((struct moe_what_if){.mute = best}, MOE_TEXT, true, -1, 0, -1, 0);
+	expect_choice((struct moe_what_if){.drop = third, .mute = best}, MOE_TEXT, true, 3, 1, -1, 0);  /* first who is chosen, then who is left out */
+	expect_choice((struct moe_what_if){.swap = swap}, MOE_TEXT, true, 0, 4.0 / 7, 1, 3.0 / 7);
+	expect_choice((struct moe_what_if){.mute = third, .swap = swap}, MOE_TEXT, true, 1, 1, -1, 0);
+	expect_choice((struct moe_what_if){.bias = bias}, MOE_TEXT, true, 0, 0.1 * 148.4131591 / (0.1 * 148.4131591 + 0.4), 2, 0.4 / (0.1 * 148.4131591 + 0.4));
+	expect_choice((struct moe_what_if){.temperature = 0.5f}, MOE_TEXT, true, 2, 0.16 / 0.25, 1, 0.09 / 0.25);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_methods), cmocka_unit_test(test_groups_what_if)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_methods), cmocka_unit_test(test_groups_what_if), cmocka_unit_test(test_what_if)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
