@@ -122,11 +122,26 @@ struct moe_extent moe_facet_draw(struct moe_pen *p, const struct moe_figure *f, 
 	return (struct moe_extent){fmax(e.width, w), e.height + top};
 }
 
+/* A width at which as many facets as possible stand in each of the rows that are needed: six in two rows of three, not of five and one. */
+static double even_width(const struct moe_figure *f, double most)
+{
+	double widest = 0;
+	size_t across, rows;
+
+	for (size_t i = 0; i < f->n_facets; i++)
+		widest = fmax(widest, moe_facet_draw(moe_pen_none(), f, &f->facet[i], 0, 0, most).width);
+	across = widest > 0 ? (size_t)fmax(1, floor((most + GAP_X) / (widest + GAP_X))) : 1;
+	rows = (f->n_facets + across - 1) / across;
+	across = rows ? (f->n_facets + rows - 1) / rows : 1;
+	return fmin(most, (double)across * (widest + GAP_X));
+}
+
 /* All facets, from left to right and from top to bottom. */
 static struct moe_extent draw_facets(struct moe_pen *p, const struct moe_figure *f, double x, double y, double most)
 {
 	double at = 0, top = 0, row = 0, widest = 0;
 
+	most = even_width(f, most);
 	for (size_t i = 0; i < f->n_facets; i++) {
 		struct moe_extent e = moe_facet_draw(moe_pen_none(), f, &f->facet[i], 0, 0, most);
 		if (at > 0 && at + e.width > most) {
@@ -154,6 +169,8 @@ static double draw_figure(struct moe_pen *p, const struct moe_figure *f, double 
 	top += key + (key > 0 ? 18 : 0);
 	top += draw_facets(p, f, x, top, fmax(w, MOST)).height + 16;
 	top += wrapped(p, f->reading, x, top, w, &reading, moe_ink(MOE_PAINT_FAINT));
+	if (f->drawn)
+		top += wrapped(p, f->drawn, x, top, w, &reading, moe_ink(MOE_PAINT_FAINT));
 	return top - y;
 }
 
@@ -202,6 +219,10 @@ static void describe(FILE *f, const struct moe_figure *figure, size_t n)
 		moe_print_xml(f, figure[i].about);
 		fputs(" ", f);
 		moe_print_xml(f, figure[i].reading);
+		if (figure[i].drawn) {
+			fputs(" ", f);
+			moe_print_xml(f, figure[i].drawn);
+		}
 		fputs(i + 1 < n ? " " : "", f);
 	}
 	fputs("</desc>\n", f);

@@ -19,7 +19,8 @@ enum moe_unit { MOE_UNIT_SHARE, MOE_UNIT_POINTS };      /* shares of 1, shown in
 /* Numbers by row and column. */
 struct moe_fields {
 	size_t rows, columns;
-	const char *row_name, *column_name;     /* "expert", "layer" */
+	const char *row_name, *column_name;     /* "expert", "layer": as they stand beside the fields, */
+	const char *row_key, *column_key;       /* and as they go by in tables; NULL: the same */
 	const char **row, **column;             /* [rows], [columns]: labels */
 	bool row_experts, column_experts;       /* rows (columns) are experts from 0 on, and get their colours beside their labels */
 	const char *value_name, *count_name;    /* "share", "choices" */
@@ -110,6 +111,7 @@ struct moe_facet {
 struct moe_figure {
 	const char *name;                       /* "load": in tables */
 	const char *title, *about, *reading;    /* about: what was counted, n, k, the level of chance; reading: what its colours and marks mean */
+	const char *drawn;                      /* more of that, where it is drawn and not made of characters; or NULL */
 	struct moe_scale scale;
 	const char *scale_end[3];               /* what its low end, middle and high end mean */
 	bool *key;                              /* [experts]: those that the key shows; NULL: it shows none */

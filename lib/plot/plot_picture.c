@@ -75,8 +75,8 @@ enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, 
 
 	moe_figure_init(f, "picture");
 	f->title = "Which expert looks at which part of the picture";
-	f->about = moe_figure_text(f, "Each patch in the colour of the expert with the largest weight%s; top %zu of %zu experts.",
-				   t->k > 1 ? ", its second one in the corner" : "", t->k, t->experts);
+	f->about = moe_figure_text(f, "Each patch in the colour of the expert that it gives the largest weight; top %zu of %zu experts.", t->k, t->experts);
+	f->drawn = t->k > 1 ? "The small square is the expert with the second largest weight." : NULL;
 	f->reading = "The number is the expert's. The same colour in two layers is no more than the same number: they are different experts.";
 	f->experts = t->experts;
 	f->key = moe_figure_get(f, t->experts, sizeof *f->key);

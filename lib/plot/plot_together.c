@@ -10,7 +10,7 @@ static enum moe_err add_layer(struct moe_figure *f, const struct moe_routing *r,
 	facet->about = moe_figure_text(f, "%llu tokens", (unsigned long long)p->tokens);
 	facet->layer = (int)r->layer[layer].number;
 	g = &facet->fields;
-	*g = (struct moe_fields){.row_name = "of the tokens of expert", .column_name = "also had expert", .row = moe_figure_numbers(f, NULL, n),
+	*g = (struct moe_fields){.row_name = "of the tokens of expert", .column_name = "also had expert", .row_key = "expert", .column_key = "other", .row = moe_figure_numbers(f, NULL, n),
 				 .column = moe_figure_numbers(f, NULL, n), .row_experts = true, .column_experts = true, .value_name = "share", .count_name = "tokens"};
 	MOE_TRY(moe_figure_fields(f, g, n, n, true, d));
 	if (!g->row || !g->column)

@@ -67,7 +67,11 @@ static void end_run(struct moe_traces *t)
 
 static enum moe_err read_frame(struct moe_traces *t, struct member *m, struct moe_frame *f, struct moe_diag *d)
 {
-	MOE_TRY(moe_reader_next(m->reader, f, true, d));
+	enum moe_err err = t->o.idle ? moe_reader_next(m->reader, f, false, d) : MOE_AGAIN;
+
+	if (err == MOE_AGAIN && t->o.idle)
+		MOE_TRY(t->o.idle(t->o.self, moe_reader_descriptor(m->reader), d));
+	MOE_TRY(err == MOE_AGAIN ? moe_reader_next(m->reader, f, true, d) : err);
 	if (f->kind == MOE_KIND_BARE)
 		return moe_frame_fail(f, d, MOE_EINPUT, "a safetensors file: neither a trace of routing nor a stream");
 	MOE_TRY(moe_account_frame(&m->account, f, d));

@@ -17,6 +17,8 @@ struct moe_traces_options {
 	size_t experts;                 /* where the frames have no router logits; 0: then they are refused */
 	/* Sees every frame, in order, before it is made a block; may be NULL. For an input that is passed on. */
 	enum moe_err (*seen)(void *self, struct moe_frame *f, struct moe_diag *d);
+	/* Called before the input, a descriptor, is waited for; may be NULL. */
+	enum moe_err (*idle)(void *self, int input, struct moe_diag *d);
 	void *self;
 };
 
