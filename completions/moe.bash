@@ -92,6 +92,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-import)
+		all="-m --model --experts --top-k --layers --score --renormalise --axes --weights --tokens --image-token --no-pg -o --output -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--weights --tokens -o --output"
+		values="--experts --top-k --layers --score --axes --image-token -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-info)
 		all="--json --tokens --spec -m --model --family -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -124,6 +133,15 @@ _moe() {
 		folders="-m --model"
 		files="--prompts --messages --score --bias --stats --trace --files-from --family -o --output"
 		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --trace-detail --max-image-size --split --frames --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-stats)
+		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--labels -o --output --family"
+		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -176,4 +194,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-import moe-info moe-patchify moe-route moe-run moe-stats moe-synth moe-tokenize moe-train moe-view
