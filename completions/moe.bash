@@ -48,10 +48,10 @@ _moe() {
 		esac
 		;;
 	moe-diff)
-		all="--rtol --atol --tie --json -q --quiet -t --threads --cpu --help --version"
+		all="--rtol --atol --tie --frames --json -p --prompt -n --max-new --files-from -0 --null --no-sandbox --any-memory --math -q --quiet -t --threads --cpu --help --version"
 		folders=""
-		files=""
-		values="--rtol --atol --tie -t --threads"
+		files="--files-from"
+		values="--rtol --atol --tie -p --prompt -n --max-new --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
