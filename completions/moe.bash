@@ -137,6 +137,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-stats)
+		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--labels -o --output --family"
+		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-synth)
 		all="-n --number --split --seed --tasks -o --output --per-shard --first -j --jobs --sheet --words --fonts -q --quiet -t --threads --cpu --help --version"
 		folders=""
@@ -185,4 +194,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-splice moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view
