@@ -138,7 +138,7 @@ _moe() {
 		esac
 		;;
 	moe-stats)
-		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --attribution --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--labels -o --output --family"
 		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"

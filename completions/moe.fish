@@ -290,6 +290,7 @@ complete -c moe-stats -l by -x -d 'by token, next, patch, name, trace, label, ki
 complete -c moe-stats -l labels -r -d 'where --by finds labels: a list, or the shard of the pictures'
 complete -c moe-stats -l saturation -x -d 'share of experts that are those of this run on the same tokens'
 complete -c moe-stats -l top -x -d 'the N tokens of each expert with the largest weights'
+complete -c moe-stats -l attribution -d 'what each part gave to the answers\' logits, from moe-block --parts'
 complete -c moe-stats -l most -x -d 'labels or pairs that the text lists of a layer'
 complete -c moe-stats -l min-tokens -x -d 'leave out labels with fewer tokens'
 complete -c moe-stats -l json -d 'JSON, one object per line'
