@@ -93,10 +93,10 @@ _moe() {
 		esac
 		;;
 	moe-info)
-		all="--json --tokens --spec -m --model --family -q --quiet -t --threads --cpu --help --version"
+		all="--json --tokens --spec --experts -l --layers --words -m --model --family -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family"
-		values="--tokens -t --threads"
+		values="--tokens -l --layers --words -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
