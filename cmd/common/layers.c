@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/trace.h"
+
 struct layers_options layers_options;
 
 static void parse_layers(const char *text, size_t n, size_t *first, size_t *last)
@@ -27,7 +29,10 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	struct moe_stage stage;
 	struct moe_pool *pool;
 	struct moe_model *m;
+	struct moe_identity id;
 	struct stats stats;
+	struct trace trace;
+	bool routes = first <= MOE_STEP_ROUTE && last >= MOE_STEP_ROUTE;
 	size_t a, b;
 	int status;
 
@@ -50,9 +55,15 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 		l.observe = stats_observe;
 		l.observer = &stats;
 	}
+	id = cli_identity(m, NULL);
+	if (routes)
+		trace_open(&trace, m, a, b, &id, false);
+	l.tracing = routes ? trace.tracing : NULL;
 	stage = moe_layers_stage(&l);
 	status = cli_filter(&stage, m);
 	stats_print(&stats);
+	if (routes)
+		trace_finish(&trace);
 	moe_layers_free(&l);
 	moe_model_close(m);
 	moe_pool_free(pool);

@@ -63,6 +63,22 @@ enum moe_err moe_insight_attended(struct moe_insight *in, struct moe_flow *flow,
 	return MOE_OK;
 }
 
+enum moe_err moe_insight_cut(struct moe_insight *in, struct moe_flow *flow, size_t layer, struct moe_diag *d)
+{
+	char name[40];
+
+	snprintf(name, sizeof name, "%zu.attention", layer);
+	for (size_t i = 0; in->attention && i < flow->n; i++) {
+		const struct moe_tensor *t = moe_frame_find(flow->frame[i], name);
+		uint64_t n = flow->span[i].n, shape[3] = {t->shape[0], n, t->shape[2]};
+		float *w = (float *)(uintptr_t)t->data;         /* memory of this stage */
+		for (uint64_t h = 0; h < shape[0]; h++)
+			memmove(w + h * n * shape[2], w + (h * t->shape[1] + t->shape[1] - n) * shape[2], n * shape[2] * sizeof *w);
+		MOE_TRY(put(flow->frame[i], layer, "attention", MOE_F32, 3, shape, w, d));
+	}
+	return MOE_OK;
+}
+
 /* Rows of a frame whose parts are wanted: the last of it. */
 static enum moe_err part_rows(const struct moe_insight *in, const struct moe_frame *f, const struct moe_span *s, size_t *rows, struct moe_diag *d)
 {

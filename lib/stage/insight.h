@@ -37,6 +37,10 @@ void moe_insight_reset(struct moe_insight *in);
  * frames. MOE_ENOMEM when a frame would get too much. */
 enum moe_err moe_insight_attend(struct moe_insight *in, struct moe_flow *flow, const struct moe_model *m, struct moe_diag *d) MOE_CHECK_RESULT;
 enum moe_err moe_insight_attended(struct moe_insight *in, struct moe_flow *flow, const struct moe_model *m, size_t layer, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Between the two: fewer rows go on than attention had. */
+enum moe_err moe_insight_cut(struct moe_insight *in, struct moe_flow *flow, size_t layer, struct moe_diag *d) MOE_CHECK_RESULT;
+
 enum moe_err moe_insight_expert(struct moe_insight *in, struct moe_flow *flow, const struct moe_model *m, size_t layer, struct moe_diag *d) MOE_CHECK_RESULT;
 enum moe_err moe_insight_experted(struct moe_insight *in, struct moe_flow *flow, size_t layer, struct moe_diag *d) MOE_CHECK_RESULT;
 

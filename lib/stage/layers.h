@@ -3,6 +3,7 @@
 #define MOE_STAGE_LAYERS_H
 
 #include "stage/insight.h"
+#include "stage/tracing.h"
 
 enum moe_step { MOE_STEP_ATTEND, MOE_STEP_ROUTE, MOE_STEP_EXPERT, MOE_N_STEPS };
 
@@ -27,6 +28,7 @@ struct moe_layers {
 	/* Sees each routing decision (may be NULL). */
 	enum moe_err (*observe)(void *observer, size_t layer, const struct moe_flow *flow, struct moe_diag *d);
 	void *observer;
+	struct moe_tracing *tracing;    /* writes the trace of these layers, or NULL; its members begin and end with those of the stream */
 
 	struct moe_sequences sequences; /* state */
 	struct moe_arena scratch;
