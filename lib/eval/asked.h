@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "data/samples.h"
+#include "model/merge.h"
 
 /* One question asked of one picture. */
 struct moe_outcome {
@@ -23,6 +24,7 @@ struct moe_asked {
 	struct moe_outcome own;         /* asked of its own picture */
 	struct moe_outcome blind;       /* asked of another sample's picture */
 	char *said;                     /* the model's answer to the own picture, owned; NULL before */
+	uint8_t *chose;                 /* [layers][experts]: bit m is set when one of its rows of modality m chose the expert, for its own picture; NULL: nobody asks */
 };
 
 /* Patches whose labels were asked for: what the rows of the picture say through the head. */
@@ -40,6 +42,8 @@ struct moe_asked_sample {
 	const int32_t *label;           /* [n_labels] of the patches of its picture, -1: none; NULL: none at all */
 	size_t n_labels;
 	struct moe_patch_outcome patches;
+	float *feature;                 /* [grid.features][hidden] of its picture, owned, where they are kept; else NULL */
+	struct moe_patch_grid grid;
 	struct moe_asked_sample *next;  /* for evaluate.c: another that waits for the same picture */
 };
 

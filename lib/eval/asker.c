@@ -17,7 +17,7 @@ struct course {
 	const struct moe_carrier *carrier;
 	struct moe_cache *cache;        /* [layers] */
 	struct moe_patch_grid grid;
-	float *feature;                 /* of the picture */
+	const float *feature;           /* of the picture */
 	size_t n_prefix, slots;
 	uint32_t next;                  /* text position behind them */
 	/* The question at hand: */
@@ -50,6 +50,7 @@ struct moe_asker {
 	size_t n, cap;
 	struct part *part;
 	size_t n_parts, rows, part_cap;
+	const struct moe_what_if_table *what_if;
 	struct moe_load *load;
 	float *room;                    /* [vocab] */
 };
@@ -145,6 +146,28 @@ static void count_routing(struct moe_asker *a, size_t layer, const struct moe_ba
 	}
 }
 
+/* Who was chosen by rows of a modality, for a question. */
+static void mark(uint8_t *chose, const uint8_t *modality, size_t rows, const int32_t *id, size_t k)
+{
+	for (size_t i = 0; i < rows * k; i++)
+		if (id[i] >= 0)
+			chose[id[i]] |= (uint8_t)(1u << moe_modality_of(modality[i / k]));
+}
+
+/* Rows that all questions of a carrier have in common count for each of them. */
+static void mark_routing(const struct moe_asker *a, size_t layer, const struct moe_batch *b, const struct moe_routed *r)
+{
+	size_t experts = (size_t)a->model->spec->router.experts;
+
+	for (size_t i = 0; r->top_k && i < a->n_parts; i++) {
+		const struct course *c = a->part[i].c;
+		const struct moe_ask *ask = c->ask ? c->ask : c->carrier->ask;
+		for (size_t n = c->ask ? 1 : c->carrier->n; n--; ask++)
+			if (ask->q->chose && !ask->blind)
+				mark(ask->q->chose + layer * experts, a->part[i].layout.modality, b->span[i].n, r->expert_id + b->span[i].first * r->top_k, r->top_k);
+	}
+}
+
 /* Compares n logits with the labels of patches. */
 static enum moe_err judge_patches(struct moe_asker *a, struct moe_patch_outcome *o, const int32_t *label, size_t n, const float *x, struct moe_diag *d)
 {
@@ -194,8 +217,9 @@ static enum moe_err run_layers(struct moe_asker *a, struct moe_batch *b, struct 
 		struct moe_routed routed;
 		MOE_TRY(moe_layer_attend(a->model, layer, b, &work, d));
 		mark = moe_arena_mark(&a->scratch);
-		MOE_TRY(moe_layer_route(a->model, layer, b, NULL, &routed, &work, d));
+		MOE_TRY(moe_layer_route(a->model, layer, b, a->what_if, &routed, &work, d));
 		count_routing(a, layer, b, &routed);
+		mark_routing(a, layer, b, &routed);
 		MOE_TRY(moe_layer_expert(a->model, layer, b, &routed, &work, d));
 		moe_arena_release(&a->scratch, mark);
 		for (size_t i = 0; layer + 1 == a->patch_layer && i < a->n_parts; i++)
@@ -259,6 +283,7 @@ static enum moe_err run_pass(struct moe_asker *a, enum moe_err (*use)(struct moe
 static enum moe_err lay_out(struct moe_asker *a, struct course *c, const int32_t *token, size_t n, uint32_t next, struct part *p, struct moe_diag *d)
 {
 	const struct moe_patch_grid *grid = c->feature ? &c->grid : NULL;
+	float *feature = (float *)(uintptr_t)c->feature;        /* it is only read */
 	bool picture = false;
 
 	for (size_t i = 0; i < n; i++)
@@ -268,7 +293,7 @@ static enum moe_err lay_out(struct moe_asker *a, struct course *c, const int32_t
 	p->x = moe_arena_get(&a->scratch, p->layout.rows * (size_t)a->model->spec->hidden, sizeof *p->x);
 	if (!p->x)
 		return no_memory(d);
-	return moe_rows_forward(a->model, &p->layout, grid, &c->feature, p->x, d);
+	return moe_rows_forward(a->model, &p->layout, grid, &feature, p->x, d);
 }
 
 /* ---- what questions have in common ---- */
@@ -297,8 +322,13 @@ static enum moe_err begin_course(struct moe_asker *a, struct course *c, const st
 	a->n++;
 	if (!c->cache)
 		return no_memory(d);
-	if (carrier->picture.rgb)
-		MOE_TRY(moe_picture_encode(a->model, a->plan, &carrier->picture, &c->feature, &c->grid, &work, d));
+	c->feature = carrier->feature;
+	c->grid = carrier->grid;
+	if (carrier->picture.rgb) {
+		float *feature;
+		MOE_TRY(moe_picture_encode(a->model, a->plan, &carrier->picture, &feature, &c->grid, &work, d));
+		c->feature = feature;
+	}
 	c->n_prefix = common(carrier);
 	return MOE_OK;
 }
@@ -469,13 +499,15 @@ static enum moe_err run(struct moe_asker *a, const struct moe_carrier *c, size_t
 	return MOE_OK;
 }
 
-enum moe_err moe_asker_run(struct moe_asker *a, const struct moe_carrier *c, size_t n, struct moe_load *load, struct moe_diag *d)
+enum moe_err moe_asker_run(struct moe_asker *a, const struct moe_carrier *c, size_t n, const struct moe_what_if_table *what_if, struct moe_load *load,
+			   struct moe_diag *d)
 {
 	enum moe_err err;
 
 	moe_arena_reset(&a->own);
 	moe_arena_reset(&a->scratch);
 	a->n_parts = a->rows = 0;
+	a->what_if = what_if;
 	a->load = load;
 	err = run(a, c, n, d);
 	end_courses(a);

@@ -18,6 +18,8 @@ struct moe_ask {
 /* A picture, or none, and what is asked of it. */
 struct moe_carrier {
 	struct moe_picture picture;     /* rgb NULL: there is none */
+	const float *feature;           /* [grid.features][hidden] in its place, made before; or NULL */
+	struct moe_patch_grid grid;
 	struct moe_ask *ask;            /* [n] */
 	size_t n;
 	const int32_t *label;           /* [n_labels] of patches, -1: none; NULL: the patches are not asked */
@@ -27,13 +29,15 @@ struct moe_carrier {
 
 struct moe_asker;
 
-/* Several askers may share model, plan and generation (greedy); each is for one thread. Labels of patches are read after `patch_layer` layers, through the final
+/* Several askers may share model, plan and generation (greedy); each is for one thread. The plan may be NULL where all pictures come as features. Labels of patches are read after `patch_layer` layers, through the final
  * norm and the head. */
 enum moe_err moe_asker_new(struct moe_asker **out, const struct moe_model *m, const struct moe_image_plan *plan, const struct moe_generation *g,
 			   size_t patch_layer, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_asker_free(struct moe_asker *a);
 
-/* Asks all there is to ask of n carriers at once. `load` [layers], or NULL: the routing of pictures and of questions that are not blind is added to it. */
-enum moe_err moe_asker_run(struct moe_asker *a, const struct moe_carrier *c, size_t n, struct moe_load *load, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Asks all there is to ask of n carriers at once, under what-if settings (NULL: none). `load` [layers], or NULL: the routing of pictures and of questions that
+ * are not blind is added to it. */
+enum moe_err moe_asker_run(struct moe_asker *a, const struct moe_carrier *c, size_t n, const struct moe_what_if_table *what_if, struct moe_load *load,
+			   struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

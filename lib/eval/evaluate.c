@@ -9,6 +9,7 @@
 #include "data/words.h"
 #include "eval/asker.h"
 #include "image/probe.h"
+#include "stage/encode.h"
 #include "stage/patchify.h"
 #include "sys/thread.h"
 
@@ -138,6 +139,13 @@ static enum moe_err set_question(struct run *r, struct moe_asked *a, const struc
 	return copy(r, q->answer, &a->answer, d);
 }
 
+static enum moe_err set_chose(struct run *r, struct moe_asked *a, struct moe_diag *d)
+{
+	if (r->o->keep)
+		a->chose = moe_arena_zero(&r->e->memory, (size_t)r->m->spec->n_layers * (size_t)r->m->spec->router.experts, 1);
+	return a->chose || !r->o->keep ? MOE_OK : no_memory(d);
+}
+
 static enum moe_err add_tags(struct run *r, const struct moe_sample *s, struct moe_asked_sample *to, struct moe_diag *d)
 {
 	struct moe_tag *tag = moe_arena_get(&r->e->memory, s->n_tags, sizeof *tag);
@@ -203,8 +211,10 @@ static enum moe_err add_sample(struct run *r, const struct moe_sample *s, size_t
 		return no_memory(d);
 	MOE_TRY(find_grid(r, s, a, grid, d));
 	for (size_t i = 0; i < s->n_questions; i++)
-		if (wanted(r, &s->question[i]))
-			MOE_TRY(set_question(r, &a->asked[a->n++], &s->question[i], s->picture != NULL, d));
+		if (wanted(r, &s->question[i])) {
+			MOE_TRY(set_question(r, &a->asked[a->n], &s->question[i], s->picture != NULL, d));
+			MOE_TRY(set_chose(r, &a->asked[a->n++], d));
+		}
 	if (!a->n)
 		return MOE_AGAIN;
 	MOE_TRY(copy(r, s->name, &a->name, d));
@@ -376,9 +386,40 @@ static void add_asks(struct moe_carrier *carrier, const struct moe_asked_sample 
 		carrier->ask[carrier->n++] = (struct moe_ask){&s->asked[i], blind};
 }
 
-/* The picture and the questions of an errand; a picture that cannot be decoded costs both the sample and who wanted to look at it. */
-static enum moe_err load_carrier(struct chunk *c, const struct errand *e, struct moe_decoder *decoder, struct moe_diag *d)
+struct worker {
+	struct chunk c;
+	struct moe_arena scratch;
+	struct moe_asker *asker;
+	struct moe_decoder *decoder;
+};
+
+/* Puts features in the place of the picture, in memory of the sample. */
+static enum moe_err keep_features(const struct run *r, struct moe_carrier *c, struct moe_asked_sample *s, struct moe_arena *scratch, struct moe_diag *d)
 {
+	struct moe_compute work = {scratch, NULL, NULL};
+	size_t n;
+	float *feature;
+
+	if (!c->picture.rgb)
+		return MOE_OK;
+	moe_arena_reset(scratch);
+	MOE_TRY(moe_picture_encode(r->m, &r->plan, &c->picture, &feature, &s->grid, &work, d));
+	free(c->picture.rgb);
+	c->picture.rgb = NULL;
+	n = s->grid.features * (size_t)r->m->spec->hidden;
+	s->feature = moe_calloc(n, sizeof *s->feature);
+	if (!s->feature)
+		return no_memory(d);
+	memcpy(s->feature, feature, n * sizeof *feature);
+	c->feature = s->feature;
+	c->grid = s->grid;
+	return MOE_OK;
+}
+
+/* The picture and the questions of an errand; a picture that cannot be decoded costs both the sample and who wanted to look at it. */
+static enum moe_err load_carrier(const struct run *r, struct worker *w, const struct errand *e, struct moe_diag *d)
+{
+	struct chunk *c = &w->c;
 	struct moe_carrier *to = &c->carrier[c->n_carriers];
 	struct moe_asked_sample *own = e->own ? e->sample : NULL;
 	struct moe_diag failure = {0};
@@ -387,7 +428,7 @@ static enum moe_err load_carrier(struct chunk *c, const struct errand *e, struct
 	*to = (struct moe_carrier){0};
 	for (const struct moe_asked_sample *s = e->blind; s; s = s->next)
 		n += s->n;
-	if (e->bytes && moe_decoder_run(decoder, e->bytes, e->n_bytes, &to->picture, &failure)) {
+	if (e->bytes && moe_decoder_run(w->decoder, e->bytes, e->n_bytes, &to->picture, &failure)) {
 		moe_diag_path(&failure, e->sample->name);
 		return own ? add_failure(c, &failure, d) : MOE_OK;
 	}
@@ -403,7 +444,7 @@ static enum moe_err load_carrier(struct chunk *c, const struct errand *e, struct
 	}
 	for (const struct moe_asked_sample *s = e->blind; s; s = s->next)
 		add_asks(to, s, true);
-	return MOE_OK;
+	return own && r->o->keep ? keep_features(r, to, own, &w->scratch, d) : MOE_OK;
 }
 
 static void clear_chunk(struct chunk *c)
@@ -434,12 +475,6 @@ static enum moe_err make_load(struct moe_load **out, const struct moe_spec *s, s
 	return MOE_OK;
 }
 
-struct worker {
-	struct chunk c;
-	struct moe_asker *asker;
-	struct moe_decoder *decoder;
-};
-
 static enum moe_err worker_init(struct worker *w, const struct run *r, struct moe_diag *d)
 {
 	struct moe_decode_options o = moe_decode_from_spec(r->m->spec);
@@ -462,6 +497,7 @@ static void worker_free(struct worker *w, const struct run *r)
 	free_load(w->c.load, (size_t)r->m->spec->n_layers);
 	moe_decoder_free(w->decoder);
 	moe_asker_free(w->asker);
+	moe_arena_free(&w->scratch);
 }
 
 static enum moe_err work_chunk(const struct run *r, struct worker *w, struct moe_diag *d)
@@ -470,8 +506,8 @@ static enum moe_err work_chunk(const struct run *r, struct worker *w, struct moe
 	w->c.load = NULL;
 	MOE_TRY(make_load(&w->c.load, r->m->spec, d));
 	for (size_t i = 0; i < w->c.n; i++)
-		MOE_TRY(load_carrier(&w->c, &w->c.errand[i], w->decoder, d));
-	return moe_asker_run(w->asker, w->c.carrier, w->c.n_carriers, w->c.load, d);
+		MOE_TRY(load_carrier(r, w, &w->c.errand[i], d));
+	return moe_asker_run(w->asker, w->c.carrier, w->c.n_carriers, NULL, w->c.load, d);
 }
 
 /* With the lock: waits for the chunks before, then tells of this one. */
@@ -565,9 +601,11 @@ enum moe_err moe_evaluate_run(struct moe_evaluation *out, const struct moe_model
 
 void moe_evaluation_free(struct moe_evaluation *e)
 {
-	for (size_t i = 0; i < e->n_samples; i++)
+	for (size_t i = 0; i < e->n_samples; i++) {
+		free(e->sample[i]->feature);
 		for (size_t k = 0; k < e->sample[i]->n; k++)
 			free(e->sample[i]->asked[k].said);
+	}
 	free(e->sample);
 	free_load(e->load, e->n_layers);
 	moe_arena_free(&e->memory);

@@ -20,6 +20,7 @@ struct moe_evaluate_options {
 	size_t n_types;
 	struct moe_prompt_form form;    /* of the prompts */
 	bool no_blind, no_sandbox;
+	bool keep;                      /* what it takes to ask again: features of the pictures, and whom each question chose */
 	size_t patch_layer;             /* labels of patches are read after so many layers; 0: all */
 	unsigned threads;               /* the caller included; 0: 1 */
 	size_t window;                  /* pictures at once in a thread; 0: 24. Sums of routing are added up in this many */
@@ -35,7 +36,7 @@ struct moe_evaluation {
 	uint64_t failed;                /* samples */
 	struct moe_load *load;          /* [n_layers]: routing of pictures and questions, by modality */
 	size_t n_layers;
-	struct moe_arena memory;
+	struct moe_arena memory;        /* but for features and what was said */
 };
 
 /* The tokenizer is used by one thread at a time. Results do not depend on threads. Broken samples are told of and left out; a failure is one of the model, or of

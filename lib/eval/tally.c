@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/rng.h"
+#include "stats/bootstrap.h"
 
 /* A question with what it is told apart by. */
 struct entry {
@@ -19,9 +19,7 @@ struct tally {
 	size_t n;
 	const char **answer;            /* [n] */
 	/* For the bootstrap, of samples: */
-	uint32_t *count;
-	int32_t *more;                  /* right answers of a less those of b */
-	double *estimate;               /* [MOE_TALLY_RESAMPLES] */
+	double *count, *more;           /* questions; right answers of a less those of b */
 	struct moe_tally *out;
 	size_t cap;
 };
@@ -90,7 +88,6 @@ static int by_key(const void *a, const void *b)
 }
 
 static int by_answer(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
-static int by_number(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
 
 /* ---- one score ---- */
 
@@ -148,7 +145,7 @@ static size_t cluster(struct tally *t, struct moe_tally_row *s, const struct ent
 			t->more[k++] = 0;
 		}
 		t->count[k - 1]++;
-		t->more[k - 1] += (int)e[i].a->own.right - (int)e[i].b->own.right;
+		t->more[k - 1] += (double)e[i].a->own.right - (double)e[i].b->own.right;
 		s->both++;
 		s->right_a += e[i].a->own.right;
 		s->right_b += e[i].b->own.right;
@@ -156,35 +153,9 @@ static size_t cluster(struct tally *t, struct moe_tally_row *s, const struct ent
 	return k;
 }
 
-static double resample(const struct tally *t, size_t k, uint32_t number)
+static enum moe_err bootstrap(struct tally *t, struct moe_tally_row *s, const struct entry *e, size_t n, struct moe_diag *d)
 {
-	const uint32_t key[2] = {0x6d6f65, 0};
-	int64_t more = 0;
-	uint64_t count = 0;
-	uint32_t word[4];
-
-	for (size_t i = 0; i < k; i++) {
-		size_t at;
-		if (i % 4 == 0)
-			moe_philox((const uint32_t[]){(uint32_t)(i / 4), number, 0, 0}, key, word);
-		at = (size_t)((uint64_t)word[i % 4] * k >> 32);
-		more += t->more[at];
-		count += t->count[at];
-	}
-	return (double)more / (double)count;
-}
-
-static void bootstrap(struct tally *t, struct moe_tally_row *s, const struct entry *e, size_t n)
-{
-	size_t k = cluster(t, s, e, n);
-
-	if (!k)
-		return;
-	for (uint32_t b = 0; b < MOE_TALLY_RESAMPLES; b++)
-		t->estimate[b] = resample(t, k, b);
-	qsort(t->estimate, MOE_TALLY_RESAMPLES, sizeof *t->estimate, by_number);
-	s->low = t->estimate[MOE_TALLY_RESAMPLES / 40];
-	s->high = t->estimate[MOE_TALLY_RESAMPLES - 1 - MOE_TALLY_RESAMPLES / 40];
+	return moe_bootstrap_ratio(t->more, t->count, cluster(t, s, e, n), &s->low, &s->high, d);
 }
 
 static enum moe_err add_score(struct tally *t, const struct entry *e, size_t n, unsigned level, struct moe_diag *d)
@@ -197,7 +168,7 @@ static enum moe_err add_score(struct tally *t, const struct entry *e, size_t n, 
 	}
 	s.chance = chance(t, e, n);
 	calibrate(&s, e, n);
-	bootstrap(t, &s, e, n);
+	MOE_TRY(bootstrap(t, &s, e, n, d));
 	MOE_TRY(moe_grow(&t->out->row, &t->cap, t->out->n + 1, sizeof *t->out->row, d));
 	t->out->row[t->out->n++] = s;
 	return MOE_OK;
@@ -315,8 +286,7 @@ enum moe_err moe_tally_make(struct moe_tally *out, const struct moe_evaluation *
 	t.answer = moe_calloc(n, sizeof *t.answer);
 	t.count = moe_calloc(e->n_samples, sizeof *t.count);
 	t.more = moe_calloc(e->n_samples, sizeof *t.more);
-	t.estimate = moe_calloc(MOE_TALLY_RESAMPLES, sizeof *t.estimate);
-	if (!err && (!t.entry || !t.answer || !t.count || !t.more || !t.estimate))
+	if (!err && (!t.entry || !t.answer || !t.count || !t.more))
 		err = no_memory(d);
 	for (unsigned level = 0; !err && level < (by ? 4 : 3); level++)
 		err = tally_level(&t, e, by, other, level, d);
@@ -326,6 +296,5 @@ enum moe_err moe_tally_make(struct moe_tally *out, const struct moe_evaluation *
 	free(t.answer);
 	free(t.count);
 	free(t.more);
-	free(t.estimate);
 	return err;
 }

@@ -4,7 +4,7 @@
 
 #include "eval/evaluate.h"
 
-enum { MOE_TALLY_BINS = 10, MOE_TALLY_RESAMPLES = 2000 };
+enum { MOE_TALLY_BINS = 10 };
 
 /* Questions asked of their own pictures, and blind. */
 struct moe_tally_part {
@@ -37,8 +37,8 @@ struct moe_tally {
 	size_t n;
 };
 
-/* Adds up e. `by`: the tag to tell apart by, or NULL. `other`: an evaluation of another model on the same samples, or NULL; the interval is the percentile
- * bootstrap over samples (Efron 1979), whose questions stay together, with a fixed seed. MOE_EMATCH when the samples are not the same. The scores borrow
+/* Adds up e. `by`: the tag to tell apart by, or NULL. `other`: an evaluation of another model on the same samples, or NULL; the interval is that of
+ * moe_bootstrap_ratio over samples, whose questions stay together. MOE_EMATCH when the samples are not the same. The scores borrow
  * from e. */
 enum moe_err moe_tally_make(struct moe_tally *out, const struct moe_evaluation *e, const char *by, const struct moe_evaluation *other,
 			      struct moe_diag *d) MOE_CHECK_RESULT;

@@ -2,8 +2,6 @@
 
 #include <stdio.h>
 
-#include "base/check.h"
-
 const char *moe_step_name(enum moe_step s)
 {
 	static const char *const names[] = {"attend", "route", "expert"};
@@ -21,7 +19,7 @@ void moe_layers_free(struct moe_layers *l)
 {
 	moe_sequences_free(&l->sequences);
 	moe_arena_free(&l->scratch);
-	moe_arena_free(&l->kept);
+	moe_insight_free(&l->insight);
 }
 
 /* Digits at *p, at least one. */
@@ -58,51 +56,46 @@ void moe_step_before(size_t n, char *at, size_t cap)
 		snprintf(at, cap, "%zu.%s", (n - 1) / MOE_N_STEPS, moe_step_name((n - 1) % MOE_N_STEPS));
 }
 
-/* Room for a tensor of n0 x n1 x n2 that the frame gets for insight. */
-static enum moe_err keep(struct moe_layers *l, const struct moe_frame *f, uint64_t n0, uint64_t n1, uint64_t n2, float **out, struct moe_diag *d)
-{
-	uint64_t n;
+static bool watched(const struct moe_layers *l) { return l->observe || l->tracing; }
 
-	if (!moe_product((uint64_t[]){n0, n1, n2, sizeof(float)}, 4, &n) || n > MOE_MOST_KEPT - l->kept_nbytes)
-		return moe_frame_fail(f, d, MOE_ENOMEM, "a tensor of %llu x %llu x %llu would be added, and no more than 1 GiB may be (moe-embed --chunk makes smaller "
-				      "frames)", (unsigned long long)n0, (unsigned long long)n1, (unsigned long long)n2);
-	l->kept_nbytes += n;
-	*out = moe_arena_get(&l->kept, n / sizeof **out, sizeof **out);
-	return *out ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory for a tensor of %llu bytes", (unsigned long long)n);
-}
-
-/* Room for the weights of a frame's attention: of its rows that go on. */
-static enum moe_err plan_attention(struct moe_layers *l, const struct moe_frame *f, struct moe_span *s, struct moe_diag *d)
-{
-	return keep(l, f, (uint64_t)l->model->spec->attention.heads, s->keep ? moe_min(s->keep, s->n) : s->n, (uint64_t)s->start + s->n, &s->attention, d);
-}
-
-static enum moe_err put_attention(const struct moe_layers *l, struct moe_frame *f, const struct moe_span *s, size_t layer, struct moe_diag *d)
-{
-	char name[40];
-
-	snprintf(name, sizeof name, "%zu.attention", layer);
-	return moe_frame_put_shape(f, name, MOE_F32, 3, (uint64_t[]){(uint64_t)l->model->spec->attention.heads, s->n, (uint64_t)s->start + s->n}, s->attention, d);
-}
+/* Does the layer leave out rows that nobody wants? */
+static bool cuts(const struct moe_layers *l, size_t layer) { return l->only_wanted && layer + 1 == (size_t)l->model->spec->n_layers; }
 
 static enum moe_err attend_layer(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
 {
-	for (size_t i = 0; l->attention && i < flow->n; i++)
-		MOE_TRY(plan_attention(l, flow->frame[i], &flow->span[i], d));
+	MOE_TRY(moe_insight_attend(&l->insight, flow, l->model, d));
 	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, work, d));
-	for (size_t i = 0; l->attention && i < flow->n; i++)
-		MOE_TRY(put_attention(l, flow->frame[i], &flow->span[i], layer, d));
-	return MOE_OK;
+	return moe_insight_attended(&l->insight, flow, l->model, layer, d);
 }
 
 static enum moe_err attend(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
 {
 	MOE_TRY(moe_sequences_attach(&l->sequences, flow, layer, d));
-	if (!l->only_wanted || layer + 1 < (size_t)l->model->spec->n_layers)
+	if (!cuts(l, layer) || watched(l))
 		return attend_layer(l, flow, layer, work, d);
 	MOE_TRY(moe_flow_keep(flow, d));
 	MOE_TRY(attend_layer(l, flow, layer, work, d));
 	return moe_flow_cut(flow, work->scratch, d);
+}
+
+/* Leaves out the rows that nobody wants, now that their choices have been seen. */
+static enum moe_err cut(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
+{
+	MOE_TRY(moe_flow_keep(flow, d));
+	moe_layer_keep(&flow->batch, &flow->routed);
+	MOE_TRY(moe_insight_cut(&l->insight, flow, layer, d));
+	return moe_flow_cut(flow, work->scratch, d);
+}
+
+/* The choices are shown before rows are left out. */
+static enum moe_err route(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
+{
+	MOE_TRY(moe_layer_route(l->model, layer, &flow->batch, l->what_if, &flow->routed, work, d));
+	if (l->observe && flow->routed.top_k)
+		MOE_TRY(l->observe(l->observer, layer, flow, d));
+	if (l->tracing && flow->routed.top_k)
+		MOE_TRY(moe_tracing_flow(l->tracing, layer, flow, d));
+	return cuts(l, layer) && watched(l) ? cut(l, flow, layer, work, d) : MOE_OK;
 }
 
 static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_compute *work, struct moe_diag *d)
@@ -113,10 +106,11 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 	case MOE_STEP_ATTEND:
 		return attend(l, flow, layer, work, d);
 	case MOE_STEP_ROUTE:
-		MOE_TRY(moe_layer_route(l->model, layer, &flow->batch, l->what_if, &flow->routed, work, d));
-		return l->observe && flow->routed.top_k ? l->observe(l->observer, layer, flow, d) : MOE_OK;
+		return route(l, flow, layer, work, d);
 	case MOE_STEP_EXPERT:
-		return moe_layer_expert(l->model, layer, &flow->batch, &flow->routed, work, d);
+		MOE_TRY(moe_insight_expert(&l->insight, flow, l->model, layer, d));
+		MOE_TRY(moe_layer_expert(l->model, layer, &flow->batch, &flow->routed, work, d));
+		return moe_insight_experted(&l->insight, flow, layer, d);
 	default:
 		return MOE_EUSAGE;
 	}
@@ -130,6 +124,19 @@ static enum moe_err blame(const struct moe_flow *flow, enum moe_err err, struct 
 	return s ? moe_frame_blame(flow->frame[s - flow->span], err, d) : err;
 }
 
+/* Tells the trace which sequences are over. */
+static enum moe_err end_traces(struct moe_layers *l, struct moe_frame **f, size_t n, struct moe_diag *d)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t seq, more;
+		MOE_TRY(moe_frame_number(f[i], "moe.more", 0, &more, d));
+		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &seq, d));
+		if (!more)
+			MOE_TRY(moe_tracing_over(l->tracing, seq, d));
+	}
+	return MOE_OK;
+}
+
 /* Frames [from, from + n) with each sequence at most once go through all steps together. */
 static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
@@ -138,8 +145,7 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	struct moe_flow flow;
 
 	moe_arena_reset(&l->scratch);
-	moe_arena_reset(&l->kept);
-	l->kept_nbytes = 0;
+	moe_insight_reset(&l->insight);
 	MOE_TRY(moe_flow_open(&flow, f, n, l->model, l->first / MOE_N_STEPS, &l->scratch, d));
 	mark = moe_arena_mark(&l->scratch);
 	for (size_t step = l->first; step <= l->last; step++) {
@@ -151,11 +157,8 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	}
 	MOE_TRY(moe_flow_close(&flow, l->model, l->last / MOE_N_STEPS, moe_step_name(l->last % MOE_N_STEPS), l->last % MOE_N_STEPS == MOE_STEP_ROUTE, out, d));
 	moe_sequences_detach(&l->sequences, &flow);
-	return MOE_OK;
+	return l->tracing ? end_traces(l, f, n, d) : MOE_OK;
 }
-
-/* Does it add tensors that are large? Then frames pass one by one, so that no more than one frame's are in memory. */
-static bool keeps(const struct moe_layers *l) { return l->attention; }
 
 static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
@@ -172,7 +175,7 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 			return moe_frame_fail(f[i], d, MOE_EMATCH, "expected a frame of kind \"%s\"", moe_kind_name(want));
 		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &seq[i], d));
 		for (size_t j = from; j < i; j++)
-			if (seq[i] == seq[j] || keeps(l)) {     /* a chunk of the same sequence waits for the one before it */
+			if (seq[i] == seq[j] || moe_insight_adds(&l->insight)) {        /* a chunk of the same sequence waits for the one before it */
 				MOE_TRY(run_some(l, f + from, i - from, out, d));
 				from = i;
 				break;
@@ -187,9 +190,15 @@ static enum moe_err notice(void *self, struct moe_frame *f, struct moe_output *o
 	uint64_t seq;
 
 	(void)out;
+	if (l->tracing && f->kind == MOE_KIND_HEAD)
+		return moe_tracing_begin(l->tracing, f, d);
+	if (l->tracing && f->kind == MOE_KIND_END)
+		return moe_tracing_end(l->tracing, d);
 	if (f->kind == MOE_KIND_DROP || f->kind == MOE_KIND_FAILED) {
 		MOE_TRY(moe_frame_number(f, "moe.seq", UINT64_MAX, &seq, d));
 		moe_sequences_drop(&l->sequences, seq);
+		if (l->tracing)
+			MOE_TRY(moe_tracing_over(l->tracing, seq, d));
 	}
 	return MOE_OK;
 }

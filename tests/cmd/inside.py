@@ -61,7 +61,7 @@ def rotate(x, position, theta):
 
 
 def attention(x, layer, w, config, position, image):
-    """Weights [heads, T, T] and output [T, hidden] of a layer's attention over the rows x of a whole sequence: causal, but a picture's patches see each other."""
+    """Weights [heads, T, T] and output [T, hidden] of attention over the rows x of a whole sequence: causal, but a picture's patches see each other."""
     p = f"model.layers.{layer}."
     heads, kv = config["num_attention_heads"], config["num_key_value_heads"]
     u = rms_norm(x, w[p + "input_layernorm.weight"], config["rms_norm_eps"])
@@ -73,3 +73,23 @@ def attention(x, layer, w, config, position, image):
     sees = np.tril(np.ones((t, t), bool)) | ((image[:, None] == image[None]) & (image[None] >= 0))
     weight = np.exp(log_softmax(np.where(sees, s, -np.inf)))
     return weight, np.einsum("hts,shd->thd", weight, v).reshape(t, -1) @ w[p + "self_attn.o_proj.weight"].T
+
+
+def add_up(frame, layer):
+    """hidden behind a layer from the parts in a frame, by the formula of moe-stream(5), bit for bit."""
+    x = frame[f"{layer}.residual"]
+    total = np.zeros_like(x)
+    if f"{layer}.part" in frame:
+        part, weight, chosen = (frame[f"{layer}.{n}"] for n in ("part", "weight", "expert_id"))
+        for i in range(part.shape[1]):
+            total = np.where(chosen[:, i, None] >= 0, fma(np.broadcast_to(weight[:, i, None], x.shape), part[:, i], total), total)
+    if f"{layer}.shared" in frame:
+        total = total + frame[f"{layer}.shared"]
+    return x + total
+
+
+def unit(h, w, name):
+    """A feed-forward network of gate, up and down, for rows h."""
+    gate, up, down = (w[f"{name}.{n}_proj.weight"] for n in ("gate", "up", "down"))
+    z = h @ gate.T
+    return z / (1 + np.exp(-z)) * (h @ up.T) @ down.T

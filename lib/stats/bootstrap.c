@@ -1,0 +1,42 @@
+#include "stats/bootstrap.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+static double resample(const double *part, const double *whole, size_t n, uint32_t number)
+{
+	const uint32_t key[2] = {0x6d6f65, 0};
+	double p = 0, w = 0;
+	uint32_t word[4];
+
+	for (size_t i = 0; i < n; i++) {
+		size_t at;
+		if (i % 4 == 0)
+			moe_philox((const uint32_t[]){(uint32_t)(i / 4), number, 0, 0}, key, word);
+		at = (size_t)((uint64_t)word[i % 4] * n >> 32);
+		p += part[at];
+		w += whole[at];
+	}
+	return p / w;
+}
+
+static int by_number(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
+
+enum moe_err moe_bootstrap_ratio(const double *part, const double *whole, size_t n, double *low, double *high, struct moe_diag *d)
+{
+	double *estimate = moe_calloc(MOE_BOOTSTRAP_RESAMPLES, sizeof *estimate);
+
+	*low = *high = 0;
+	if (!estimate)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (uint32_t b = 0; n && b < MOE_BOOTSTRAP_RESAMPLES; b++)
+		estimate[b] = resample(part, whole, n, b);
+	qsort(estimate, MOE_BOOTSTRAP_RESAMPLES, sizeof *estimate, by_number);
+	*low = estimate[MOE_BOOTSTRAP_RESAMPLES / 40];
+	*high = estimate[MOE_BOOTSTRAP_RESAMPLES - 1 - MOE_BOOTSTRAP_RESAMPLES / 40];
+	free(estimate);
+	return MOE_OK;
+}
