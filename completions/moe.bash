@@ -175,7 +175,7 @@ _moe() {
 		esac
 		;;
 	moe-view)
-		all="--json -n --values -f --frame --npy --check --seal --head --assume-complete -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--json --tsv --frames -n --values -f --frame --npy --check --seal --head --assume-complete -o --output -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--head -o --output"
 		values="-n --values -f --frame --npy -t --threads"
