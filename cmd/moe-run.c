@@ -10,6 +10,7 @@
 #include "common/scores.h"
 #include "common/stats.h"
 #include "common/tokenizer.h"
+#include "common/trace.h"
 #include "common/whatif.h"
 #include "io/source.h"
 #include "run/batch.h"
@@ -138,7 +139,7 @@ static void open_pictures(struct moe_batch_run *run, struct moe_given_features *
 }
 
 static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_generation *generation, struct moe_pool *pool, char **operand, int n,
-		       struct printer *printer)
+		       struct printer *printer, struct trace *trace)
 {
 	struct moe_batch_run run = {
 		.model = m, .generation = generation, .pool = pool, .threads = (unsigned)cli.threads, .window = (size_t)o.batch, .single = true,
@@ -165,6 +166,7 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 		run.watch = add_stats;
 		run.watcher = &stats;
 	}
+	run.tracing = trace->tracing;
 	printer->style.names = generation_options.names == 'H' || (!run.single && generation_options.names != 'h');
 	printer->style.lines = generation_options.names == 'H' || !run.single;
 	printer_init(printer, &sink);
@@ -180,6 +182,7 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	moe_feed_free(run.feed);
 	moe_given_free(&given);
 	free_questions(&q);
+	trace_finish(trace);
 	status = cli_close_stdout();
 	if (status || (!printer->failed && !printer->withheld))
 		return status;
@@ -201,11 +204,11 @@ static void check_scores(int pictures)
 		cli_fail("--score runs the model as it is: --stats, --exec, and what-if options such as --drop do not go with it");
 }
 
-static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct moe_pool *pool)
+static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct moe_pool *pool, struct trace *trace)
 {
 	struct scores s = {
 		.model = m, .tokenizer = t, .pool = pool, .lines = o.score_lines, .json = generation_options.json || generation_options.logprobs,
-		.logprobs = generation_options.logprobs != NULL,
+		.logprobs = generation_options.logprobs != NULL, .tracing = trace->tracing,
 	};
 	struct moe_sink *sink;
 	struct moe_diag d = {0};
@@ -213,6 +216,7 @@ static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct
 
 	scores_print(&s, o.score, f);
 	cli_finish_text(f, sink, MOE_OK, &d);
+	trace_finish(trace);
 	return cli_close_stdout();
 }
 
@@ -232,16 +236,21 @@ static void check_talk(void)
 		cli_fail("-i prints answers as they are made: --min-confidence does not go with it");
 }
 
-static int run_talk(const struct moe_model *m, struct moe_tokenizer *t, const struct moe_generation *generation, struct moe_pool *pool, char **operand, int n)
+static int run_talk(const struct moe_model *m, struct moe_tokenizer *t, const struct moe_generation *generation, struct moe_pool *pool, char **operand, int n,
+		    struct trace *trace)
 {
 	struct converse c = {
 		.model = m, .tokenizer = t, .generation = generation, .pool = pool, .system = prompt_options.system, .picture = operand, .n_pictures = n,
-		.no_sandbox = pictures_options.no_sandbox, .image = pictures_choice(),
+		.no_sandbox = pictures_options.no_sandbox, .image = pictures_choice(), .tracing = trace->tracing,
 	};
+
+	int status;
 
 	check_talk();
 	prompt_check(m->spec);
-	return converse_run(&c);
+	status = converse_run(&c);
+	trace_finish(trace);
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -262,7 +271,7 @@ int main(int argc, char **argv)
 		{0, "feature-cache", OPT_INT, &o.cache, "MIB", "with --prompts: memory for features of pictures", 0, 1 << 20, "256"},
 		{0, "exec", OPT_LIST, &o.exec, "STAGE:LAYERS=CMD", "a command of yours in place of attend, route or expert of some layers", 0, 0, 0},
 		{0, "exec-timeout", OPT_REAL, &o.exec_timeout, "SECONDS", "how long such a command may be silent", 0.1, 86400, "60"},
-		OPT_WHAT_IF_ROUTE, OPT_STATS, OPT_IMAGES, OPT_FRAMES, OPT_PICTURES, OPT_MEMORY, OPT_MODEL, OPT_MATH, OPT_OUTPUT, OPT_END,
+		OPT_WHAT_IF_ROUTE, OPT_STATS, OPT_TRACE, OPT_IMAGES, OPT_FRAMES, OPT_PICTURES, OPT_MEMORY, OPT_MODEL, OPT_MATH, OPT_OUTPUT, OPT_END,
 	};
 	static const struct tool tool = {"moe-run", "[PICTURE|FOLDER|SHARD...]", "Answers a prompt about each picture: the whole pass in one process.", opts};
 	struct printer printer = {0};
@@ -270,6 +279,9 @@ int main(int argc, char **argv)
 	struct moe_pool *pool;
 	struct moe_model *m;
 	struct moe_tokenizer *t;
+	struct moe_identity id;
+	struct trace trace;
+	struct moe_diag d = {0};
 	char fingerprint[33];
 	int at, status;
 
@@ -287,8 +299,12 @@ int main(int argc, char **argv)
 	memory_use_math(m, pool);
 	t = tokenizer_load(fingerprint);
 	generation_init(&generation, m->spec, t);
-	status = o.interactive ? run_talk(m, t, &generation, pool, argv + at, argc - at)
-	       : o.score ? run_scores(m, t, pool) : run_answers(m, t, &generation, pool, argv + at, argc - at, &printer);
+	id = cli_identity(m, fingerprint);
+	trace_open(&trace, m, 0, (size_t)m->spec->n_layers - 1, &id, !o.interactive && !o.score);
+	if (trace.tracing)
+		cli_check(moe_tracing_begin(trace.tracing, NULL, &d), &d);
+	status = o.interactive ? run_talk(m, t, &generation, pool, argv + at, argc - at, &trace)
+	       : o.score ? run_scores(m, t, pool, &trace) : run_answers(m, t, &generation, pool, argv + at, argc - at, &printer, &trace);
 	moe_generation_free(&generation);
 	moe_tokenizer_free(t);
 	moe_model_close(m);

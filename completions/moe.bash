@@ -3,7 +3,7 @@ _moe() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
 	case ${1##*/} in
 	moe-attend)
-		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --only-wanted --attention -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output"
 		values="-l --layers -t --threads"
@@ -21,10 +21,10 @@ _moe() {
 		esac
 		;;
 	moe-block)
-		all="-l --layers --only-wanted -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --only-wanted --attention --parts -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--family -o --output --bias --stats"
-		values="-l --layers --drop --force --top-k --temperature --mute --swap -t --threads"
+		files="--family -o --output --bias --stats --trace"
+		values="-l --layers --parts --drop --force --top-k --temperature --mute --swap --trace-detail -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -39,10 +39,10 @@ _moe() {
 		esac
 		;;
 	moe-decode)
-		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --loop --logits -H --with-names -h --no-names -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --loop --logits -H --with-names -h --no-names --lens --rows -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--loop --family -o --output"
-		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs -t --threads"
+		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --lens --rows -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -84,10 +84,10 @@ _moe() {
 		esac
 		;;
 	moe-expert)
-		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --parts -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output"
-		values="-l --layers -t --threads"
+		values="-l --layers --parts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -111,19 +111,19 @@ _moe() {
 		esac
 		;;
 	moe-route)
-		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--family -o --output --bias --stats"
-		values="-l --layers --drop --force --top-k --temperature --mute --swap -t --threads"
+		files="--family -o --output --bias --stats --trace"
+		values="-l --layers --drop --force --top-k --temperature --mute --swap --trace-detail -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-run)
-		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --bias --mute --swap --stats --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --bias --mute --swap --stats --trace --trace-detail --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--prompts --messages --score --bias --stats --files-from --family -o --output"
-		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --max-image-size --split --frames --math -t --threads"
+		files="--prompts --messages --score --bias --stats --trace --files-from --family -o --output"
+		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --trace-detail --max-image-size --split --frames --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

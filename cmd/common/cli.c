@@ -321,7 +321,7 @@ struct moe_reader *cli_reader(const char *path)
 	return r;
 }
 
-static struct moe_sink *open_sink(const char *path)
+struct moe_sink *cli_sink(const char *path)
 {
 	static size_t n;
 	struct moe_diag d = {0};
@@ -329,7 +329,7 @@ static struct moe_sink *open_sink(const char *path)
 	if (!n)
 		atexit(abandon_unfinished);
 	cli_check(moe_sink_open(&unfinished[n], path, &d), &d);
-	return unfinished[n++];         /* a program opens two at most: its output and its statistics */
+	return unfinished[n++];         /* a program opens three at most: its output, its statistics and its trace */
 }
 
 void cli_finish(struct moe_sink *sink, enum moe_err err, struct moe_diag *d)
@@ -345,7 +345,7 @@ FILE *cli_text(const char *path, struct moe_sink **sink)
 {
 	FILE *f = stdout;
 
-	*sink = open_sink(path ? path : "-");
+	*sink = cli_sink(path ? path : "-");
 	if (moe_sink_descriptor(*sink) != STDOUT_FILENO)
 		f = fdopen(dup(moe_sink_descriptor(*sink)), "w");
 	if (!f)
@@ -367,7 +367,7 @@ struct moe_writer *cli_writer(struct moe_sink **sink)
 
 	if (!cli.output && isatty(STDOUT_FILENO))
 		cli_fail("a tensor stream is not written to a terminal: pipe it into the next program, into moe-view, or use -o FILE");
-	*sink = open_sink(cli.output ? cli.output : "-");
+	*sink = cli_sink(cli.output ? cli.output : "-");
 	cli_check(moe_writer_new(&w, moe_sink_descriptor(*sink), &d), &d);
 	if (cli.output)
 		moe_writer_name(w, cli.output);

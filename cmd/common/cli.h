@@ -92,6 +92,9 @@ struct moe_reader *cli_reader(const char *path);
 /* The output stream to -o or standard output; refuses a terminal. *sink is for cli_finish. */
 struct moe_writer *cli_writer(struct moe_sink **sink);
 
+/* Opens an output, for cli_finish. */
+struct moe_sink *cli_sink(const char *path);
+
 /* Text to the file `path`, or standard output when it is NULL or "-". *sink is for cli_finish_text. */
 FILE *cli_text(const char *path, struct moe_sink **sink);
 

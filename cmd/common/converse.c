@@ -66,7 +66,9 @@ static bool asks(const struct talk *t) { return moe_chat_is_about_picture(&t->c-
 
 static void forget_words(struct talk *t)
 {
-	moe_session_clear(&t->session);
+	struct moe_diag d = {0};
+
+	cli_check(moe_session_next(&t->session, &d), &d);
 	t->said.n = 0;
 	t->last = -1;
 	free(t->rest);
@@ -189,6 +191,7 @@ static enum moe_err take_logits(void *self, size_t first, size_t count, const fl
 static enum moe_err step(struct talk *t, const int32_t *id, size_t n, bool pictures, struct moe_diag *d)
 {
 	moe_arena_reset(&t->scratch);
+	t->session.step = t->reply->ids.n;
 	return moe_session_extend(&t->session, id, n, pictures && t->n_pictures ? t->grid : NULL, t->feature, false, take_logits, t, d);
 }
 
@@ -336,6 +339,7 @@ int converse_run(const struct converse *c)
 	ssize_t n;
 
 	cli_check(moe_session_init(&t.session, c->model, c->pool, &d), &d);
+	t.session.tracing = c->tracing;
 	if (c->model->spec->tower.kind != MOE_TOWER_NONE)
 		cli_check(moe_plan_from_spec(&t.plan, c->model->spec, c->image, &d), &d);
 	for (int i = 0; i < c->n_pictures; i++)

@@ -5,6 +5,7 @@
 #include "common/cli.h"
 #include "stage/patchify.h"
 #include "stage/reply.h"
+#include "stage/tracing.h"
 
 struct converse {
 	const struct moe_model *model;
@@ -16,6 +17,7 @@ struct converse {
 	int n_pictures;
 	bool no_sandbox;
 	const struct moe_image_choice *image;   /* how pictures are prepared */
+	struct moe_tracing *tracing;    /* or NULL; each conversation is a sequence */
 };
 
 /* Reads messages from standard input until it ends; returns the exit status. */

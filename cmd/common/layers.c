@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/trace.h"
+
 struct layers_options layers_options;
 
 static void parse_layers(const char *text, size_t n, size_t *first, size_t *last)
@@ -12,13 +14,25 @@ static void parse_layers(const char *text, size_t n, size_t *first, size_t *last
 		cli_fail("-l %s: expected a layer or a range of 0 to %zu, such as 3, 0-1 or 2-", text, n - 1);
 }
 
+static enum moe_insight_parts parse_parts(void)
+{
+	const char *rows = layers_options.parts;
+
+	if (rows && *rows && strcmp(rows, "all") && strcmp(rows, "wanted"))
+		cli_fail("--parts=%s: expected all, or wanted (rows whose logits are wanted)", rows);
+	return !rows ? MOE_PARTS_NONE : !strcmp(rows, "wanted") ? MOE_PARTS_WANTED : MOE_PARTS_ALL;
+}
+
 int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first, enum moe_step last, bool range)
 {
 	struct moe_layers l;
 	struct moe_stage stage;
 	struct moe_pool *pool;
 	struct moe_model *m;
+	struct moe_identity id;
 	struct stats stats;
+	struct trace trace;
+	bool routes = first <= MOE_STEP_ROUTE && last >= MOE_STEP_ROUTE;
 	size_t a, b;
 	int status;
 
@@ -33,15 +47,23 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	l.pool = pool;
 	l.any_order = cli.any_order;
 	l.only_wanted = layers_options.only_wanted;
+	l.insight.attention = layers_options.attention;
+	l.insight.parts = parse_parts();
 	l.what_if = what_if_table(m);
 	stats_init(&stats, m, a, b);
 	if (stats.load) {
 		l.observe = stats_observe;
 		l.observer = &stats;
 	}
+	id = cli_identity(m, NULL);
+	if (routes)
+		trace_open(&trace, m, a, b, &id, false);
+	l.tracing = routes ? trace.tracing : NULL;
 	stage = moe_layers_stage(&l);
 	status = cli_filter(&stage, m);
 	stats_print(&stats);
+	if (routes)
+		trace_finish(&trace);
 	moe_layers_free(&l);
 	moe_model_close(m);
 	moe_pool_free(pool);

@@ -9,13 +9,19 @@
 /* Values of the options below. */
 extern struct layers_options {
 	const char *layers;
-	bool only_wanted;
+	bool only_wanted, attention;
+	const char *parts;
 } layers_options;
 
 #define OPT_LAYER {'l', "layers", OPT_TEXT, &layers_options.layers, "LAYER", "which layer, counted from 0", 0, 0, 0}
 #define OPT_LAYERS {'l', "layers", OPT_TEXT, &layers_options.layers, "LAYERS", "which layers, counted from 0: 3, 0-11 or 12-", 0, 0, 0}
 #define OPT_ONLY_WANTED \
 	{0, "only-wanted", OPT_FLAG, &layers_options.only_wanted, 0, "in the last layer, go on only with rows whose logits are wanted", 0, 0, 0}
+#define OPT_ATTENTION \
+	{0, "attention", OPT_FLAG, &layers_options.attention, 0, "put the weights of the heads into the frames, as a tensor LAYER.attention", 0, 0, 0}
+#define OPT_PARTS \
+	{0, "parts", OPT_OPTIONAL, &layers_options.parts, "WHICH", "put what each expert gave into the frames, for all rows or the wanted", 0, 0, "all"}
+
 /* main of such a program: steps `first` of the first layer to `last` of the last one. */
 int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first, enum moe_step last, bool range);
 

@@ -70,9 +70,10 @@ static void score_text(const struct scores *s, struct moe_session *session, cons
 	z.token_logprob = calloc(ids.n + 1, sizeof *z.token_logprob);
 	if (!z.token_logprob)
 		cli_fail("out of memory");
-	moe_session_clear(session);
+	session->name = name;
 	if (moe_score_run(&z, session, ids.id, ids.n, &d))
 		cannot_score(s, path, name, &d);
+	cli_check(moe_session_next(session, &d), &d);
 	print_score(s, name, &ids, &z, f);
 	free(z.token_logprob);
 	free(ids.id);
@@ -87,6 +88,7 @@ void scores_print(const struct scores *s, const char *path, FILE *f)
 
 	cli_check(moe_read_file(path, TEXT_LIMIT, &text, &n, &d), &d);
 	cli_check(moe_session_init(&session, s->model, s->pool, &d), &d);
+	session.tracing = s->tracing;
 	if (!s->json)
 		fputs("name\ttokens\tscored\tlogprob\tmean_logprob\tperplexity\n", f);
 	if (!s->lines)

@@ -3,6 +3,7 @@
 #define MOE_CMD_SCORES_H
 
 #include "common/cli.h"
+#include "stage/tracing.h"
 #include "text/tokenizer.h"
 
 struct scores {
@@ -11,6 +12,7 @@ struct scores {
 	struct moe_pool *pool;
 	bool lines;             /* each line of the file is a text of its own */
 	bool json, logprobs;
+	struct moe_tracing *tracing;    /* or NULL; each text is a sequence */
 };
 
 /* Scores the file ("-": standard input) and prints to `f`. Dies on a failure. */

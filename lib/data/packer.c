@@ -32,8 +32,6 @@ static struct placing place(const struct moe_fit *f, size_t g, uint32_t w, uint3
 	return (struct placing){(double)nw / w, (double)nh / h, f->place == MOE_FIT_CENTRE ? (W - nw) / 2 : 0, (H - nh) / 2};
 }
 
-enum { UNTOUCHED = INT32_MIN };
-
 /* First and one past the last patch of `count` that [a, b) touches. */
 static void touched(double a, double b, uint32_t patch, uint32_t count, uint32_t *first, uint32_t *end)
 {
@@ -43,7 +41,7 @@ static void touched(double a, double b, uint32_t patch, uint32_t count, uint32_t
 	*end = to <= 0 || b <= a ? 0 : to >= count ? count : (uint32_t)to;
 }
 
-static void mark(int32_t *label, const struct moe_fit *f, size_t g, const struct placing *at, const struct moe_box *b, int32_t id)
+static void mark(int32_t *box_of, const struct moe_fit *f, size_t g, const struct placing *at, const struct moe_box *b, int32_t number)
 {
 	double x0 = b->x0 * at->scale_x + at->left, x1 = b->x1 * at->scale_x + at->left, y0 = b->y0 * at->scale_y + at->top, y1 = b->y1 * at->scale_y + at->top;
 	uint32_t i0, i1, j0, j1, columns = f->grid[g].cols;
@@ -53,31 +51,36 @@ static void mark(int32_t *label, const struct moe_fit *f, size_t g, const struct
 	for (uint32_t i = i0; i < i1; i++)
 		for (uint32_t j = j0; j < j1; j++) {
 			double y = (i + 0.5) * f->patch_height, x = (j + 0.5) * f->patch_width;
-			int32_t *l = &label[(size_t)i * columns + j];
+			int32_t *l = &box_of[(size_t)i * columns + j];
 			if (y0 <= y && y < y1 && x0 <= x && x < x1)
-				*l = id;
-			else if (*l == UNTOUCHED)
-				*l = -1;
+				*l = number;
+			else if (*l == MOE_PATCH_UNTOUCHED)
+				*l = MOE_PATCH_TOUCHED;
 		}
+}
+
+void moe_box_patches(int32_t *box_of, const struct moe_fit *f, size_t g, uint32_t w, uint32_t h, const struct moe_box *box, size_t n)
+{
+	struct placing at = place(f, g, w, h);
+
+	for (size_t i = 0; i < moe_fit_n_patches(f, g); i++)
+		box_of[i] = MOE_PATCH_UNTOUCHED;
+	for (size_t i = 0; i < n; i++)
+		mark(box_of, f, g, &at, &box[i], (int32_t)i);
 }
 
 enum moe_err moe_packer_labels(int32_t *label, const struct moe_packer *p, size_t g, uint32_t w, uint32_t h, const struct moe_box *box, size_t n,
 			     struct moe_diag *d)
 {
-	struct placing at = place(p->fit, g, w, h);
-	size_t patches = moe_fit_n_patches(p->fit, g);
-
-	for (size_t i = 0; i < patches; i++)
-		label[i] = UNTOUCHED;
-	for (size_t i = 0; i < n; i++) {
-		int32_t id = *box[i].label ? moe_tokenizer_find(p->tokenizer, box[i].label, strlen(box[i].label)) : -1;
-		if (*box[i].label && id < 0)
+	for (size_t i = 0; i < n; i++)
+		if (*box[i].label && moe_tokenizer_find(p->tokenizer, box[i].label, strlen(box[i].label)) < 0)
 			return moe_fail(d, MOE_EINPUT, "the label \"%.40s\" of a box is no token of the vocabulary", box[i].label);
-		mark(label, p->fit, g, &at, &box[i], id);
-	}
-	for (size_t i = 0; i < patches; i++)
-		if (label[i] == UNTOUCHED)
+	moe_box_patches(label, p->fit, g, w, h, box, n);
+	for (size_t i = 0; i < moe_fit_n_patches(p->fit, g); i++)
+		if (label[i] == MOE_PATCH_UNTOUCHED)
 			label[i] = p->pad;
+		else if (label[i] >= 0)
+			label[i] = *box[label[i]].label ? moe_tokenizer_find(p->tokenizer, box[label[i]].label, strlen(box[label[i]].label)) : -1;
 	return MOE_OK;
 }
 

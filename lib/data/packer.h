@@ -57,6 +57,10 @@ enum moe_err moe_packer_run(struct moe_packing *out, const struct moe_packer *p,
 		      struct moe_decoder *decoder, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_packing_free(struct moe_packing *out);
 
+/* For each patch of grid g, of a picture of w × h pixels, the box that says what lies there: the last one that holds the patch's centre. */
+enum { MOE_PATCH_TOUCHED = -1, MOE_PATCH_UNTOUCHED = -2 };      /* no box has its centre; and none touches it */
+void moe_box_patches(int32_t *box_of, const struct moe_fit *f, size_t g, uint32_t w, uint32_t h, const struct moe_box *box, size_t n);
+
 /* Labels of the patches of grid g for a picture of w × h pixels: label [rows·columns]. A patch whose centre lies in boxes has the label of the last of them, and
  * none where that is ""; one that boxes only touch has none; one that no box touches has `pad`. */
 enum moe_err moe_packer_labels(int32_t *label, const struct moe_packer *p, size_t g, uint32_t w, uint32_t h, const struct moe_box *box, size_t n,

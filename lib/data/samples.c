@@ -70,25 +70,26 @@ static enum moe_err take_flag(struct reader *r, const json_t *v, const char *wha
 	return v && !json_is_boolean(v) ? unexpected(r, what, SIZE_MAX, "true or false", v) : MOE_OK;
 }
 
-static enum moe_err read_tags(struct reader *r, json_t *v)
+/* An object of texts. */
+static enum moe_err read_tags(struct reader *r, json_t *v, const char *what, const char *one, struct moe_tag **tag, size_t *n)
 {
 	const char *name;
 	json_t *value;
 
+	*n = 0;
 	if (!v)
 		return MOE_OK;
 	if (!json_is_object(v))
-		return unexpected(r, "tags", SIZE_MAX, "an object", v);
+		return unexpected(r, what, SIZE_MAX, "an object", v);
 	if (json_object_size(v) > MOE_SAMPLE_TAGS)
-		return moe_fail(r->d, MOE_EINPUT, "more than %d tags", MOE_SAMPLE_TAGS);
-	r->s->tag = moe_arena_get(r->a, json_object_size(v), sizeof *r->s->tag);
-	if (!r->s->tag)
+		return moe_fail(r->d, MOE_EINPUT, "more than %d %s", MOE_SAMPLE_TAGS, what);
+	*tag = moe_arena_get(r->a, json_object_size(v), sizeof **tag);
+	if (!*tag)
 		return no_memory(r);
 	json_object_foreach(v, name, value) {
-		struct moe_tag *t = &r->s->tag[r->s->n_tags];
-		MOE_TRY(copy(r, name, strlen(name), &t->name));
-		MOE_TRY(take_text(r, value, "a tag", &t->value));
-		r->s->n_tags++;
+		MOE_TRY(copy(r, name, strlen(name), &(*tag)[*n].name));
+		MOE_TRY(take_text(r, value, one, &(*tag)[*n].value));
+		++*n;
 	}
 	return MOE_OK;
 }
@@ -134,6 +135,7 @@ static enum moe_err read_box(struct reader *r, const json_t *v, size_t i, struct
 {
 	double *to[4] = {&b->x0, &b->y0, &b->x1, &b->y1};
 
+	*b = (struct moe_box){0};
 	if (!json_is_array(v) || json_array_size(v) != 5)
 		return moe_fail(r->d, MOE_EINPUT, "box %zu is not [label, x0, y0, x1, y1]", i);
 	MOE_TRY(take_text(r, json_array_get(v, 0), "a box's label", &b->label));
@@ -169,6 +171,23 @@ static enum moe_err read_boxes(struct reader *r, const json_t *v)
 	return MOE_OK;
 }
 
+/* An object of texts for each box. */
+static enum moe_err read_attributes(struct reader *r, const json_t *v)
+{
+	if (!v)
+		return MOE_OK;
+	if (!json_is_array(v))
+		return unexpected(r, "attributes", SIZE_MAX, "a list", v);
+	if (json_array_size(v) != r->s->n_boxes)
+		return moe_fail(r->d, MOE_EINPUT, "attributes of %zu boxes, but there are %zu", json_array_size(v), r->s->n_boxes);
+	for (size_t i = 0; i < r->s->n_boxes; i++) {
+		struct moe_tag *tag = NULL;
+		MOE_TRY(read_tags(r, json_array_get(v, i), "attributes", "an attribute", &tag, &r->s->box[i].n_attributes));
+		r->s->box[i].attribute = tag;
+	}
+	return MOE_OK;
+}
+
 static enum moe_err read_document(struct reader *r, json_t *doc, bool *picture)
 {
 	if (!json_is_object(doc))
@@ -176,9 +195,10 @@ static enum moe_err read_document(struct reader *r, json_t *doc, bool *picture)
 	if (json_object_get(doc, "kind"))
 		MOE_TRY(take_text(r, json_object_get(doc, "kind"), "kind", &r->s->kind));
 	MOE_TRY(take_flag(r, json_object_get(doc, "picture"), "picture", true, picture));
-	MOE_TRY(read_tags(r, json_object_get(doc, "tags")));
+	MOE_TRY(read_tags(r, json_object_get(doc, "tags"), "tags", "a tag", &r->s->tag, &r->s->n_tags));
 	MOE_TRY(read_questions(r, json_object_get(doc, "questions")));
-	return read_boxes(r, json_object_get(doc, "boxes"));
+	MOE_TRY(read_boxes(r, json_object_get(doc, "boxes")));
+	return read_attributes(r, json_object_get(doc, "attributes"));
 }
 
 static enum moe_err read_json(struct reader *r, const struct moe_item *item, bool *picture)

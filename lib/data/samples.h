@@ -46,6 +46,8 @@ struct moe_question {
 struct moe_box {
 	const char *label;              /* text that is one token; "": hidden */
 	double x0, y0, x1, y1;
+	const struct moe_tag *attribute;        /* [n_attributes]: what else is said of it */
+	size_t n_attributes;
 };
 
 /* Strings and arrays are the sample's own, in one block of memory: moe_sample_clear. */

@@ -70,6 +70,28 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 					     out->expert_id, out->weight, out->choice, d), layer, d);
 }
 
+void moe_layer_keep(struct moe_batch *b, struct moe_routed *r)
+{
+	size_t at = 0, k = r->top_k;
+
+	for (size_t i = 0; i < b->spans; i++) {
+		struct moe_span *s = &b->span[i];
+		size_t n = s->keep && s->keep < s->n ? s->keep : s->n, skipped = s->n - n, from = s->first + skipped;
+		memmove(r->normed + at, r->normed + from, n * sizeof *r->normed);
+		if (k) {
+			memmove(r->expert_id + at * k, r->expert_id + from * k, n * k * sizeof *r->expert_id);
+			memmove(r->weight + at * k, r->weight + from * k, n * k * sizeof *r->weight);
+		}
+		s->x += skipped * b->hidden;
+		s->start += (uint32_t)skipped;
+		s->first = at;
+		s->n = n;
+		at += n;
+	}
+	b->rows = at;
+	r->logit = r->choice = NULL;    /* of all rows */
+}
+
 enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d)
 {

@@ -25,6 +25,10 @@ enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct mo
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if_table *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Reduces the batch behind its router to the rows that its spans keep, where somebody had to see the choices of all: the experts of the others are not
+ * computed. Positions, pictures and rotations stay those of all rows, so no attention may follow. */
+void moe_layer_keep(struct moe_batch *b, struct moe_routed *r);
+
 /* x + the chosen experts. Checks the choices first, and makes the normed rows that are not there. */
 enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;

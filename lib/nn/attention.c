@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "nn/attention_weights.h"
 
 /* Pairs of a head that turn. */
 static size_t rope_pairs(const struct moe_attention_settings *s) { return (size_t)(s->rope.dim ? s->rope.dim : s->head_dim) / 2; }
@@ -60,6 +61,8 @@ static void attend_span(const struct moe_span *s, const struct moe_cache *c, con
 
 	if (s->n)
 		moe_attend_rows(&a, pool);
+	if (s->n && s->attention)
+		moe_attention_weights(&a, s->start + s->n, s->attention, pool);
 }
 
 /* Everything per row that the steps of attention hand on; [rows] or [rows][...]. */

@@ -34,7 +34,7 @@ struct moe_attention_weights {
 
 /* Runs layer `layer` on the batch: keys and values of all rows go into the caches, from each span's start on, and the attention's output is added
  * to x. Of a span with `keep`, only so many rows at its end are computed and stay in the batch: its first, n, start and x are set to them
- * (positions and images are not, so this is for the last attention of a batch). */
+ * (positions and images are not, so this is for the last attention of a batch). A span with `attention` gets the weights there. */
 enum moe_err moe_attention_forward(struct moe_batch *b, size_t layer, const struct moe_attention_weights *w, const struct moe_attention_settings *s,
 				   float eps, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 

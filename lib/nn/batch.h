@@ -10,6 +10,16 @@
 #include "nn/cache.h"
 #include "sys/pool.h"
 
+/* What the experts of a layer gave to the last `rows` rows of a span: all but `residual` before it is added up (experts.h). */
+struct moe_span_parts {
+	size_t rows;
+	float *residual;                /* [rows][hidden]: x before */
+	int32_t *expert_id;             /* [rows][k] */
+	float *weight;                  /* [rows][k] */
+	float *part;                    /* [rows][k][hidden]: of each chosen expert, before its weight; 0 where none was chosen */
+	float *shared;                  /* [rows][hidden]: of what every token passes, after its gate; NULL where the layer has none */
+};
+
 /* Rows [first, first + n) of a batch belong to one sequence; row `first` goes to slot `start` of its caches. */
 struct moe_span {
 	size_t first, n;
@@ -17,6 +27,8 @@ struct moe_span {
 	uint32_t start;
 	struct moe_cache *cache;        /* [layers], or NULL outside attention */
 	size_t keep;                    /* rows at its end that go on behind the next attention, in the last layer; 0: all */
+	float *attention;               /* [heads][rows that go on][start + n]: gets the weights of the next attention; NULL: not wanted */
+	struct moe_span_parts *parts;   /* gets what the next experts give; NULL: not wanted */
 };
 
 struct moe_batch {

@@ -171,11 +171,34 @@ static enum moe_err run_shared(const struct moe_batch *b, float *const *normed, 
 	return MOE_OK;
 }
 
+/* The summands of row r of a span, whose shared part is given (or NULL). */
+static void keep_parts(const struct moe_span *s, size_t r, size_t hidden, const int32_t *expert_id, const float *weight, size_t k, const float *out,
+		       const uint32_t *place, const float *shared)
+{
+	struct moe_span_parts *p = s->parts;
+	size_t to = r + p->rows - s->n, from = (s->first + r) * k;
+
+	memcpy(p->residual + to * hidden, s->x + r * hidden, hidden * sizeof *p->residual);
+	for (size_t i = 0; i < k; i++) {
+		float *part = p->part + (to * k + i) * hidden;
+		p->expert_id[to * k + i] = expert_id[from + i];
+		p->weight[to * k + i] = weight[from + i];
+		if (expert_id[from + i] >= 0)
+			memcpy(part, out + place[from + i] * hidden, hidden * sizeof *part);
+		else
+			memset(part, 0, hidden * sizeof *part);
+	}
+	if (shared)
+		memcpy(p->shared + to * hidden, shared, hidden * sizeof *shared);
+}
+
 /* Adds the weighted results of the rows of a span to its x: slot by slot, then the shared ones (or NULL). `sum` has room for a row. */
 static void add_span(const struct moe_span *s, size_t hidden, const int32_t *expert_id, const float *weight, size_t k, const float *out,
 		     const uint32_t *place, const float *shared, float *sum)
 {
 	for (size_t r = 0; r < s->n; r++) {
+		if (s->parts && r + s->parts->rows >= s->n)
+			keep_parts(s, r, hidden, expert_id, weight, k, out, place, shared ? shared + (s->first + r) * hidden : NULL);
 		memset(sum, 0, hidden * sizeof *sum);
 		for (size_t i = (s->first + r) * k; i < (s->first + r + 1) * k; i++)
 			if (expert_id[i] >= 0)

@@ -21,7 +21,8 @@ struct moe_ffn_weights {
 };
 
 /* x[r] += sum over slots i, in order, of weight[r][i] · X_{expert_id[r][i]}(normed[r]), then S(normed[r]) of the shared experts, times
- * sigmoid(shared_gate · normed[r]) where there is such a gate (Qwen1.5-MoE), for all rows r of the batch. normed [rows] → [hidden]; expert_id and
+ * sigmoid(shared_gate · normed[r]) where there is such a gate (Qwen1.5-MoE), for all rows r of the batch: summed from +0 by fma, then added to x. A span
+ * with `parts` gets the summands there. normed [rows] → [hidden]; expert_id and
  * weight [rows][k], k 0 in a dense layer. The ids must have been checked. */
 enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
 				 const struct moe_ffn_weights *w, size_t n_experts, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;

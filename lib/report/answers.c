@@ -1,7 +1,6 @@
 #include "report/answers.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "report/escape.h"
@@ -11,14 +10,9 @@ double moe_answer_confidence(const struct moe_answer *a) { return exp(a->logprob
 /* One token: id, text, log-probability. */
 static json_t *token_json(const struct moe_answer *a, const struct moe_choice *c)
 {
-	json_t *o = json_pack("{s:i}", "id", (int)c->token);
-	char *text = NULL;
-	size_t n = 0, cap = 0;
+	json_t *o = moe_json_token(a->tokenizer, c->token);
 
-	if (a->tokenizer && !moe_tokenizer_decode(a->tokenizer, &c->token, 1, false, &text, &n, &cap, NULL) && text)
-		json_object_set_new(o, "text", moe_json_text(text, n));
 	json_object_set_new(o, "logprob", json_real(c->logprob));
-	free(text);
 	return o;
 }
 

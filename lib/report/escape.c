@@ -40,6 +40,47 @@ json_t *moe_json_text(const char *s, size_t n)
 	return j;
 }
 
+/* The text of a token alone, n bytes to be freed; NULL: there is none. */
+static char *token_text(const struct moe_tokenizer *t, int32_t id, size_t *n)
+{
+	char *text = NULL;
+	size_t cap = 0;
+
+	*n = 0;
+	if (t && moe_tokenizer_decode(t, &id, 1, false, &text, n, &cap, NULL)) {
+		free(text);
+		text = NULL;
+	}
+	return text;
+}
+
+json_t *moe_json_token(const struct moe_tokenizer *t, int32_t id)
+{
+	json_t *o = json_pack("{s:i}", "id", (int)id);
+	size_t n;
+	char *text = token_text(t, id, &n);
+
+	if (text)
+		json_object_set_new(o, "text", moe_json_text(text, n));
+	free(text);
+	return o;
+}
+
+void moe_print_token(FILE *f, const struct moe_tokenizer *t, int32_t id)
+{
+	size_t n;
+	char *text = token_text(t, id, &n);
+
+	if (n) {
+		fputc('"', f);
+		moe_print_escaped(f, text, n);
+		fputc('"', f);
+	} else {
+		fprintf(f, "#%d", id);
+	}
+	free(text);
+}
+
 bool moe_print_json(FILE *f, json_t *o)
 {
 	bool ok = o && !json_dumpf(o, f, JSON_COMPACT | JSON_REAL_PRECISION(9)) && fputc('\n', f) != EOF;

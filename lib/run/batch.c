@@ -202,7 +202,9 @@ static enum moe_err answer(void *self, uint64_t index, const struct moe_answer *
 	for (size_t i = 0; i < b->r->n_exec && !a->error; i++)          /* with commands, one batch is computed at a time: they need no lock */
 		MOE_TRY(moe_exec_drop(b->r->exec[i], index, d));
 	pthread_mutex_lock(&b->lock);
-	err = keep_answer(b, index, a, d);
+	err = b->r->tracing ? moe_tracing_over(b->r->tracing, index, d) : MOE_OK;
+	if (!err)
+		err = keep_answer(b, index, a, d);
 	if (!err)
 		err = give_answers(b, d);
 	pthread_mutex_unlock(&b->lock);
@@ -216,15 +218,29 @@ static enum moe_err partial(void *self, uint64_t index, const char *text, size_t
 	return b->r->partial(b->r->to, index, text, n, d);
 }
 
+static enum moe_err trace(struct batch *b, const struct moe_pass *p, struct moe_diag *d)
+{
+	for (size_t i = 0; i < p->batch.spans; i++) {
+		const struct moe_span *s = &p->batch.span[i];
+		struct moe_trace_rows r = {.seq = p->sequence[i].index, .name = p->sequence[i].name, .step = p->sequence[i].step, .token = p->token + s->first,
+					   .image = p->batch.image + s->first, .patch = p->patch + s->first, .modality = p->modality + s->first};
+		MOE_TRY(moe_tracing_span(b->r->tracing, p->layer, &p->batch, s, &p->routed, &r, d));
+	}
+	return MOE_OK;
+}
+
 static enum moe_err watch(void *self, const struct moe_pass *p, struct moe_diag *d)
 {
 	struct batch *b = self;
+	enum moe_err err = MOE_OK;
 
-	(void)d;
 	pthread_mutex_lock(&b->lock);
-	b->r->watch(b->r->watcher, p->layer, p);
+	if (b->r->watch)
+		b->r->watch(b->r->watcher, p->layer, p);
+	if (b->r->tracing)
+		err = trace(b, p, d);
 	pthread_mutex_unlock(&b->lock);
-	return MOE_OK;
+	return err;
 }
 
 static enum moe_err replace(void *self, struct moe_pass *p, enum moe_pass_step step, bool *done, struct moe_diag *d)
@@ -242,7 +258,7 @@ static void run_engine(struct batch *b, struct moe_pool *pool)
 	struct moe_engine e = {
 		.model = r->model, .generation = r->generation, .pool = pool, .window = r->window, .image = r->image, .what_if = r->what_if, .features = b->features,
 		.given = r->given, .partial = r->partial ? partial : NULL,
-		.next = next, .answer = answer, .watch = r->watch ? watch : NULL, .replace = r->n_exec ? replace : NULL, .self = b,
+		.next = next, .answer = answer, .watch = r->watch || r->tracing ? watch : NULL, .replace = r->n_exec ? replace : NULL, .self = b,
 	};
 	struct moe_diag d = {0};
 

@@ -4,6 +4,7 @@
 
 #include "image/feed.h"
 #include "run/engine.h"
+#include "stage/tracing.h"
 
 enum { MOE_MAX_EXEC = 32 };
 
@@ -32,6 +33,7 @@ struct moe_batch_run {
 	void *to;
 	void (*watch)(void *watcher, size_t layer, const struct moe_pass *p);
 	void *watcher;
+	struct moe_tracing *tracing;    /* in order, begun and ended by the caller; or NULL */
 };
 
 /* Adds a command in place of a stage ("STAGE:LAYERS=CMD"). */

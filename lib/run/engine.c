@@ -261,7 +261,14 @@ static enum moe_err blame(const struct moe_pass *p, enum moe_err err, struct moe
 	return err;
 }
 
-/* All layers. In the last one, rows whose result nobody reads stop behind their keys and values. */
+/* Has the last row of each span go on alone. */
+static void keep_last(struct moe_batch *b)
+{
+	for (size_t i = 0; i < b->spans; i++)
+		b->span[i].keep = 1;
+}
+
+/* All layers. In the last one, rows whose result nobody reads stop behind their keys and values, or, where somebody watches, behind the router. */
 static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_diag *d)
 {
 	const struct moe_engine *e = s->e;
@@ -269,11 +276,16 @@ static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_d
 
 	for (p->layer = 0; p->layer < layers; p->layer++) {
 		struct moe_arena_mark mark;
-		for (size_t i = 0; i < p->batch.spans; i++)
-			p->batch.span[i].keep = p->layer + 1 == layers && !e->watch && !e->replace;
+		bool last = p->layer + 1 == layers && !e->replace;
+		if (last && !e->watch)
+			keep_last(&p->batch);
 		MOE_TRY(run_step(e, p, MOE_PASS_ATTEND, d));
 		mark = moe_arena_mark(&s->scratch);
 		MOE_TRY(blame(p, run_step(e, p, MOE_PASS_ROUTE, d), d));
+		if (last && e->watch) {
+			keep_last(&p->batch);
+			moe_layer_keep(&p->batch, &p->routed);
+		}
 		MOE_TRY(run_step(e, p, MOE_PASS_EXPERT, d));
 		moe_arena_release(&s->scratch, mark);
 	}

@@ -64,7 +64,8 @@ struct moe_engine {
 	enum moe_err (*answer)(void *self, uint64_t index, const struct moe_answer *a, struct moe_diag *d);
 	/* Text of an answer as soon as it is certain (may be NULL); the answer itself still comes, whole. */
 	enum moe_err (*partial)(void *self, uint64_t index, const char *text, size_t n, struct moe_diag *d);
-	/* After the router of a layer (may be NULL). Without it and `replace`, rows of the last layer that nobody reads are not computed. */
+	/* After the router of a layer (may be NULL). Rows of the last layer that nobody reads are not computed: none of them after its router, none at all
+	 * without `watch`; with `replace` they are. */
 	enum moe_err (*watch)(void *self, const struct moe_pass *p, struct moe_diag *d);
 	/* In place of a step: *done says whether it was (may be NULL). */
 	enum moe_err (*replace)(void *self, struct moe_pass *p, enum moe_pass_step step, bool *done, struct moe_diag *d);

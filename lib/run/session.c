@@ -48,6 +48,16 @@ void moe_session_clear(struct moe_session *s)
 	s->next = moe_first_position(s->model->spec);
 }
 
+enum moe_err moe_session_next(struct moe_session *s, struct moe_diag *d)
+{
+	enum moe_err err = MOE_OK;
+
+	if (s->tracing && s->slots)
+		err = moe_tracing_over(s->tracing, s->seq++, d);
+	moe_session_clear(s);
+	return err;
+}
+
 void moe_session_free(struct moe_session *s)
 {
 	for (int64_t l = 0; s->cache && l < s->model->spec->n_layers; l++)
@@ -79,6 +89,16 @@ static enum moe_err give_logits(struct moe_session *s, const float *x, size_t fi
 	return MOE_OK;
 }
 
+/* The router of a layer has seen rows of the layout from `from` on, which are the batch. */
+static enum moe_err trace(const struct moe_session *s, size_t layer, const struct moe_batch *b, const struct moe_layout *l, size_t from,
+			  const struct moe_routed *routed, struct moe_diag *d)
+{
+	struct moe_trace_rows r = {.seq = s->seq, .step = s->step, .name = s->name, .token = l->token + from, .image = l->image + from, .patch = l->patch + from,
+				   .modality = l->modality + from};
+
+	return s->tracing && routed->top_k ? moe_tracing_span(s->tracing, layer, b, b->span, routed, &r, d) : MOE_OK;
+}
+
 /* Rows [from, to) of the layout through all layers. */
 static enum moe_err run_chunk(struct moe_session *s, const struct moe_layout *l, float *x, size_t from, size_t to, struct moe_span *span, struct moe_diag *d)
 {
@@ -100,6 +120,7 @@ static enum moe_err run_chunk(struct moe_session *s, const struct moe_layout *l,
 		add_time(s, MOE_TIME_ATTENTION);
 		mark = moe_arena_mark(&s->scratch);
 		MOE_TRY(moe_layer_route(s->model, layer, &b, NULL, &routed, &work, d));
+		MOE_TRY(trace(s, layer, &b, l, from, &routed, d));
 		add_time(s, MOE_TIME_ROUTER);
 		MOE_TRY(moe_layer_expert(s->model, layer, &b, &routed, &work, d));
 		add_time(s, MOE_TIME_EXPERTS);

@@ -19,6 +19,7 @@ void moe_layers_free(struct moe_layers *l)
 {
 	moe_sequences_free(&l->sequences);
 	moe_arena_free(&l->scratch);
+	moe_insight_free(&l->insight);
 }
 
 /* Digits at *p, at least one. */
@@ -55,14 +56,46 @@ void moe_step_before(size_t n, char *at, size_t cap)
 		snprintf(at, cap, "%zu.%s", (n - 1) / MOE_N_STEPS, moe_step_name((n - 1) % MOE_N_STEPS));
 }
 
+static bool watched(const struct moe_layers *l) { return l->observe || l->tracing; }
+
+/* Does the layer leave out rows that nobody wants? */
+static bool cuts(const struct moe_layers *l, size_t layer) { return l->only_wanted && layer + 1 == (size_t)l->model->spec->n_layers; }
+
+static enum moe_err attend_layer(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
+{
+	MOE_TRY(moe_insight_attend(&l->insight, flow, l->model, d));
+	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, work, d));
+	return moe_insight_attended(&l->insight, flow, l->model, layer, d);
+}
+
 static enum moe_err attend(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
 {
 	MOE_TRY(moe_sequences_attach(&l->sequences, flow, layer, d));
-	if (!l->only_wanted || layer + 1 < (size_t)l->model->spec->n_layers)
-		return moe_layer_attend(l->model, layer, &flow->batch, work, d);
+	if (!cuts(l, layer) || watched(l))
+		return attend_layer(l, flow, layer, work, d);
 	MOE_TRY(moe_flow_keep(flow, d));
-	MOE_TRY(moe_layer_attend(l->model, layer, &flow->batch, work, d));
+	MOE_TRY(attend_layer(l, flow, layer, work, d));
 	return moe_flow_cut(flow, work->scratch, d);
+}
+
+/* Leaves out the rows that nobody wants, now that their choices have been seen. */
+static enum moe_err cut(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
+{
+	MOE_TRY(moe_flow_keep(flow, d));
+	moe_layer_keep(&flow->batch, &flow->routed);
+	MOE_TRY(moe_insight_cut(&l->insight, flow, layer, d));
+	return moe_flow_cut(flow, work->scratch, d);
+}
+
+/* The choices are shown before rows are left out. */
+static enum moe_err route(struct moe_layers *l, struct moe_flow *flow, size_t layer, const struct moe_compute *work, struct moe_diag *d)
+{
+	MOE_TRY(moe_layer_route(l->model, layer, &flow->batch, l->what_if, &flow->routed, work, d));
+	if (l->observe && flow->routed.top_k)
+		MOE_TRY(l->observe(l->observer, layer, flow, d));
+	if (l->tracing && flow->routed.top_k)
+		MOE_TRY(moe_tracing_flow(l->tracing, layer, flow, d));
+	return cuts(l, layer) && watched(l) ? cut(l, flow, layer, work, d) : MOE_OK;
 }
 
 static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t step, const struct moe_compute *work, struct moe_diag *d)
@@ -73,10 +106,11 @@ static enum moe_err run_step(struct moe_layers *l, struct moe_flow *flow, size_t
 	case MOE_STEP_ATTEND:
 		return attend(l, flow, layer, work, d);
 	case MOE_STEP_ROUTE:
-		MOE_TRY(moe_layer_route(l->model, layer, &flow->batch, l->what_if, &flow->routed, work, d));
-		return l->observe && flow->routed.top_k ? l->observe(l->observer, layer, flow, d) : MOE_OK;
+		return route(l, flow, layer, work, d);
 	case MOE_STEP_EXPERT:
-		return moe_layer_expert(l->model, layer, &flow->batch, &flow->routed, work, d);
+		MOE_TRY(moe_insight_expert(&l->insight, flow, l->model, layer, d));
+		MOE_TRY(moe_layer_expert(l->model, layer, &flow->batch, &flow->routed, work, d));
+		return moe_insight_experted(&l->insight, flow, layer, d);
 	default:
 		return MOE_EUSAGE;
 	}
@@ -90,6 +124,19 @@ static enum moe_err blame(const struct moe_flow *flow, enum moe_err err, struct 
 	return s ? moe_frame_blame(flow->frame[s - flow->span], err, d) : err;
 }
 
+/* Tells the trace which sequences are over. */
+static enum moe_err end_traces(struct moe_layers *l, struct moe_frame **f, size_t n, struct moe_diag *d)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint64_t seq, more;
+		MOE_TRY(moe_frame_number(f[i], "moe.more", 0, &more, d));
+		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &seq, d));
+		if (!more)
+			MOE_TRY(moe_tracing_over(l->tracing, seq, d));
+	}
+	return MOE_OK;
+}
+
 /* Frames [from, from + n) with each sequence at most once go through all steps together. */
 static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
 {
@@ -98,6 +145,7 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	struct moe_flow flow;
 
 	moe_arena_reset(&l->scratch);
+	moe_insight_reset(&l->insight);
 	MOE_TRY(moe_flow_open(&flow, f, n, l->model, l->first / MOE_N_STEPS, &l->scratch, d));
 	mark = moe_arena_mark(&l->scratch);
 	for (size_t step = l->first; step <= l->last; step++) {
@@ -109,7 +157,7 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	}
 	MOE_TRY(moe_flow_close(&flow, l->model, l->last / MOE_N_STEPS, moe_step_name(l->last % MOE_N_STEPS), l->last % MOE_N_STEPS == MOE_STEP_ROUTE, out, d));
 	moe_sequences_detach(&l->sequences, &flow);
-	return MOE_OK;
+	return l->tracing ? end_traces(l, f, n, d) : MOE_OK;
 }
 
 static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d)
@@ -127,7 +175,7 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 			return moe_frame_fail(f[i], d, MOE_EMATCH, "expected a frame of kind \"%s\"", moe_kind_name(want));
 		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &seq[i], d));
 		for (size_t j = from; j < i; j++)
-			if (seq[i] == seq[j]) {                 /* a chunk of the same sequence waits for the one before it */
+			if (seq[i] == seq[j] || moe_insight_adds(&l->insight)) {        /* a chunk of the same sequence waits for the one before it */
 				MOE_TRY(run_some(l, f + from, i - from, out, d));
 				from = i;
 				break;
@@ -142,9 +190,15 @@ static enum moe_err notice(void *self, struct moe_frame *f, struct moe_output *o
 	uint64_t seq;
 
 	(void)out;
+	if (l->tracing && f->kind == MOE_KIND_HEAD)
+		return moe_tracing_begin(l->tracing, f, d);
+	if (l->tracing && f->kind == MOE_KIND_END)
+		return moe_tracing_end(l->tracing, d);
 	if (f->kind == MOE_KIND_DROP || f->kind == MOE_KIND_FAILED) {
 		MOE_TRY(moe_frame_number(f, "moe.seq", UINT64_MAX, &seq, d));
 		moe_sequences_drop(&l->sequences, seq);
+		if (l->tracing)
+			MOE_TRY(moe_tracing_over(l->tracing, seq, d));
 	}
 	return MOE_OK;
 }

@@ -2,7 +2,8 @@
 #ifndef MOE_STAGE_LAYERS_H
 #define MOE_STAGE_LAYERS_H
 
-#include "stage/flow.h"
+#include "stage/insight.h"
+#include "stage/tracing.h"
 
 enum moe_step { MOE_STEP_ATTEND, MOE_STEP_ROUTE, MOE_STEP_EXPERT, MOE_N_STEPS };
 
@@ -21,11 +22,13 @@ struct moe_layers {
 	bool any_order;
 	bool only_wanted;               /* the last layer goes on only with rows whose logits are wanted */
 	const struct moe_what_if_table *what_if;
+	struct moe_insight insight;     /* what to put into the frames beside the rows */
 	struct moe_pool *pool;
 
 	/* Sees each routing decision (may be NULL). */
 	enum moe_err (*observe)(void *observer, size_t layer, const struct moe_flow *flow, struct moe_diag *d);
 	void *observer;
+	struct moe_tracing *tracing;    /* writes the trace of these layers, or NULL; its members begin and end with those of the stream */
 
 	struct moe_sequences sequences; /* state */
 	struct moe_arena scratch;

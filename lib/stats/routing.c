@@ -248,16 +248,18 @@ static void score_token(const struct moe_routing *r, struct moe_routing_part *p,
 		return;
 	if (r->score == MOE_TRACE_SIGMOID)
 		score_sigmoid(&s, z, r->experts, id, n);
-	else
+	else if (r->score != MOE_TRACE_UNKNOWN)
 		score_softmax(&s, y, z, r->experts, id, n);
-	p->scored++;
-	p->entropy += s.entropy;
-	p->entropy_share += pool > 1 ? s.entropy / log((double)pool) : 0;
-	p->mass += s.mass;
-	p->even_mass += (double)n / (double)pool;
+	if (r->score != MOE_TRACE_UNKNOWN) {
+		p->scored++;
+		p->entropy += s.entropy;
+		p->entropy_share += pool > 1 ? s.entropy / log((double)pool) : 0;
+		p->mass += s.mass;
+		p->even_mass += (double)n / (double)pool;
+	}
 	if (find_margin(z, rest, r->experts, id, n, &chosen, &other)) {
 		add_margin(&p->logit_margin, chosen - other);
-		if (!compared)
+		if (!compared && r->score != MOE_TRACE_UNKNOWN)
 			add_margin(&p->margin, score_margin(r->score, &s, chosen, other));
 	}
 	if (compared && find_margin(compared, rest, r->experts, id, n, &chosen, &other))
@@ -273,10 +275,30 @@ static struct moe_routing_part *part_of(const struct moe_routing *r, struct moe_
 	return *p;
 }
 
+/* Choices of tokens that were not kept, each of k experts out of all. */
+static enum moe_err add_counts(const struct moe_routing *r, struct moe_routing_layer *l, const uint64_t *count, struct moe_diag *d)
+{
+	struct moe_routing_part *p = part_of(r, l, MOE_N_MODALITIES - 1);
+	uint64_t sum = 0;
+
+	if (!p)
+		return no_memory(d);
+	add_numbers(p->count, count, r->experts);
+	for (size_t e = 0; e < r->experts; e++)
+		sum += count[e];
+	p->choices += sum;
+	p->open += sum;
+	p->tokens += r->k ? sum / r->k : 0;
+	p->chosen[r->k] += r->k ? sum / r->k : 0;
+	return MOE_OK;
+}
+
 enum moe_err moe_routing_add(struct moe_routing *r, struct moe_routing_layer *l, const struct moe_routed_rows *rows, struct moe_diag *d)
 {
 	size_t k = r->k, experts = r->experts;
 
+	if (rows->count)
+		return add_counts(r, l, rows->count, d);
 	for (size_t i = 0; i < rows->rows; i++) {
 		struct moe_routing_part *p = part_of(r, l, rows->modality[i]);
 		const uint16_t *id = rows->expert + i * k;
@@ -395,11 +417,12 @@ enum moe_err moe_routing_set_add(struct moe_routing_set *s, const struct moe_tra
 				r->score != info->score ? ", whose scores are of another kind" : "");
 	for (size_t i = 0; i < info->n_layers; i++) {
 		size_t at = i * b->rows;
-		bool follows = i + 1 < info->n_layers && info->layer[i + 1] <= s->last;
+		bool follows = b->expert && i + 1 < info->n_layers && info->layer[i + 1] <= s->last;
 		struct moe_routed_rows rows = {
-			.rows = b->rows, .modality = b->modality, .expert = b->expert + at * info->k, .depth = b->depth ? b->depth + at : NULL,
+			.rows = b->rows, .modality = b->modality, .expert = b->expert ? b->expert + at * info->k : NULL, .depth = b->depth ? b->depth + at : NULL,
 			.next = follows ? b->expert + (at + b->rows) * info->k : NULL, .weight = b->weight ? b->weight + at * info->k : NULL,
 			.logit = b->logit ? b->logit + at * info->experts : NULL, .compared = b->compared ? b->compared + at * info->experts : NULL,
+			.count = b->count ? b->count + i * info->experts : NULL,
 		};
 		struct moe_routing_layer *l;
 		if (info->layer[i] < s->first || info->layer[i] > s->last)

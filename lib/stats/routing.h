@@ -78,12 +78,13 @@ void moe_routing_free(struct moe_routing *r);
 struct moe_routing_layer *moe_routing_layer(struct moe_routing *r, size_t number);
 
 /* Tokens of one layer: modality [rows], expert [rows][k], and where they are known weight [rows][k], logit and compared [rows][experts], depth [rows],
- * and the experts of the next layer [rows][k] (for MOE_ROUTING_NEXT). */
+ * and the experts of the next layer [rows][k] (for MOE_ROUTING_NEXT). Or, of a trace of counts, count [experts] alone: of no known modality. */
 struct moe_routed_rows {
 	size_t rows;
 	const uint8_t *modality, *depth;
 	const uint16_t *expert, *next;
 	const float *weight, *logit, *compared;
+	const uint64_t *count;
 };
 
 enum moe_err moe_routing_add(struct moe_routing *r, struct moe_routing_layer *l, const struct moe_routed_rows *rows, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -188,6 +188,19 @@ enum moe_err moe_frame_put(struct moe_frame *f, const char *name, enum moe_dtype
 	return MOE_OK;
 }
 
+enum moe_err moe_frame_put_shape(struct moe_frame *f, const char *name, enum moe_dtype type, unsigned rank, const uint64_t *shape, const void *data,
+				 struct moe_diag *d)
+{
+	struct moe_tensor *t;
+
+	MOE_TRY(moe_frame_put(f, name, type, 0, 0, 0, data, d));
+	t = find(f, name);
+	t->rank = rank;
+	memcpy(t->shape, shape, rank * sizeof *shape);
+	t->nbytes = moe_tensor_count(t) * moe_dtype_nbits(type) / 8;
+	return MOE_OK;
+}
+
 void moe_frame_remove(struct moe_frame *f, const char *name)
 {
 	struct moe_tensor *t = find(f, name);

@@ -55,6 +55,9 @@ enum moe_err moe_frame_tensor(struct moe_frame *f, const char *name, enum moe_dt
 /* Adds or replaces a tensor; `data` is borrowed until the frame is written. rank <= 2: shape is n0 or n0 × n1. */
 enum moe_err moe_frame_put(struct moe_frame *f, const char *name, enum moe_dtype type, unsigned rank, uint64_t n0, uint64_t n1, const void *data,
 			   struct moe_diag *d) MOE_CHECK_RESULT;
+/* The same for any shape. */
+enum moe_err moe_frame_put_shape(struct moe_frame *f, const char *name, enum moe_dtype type, unsigned rank, const uint64_t *shape, const void *data,
+				 struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_frame_remove(struct moe_frame *f, const char *name);
 
 /* An independent copy of `from`. */

@@ -74,6 +74,21 @@ static void say_box(struct text *t, const struct moe_synth_box *b)
 	say(t, numbers);
 }
 
+/* An object for each box. */
+static void say_attributes(struct text *t, const struct moe_synth_sample *s)
+{
+	size_t at = 0;
+
+	say(t, "],\n \"attributes\": [");
+	for (size_t i = 0; i < s->n_boxes; i++) {
+		bool first = true;
+		say(t, i ? ", {" : "{");
+		for (; at < s->n_attributes && s->attribute[at].box == i; at++, first = false)
+			say_pair(t, first ? "" : ", ", s->attribute[at].name, s->attribute[at].value);
+		say(t, "}");
+	}
+}
+
 static enum moe_err write_json(struct moe_record *r, const struct moe_synth_sample *s, struct moe_diag *d)
 {
 	struct text t = {.r = r, .d = d};
@@ -93,6 +108,8 @@ static enum moe_err write_json(struct moe_record *r, const struct moe_synth_samp
 		say(&t, i ? ", " : "");
 		say_box(&t, &s->box[i]);
 	}
+	if (s->n_attributes)
+		say_attributes(&t, s);
 	say(&t, "]}\n");
 	return t.err;
 }

@@ -171,6 +171,11 @@ static void draw_thing(cairo_t *c, const struct moe_scene_thing *t, struct moe_s
 		label = moe_synth_text(out, " %s", moe_scene_value(MOE_SCENE_KIND, t->value[MOE_SCENE_KIND]));
 	}
 	moe_synth_box(out, label, box.x0, box.y0, box.x1, box.y1);
+	moe_synth_attribute(out, "kind", moe_scene_value(MOE_SCENE_KIND, t->value[MOE_SCENE_KIND]));
+	moe_synth_attribute(out, "colour", moe_scene_value(MOE_SCENE_COLOUR, t->value[MOE_SCENE_COLOUR]));
+	moe_synth_attribute(out, "size", moe_scene_value(MOE_SCENE_SIZE, t->value[MOE_SCENE_SIZE]));
+	if (!t->text)
+		moe_synth_attribute(out, "texture", moe_scene_value(MOE_SCENE_TEXTURE, t->value[MOE_SCENE_TEXTURE]));
 }
 
 /* Plain, or from one colour to another along a line; both differ from all things. */

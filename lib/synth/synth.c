@@ -87,6 +87,12 @@ void moe_synth_tag(struct moe_synth_sample *s, const char *name, const char *val
 		s->tag[s->n_tags++] = (struct moe_synth_tag){name, value};
 }
 
+void moe_synth_attribute(struct moe_synth_sample *s, const char *name, const char *value)
+{
+	if (s->n_boxes && more_room(s, &s->attribute, s->n_attributes, &s->room[3], sizeof *s->attribute))
+		s->attribute[s->n_attributes++] = (struct moe_synth_attribute){s->n_boxes - 1, name, value};
+}
+
 /* ---- drawing ---- */
 
 enum moe_err moe_synth_new(struct moe_synth **out, const struct moe_fonts *fonts, enum moe_synth_split split, struct moe_diag *d)

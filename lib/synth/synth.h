@@ -42,6 +42,12 @@ struct moe_synth_tag {
 	const char *name, *value;
 };
 
+/* What is said of the thing in box number `box` beside its label: its colour, say. */
+struct moe_synth_attribute {
+	size_t box;
+	const char *name, *value;
+};
+
 /* One sample; all memory is the arena's. */
 struct moe_synth_sample {
 	struct moe_arena *arena;
@@ -51,7 +57,8 @@ struct moe_synth_sample {
 	struct moe_synth_question *question;
 	struct moe_synth_box *box;
 	struct moe_synth_tag *tag;
-	size_t n_questions, n_boxes, n_tags, room[3];
+	struct moe_synth_attribute *attribute;  /* in the order of the boxes */
+	size_t n_questions, n_boxes, n_tags, n_attributes, room[4];
 	bool no_memory;         /* sticky: the adding functions report nothing, the frame looks here */
 };
 
@@ -62,6 +69,9 @@ const char *moe_synth_text(struct moe_synth_sample *s, const char *fmt, ...) MOE
 void moe_synth_ask(struct moe_synth_sample *s, const char *type, const char *prompt, const char *answer, bool spell);
 void moe_synth_box(struct moe_synth_sample *s, const char *label, double x0, double y0, double x1, double y1);
 void moe_synth_tag(struct moe_synth_sample *s, const char *name, const char *value);
+
+/* Of the last box. */
+void moe_synth_attribute(struct moe_synth_sample *s, const char *name, const char *value);
 
 /* What tasks draw with. One per thread. */
 struct moe_synth {

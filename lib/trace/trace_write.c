@@ -42,42 +42,28 @@ enum moe_err moe_trace_info_write(struct moe_frame *head, const struct moe_trace
 	return err;
 }
 
-/* Adds a tensor of three axes. */
-static enum moe_err put_cube(struct moe_frame *f, const char *name, enum moe_dtype type, uint64_t n0, uint64_t n1, uint64_t n2, const void *data,
-			     struct moe_diag *d)
-{
-	struct moe_tensor *t;
-
-	MOE_TRY(moe_frame_put(f, name, type, 1, 0, 0, data, d));
-	t = (struct moe_tensor *)(uintptr_t)moe_frame_find(f, name);
-	t->rank = 3;
-	t->shape[0] = n0;
-	t->shape[1] = n1;
-	t->shape[2] = n2;
-	t->nbytes = n0 * n1 * n2 * moe_dtype_nbits(type) / 8;
-	return MOE_OK;
-}
-
 static enum moe_err put_experts(struct moe_frame *f, const struct moe_trace_block *b, const struct moe_trace_info *i, struct moe_arena *a,
 				struct moe_diag *d)
 {
+	uint64_t shape[] = {i->n_layers, b->rows, i->k};
 	size_t n = i->n_layers * b->rows * i->k;
 	uint8_t *narrow;
 
 	if (i->experts > 255)
-		return put_cube(f, "expert_id", MOE_U16, i->n_layers, b->rows, i->k, b->expert, d);
+		return moe_frame_put_shape(f, "expert_id", MOE_U16, 3, shape, b->expert, d);
 	narrow = moe_arena_get(a, n, 1);
 	if (!narrow)
 		return no_memory(d);
 	for (size_t e = 0; e < n; e++)
 		narrow[e] = (uint8_t)moe_min(b->expert[e], 255);
-	return put_cube(f, "expert_id", MOE_U8, i->n_layers, b->rows, i->k, narrow, d);
+	return moe_frame_put_shape(f, "expert_id", MOE_U8, 3, shape, narrow, d);
 }
 
 /* [layers][rows][width] as binary16, the largest number of which stands for larger ones. */
 static enum moe_err put_halves(struct moe_frame *f, const char *name, const float *from, size_t width, const struct moe_trace_block *b,
 			       const struct moe_trace_info *i, struct moe_arena *a, struct moe_diag *d)
 {
+	uint64_t shape[] = {i->n_layers, b->rows, width};
 	size_t n = i->n_layers * b->rows * width;
 	uint16_t *half = moe_arena_get(a, n, sizeof *half);
 
@@ -91,7 +77,7 @@ static enum moe_err put_halves(struct moe_frame *f, const char *name, const floa
 			v = -65504;
 		half[e] = moe_f16_from_f32(v);
 	}
-	return put_cube(f, name, MOE_F16, i->n_layers, b->rows, width, half, d);
+	return moe_frame_put_shape(f, name, MOE_F16, 3, shape, half, d);
 }
 
 static enum moe_err put_rows(struct moe_frame *f, const struct moe_trace_block *b, const struct moe_trace_info *i, struct moe_arena *a, struct moe_diag *d)

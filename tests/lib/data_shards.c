@@ -58,7 +58,7 @@ static void expect(const char *path, const char *want)
 }
 
 static const char yes[] = "{\"kind\": \"scene\", \"later\": [1], \"questions\": [{\"type\": \"a\", \"prompt\": \"<ask> x?\", \"answer\": \" red\", \"more\": 1}, "
-			  "{\"answer\": \"2\", \"spell\": true}], \"tags\": {\"font\": \"f\"}, \"boxes\": [[\"A\", 1, 2.5, 3, 4]]}";
+			  "{\"answer\": \"2\", \"spell\": true}], \"tags\": {\"font\": \"f\"}, \"boxes\": [[\"A\", 1, 2.5, 3, 4]], \"attributes\": [{\"colour\": \"red\"}]}";
 
 static void put_members(struct archive *a)
 {
@@ -186,6 +186,10 @@ static const struct fault faults[] = {
 	{"{\"questions\": [{\"answer\": \"a\", \"spell\": 1}]}", "\"spell\" is a whole number"},
 	{"{\"questions\": [{\"answer\": \"a\"}], \"boxes\": 1}", "\"boxes\" is a whole number"},
 	{"{\"questions\": [{\"answer\": \"a\"}], \"boxes\": [[\"a\", 1, 2, 3]]}", "box 0 is not [label"},
+	{"{\"questions\": [{\"answer\": \"a\"}], \"attributes\": {}}", "\"attributes\" is an object, expected a list"},
+	{"{\"questions\": [{\"answer\": \"a\"}], \"attributes\": [{}]}", "attributes of 1 boxes, but there are 0"},
+	{"{\"questions\": [{\"answer\": \"a\"}], \"boxes\": [[\"a\", 1, 2, 3, 4]], \"attributes\": [1]}", "\"attributes\" is a whole number, expected an object"},
+	{"{\"questions\": [{\"answer\": \"a\"}], \"boxes\": [[\"a\", 1, 2, 3, 4]], \"attributes\": [{\"colour\": 1}]}", "\"an attribute\" is a whole number"},
 	{"{\"questions\": [{\"answer\": \"a\"}], \"boxes\": [[\"a\", 1, 2, 3, \"4\"]]}", "a side of box 0 is a text"},
 	{"{\"questions\": [{\"answer\": \"a\"}], \"boxes\": [[\"a\", 3, 2, 1, 4]]}", "wrong way round"},
 	{"{\"questions\": [{\"answer\": \"a\"}], \"boxes\": [[\"a\", 1, 2, 1e300, 4]]}", "outside of any picture"},

@@ -3,7 +3,7 @@
 #include <sys/mman.h>
 
 #include "lib_data.h"
-#include "trace/trace_write.h"
+#include "trace/collect.h"
 
 enum { L = 2, T = 3, K = 2, E = 4 };
 
@@ -371,12 +371,101 @@ static void misuse(void **state)
 	free(s.p);
 }
 
+/* ---- the collector ---- */
+
+/* A pass of n rows, whose tokens are numbered through and go to expert token % E and, with half the weight, none. */
+static void pass(struct moe_collector *c, uint64_t seq, size_t start, size_t n, uint64_t step)
+{
+	int32_t number[300], zero[600] = {0}, id[600];
+	uint8_t text[300] = {0};
+	float w[600], z[300 * E];
+	struct moe_trace_rows r = {.seq = seq, .step = step, .start = start, .n = n, .token = number, .image = zero, .patch = zero, .modality = text,
+				   .position = zero, .axes = 2, .stride = n};
+	struct moe_trace_choice choice = {.expert_id = id, .weight = w, .logit = z};
+	struct moe_diag d = {0};
+
+	for (size_t i = 0; i < n; i++) {
+		number[i] = (int32_t)(start + i);
+		id[2 * i] = number[i] % E;
+		id[2 * i + 1] = -1;
+		w[2 * i] = 0.5f;
+		w[2 * i + 1] = 0;
+		for (size_t e = 0; e < E; e++)
+			z[i * E + e] = (float)e;
+	}
+	for (size_t l = 0; l < 5; l++)  /* only layers 1 and 3 are traced */
+		expect_ok(&d, moe_collect(c, l, &r, &choice, &d));
+}
+
+/* Sequence 0: 290 given tokens in passes of 100, 150 and 40, then 2 generated ones; sequence 1: 10; sequence 2: none. They alternate, and 1 is over first. */
+static void feed(struct moe_collector *c, struct moe_diag *d)
+{
+	pass(c, 0, 0, 100, 0);
+	pass(c, 1, 0, 10, 0);
+	pass(c, 0, 100, 150, 0);
+	expect_ok(d, moe_collect_over(c, 2, d));
+	expect_ok(d, moe_collect_over(c, 1, d));
+	pass(c, 0, 250, 40, 0);
+	pass(c, 0, 290, 1, 1);
+	pass(c, 0, 291, 1, 2);
+	expect_ok(d, moe_collect_over(c, 0, d));
+	expect_ok(d, moe_collect_rest(c, d));
+}
+
+/* The trace of feed() as text: "seq:start+rows(step)" of each block. */
+static void collected(bool in_order, char text[200])
+{
+	int fd = memfd_create("trace", 0);
+	struct moe_trace_writer *t;
+	struct moe_collector *c;
+	struct moe_writer *w;
+	struct moe_source *s;
+	struct moe_trace *back;
+	struct moe_trace_block b;
+	struct moe_diag d = {0};
+
+	expect_ok(&d, moe_writer_new(&w, fd, &d));
+	expect_ok(&d, moe_trace_writer_new(&t, w, NULL, &info, &d));
+	expect_ok(&d, moe_collector_new(&c, t, &info, in_order, &d));
+	feed(c, &d);
+	expect_ok(&d, moe_trace_writer_end(t, &d));
+	moe_collector_free(c);
+	moe_trace_writer_free(t);
+	moe_writer_free(w);
+	lseek(fd, 0, SEEK_SET);
+	expect_ok(&d, moe_source_fd(&s, fd, "trace", &d));
+	expect_ok(&d, moe_trace_open(&back, s, &d));
+	for (*text = 0; !moe_trace_next(back, &b, &d);) {
+		sprintf(text + strlen(text), "%d:%d+%zu(%d) ", (int)b.seq, (int)b.start, b.rows, (int)b.step);
+		for (size_t i = 0; i < L * b.rows; i++) {
+			assert_int_equal(b.token[i % b.rows], b.start + i % b.rows);
+			assert_int_equal(b.expert[i * K], (b.start + i % b.rows) % E);
+			assert_int_equal(b.expert[i * K + 1], MOE_NO_EXPERT);
+			assert_true(b.logit[i * E + 3] == 3);
+		}
+	}
+	expect_ok(&d, d.code);
+	moe_trace_close(back);
+	close(fd);
+}
+
+static void collects(void **state)
+{
+	char text[200];
+
+	(void)state;
+	collected(true, text);
+	assert_string_equal(text, "0:0+256(0) 0:256+34(0) 0:290+2(1) 1:0+10(0) ");
+	collected(false, text);
+	assert_string_equal(text, "1:0+10(0) 0:0+256(0) 0:256+34(0) 0:290+2(1) ");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_back), cmocka_unit_test(halves), cmocka_unit_test(wide_and_narrow), cmocka_unit_test(counts),
 		cmocka_unit_test(members), cmocka_unit_test(wrong_blocks), cmocka_unit_test(wrong_heads), cmocka_unit_test(foreign),
-		cmocka_unit_test(damage), cmocka_unit_test(misuse),
+		cmocka_unit_test(damage), cmocka_unit_test(misuse), cmocka_unit_test(collects),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

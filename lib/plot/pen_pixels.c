@@ -1,0 +1,256 @@
+#include <cairo.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "image/png.h"
+#include "plot/pen_priv.h"
+
+enum { MOST_SIDE = 32000, MOST_PIXELS = 100 << 20 };
+
+struct pixels {
+	struct moe_pen pen;
+	cairo_surface_t *surface;
+	cairo_t *c;
+};
+
+static cairo_t *context(struct moe_pen *p) { return ((struct pixels *)p)->c; }
+
+static void use_ink(cairo_t *c, struct moe_ink ink)
+{
+	struct moe_rgb rgb = ink.paint == MOE_PAINT_COLOUR ? ink.rgb : moe_paint_light(ink.paint);
+
+	cairo_set_source_rgba(c, rgb.r / 255.0, rgb.g / 255.0, rgb.b / 255.0, ink.alpha);
+}
+
+static void box_path(cairo_t *c, double x, double y, double w, double h, double r)
+{
+	static const double quarter = 1.5707963267948966;
+
+	r = fmin(r, fmin(w, h) / 2);
+	if (!(r > 0)) {
+		cairo_rectangle(c, x, y, w, h);
+		return;
+	}
+	cairo_new_sub_path(c);
+	cairo_arc(c, x + w - r, y + r, r, -quarter, 0);
+	cairo_arc(c, x + w - r, y + h - r, r, 0, quarter);
+	cairo_arc(c, x + r, y + h - r, r, quarter, 2 * quarter);
+	cairo_arc(c, x + r, y + r, r, 2 * quarter, 3 * quarter);
+	cairo_close_path(c);
+}
+
+static void pixels_box(struct moe_pen *p, double x, double y, double w, double h, double round, struct moe_ink ink, double width)
+{
+	cairo_t *c = context(p);
+
+	box_path(c, x, y, w, h, round);
+	use_ink(c, ink);
+	if (width > 0) {
+		cairo_set_line_width(c, width);
+		cairo_stroke(c);
+	} else {
+		cairo_fill(c);
+	}
+}
+
+static void pixels_disc(struct moe_pen *p, double x, double y, double r, struct moe_ink fill) { pixels_box(p, x - r, y - r, 2 * r, 2 * r, r, fill, 0); }
+
+static void pixels_line(struct moe_pen *p, const double *x, const double *y, size_t n, struct moe_ink ink, double width, bool dashed)
+{
+	static const double dash[] = {5, 4};
+	cairo_t *c = context(p);
+
+	cairo_move_to(c, x[0], y[0]);
+	for (size_t i = 1; i < n; i++)
+		cairo_line_to(c, x[i], y[i]);
+	use_ink(c, ink);
+	cairo_set_line_width(c, width);
+	cairo_set_line_join(c, CAIRO_LINE_JOIN_ROUND);
+	cairo_set_line_cap(c, CAIRO_LINE_CAP_ROUND);
+	cairo_set_dash(c, dash, dashed ? 2 : 0, 0);
+	cairo_stroke(c);
+	cairo_set_dash(c, NULL, 0, 0);
+}
+
+static void pixels_ribbon(struct moe_pen *p, double x0, double y0, double x1, double y1, double h, struct moe_ink fill)
+{
+	cairo_t *c = context(p);
+	double middle = (x0 + x1) / 2;
+
+	cairo_move_to(c, x0, y0);
+	cairo_curve_to(c, middle, y0, middle, y1, x1, y1);
+	cairo_line_to(c, x1, y1 + h);
+	cairo_curve_to(c, middle, y1 + h, middle, y0 + h, x0, y0 + h);
+	cairo_close_path(c);
+	use_ink(c, fill);
+	cairo_fill(c);
+}
+
+/* The text as cairo takes it; to be freed. */
+static char *clean(const char *s)
+{
+	char *to = malloc(3 * strlen(s) + 1);
+	size_t n = 0;
+	unsigned rune;
+
+	for (; to && *s;) {
+		s += moe_rune_next(s, &rune);
+		n += moe_utf8_put(to + n, rune);
+	}
+	if (to)
+		to[n] = 0;
+	return to;
+}
+
+static void show(cairo_t *c, const struct moe_type *t, struct moe_ink ink, const char *s)
+{
+	cairo_text_extents_t e;
+
+	cairo_select_font_face(c, "sans-serif", CAIRO_FONT_SLANT_NORMAL, t->bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
+	cairo_set_font_size(c, t->size);
+	cairo_text_extents(c, s, &e);
+	cairo_move_to(c, t->anchor == MOE_ANCHOR_START ? 0 : t->anchor == MOE_ANCHOR_END ? -e.x_advance : -e.x_advance / 2, 0);
+	if (!t->halo) {
+		use_ink(c, ink);
+		cairo_show_text(c, s);
+		return;
+	}
+	cairo_text_path(c, s);
+	if (ink.paint == MOE_PAINT_COLOUR && moe_lightness(ink.rgb) < 0.5)
+		cairo_set_source_rgba(c, 1, 1, 1, 0.55);
+	else
+		cairo_set_source_rgba(c, 0, 0, 0, 0.55);
+	cairo_set_line_width(c, 2);
+	cairo_set_line_join(c, CAIRO_LINE_JOIN_ROUND);
+	cairo_stroke_preserve(c);
+	use_ink(c, ink);
+	cairo_fill(c);
+}
+
+static void pixels_text(struct moe_pen *p, double x, double y, const struct moe_type *t, struct moe_ink ink, const char *s)
+{
+	static const double degree = 0.017453292519943295;
+	cairo_t *c = context(p);
+	char *text = clean(s);
+
+	if (!text)
+		return;
+	cairo_save(c);
+	cairo_translate(c, x, y);
+	cairo_rotate(c, t->turn * degree);
+	show(c, t, ink, text);
+	cairo_restore(c);
+	free(text);
+}
+
+static cairo_surface_t *surface_of(const struct moe_picture *p, bool grey)
+{
+	cairo_surface_t *s = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)p->width, (int)p->height);
+	unsigned char *to = cairo_image_surface_get_data(s);
+	size_t stride = (size_t)cairo_image_surface_get_stride(s);
+	const uint8_t *from = p->rgb;
+
+	for (size_t y = 0; to && y < p->height; y++)
+		for (size_t x = 0; x < p->width; x++, from += 3) {
+			uint32_t l = (2126u * from[0] + 7152u * from[1] + 722u * from[2]) / 10000;      /* what the filter grayscale() of CSS makes */
+			uint32_t v = grey ? l << 16 | l << 8 | l : (uint32_t)from[0] << 16 | (uint32_t)from[1] << 8 | from[2];
+			memcpy(to + y * stride + 4 * x, &v, sizeof v);
+		}
+	cairo_surface_mark_dirty(s);
+	return s;
+}
+
+static void pixels_image(struct moe_pen *p, const struct moe_picture *picture, unsigned number, bool grey, double x, double y, double w, double h)
+{
+	cairo_t *c = context(p);
+	cairo_surface_t *s = surface_of(picture, grey);
+
+	(void)number;
+	cairo_save(c);
+	cairo_rectangle(c, x, y, w, h);
+	cairo_clip(c);
+	cairo_translate(c, x, y);
+	cairo_scale(c, w / picture->width, h / picture->height);
+	cairo_set_source_surface(c, s, 0, 0);
+	cairo_pattern_set_extend(cairo_get_source(c), CAIRO_EXTEND_PAD);
+	cairo_pattern_set_filter(cairo_get_source(c), CAIRO_FILTER_GOOD);
+	cairo_paint(c);
+	cairo_restore(c);
+	cairo_surface_destroy(s);
+}
+
+static void pixels_free(struct moe_pen *p)
+{
+	struct pixels *s = (struct pixels *)p;
+
+	cairo_destroy(s->c);
+	cairo_surface_destroy(s->surface);
+	free(s);
+}
+
+enum moe_err moe_pen_pixels_new(struct moe_pen **out, double w, double h, double scale, struct moe_diag *d)
+{
+	static const struct moe_pen_ops ops = {
+		pixels_box, pixels_disc, pixels_line, pixels_ribbon, pixels_text, pixels_image, .free = pixels_free,
+	};
+	double width = ceil(w * scale), height = ceil(h * scale);
+	struct pixels *s;
+
+	if (width > MOST_SIDE || height > MOST_SIDE || width * height > MOST_PIXELS)
+		return moe_fail(d, MOE_ENOMEM, "a picture of %.0f x %.0f pixels: at most %d on a side and %d in all; SVG has no limit", width, height, MOST_SIDE, MOST_PIXELS);
+	s = moe_calloc(1, sizeof *s);
+	if (!s)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	s->pen.ops = &ops;
+	s->surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
+	s->c = cairo_create(s->surface);
+	*out = &s->pen;
+	if (cairo_status(s->c)) {
+		moe_pen_free(*out);
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	}
+	cairo_set_source_rgb(s->c, 1, 1, 1);
+	cairo_paint(s->c);
+	cairo_scale(s->c, scale, scale);
+	return MOE_OK;
+}
+
+/* Rows of cairo's pixels as RGB; to be freed. */
+static uint8_t *unpack(cairo_surface_t *s)
+{
+	size_t width = (size_t)cairo_image_surface_get_width(s), height = (size_t)cairo_image_surface_get_height(s);
+	size_t stride = (size_t)cairo_image_surface_get_stride(s);
+	uint8_t *rgb = moe_calloc(width * height, 3), *to = rgb;
+
+	cairo_surface_flush(s);
+	for (size_t y = 0; rgb && y < height; y++)
+		for (size_t x = 0; x < width; x++, to += 3) {
+			uint32_t v;
+			memcpy(&v, cairo_image_surface_get_data(s) + y * stride + 4 * x, sizeof v);
+			to[0] = (uint8_t)(v >> 16);
+			to[1] = (uint8_t)(v >> 8);
+			to[2] = (uint8_t)v;
+		}
+	return rgb;
+}
+
+enum moe_err moe_pen_pixels_write(struct moe_pen *p, FILE *f, struct moe_diag *d)
+{
+	struct pixels *s = (struct pixels *)p;
+	struct moe_png *png = NULL;
+	const uint8_t *bytes;
+	uint8_t *rgb = cairo_status(s->c) ? NULL : unpack(s->surface);
+	size_t n;
+	enum moe_err err = rgb ? moe_png_new(&png, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+
+	if (!err)
+		err = moe_png_encode(png, rgb, (uint32_t)cairo_image_surface_get_width(s->surface), (uint32_t)cairo_image_surface_get_height(s->surface), &bytes, &n, d);
+	if (!err && fwrite(bytes, 1, n, f) != n)
+		err = moe_fail_errno(d, "cannot write");
+	moe_png_free(png);
+	free(rgb);
+	return err;
+}

@@ -1,0 +1,92 @@
+#include "plot/plot_priv.h"
+
+/* Fills in what all facets of a picture have. */
+static void describe(struct moe_picture_facet *p, const struct moe_picture *picture, const struct moe_seen *s, unsigned number)
+{
+	*p = (struct moe_picture_facet){.picture = picture, .number = number, .width = s->width, .height = s->height, .x = s->x, .y = s->y, .w = s->w, .h = s->h,
+					.paper = s->paper, .rows = s->rows, .columns = s->columns};
+}
+
+static enum moe_err add_bare(struct moe_figure *f, const struct moe_picture *picture, const struct moe_seen *s, unsigned number, bool several, struct moe_diag *d)
+{
+	struct moe_facet *facet;
+
+	MOE_TRY(moe_figure_add(f, &facet, MOE_FACET_PICTURE, several ? moe_figure_text(f, "picture %u", number + 1) : "the picture", d));
+	facet->about = moe_figure_text(f, "%u x %u patches", s->rows, s->columns);
+	describe(&facet->picture, picture, s, number);
+	facet->picture.bare = true;
+	return MOE_OK;
+}
+
+/* The patches of picture `number` in a layer, each in its place. */
+static size_t place(struct moe_patch_place *to, struct moe_figure *f, const struct moe_tokens *t, size_t layer, const struct moe_seen *s, unsigned number)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		uint32_t at = (uint32_t)t->patch[i];
+		if (t->image[i] != (int32_t)number || t->patch[i] < 0 || at >= s->rows * s->columns || n == (size_t)s->rows * s->columns)
+			continue;
+		to[n] = (struct moe_patch_place){
+			.x = (double)(at % s->columns) * s->patch, .y = (double)(at / s->columns) * s->patch, .width = s->patch, .height = s->patch,
+			.row = at / s->columns, .column = at % s->columns, .token = i, .chosen = moe_tokens_chosen(t, layer, i),
+		};
+		if (to[n].chosen.expert[0] != MOE_NO_EXPERT)
+			moe_figure_mark(f, to[n].chosen.expert[0]);
+		n++;
+	}
+	return n;
+}
+
+static enum moe_err add_layer(struct moe_figure *f, const struct moe_tokens *t, size_t layer, const struct moe_picture *picture, const struct moe_seen *s, unsigned number,
+			      struct moe_diag *d)
+{
+	struct moe_patch_place *places = moe_figure_get(f, (size_t)s->rows * s->columns, sizeof *places);
+	struct moe_facet *facet;
+
+	if (!places)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	MOE_TRY(moe_figure_add(f, &facet, MOE_FACET_PICTURE, moe_figure_text(f, "layer %zu", t->layer[layer].number), d));
+	facet->layer = (int)t->layer[layer].number;
+	describe(&facet->picture, picture, s, number);
+	facet->picture.layer = t->layer[layer].number;
+	facet->picture.k = t->k;
+	facet->picture.place = places;
+	facet->picture.n = place(places, f, t, layer, s, number);
+	return MOE_OK;
+}
+
+/* As many patches as the model makes of it, or it is another picture. */
+static enum moe_err check(const struct moe_tokens *t, const struct moe_seen *s, unsigned number, struct moe_diag *d)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += t->image[i] == (int32_t)number;
+	if (n == (size_t)s->rows * s->columns || (t->left_out && n < (size_t)s->rows * s->columns))
+		return MOE_OK;
+	return moe_fail(d, MOE_EMATCH, "the model cuts this picture into %u x %u patches, but picture %u of the trace has %zu: is it another picture, or another model (-m)?", s->rows,
+			s->columns, number + 1, n);
+}
+
+enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, const struct moe_picture *picture, const struct moe_seen *seen, struct moe_diag *d)
+{
+	size_t pictures = moe_tokens_pictures(t);
+
+	moe_figure_init(f, "picture");
+	f->title = "Which expert looks at which part of the picture";
+	f->about = moe_figure_text(f, "Each patch in the colour of the expert that it gives the largest weight; top %zu of %zu experts.", t->k, t->experts);
+	f->drawn = t->k > 1 ? "The small square is the expert with the second largest weight." : NULL;
+	f->reading = "The number is the expert's. The same colour in two layers is no more than the same number: they are different experts.";
+	f->experts = t->experts;
+	f->key = moe_figure_get(f, t->experts, sizeof *f->key);
+	if (!pictures)
+		return moe_fail(d, MOE_EUSAGE, "the sequence has no picture");
+	for (unsigned i = 0; i < pictures; i++) {
+		MOE_TRY(check(t, &seen[i], i, d));
+		MOE_TRY(add_bare(f, &picture[i], &seen[i], i, pictures > 1, d));
+		for (size_t l = 0; l < t->n_layers; l++)
+			MOE_TRY(add_layer(f, t, l, &picture[i], &seen[i], i, d));
+	}
+	return MOE_OK;
+}

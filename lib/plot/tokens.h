@@ -1,0 +1,45 @@
+/* The tokens of one sequence and where they went: what the pictures of single tokens are made of. Sums over many sequences are stats/routing.h. */
+#ifndef MOE_PLOT_TOKENS_H
+#define MOE_PLOT_TOKENS_H
+
+#include "plot/figure.h"
+#include "text/tokenizer.h"
+#include "trace/trace.h"
+
+struct moe_token_layer {
+	size_t number;
+	uint16_t *expert;                       /* [cap][k]; MOE_NO_EXPERT where nothing was traced */
+	float *weight;                          /* [cap][k], or NULL */
+};
+
+struct moe_tokens {
+	uint64_t seq;
+	char *name;                             /* of the sequence, or NULL */
+	size_t n, cap, k, experts;
+	int32_t *token, *image, *patch;         /* [n]; image, patch: -1 text */
+	uint8_t *modality, *made;               /* [n]; made: the model wrote it */
+	struct moe_token_layer *layer;
+	size_t n_layers, layer_cap;
+	size_t most;                            /* no more than these are kept; 0: all. Set by the caller */
+	size_t left_out;
+};
+
+/* Takes a block of the sequence; all blocks are of the same layers. */
+enum moe_err moe_tokens_add(struct moe_tokens *t, const struct moe_trace_info *info, const struct moe_trace_block *b, struct moe_diag *d) MOE_CHECK_RESULT;
+void moe_tokens_free(struct moe_tokens *t);
+
+/* Pictures of the sequence. */
+size_t moe_tokens_pictures(const struct moe_tokens *t);
+
+static inline struct moe_chosen moe_tokens_chosen(const struct moe_tokens *t, size_t layer, size_t i)
+{
+	const struct moe_token_layer *l = &t->layer[layer];
+
+	return (struct moe_chosen){l->expert + i * t->k, l->weight ? l->weight + i * t->k : NULL};
+}
+
+/* The text of each token [n], in the figure's memory: as `tokenizer` decodes them, one after the other (characters that several tokens share go to the last of
+ * them); without one their numbers. Patches have none (""). */
+enum moe_err moe_tokens_text(const char ***out, struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokenizer *tokenizer, struct moe_diag *d) MOE_CHECK_RESULT;
+
+#endif
