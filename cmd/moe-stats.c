@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include "common/attribute.h"
+#include "common/cli.h"
+#include "common/patches.h"
 #include "common/pictures.h"
 #include "common/progress.h"
 #include "common/tokenizer.h"
@@ -15,7 +17,8 @@
 enum { MOST_LAYERS = 1 << 16 };
 
 static struct {
-	const char *layers, *by, *labels, *saturation, *score;
+	const char *layers, *by, *labels, *saturation, *score, *sheet;
+	struct opt_list pictures;
 	bool json, tsv, attribution, loads, together, next, pass, apart;
 	long top, most, least, experts;
 } o = {.most = 10, .least = 1};
@@ -271,6 +274,8 @@ static void print(FILE *f, struct work *w, struct moe_diag *d)
 	} else if (o.top) {
 		struct moe_token_text text = open_texts(&texts, w->tokenizer);
 		moe_top_sort(&w->top);
+		if (o.sheet)
+			patches_write(o.sheet, &w->top, &o.pictures);
 		cli_check(moe_report_top(f, &w->top, &text, format(), d), d);
 		close_texts(&texts);
 	} else if (o.together) {
@@ -285,6 +290,7 @@ static void print(FILE *f, struct work *w, struct moe_diag *d)
 /* Statistics of the inputs taken together. */
 static int run(const char *const *path, size_t n)
 {
+	static const char *const standard[] = {"-"};
 	struct passing *p = o.pass ? open_passing() : NULL;
 	struct work w = {.routing = {.first = first, .last = last, .tables = o.together ? MOE_ROUTING_TOGETHER : o.next ? MOE_ROUTING_NEXT : 0},
 			 .top = {.most = (size_t)o.top, .first = first, .last = last}};
@@ -293,7 +299,7 @@ static int run(const char *const *path, size_t n)
 	uint64_t failed = 0;
 	FILE *f;
 
-	w.grouping = (struct moe_grouping){.by = o.by ? find_field() : MOE_BY_TOKEN, .input = path, .set = {.first = first, .last = last}};
+	w.grouping = (struct moe_grouping){.by = o.by ? find_field() : MOE_BY_TOKEN, .input = n ? path : standard, .set = {.first = first, .last = last}};
 	if (w.grouping.by == MOE_BY_LABEL)
 		read_labels(&w.grouping, &failed);
 	read_all(&w, path, n, p);
@@ -378,6 +384,8 @@ static void check_options(int n)
 {
 	if ((o.by != NULL) + (o.top > 0) + o.together + o.next + (o.saturation != NULL) + o.attribution > 1)
 		cli_fail("--by, --top, --coactivation, --pairs, --saturation and --attribution are tables of their own: give one");
+	if (!o.sheet != !o.pictures.n || (o.sheet && !o.top))
+		cli_fail("--sheet draws the patches of --top from the pictures of --picture: give all three");
 	if (o.json && o.tsv)
 		cli_fail("--json and --tsv: give one");
 	if (o.pass && n)
@@ -402,6 +410,8 @@ int main(int argc, char **argv)
 		{0, "saturation", OPT_TEXT, &o.saturation, "LAST", "share of experts that are those of this run on the same tokens", 0, 0, 0},
 		{0, "top", OPT_INT, &o.top, "N", "the N tokens of each expert with the largest weights", 1, 65536, 0},
 		{0, "attribution", OPT_FLAG, &o.attribution, 0, "what each part gave to the answers' logits, from moe-block --parts", 0, 0, 0},
+		{0, "sheet", OPT_TEXT, &o.sheet, "FILE", "draw the patches among these as PNG, a row for each expert", 0, 0, 0},
+		{0, "picture", OPT_LIST, &o.pictures, "SOURCE", "pictures of the run, in its order: files, folders or shards (several times)", 0, 0, 0},
 		{0, "most", OPT_INT, &o.most, "N", "labels or pairs that the text lists of a layer", 0, 1e9, "10"},
 		{0, "min-tokens", OPT_INT, &o.least, "N", "leave out labels with fewer tokens", 1, 1e15, "1"},
 		{0, "json", OPT_FLAG, &o.json, 0, "JSON, one object per line", 0, 0, 0},
@@ -414,7 +424,7 @@ int main(int argc, char **argv)
 		OPT_MODEL,
 		{0, "any-model", OPT_FLAG, &cli.any_model, 0, "take traces of several models", 0, 0, 0},
 		{0, "no-pg", OPT_FLAG, &cli.no_pg, 0, "with --pass, leave this program out of the stream's provenance", 0, 0, 0},
-		{0, "no-sandbox", OPT_FLAG, &pictures_options.no_sandbox, 0, "read labels even where the kernel cannot confine the reader", 0, 0, 0},
+		{0, "no-sandbox", OPT_FLAG, &pictures_options.no_sandbox, 0, "read pictures and labels even where the kernel cannot confine the reader", 0, 0, 0},
 		OPT_END,
 	};
 	static const struct tool tool = {"moe-stats", "[TRACE ...]", "Tells how tokens were routed, by layer and modality, beside what chance would give.", opts};

@@ -8,12 +8,13 @@
 #include "format/checkpoint.h"
 #include "format/npy_join.h"
 #include "io/map.h"
+#include "report/traced.h"
 #include "report/view.h"
 #include "report/view_gguf.h"
 #include "stream/check.h"
 
 static struct {
-	bool json, check, seal, assume_complete, concat;
+	bool json, tsv, frames, check, seal, assume_complete, concat;
 	long values, frame;
 	const char *npy, *head;
 } o = {.frame = -1};
@@ -40,7 +41,7 @@ static int check_stream(const char *path)
 	struct moe_diag d = {0};
 	uint64_t frames;
 	struct moe_reader *r = cli_reader(path);
-	enum moe_err err = moe_stream_check(r, &frames, &d);
+	enum moe_err err = moe_trace_check(r, &frames, &d);
 
 	moe_reader_free(r);
 	if (err == MOE_EINPUT || err == MOE_EMATCH)
@@ -227,6 +228,16 @@ static bool join_frame(struct moe_npy_join *j, const struct moe_frame *f, struct
 	return true;
 }
 
+/* Is this frame shown as part of a trace? A head frame tells of what follows. */
+static bool is_traced(const struct moe_frame *f, bool *trace)
+{
+	if (f->kind == MOE_KIND_HEAD)
+		*trace = moe_frame_meta(f, "moe.trace") != NULL;
+	if (o.tsv && !*trace)
+		cli_fail("--tsv shows traces of routing, and this is a stream of frames");
+	return *trace && !o.frames && o.frame < 0 && !o.values;
+}
+
 static void view_stream(const char *path)
 {
 	struct moe_view_style style = {o.json, (unsigned)o.values};
@@ -234,15 +245,22 @@ static void view_stream(const char *path)
 	struct moe_frame f = {0};
 	struct moe_reader *r = cli_reader(path);
 	struct moe_npy_join join = {0};
-	bool found = false;
+	struct moe_traced *traced;
+	bool found = false, trace = false;
 	enum moe_err err;
 	uint64_t i;
 
+	cli_check(moe_traced_new(&traced, out, o.json ? MOE_TRACED_JSON : o.tsv ? MOE_TRACED_TSV : MOE_TRACED_TEXT, &d), &d);
 	for (i = 0; !(err = moe_reader_next(r, &f, true, &d)); i++) {
 		const struct moe_tensor *t = o.npy ? moe_frame_find(&f, o.npy) : NULL;
 		if (o.frame >= 0 && (uint64_t)o.frame != i)
 			continue;
-		if (!o.npy) {
+		if (!o.npy && is_traced(&f, &trace)) {
+			if (moe_traced_frame(traced, &f, &d)) {
+				moe_diag_path(&d, moe_reader_name(r));
+				cli_die(&d);
+			}
+		} else if (!o.npy) {
 			cli_check(moe_view_frame(out, &f, i, &style, &d), &d);
 		} else if (o.concat) {
 			found |= join_frame(&join, &f, &d);
@@ -260,6 +278,7 @@ static void view_stream(const char *path)
 	if (found && o.concat)
 		cli_check(moe_npy_join_write(&join, fileno(out), &d), &d);
 	moe_npy_join_free(&join);
+	moe_traced_free(traced);
 	moe_frame_free(&f);
 	moe_reader_free(r);
 }
@@ -267,7 +286,9 @@ static void view_stream(const char *path)
 int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
-		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per frame", 0, 0, 0},
+		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per frame; of a trace, one per token and layer", 0, 0, 0},
+		{0, "tsv", OPT_FLAG, &o.tsv, 0, "of a trace: a line per choice, for awk", 0, 0, 0},
+		{0, "frames", OPT_FLAG, &o.frames, 0, "show a trace as the frames that it consists of", 0, 0, 0},
 		{'n', "values", OPT_INT, &o.values, "N", "print the first N values of each tensor", 0, 1e6, "0"},
 		{'f', "frame", OPT_INT, &o.frame, "N", "only frame N, counted from 0", 0, 1e15, 0},
 		{0, "npy", OPT_TEXT, &o.npy, "NAME", "write the first tensor of that name as .npy", 0, 0, 0},
@@ -289,6 +310,10 @@ int main(int argc, char **argv)
 	if (at + 1 < argc || o.check + o.seal + (o.npy != NULL) > 1 || ((o.head || o.assume_complete) && !o.seal) || (o.concat && !o.npy))
 		opt_usage(&tool);
 	path = at < argc ? cli_model_path(argv[at]) : NULL;
+	if (o.tsv && (o.json || o.frames || o.frame >= 0 || o.values || o.npy || o.check || o.seal))
+		cli_fail("--tsv shows a whole trace: --json, --frames, -f, -n, --npy, --check and --seal do not go with it");
+	if (o.tsv && is_model(path))
+		cli_fail("--tsv shows traces of routing, and %s is a model", path);
 	if (o.check && cli.output)
 		cli_fail("--check writes no output: its exit status is the answer");
 	if (is_model(path) && (o.seal || o.frame >= 0 || o.concat))
