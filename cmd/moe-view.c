@@ -6,7 +6,7 @@
 
 #include "common/cli.h"
 #include "format/checkpoint.h"
-#include "format/npy.h"
+#include "format/npy_join.h"
 #include "io/map.h"
 #include "report/traced.h"
 #include "report/view.h"
@@ -14,7 +14,7 @@
 #include "stream/check.h"
 
 static struct {
-	bool json, tsv, frames, check, seal, assume_complete;
+	bool json, tsv, frames, check, seal, assume_complete, concat;
 	long values, frame;
 	const char *npy, *head;
 } o = {.frame = -1};
@@ -167,6 +167,67 @@ static void view_model(const char *path)
 		cli_fail("%s: no tensor \"%s\"", path, o.npy);
 }
 
+/* Rows of a frame: the first axis of what it is about. 0: it has none. */
+static uint64_t frame_rows(const struct moe_frame *f)
+{
+	static const char *const main_tensor[] = {"hidden", "logit", "feature", "pixel", "token"};
+
+	for (size_t i = 0; i < sizeof main_tensor / sizeof *main_tensor; i++) {
+		const struct moe_tensor *t = moe_frame_find(f, main_tensor[i]);
+		if (t && t->rank)
+			return t->shape[0];
+	}
+	return 0;
+}
+
+/* A number of the metadata, once for each row. */
+static bool join_key(struct moe_npy_join *j, const struct moe_frame *f, const char *key, struct moe_diag *d)
+{
+	uint64_t rows = frame_rows(f), value, *column;
+	struct moe_tensor t = {.name = key, .type = MOE_I64, .rank = 1, .shape = {rows}, .nbytes = rows * sizeof *column};
+
+	if (!rows || !moe_frame_meta(f, key))
+		return false;
+	cli_check(moe_frame_number(f, key, 0, &value, d), d);
+	column = calloc(rows, sizeof *column);
+	if (!column)
+		cli_fail("out of memory");
+	for (uint64_t r = 0; r < rows; r++)
+		column[r] = value;
+	t.data = (const uint8_t *)column;
+	cli_check(moe_npy_join_add(j, &t, false, d), d);
+	free(column);
+	return true;
+}
+
+/* Do the rows of a tensor lie along its second axis? */
+static bool rows_second(const struct moe_frame *f, const char *name)
+{
+	static const char *const of_trace[] = {"expert_id", "weight", "router_logit", "choice", "depth"};
+
+	for (size_t i = 0; f->kind == MOE_KIND_TRACE && i < sizeof of_trace / sizeof *of_trace; i++)
+		if (!strcmp(name, of_trace[i]))
+			return true;
+	return !strcmp(name, "position");
+}
+
+/* --npy NAME --concat: what a frame has of it. False: nothing. */
+static bool join_frame(struct moe_npy_join *j, const struct moe_frame *f, struct moe_diag *d)
+{
+	const struct moe_tensor *t = moe_frame_find(f, o.npy);
+	enum moe_err err;
+
+	if (!strncmp(o.npy, "moe.", 4))
+		return join_key(j, f, o.npy, d);
+	if (!t)
+		return false;
+	err = moe_npy_join_add(j, t, rows_second(f, o.npy), d);
+	if (err == MOE_EMATCH)          /* for once it is the frame that is to be told */
+		cli_fail("byte %llu: %s", (unsigned long long)f->at, d->text);
+	cli_check(err, d);
+	return true;
+}
+
 /* Is this frame shown as part of a trace? A head frame tells of what follows. */
 static bool is_traced(const struct moe_frame *f, bool *trace)
 {
@@ -183,6 +244,7 @@ static void view_stream(const char *path)
 	struct moe_diag d = {0};
 	struct moe_frame f = {0};
 	struct moe_reader *r = cli_reader(path);
+	struct moe_npy_join join = {0};
 	struct moe_traced *traced;
 	bool found = false, trace = false;
 	enum moe_err err;
@@ -200,6 +262,8 @@ static void view_stream(const char *path)
 			}
 		} else if (!o.npy) {
 			cli_check(moe_view_frame(out, &f, i, &style, &d), &d);
+		} else if (o.concat) {
+			found |= join_frame(&join, &f, &d);
 		} else if (t && !found) {       /* the first that has it */
 			cli_check(write_npy(t, &d), &d);
 			found = true;
@@ -211,6 +275,9 @@ static void view_stream(const char *path)
 		cli_fail("no frame %ld: there are %llu", o.frame, (unsigned long long)i);
 	if (o.npy && !found)
 		cli_fail("no tensor \"%s\"%s", o.npy, o.frame >= 0 ? " in that frame" : "");
+	if (found && o.concat)
+		cli_check(moe_npy_join_write(&join, fileno(out), &d), &d);
+	moe_npy_join_free(&join);
 	moe_traced_free(traced);
 	moe_frame_free(&f);
 	moe_reader_free(r);
@@ -225,6 +292,7 @@ int main(int argc, char **argv)
 		{'n', "values", OPT_INT, &o.values, "N", "print the first N values of each tensor", 0, 1e6, "0"},
 		{'f', "frame", OPT_INT, &o.frame, "N", "only frame N, counted from 0", 0, 1e15, 0},
 		{0, "npy", OPT_TEXT, &o.npy, "NAME", "write the first tensor of that name as .npy", 0, 0, 0},
+		{0, "concat", OPT_FLAG, &o.concat, 0, "with --npy: the rows of all frames as one array; NAME may be a key that is a number, too", 0, 0, 0},
 		{0, "check", OPT_FLAG, &o.check, 0, "verify everything; exit 1 when there is damage", 0, 0, 0},
 		{0, "seal", OPT_FLAG, &o.seal, 0, "write the stream with fresh CRCs, padding and counts", 0, 0, 0},
 		{0, "head", OPT_TEXT, &o.head, "FILE", "with --seal: take a missing head frame from this stream", 0, 0, 0},
@@ -239,7 +307,7 @@ int main(int argc, char **argv)
 
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
-	if (at + 1 < argc || o.check + o.seal + (o.npy != NULL) > 1 || ((o.head || o.assume_complete) && !o.seal))
+	if (at + 1 < argc || o.check + o.seal + (o.npy != NULL) > 1 || ((o.head || o.assume_complete) && !o.seal) || (o.concat && !o.npy))
 		opt_usage(&tool);
 	path = at < argc ? cli_model_path(argv[at]) : NULL;
 	if (o.tsv && (o.json || o.frames || o.frame >= 0 || o.values || o.npy || o.check || o.seal))
@@ -248,7 +316,7 @@ int main(int argc, char **argv)
 		cli_fail("--tsv shows traces of routing, and %s is a model", path);
 	if (o.check && cli.output)
 		cli_fail("--check writes no output: its exit status is the answer");
-	if (is_model(path) && (o.seal || o.frame >= 0))
+	if (is_model(path) && (o.seal || o.frame >= 0 || o.concat))
 		cli_fail("%s: a model has no frames", path);
 	if (o.check)
 		return is_model(path) ? check_model(path) : check_stream(path);

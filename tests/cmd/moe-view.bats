@@ -189,6 +189,61 @@ load helper
 	same "$(moe-view --json <two.sts.gz)" "$(moe-view --json two.sts)"
 }
 
+@test "--npy --concat: the rows of all frames in one array, rows first" {
+	ls "$demo"/{price,sign,word}.png >list
+	moe-tokenize --files-from list | moe-patchify --files-from list | moe-encode | moe-embed >hidden.sts
+	moe-route -l 0 < <(moe-attend -l 0 <hidden.sts) >routed.sts
+	for name in hidden token position modality moe.seq moe.start; do moe-view --npy $name --concat routed.sts >$name.npy; done
+	moe-view --npy router_logit --concat -o logit.npy routed.sts
+	moe-view --npy router_logit --concat -f 2 <routed.sts >second.npy
+	moe-tokenize --files-from list | moe-view --npy moe.seq --concat >tokens.npy
+	numpy - "$first" <<-'PY'
+		import sys
+		import numpy as np
+		import inside
+		frames = [f for _, f in inside.data("routed.sts")]
+		join = lambda name: np.concatenate([f[name] for f in frames])
+		load = lambda name: np.load(name + ".npy")
+		assert len(frames) == 3 and load("hidden").flags["C_CONTIGUOUS"]
+		for name, want in (("hidden", join("hidden")), ("token", join("token")), ("modality", join("modality")), ("logit", join("router_logit")),
+		                   ("second", frames[1]["router_logit"]), ("position", np.concatenate([f["position"].T for f in frames])),
+		                   ("moe.seq", np.repeat([0, 1, 2], 65)), ("moe.start", np.zeros(195, int)), ("tokens", np.repeat([0, 1, 2], 2))):
+		    have = load(name)
+		    assert have.shape == want.shape and (have == want).all(), name
+		    assert have.dtype == (np.int64 if name in ("moe.seq", "moe.start", "tokens") else want.dtype), name
+	PY
+	moe-block -l 0- --trace trace.sts <hidden.sts >/dev/null
+	moe-view --npy expert_id --concat trace.sts >ids.npy
+	numpy - <<-'PY'
+		import numpy as np
+		import inside
+		frames = [f for _, f in inside.data("trace.sts", ["trace"])]
+		want = np.concatenate([f["expert_id"].transpose(1, 0, 2) for f in frames])
+		have = np.load("ids.npy")
+		assert have.shape == (195, 4, 2) and (have == want).all() and have.dtype == np.uint8
+	PY
+	# Tensors that differ in more than their rows, what is no number, a model, and no tensor of that name.
+	moe-tokenize -m "$olmoe/model" x | moe-embed -m "$olmoe/model" >other.sts
+	cat hidden.sts other.sts >both.sts
+	refuses 2 'byte [0-9]+: tensor "hidden" does not go with those before' moe-view --npy hidden --concat both.sts
+	refuses 2 'moe.at' moe-view --npy moe.at --concat hidden.sts
+	refuses 2 'no tensor "gate"' moe-view --npy gate --concat hidden.sts
+	refuses 2 'no tensor "moe.nothing"' moe-view --npy moe.nothing --concat hidden.sts
+	refuses 2 'a model has no frames' moe-view --npy model.norm.weight --concat "$first"
+	refuses 2 usage moe-view --concat hidden.sts
+	head -c 60000 hidden.sts >cut
+	rm -rf atomic
+	writes_atomically hidden.sts cut moe-view --npy hidden --concat
+	needs_open_output moe-view --npy hidden --concat <hidden.sts
+	# BF16 is widened, as without --concat.
+	numpy - <<-'PY'
+		import frames
+		open("bf16.safetensors", "wb").write(frames.build({}, {"a": ("BF16", [3, 2], bytes(range(12)))}))
+	PY
+	moe-view --npy a bf16.safetensors >alone.npy
+	moe-view --npy a --concat bf16.safetensors | cmp - alone.npy
+}
+
 @test "a trace: JSON lines are what Python reads from it, TSV what awk counts" {
 	moe-run --trace t.sts "$word" "$demo/sign.png" >/dev/null
 	moe-view --json t.sts >rows
