@@ -11,7 +11,8 @@ extern struct trace_options {
 } trace_options;
 
 #define OPT_TRACE \
-	{0, "trace", OPT_TEXT, &trace_options.file, "FILE", "write where each token went, in every layer; {layers} in its name stands for these", 0, 0, "$MOE_TRACE, else none"}, \
+	{0, "trace", OPT_TEXT, &trace_options.file, "FILE", "write where each token went, in every layer; {layers} in its name stands for these", 0, 0, \
+	 "$MOE_TRACE, else none"}, \
 	{0, "trace-detail", OPT_TEXT, &trace_options.detail, "DETAIL", "what it tells: ids, weights (and ids), or logits (and both)", 0, 0, "logits"}
 
 struct trace {

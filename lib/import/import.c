@@ -102,7 +102,8 @@ static bool plan(void *array, const struct moe_import *m, size_t rows, size_t wi
 	return *p;
 }
 
-enum moe_err moe_import_sequence(struct moe_import *m, struct moe_imported **out, const char *name, size_t rows, bool weights, size_t logits, struct moe_diag *d)
+enum moe_err moe_import_sequence(struct moe_import *m, struct moe_imported **out, const char *name, size_t rows, bool weights, size_t logits,
+				 struct moe_diag *d)
 {
 	struct moe_imported *q;
 
@@ -200,7 +201,7 @@ enum moe_err moe_import_add(struct moe_import *m, const char *name, const uint8_
 
 bool moe_import_guesses(const struct moe_import *m, size_t *experts)
 {
-	*experts = m->o.experts ? m->o.experts : m->logits ? m->logits : m->experts;
+	*experts = m->counts ? m->experts : m->o.experts ? m->o.experts : m->logits ? m->logits : moe_max(m->experts, m->k);
 	return !m->o.experts && !m->logits && !m->counts;
 }
 
@@ -242,7 +243,9 @@ static enum moe_err describe(struct output *o, struct moe_diag *d)
 			i->layer[i->n_layers] = number ? number[l] : l;
 			o->place[i->n_layers++] = l;
 		}
-	return i->n_layers && i->experts ? MOE_OK : moe_fail(d, MOE_EINPUT, "no token has an expert");
+	if (!i->n_layers || !i->experts)
+		return moe_fail(d, MOE_EINPUT, "no token has an expert");
+	return i->k <= i->experts ? MOE_OK : moe_fail(d, MOE_EINPUT, "%zu choices of %zu experts", i->k, i->experts);
 }
 
 /* [layers][rows][width] of rows from `row` on, of an array [rows][layers of the source][width]. */

@@ -1,8 +1,8 @@
 /* Routing that other engines recorded, as a trace. What they write is recognised by its first bytes:
  *
- * - JSON, or JSON lines, of vLLM's servers (--enable-return-routed-experts): `routed_experts` of each choice and `prompt_routed_experts`, as arrays [tokens][layers][k]
- *   or as base64 of a .npy file; of SGLang's (--enable-return-routed-experts): `meta_info.routed_experts`, base64 of int32 [tokens][layers][k] (vLLM's page "Routed
- *   Experts Replay", SGLang's "Return Routed Experts").
+ * - JSON, or JSON lines, of vLLM's servers (--enable-return-routed-experts): `routed_experts` of each choice and `prompt_routed_experts`, as arrays
+ *   [tokens][layers][k] or as base64 of a .npy file; of SGLang's (--enable-return-routed-experts): `meta_info.routed_experts`, base64 of int32
+ *   [tokens][layers][k] (vLLM's page "Routed Experts Replay", SGLang's "Return Routed Experts").
  * - .npy: ids, or router logits as OLMoE's analysis stacks them; the options say which axis is which.
  * - The route trace of colibri, lines "call row layer expert:gate expert:gate ..." (its page "Routing telemetry"), and its history, lines "layer expert count".
  * - An imatrix of llama.cpp in GGUF, whose tensors blk.N.ffn_*_exps.weight.counts count the rows that each expert got.

@@ -368,8 +368,8 @@ static void put_tokens(struct moe_imported *q, size_t row, const struct tokens *
 		q->token[row + i] = t->id[i];
 }
 
-/* How many of `rows` rows were given: those of prompt_routed_experts, or, where a value tells of all rows, as many as the prompt had. Where nobody says how long
- * the prompt was, all. */
+/* How many of `rows` rows were given: those of prompt_routed_experts, or, where a value tells of all rows, as many as the prompt had. Where nobody says
+ * how long the prompt was, all. */
 static size_t given_rows(const struct answer *a, const struct choice *c, size_t rows)
 {
 	uint64_t said = c->given.n ? c->given.n : a->own.given.n ? a->own.given.n : a->prompt_tokens;

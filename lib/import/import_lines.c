@@ -248,9 +248,11 @@ static enum moe_err take_count(struct lines *t, struct history *h)
 		if (!ok || !parse_number(word + (!i && minus), &v[i]))
 			return wrong_line(t, t->line, "expected three numbers: layer, expert and count");
 	}
-	if (next_word(t, word) || *word)
+	if (next_word(t, word) || t->p < t->end)
 		return wrong_line(t, t->line, "more than three numbers");
-	if (minus && v[0] == 1) {
+	if (minus && v[0] == 1 && !h->count) {
+		if (h->says || t->n_layers)
+			return wrong_line(t, t->line, "the numbers of layers and experts belong before all counts, once");
 		h->layers = v[1] <= MOE_TRACE_LAYERS ? (size_t)v[1] : 0;
 		h->experts = v[2] <= MOE_TRACE_EXPERTS ? (size_t)v[2] : 0;
 		h->says = true;

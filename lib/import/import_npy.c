@@ -15,7 +15,11 @@ struct axes {
 };
 
 static bool is_float(enum moe_dtype t) { return t == MOE_F16 || t == MOE_F32 || t == MOE_F64; }
-static bool is_whole(enum moe_dtype t) { return t == MOE_U8 || t == MOE_I8 || t == MOE_I16 || t == MOE_U16 || t == MOE_I32 || t == MOE_U32 || t == MOE_I64 || t == MOE_U64; }
+
+static bool is_whole(enum moe_dtype t)
+{
+	return t == MOE_U8 || t == MOE_I8 || t == MOE_I16 || t == MOE_U16 || t == MOE_I32 || t == MOE_U32 || t == MOE_I64 || t == MOE_U64;
+}
 
 static int64_t whole(const struct moe_tensor *t, size_t i)
 {
@@ -104,7 +108,8 @@ static enum moe_err add_ids(struct moe_import *m, const char *name, const struct
 }
 
 /* The choice that logits [experts] lead to. */
-static enum moe_err choose(struct moe_import *m, struct moe_imported *q, size_t r, const struct moe_router_settings *s, struct moe_arena *scratch, struct moe_diag *d)
+static enum moe_err choose(struct moe_import *m, struct moe_imported *q, size_t r, const struct moe_router_settings *s, struct moe_arena *scratch,
+			   struct moe_diag *d)
 {
 	size_t k = m->k, e = (size_t)s->experts;
 	int32_t *id = moe_arena_get(scratch, k, sizeof *id);

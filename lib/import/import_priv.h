@@ -37,14 +37,15 @@ enum moe_err moe_import_imatrix(struct moe_import *m, const char *name, const ui
 enum moe_err moe_import_shape(struct moe_import *m, size_t layers, size_t k, const size_t *layer, bool counts, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The same of counts of `experts` experts, which are added to *count [layers][experts]. k 0: not known. */
-enum moe_err moe_import_counts(struct moe_import *m, size_t layers, size_t k, const size_t *layer, size_t experts, uint64_t **count, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_import_counts(struct moe_import *m, size_t layers, size_t k, const size_t *layer, size_t experts, uint64_t **count,
+			       struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* A new sequence of `rows` rows, all tokens unknown; `weights`, `logits` (of so many experts, 0: none): with room for such. The shape is known. */
 enum moe_err moe_import_sequence(struct moe_import *m, struct moe_imported **out, const char *name, size_t rows, bool weights, size_t logits,
 				 struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* The choice of a token in a layer: ids [k] (negative: none) and weights [k] (or NULL) to place r = row · layers + layer of the sequence, sorted by falling weight,
- * "none" at the end. Returns what is wrong with it, or NULL. */
+/* The choice of a token in a layer: ids [k] (negative: none) and weights [k] (or NULL) to place r = row · layers + layer of the sequence, sorted by
+ * falling weight, "none" at the end. Returns what is wrong with it, or NULL. */
 const char *moe_import_choice(struct moe_import *m, struct moe_imported *q, size_t r, const int64_t *id, const float *weight);
 
 /* Decodes base64 (RFC 4648, section 4; blanks are passed over) into *out, to be freed. *bad: the character that is wrong when it fails with MOE_EINPUT. */

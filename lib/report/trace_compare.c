@@ -267,7 +267,8 @@ static void note(const struct comparison *c, struct moe_parting *to, const struc
 	const struct waiting *w = p->w[0];
 	double worst = INFINITY, best = -INFINITY, unused;
 
-	*to = (struct moe_parting){.there = true, .seq = w->key.seq, .row = w->start + p->row[0], .step = w->step[p->row[0]], .layer = c->out->layer[p->layer], .margin = NAN};
+	*to = (struct moe_parting){.there = true, .seq = w->key.seq, .row = w->start + p->row[0], .step = w->step[p->row[0]],
+				    .layer = c->out->layer[p->layer], .margin = NAN};
 	snprintf(to->name, sizeof to->name, "%s", w->name);
 	print_experts(to->a, sizeof to->a, p->e[0], p->n[0]);
 	print_experts(to->b, sizeof to->b, p->e[1], p->n[1]);
@@ -567,7 +568,8 @@ static json_t *number(double v) { return isfinite(v) ? json_real(v) : json_null(
 
 static json_t *part_json(size_t layer, unsigned modality, const struct moe_routing_diff *p)
 {
-	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "layer", (json_int_t)layer, "modality", moe_modality_name(modality), "rows", (json_int_t)p->rows,
+	return json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "layer", (json_int_t)layer, "modality", moe_modality_name(modality), "rows",
+			 (json_int_t)p->rows,
 			 "equal", (json_int_t)p->equal, "ties", (json_int_t)p->ties, "differing", (json_int_t)p->differing, "equal_share", number(share(p->equal, p->rows)),
 			 "overlap", number(share(p->common, p->chosen)), "weight_change", number(p->weights ? p->weight / (double)p->weights : NAN));
 }
@@ -576,7 +578,8 @@ static json_t *parting_json(const struct moe_parting *p)
 {
 	if (!p->there)
 		return json_null();
-	return json_pack("{s:I, s:I, s:o, s:I, s:I, s:s, s:s, s:o}", "layer", (json_int_t)p->layer, "seq", (json_int_t)p->seq, "name", moe_json_text(p->name, strlen(p->name)),
+	return json_pack("{s:I, s:I, s:o, s:I, s:I, s:s, s:s, s:o}", "layer", (json_int_t)p->layer, "seq", (json_int_t)p->seq, "name",
+			 moe_json_text(p->name, strlen(p->name)),
 			 "row", (json_int_t)p->row, "step", (json_int_t)p->step, "first", p->a, "second", p->b, "margin", number(p->margin));
 }
 

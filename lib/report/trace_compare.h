@@ -1,8 +1,8 @@
 /* Two traces of the same input: where tokens went the same way, where they part, and what it did to the answer.
  *
- * A choice is equal when both traces have the same experts, in whatever order. It is a tie when all experts that only one of them has lie so close together, in what
- * the choice compared, that rounding decided between them: within the tolerance, or within one step of binary16, which traces are written in. Ties need the
- * router's logits of at least one trace. Other choices differ.
+ * A choice is equal when both traces have the same experts, in whatever order. It is a tie when all experts that only one of them has lie so close
+ * together, in what the choice compared, that rounding decided between them: within the tolerance, or within one step of binary16, which traces are
+ * written in. Ties need the router's logits of at least one trace. Other choices differ.
  *
  * Rows of a sequence are compared as long as its tokens are the same: behind the first generated token that is another one, the two are about other texts. */
 #ifndef MOE_REPORT_TRACE_COMPARE_H

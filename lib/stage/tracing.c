@@ -138,7 +138,10 @@ enum moe_err moe_tracing_flow(struct moe_tracing *t, size_t layer, const struct 
 	return MOE_OK;
 }
 
-enum moe_err moe_tracing_over(struct moe_tracing *t, uint64_t seq, struct moe_diag *d) { return t->collector ? moe_collect_over(t->collector, seq, d) : MOE_OK; }
+enum moe_err moe_tracing_over(struct moe_tracing *t, uint64_t seq, struct moe_diag *d)
+{
+	return t->collector ? moe_collect_over(t->collector, seq, d) : MOE_OK;
+}
 
 enum moe_err moe_tracing_end(struct moe_tracing *t, struct moe_diag *d)
 {

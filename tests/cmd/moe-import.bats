@@ -186,6 +186,8 @@ becomes() {
 	printf '0 0 0 1:0.5 1:0.5\n' >c5; at c5 'line 1: an expert stands twice'
 	printf -- '-1 2 4\n2 0 5\n' >u1; at u1 'u1: line 2: a layer or an expert that the model does not have'
 	printf '1 2 3 4\n' >u2; at u2 'line 1: more than three numbers'
+	printf -- '-1 2 4\n1 0 5\n-1 1 1\n' >u4; at u4 'line 3: the numbers of layers and experts belong before'
+	printf '1 2 3 %s\n' "$(printf 'x%.0s' {1..80})" >u5; at u5 'line 1: more than three'
 	printf '1 x 3\n' >u3; at u3 'line 1: expected three numbers'
 	refuses 2 'an expert that the model does not have' moe-import --experts 5 vllm.json
 }
