@@ -10,7 +10,7 @@ kind() {
 	case $1 in
 	'') echo none ;;
 	MODEL) echo folder ;;
-	FILE | LIST | SOURCE | FIFO | '?WHERE') [[ $2 == @(drop|force|mute) ]] && echo word || echo file ;;
+	FILE | LIST | LAST | SOURCE | FIFO | '?WHERE') [[ $2 == @(drop|force|mute) ]] && echo word || echo file ;;
 	LEVEL) echo 'c avx2 avx-vnni avx512 vnni amx' ;;
 	ROWS) echo 'none last all' ;;
 	*) echo word ;;

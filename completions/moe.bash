@@ -158,8 +158,8 @@ _moe() {
 	moe-stats)
 		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --attribution --sheet --picture --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--labels --sheet --picture -o --output --family"
-		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"
+		files="--labels --saturation --sheet --picture -o --output --family"
+		values="-l --layers --by --top --most --min-tokens --score --n-experts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

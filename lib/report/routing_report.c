@@ -196,7 +196,7 @@ static void print_counts(FILE *f, const char *label, const struct moe_columns *c
 	for (size_t i = 0; i < c->n; i++) {
 		uint64_t n;
 		memcpy(&n, (const char *)&c->c[i].m + offset, sizeof n);
-		fprintf(f, "%*llu%*s", CELL, (unsigned long long)n, CELL, "");
+		fprintf(f, "%*llu%*s", CELL, (unsigned long long)n, i + 1 < c->n ? CELL : 0, "");
 	}
 	fputc('\n', f);
 }

@@ -166,7 +166,7 @@ static void print_top_text(FILE *f, const struct moe_top *t, const struct moe_to
 	moe_print_escaped(f, s->before, strlen(s->before));
 	fputs(" [", f);
 	moe_print_escaped(f, s->token, strlen(s->token));
-	fputs("] ", f);
+	fputs(*s->behind ? "] " : "]", f);
 	moe_print_escaped(f, s->behind, strlen(s->behind));
 	fputc('\n', f);
 }
