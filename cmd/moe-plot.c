@@ -119,7 +119,7 @@ static void read_run(struct run *r, const char *const *path, size_t n)
 {
 	set_up(r, path[0]);
 	run_read(r, path, n, o.seq);
-	if (!r->sums.n)
+	if (!r->sums.n || !r->sums.kind[0].n_layers)
 		cli_fail("%s: no tokens%s", path[0], o.layers ? " in these layers" : "");
 }
 
@@ -357,11 +357,11 @@ static void clean_up(void)
 int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
-		{'k', "kind", OPT_TEXT, &o.kind, "LIST", "what to draw: picture, text, load, flow, coactivation, difference, training", 0, 0, "what there is on a page, else load"},
+		{'k', "kind", OPT_TEXT, &o.kind, "KINDS", "what to draw: picture, text, load, flow, coactivation, difference, training", 0, 0, "what there is for a page; else picture, difference or load"},
 		{0, "picture", OPT_LIST, &o.picture, "FILE", "a picture, folder or shard that the run looked at; draws it with its experts", 0, 0, 0},
 		{0, "against", OPT_LIST, &o.against, "TRACE", "a second run; draws how the load differs", 0, 0, 0},
 		{'l', "layers", OPT_TEXT, &o.layers, "LAYERS", "only these layers: 3, 0-11 or 12-", 0, 0, "all that were traced"},
-		{0, "modality", OPT_TEXT, &o.modality, "NAME", "flow, coactivation, training: only tokens of text, image, audio or video", 0, 0, "all"},
+		{0, "modality", OPT_TEXT, &o.modality, "MODALITY", "flow, coactivation, training: only tokens of text, image, audio or video", 0, 0, "all"},
 		{0, "seq", OPT_INT, &o.seq, "N", "picture, text: the sequence to draw", 0, 1e15, "the first"},
 		{0, "tokens", OPT_INT, &o.tokens, "N", "picture, text: at most the first N tokens of the sequence", 1, 1000000, "1000"},
 		{0, "format", OPT_TEXT, &o.format, "FORMAT", "text, png, svg, html, json or tsv", 0, 0, "by the name of the output, else text"},

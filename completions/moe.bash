@@ -110,6 +110,18 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-plot)
+		all="-k --kind --picture --against -l --layers --modality --seq --tokens --format --json --tsv --color --width --scale -o --output -m --model --family --any-model --max-image-size --split --no-sandbox -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--picture --against -o --output --family"
+		values="-k --kind -l --layers --seq --tokens --width --scale --max-image-size --split -t --threads"
+		case $prev in
+		--modality) COMPREPLY=($(compgen -W 'text image audio video other all' -- "$cur")) && return ;;
+		--format) COMPREPLY=($(compgen -W 'text png svg html json tsv' -- "$cur")) && return ;;
+		--color) COMPREPLY=($(compgen -W 'auto true 256 never' -- "$cur")) && return ;;
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-route)
 		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -124,6 +136,15 @@ _moe() {
 		folders="-m --model"
 		files="--prompts --messages --score --bias --stats --trace --files-from --family -o --output"
 		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --trace-detail --max-image-size --split --frames --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-stats)
+		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--labels -o --output --family"
+		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -176,4 +197,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-plot moe-route moe-run moe-stats moe-synth moe-tokenize moe-train moe-view

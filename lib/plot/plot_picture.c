@@ -56,17 +56,43 @@ static enum moe_err add_layer(struct moe_figure *f, const struct moe_tokens *t, 
 	return MOE_OK;
 }
 
-/* As many patches as the model makes of it, or it is another picture. */
-static enum moe_err check(const struct moe_tokens *t, const struct moe_seen *s, unsigned number, struct moe_diag *d)
-{
-	size_t n = 0;
+/* The patches of a picture in the trace, and, where positions tell of a grid, its rows and columns; 0 where they do not. */
+struct traced { int64_t n, rows, columns; };
 
-	for (size_t i = 0; i < t->n; i++)
-		n += t->image[i] == (int32_t)number;
-	if (n == (size_t)s->rows * s->columns || (t->left_out && n < (size_t)s->rows * s->columns))
+static struct traced traced(const struct moe_tokens *t, unsigned number)
+{
+	int64_t row[2] = {INT64_MAX, INT64_MIN}, column[2] = {INT64_MAX, INT64_MIN};
+	struct traced c = {0};
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->image[i] != (int32_t)number)
+			continue;
+		c.n++;
+		row[0] = t->row[i] < row[0] ? t->row[i] : row[0];
+		row[1] = t->row[i] > row[1] ? t->row[i] : row[1];
+		column[0] = t->column[i] < column[0] ? t->column[i] : column[0];
+		column[1] = t->column[i] > column[1] ? t->column[i] : column[1];
+	}
+	if (row[1] > row[0] && column[1] > column[0] && (row[1] - row[0] + 1) * (column[1] - column[0] + 1) == c.n) {
+		c.rows = row[1] - row[0] + 1;
+		c.columns = column[1] - column[0] + 1;
+	}
+	return c;
+}
+
+/* As many patches as the model makes of it, in as many rows, or it is another picture. */
+static enum moe_err check(struct moe_figure *f, const struct moe_tokens *t, const struct moe_seen *s, unsigned number, struct moe_diag *d)
+{
+	struct traced c = traced(t, number);
+	int64_t patches = (int64_t)s->rows * s->columns;
+	const char *grid = "";
+
+	if ((c.n == patches && (!c.rows || c.rows == s->rows)) || (t->left_out && c.n < patches))
 		return MOE_OK;
-	return moe_fail(d, MOE_EMATCH, "the model cuts this picture into %u x %u patches, but picture %u of the trace has %zu: is it another picture, or another model (-m)?", s->rows,
-			s->columns, number + 1, n);
+	if (c.rows)
+		grid = moe_figure_text(f, " in %lld row%s", (long long)c.rows, c.rows == 1 ? "" : "s");
+	return moe_fail(d, MOE_EMATCH, "the model cuts this picture into %u x %u patches, but picture %u of the trace has %lld%s: is it another picture, or another model (-m)?", s->rows,
+			s->columns, number + 1, (long long)c.n, grid);
 }
 
 enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, const struct moe_picture *picture, const struct moe_seen *seen, struct moe_diag *d)
@@ -83,7 +109,7 @@ enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, 
 	if (!pictures)
 		return moe_fail(d, MOE_EUSAGE, "the sequence has no picture");
 	for (unsigned i = 0; i < pictures; i++) {
-		MOE_TRY(check(t, &seen[i], i, d));
+		MOE_TRY(check(f, t, &seen[i], i, d));
 		MOE_TRY(add_bare(f, &picture[i], &seen[i], i, pictures > 1, d));
 		for (size_t l = 0; l < t->n_layers; l++)
 			MOE_TRY(add_layer(f, t, l, &picture[i], &seen[i], i, d));

@@ -17,6 +17,7 @@ struct moe_tokens {
 	char *name;                             /* of the sequence, or NULL */
 	size_t n, cap, k, experts;
 	int32_t *token, *image, *patch;         /* [n]; image, patch: -1 text */
+	int32_t *row, *column;                  /* [n]: positions on the last two axes, where there are several; else 0 */
 	uint8_t *modality, *made;               /* [n]; made: the model wrote it */
 	struct moe_token_layer *layer;
 	size_t n_layers;
