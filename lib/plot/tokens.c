@@ -137,6 +137,16 @@ size_t moe_tokens_pictures(const struct moe_tokens *t)
 	return (size_t)(most + 1);
 }
 
+bool moe_tokens_differ(const struct moe_tokens *t, const struct moe_tokens *other, size_t layer, size_t i)
+{
+	if (!other || i >= other->n || other->token[i] != t->token[i] || other->patch[i] != t->patch[i])
+		return false;
+	for (size_t l = 0; l < other->n_layers; l++)
+		if (other->layer[l].number == t->layer[layer].number)
+			return moe_tokens_chosen(t, layer, i).expert[0] != moe_tokens_chosen(other, l, i).expert[0];
+	return false;
+}
+
 static enum moe_err decode(const char **text, struct moe_figure *f, const struct moe_tokens *t, struct moe_text_stream *s, struct moe_diag *d)
 {
 	const char *piece;

@@ -40,6 +40,10 @@ static inline struct moe_chosen moe_tokens_chosen(const struct moe_tokens *t, si
 	return (struct moe_chosen){l->expert + i * t->k, l->weight ? l->weight + i * t->k : NULL};
 }
 
+/* Has token i another first expert in layer number `layer` of t than in `other`? Tokens that are not the same, or not there, do not differ; nor where other is
+ * NULL. */
+bool moe_tokens_differ(const struct moe_tokens *t, const struct moe_tokens *other, size_t layer, size_t i);
+
 /* The text of each token [n], in the figure's memory: as `tokenizer` decodes them, one after the other (characters that several tokens share go to the last of
  * them); without one their numbers. Patches have none (""). */
 enum moe_err moe_tokens_text(const char ***out, struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokenizer *tokenizer, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -42,7 +42,8 @@ recount() {
 	refuses_bad_options moe-plot
 	refuses 2 'kind heat: expected picture' moe-plot --kind heat x.sts
 	refuses 2 'kind picture: which picture' moe-plot --kind picture x.sts
-	refuses 2 'kind difference: from which run' moe-plot --kind difference x.sts
+	refuses 2 'kind difference: with which run' moe-plot --kind difference x.sts
+	refuses 2 'kind agreement: with which run' moe-plot --kind agreement x.sts
 	refuses 2 'modality smell: expected' moe-plot --modality smell x.sts
 	refuses 2 'format gif: expected' moe-plot --format gif x.sts
 	refuses 2 'l 3-1: expected a layer' moe-plot -l 3-1 x.sts
@@ -197,10 +198,10 @@ recount() {
 @test "difference and training" {
 	trace scene
 	trace other --drop 3
-	moe-plot --against scene.sts --json scene.sts | each '.figure == "difference" and .change == 0'
+	moe-plot --kind difference --against scene.sts --json scene.sts | each '.figure == "difference" and .change == 0'
 	moe-plot --json scene.sts >a.json
 	moe-plot --json other.sts >b.json
-	moe-plot --against other.sts --json scene.sts >rows.json
+	moe-plot --kind difference --against other.sts --json scene.sts >rows.json
 	jq -n -e --slurpfile a a.json --slurpfile b b.json --slurpfile d rows.json '
 		def at($rows; $r): $rows[] | select(.part == $r.part and .layer == $r.layer and .expert == $r.expert).share;
 		all($d[]; . as $r | ((at($b; $r) - at($a; $r)) - $r.change | fabs) < 1e-8) and ($d | length) == ($a | length)' >/dev/null
@@ -216,6 +217,49 @@ recount() {
 	moe-plot --json "$look/log.jsonl" >rows.json
 	same "$(jq -s -c 'map(select(.line == "each step")) | length' rows.json)" "$(grep -c busiest "$look/log.jsonl")"
 	moe-plot --json -m "$look" "$look/log.jsonl" | each '.chance == 0.125'
+}
+
+@test "agreement: recounted token by token; what differs is marked" {
+	trace scene
+	trace other --drop 6
+	moe-plot --against scene.sts --json scene.sts | each '.figure == "agreement" and .share == 1'
+	moe-plot -m "$look" --kind picture,text --picture "$scene" --against scene.sts --json scene.sts | each '.differs == 0'
+	moe-plot --against other.sts --json scene.sts >rows.json
+	recount other.sts 'np.savez("other", expert=expert, token=token); rows'
+	recount scene.sts '
+		other = np.load("other.npz")
+		n = int((token == other["token"]).cumprod().sum())
+		same = min(n, 71)                # the generated token is a block of its own
+		seen = 0
+		for r in rows:
+		    l = layers.index(r["layer"])
+		    of = [t for t in range(same) if r["part"] in ("all", names[modality[t]])]
+		    a, b = expert[l][of], other["expert"][l][of]
+		    first, all_ = (a[:, 0] == b[:, 0]).sum(), (np.sort(a) == np.sort(b)).all(1).sum()
+		    want = first if r["what"] == "first expert" else all_
+		    assert r["tokens"] == want and abs(r["share"] - want / len(of)) < 1e-8, r
+		    if r["what"] == "first expert":
+		        chance = sum((a[:, 0] == e).mean() * (b[:, 0] == e).mean() for e in range(E))
+		        assert abs(r["chance"] - chance) < 1e-8
+		    seen += 1
+		assert seen == 3 * 2 * len(layers)
+	'
+	moe-plot -m "$look" --kind picture,text --picture "$scene" --against other.sts --json scene.sts >rows.json
+	recount scene.sts '
+		other = np.load("other.npz")
+		assert {r["figure"] for r in rows} == {"picture", "text"}
+		for r in rows:
+		    t, l = r["token"], layers.index(r["layer"])
+		    assert r["differs"] == int(token[t] == other["token"][t] and expert[l, t, 0] != other["expert"][l, t, 0]), r
+		assert any(r["differs"] for r in rows)
+	'
+	same "$(moe-plot -m "$look" --picture "$scene" --against other.sts scene.sts | grep -o '[0-9]\*' | wc -l)" "$(jq -s 'map(select(.figure == "picture").differs) | add' rows.json)"
+	same "$(moe-plot --against other.sts -l 1 --json scene.sts | jq -s -c 'map(.layer) | unique')" '[1]'
+	refuses 2 'read twice' moe-plot --against other.sts - <scene.sts
+	moe-run -q --trace small.sts "$word" >/dev/null
+	refuses 2 'nothing in common|no tokens in common' moe-plot --against small.sts scene.sts
+	moe-plot -m "$look" --picture "$scene" --against other.sts -o both.html scene.sts
+	grep -q 'id="agreement"' both.html
 }
 
 @test "colours follow the terminal, NO_COLOR and --color; pipes have none" {

@@ -290,7 +290,7 @@ static void test_text_and_mixtures(void **state)
 	(void)state;
 	tokens_of(&t);
 	t.image[1] = t.image[3] = 0;    /* a run of four patches, and tokens behind it */
-	expect_ok(&d, moe_plot_text(&f, &t, NULL, &d));
+	expect_ok(&d, moe_plot_text(&f, &t, NULL, NULL, &d));
 	x = &f.facet[0].text;
 	assert_true(x->word[0].patches && x->word[0].n == 5 && !x->word[1].patches && x->word[1].token == 5);
 	assert_string_equal(x->word[1].text, "15");
