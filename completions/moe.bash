@@ -122,9 +122,12 @@ _moe() {
 	moe-plot)
 		all="-k --kind --picture --against -l --layers --modality --seq --tokens --format --json --tsv --color --width --scale -o --output -m --model --family --any-model --max-image-size --split --no-sandbox -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="-k --kind --picture -o --output --family"
-		values="--against -l --layers --modality --seq --tokens --format --color --width --scale --max-image-size --split -t --threads"
+		files="--picture --against -o --output --family"
+		values="-k --kind -l --layers --seq --tokens --width --scale --max-image-size --split -t --threads"
 		case $prev in
+		--modality) COMPREPLY=($(compgen -W 'text image audio video other all' -- "$cur")) && return ;;
+		--format) COMPREPLY=($(compgen -W 'text png svg html json tsv' -- "$cur")) && return ;;
+		--color) COMPREPLY=($(compgen -W 'auto true 256 never' -- "$cur")) && return ;;
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
