@@ -2,6 +2,15 @@
 _moe() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
 	case ${1##*/} in
+	moe-ablate)
+		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --map --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--experts --rows --way --types --journal --map --family -o --output"
+		values="-l --layers --limit -n --max-new --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-attend)
 		all="-l --layers --only-wanted --attention -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -75,10 +84,10 @@ _moe() {
 		esac
 		;;
 	moe-eval)
-		all="--limit --types --by --chat -n --max-new --patch-layer --against --no-blind --answers --json --tsv --batch --no-sandbox -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --answers --json --tsv --batch -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="--against -m --model"
 		files="--types --answers --family -o --output"
-		values="--limit --by -n --max-new --patch-layer --batch --math -t --threads"
+		values="--limit -n --max-new --by --patch-layer --batch --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -124,6 +133,15 @@ _moe() {
 		folders="-m --model"
 		files="--prompts --messages --score --bias --stats --trace --files-from --family -o --output"
 		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --trace-detail --max-image-size --split --frames --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-stats)
+		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--labels -o --output --family"
+		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -176,4 +194,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-stats moe-synth moe-tokenize moe-train moe-view
