@@ -3,9 +3,9 @@ _moe() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
 	case ${1##*/} in
 	moe-ablate)
-		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --map --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--experts --rows --way --types --journal --family -o --output"
+		files="--experts --rows --way --types --journal --map --family -o --output"
 		values="-l --layers --limit -n --max-new --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
