@@ -38,6 +38,10 @@ static void draw_place(struct moe_pen *p, const struct moe_picture_facet *f, con
 				draw_second(p, at->chosen.expert[1], left, top, w, h);
 		}
 	}
+	if (at->differs) {
+		moe_pen_frame(p, left + 1.5, top + 1.5, w - 3, h - 3, 2, moe_ink_rgb((struct moe_rgb){255, 255, 255}, 1), 3.4);
+		moe_pen_frame(p, left + 1.5, top + 1.5, w - 3, h - 3, 2, moe_ink_rgb((struct moe_rgb){0, 0, 0}, 1), 1.8);
+	}
 	moe_pen_end(p);
 }
 

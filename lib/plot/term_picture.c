@@ -104,7 +104,7 @@ size_t moe_term_picture(const struct moe_term *t, const struct moe_facet *facet)
 			char number[8] = "";
 			size_t i = x % c.columns, first;
 			if (at && at->chosen.expert[0] != MOE_NO_EXPERT)
-				snprintf(number, sizeof number, "%u", at->chosen.expert[0]);
+				snprintf(number, sizeof number, "%u%s", at->chosen.expert[0], at->differs ? "*" : "");
 			first = c.rows > 1 && c.columns > strlen(number) + 1 ? 1 : 0;
 			print_cell(t, p, &c, at, x, y, y % c.rows == 0 && i >= first && i - first < strlen(number) ? number[i - first] : 0);
 		}
