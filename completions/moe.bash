@@ -2,6 +2,15 @@
 _moe() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
 	case ${1##*/} in
+	moe-ablate)
+		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--experts --rows --way --types --journal --family -o --output"
+		values="-l --layers --limit -n --max-new --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-attend)
 		all="-l --layers --only-wanted --attention -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -75,10 +84,10 @@ _moe() {
 		esac
 		;;
 	moe-eval)
-		all="--limit --types --by --chat -n --max-new --patch-layer --against --no-blind --answers --json --tsv --batch --no-sandbox -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --answers --json --tsv --batch -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="--against -m --model"
 		files="--types --answers --family -o --output"
-		values="--limit --by -n --max-new --patch-layer --batch --math -t --threads"
+		values="--limit -n --max-new --by --patch-layer --batch --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -93,10 +102,10 @@ _moe() {
 		esac
 		;;
 	moe-info)
-		all="--json --tokens --spec -m --model --family -q --quiet -t --threads --cpu --help --version"
+		all="--json --tokens --spec --experts -l --layers --words -m --model --family -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family"
-		values="--tokens -t --threads"
+		values="--tokens -l --layers --words -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -140,10 +149,19 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
-	moe-stats)
-		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
+	moe-splice)
+		all="-l --layers --rows --what --expert --json --tsv --any-model -m --model --family -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--labels -o --output --family"
+		files="--family -o --output"
+		values="-l --layers --rows --what --expert -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-stats)
+		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --attribution --sheet --picture --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--labels --sheet --picture -o --output --family"
 		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
@@ -178,7 +196,7 @@ _moe() {
 		esac
 		;;
 	moe-view)
-		all="--json -n --values -f --frame --npy --check --seal --head --assume-complete -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--json --tsv --frames -n --values -f --frame --npy --concat --check --seal --head --assume-complete -o --output -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--head -o --output"
 		values="-n --values -f --frame --npy -t --threads"
@@ -197,4 +215,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-plot moe-route moe-run moe-stats moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view

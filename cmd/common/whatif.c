@@ -41,14 +41,13 @@ static void *table(size_t n, size_t size)
 
 /* ---- values ---- */
 
-static void read_list(struct rule *r)
+bool *what_if_experts(const char *option, const char *list, size_t n)
 {
-	size_t n = n_experts(r);
+	bool *expert = table(n, sizeof *expert);
 
-	r->expert = table(n, sizeof *r->expert);
-	if (!*r->text)
-		cli_fail("--%s: no experts; expected some from 0 to %zu, such as 3 or 0,4-7", r->option, n - 1);
-	for (const char *p = r->text; *p;) {
+	if (!*list)
+		cli_fail("--%s: no experts; expected some from 0 to %zu, such as 3 or 0,4-7", option, n - 1);
+	for (const char *p = list; *p;) {
 		char *end;
 		unsigned long a = strtoul(p, &end, 10), b = a;
 		if (end != p && *end == '-') {
@@ -56,12 +55,15 @@ static void read_list(struct rule *r)
 			b = strtoul(p, &end, 10);
 		}
 		if (end == p || *p < '0' || *p > '9' || a > b || b >= n || (*end && *end != ','))
-			cli_fail("--%s %s: expected experts from 0 to %zu, such as 3 or 0,4-7", r->option, r->text, n - 1);
+			cli_fail("--%s %s: expected experts from 0 to %zu, such as 3 or 0,4-7", option, list, n - 1);
 		for (; a <= b; a++)
-			r->expert[a] = true;
+			expert[a] = true;
 		p = *end ? end + 1 : end;
 	}
+	return expert;
 }
+
+static void read_list(struct rule *r) { r->expert = what_if_experts(r->option, r->text, n_experts(r)); }
 
 static void read_number(struct rule *r, double lo, double hi)
 {
