@@ -3,9 +3,9 @@ _moe() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
 	case ${1##*/} in
 	moe-ablate)
-		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --map --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--experts --rows --way --types --journal --family -o --output"
+		files="--experts --rows --way --types --journal --map --family -o --output"
 		values="-l --layers --limit -n --max-new --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
@@ -57,10 +57,10 @@ _moe() {
 		esac
 		;;
 	moe-diff)
-		all="--rtol --atol --tie --json -q --quiet -t --threads --cpu --help --version"
+		all="--rtol --atol --tie --frames --json -p --prompt -n --max-new --files-from -0 --null --no-sandbox --any-memory --math -q --quiet -t --threads --cpu --help --version"
 		folders=""
-		files=""
-		values="--rtol --atol --tie -t --threads"
+		files="--files-from"
+		values="--rtol --atol --tie -p --prompt -n --max-new --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -97,6 +97,15 @@ _moe() {
 		folders="-m --model"
 		files="--family -o --output"
 		values="-l --layers --parts -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-import)
+		all="-m --model --experts --top-k --layers --score --renormalise --axes --weights --tokens --image-token --no-pg -o --output -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--weights --tokens -o --output"
+		values="--experts --top-k --layers --score --axes --image-token -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -215,4 +224,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-import moe-info moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view

@@ -14,7 +14,8 @@
 
 enum moe_facet_kind { MOE_FACET_FIELDS, MOE_FACET_PICTURE, MOE_FACET_TEXT, MOE_FACET_FLOW, MOE_FACET_LINES };
 
-enum moe_unit { MOE_UNIT_SHARE, MOE_UNIT_POINTS };      /* shares of 1, shown in per cent; differences of shares, shown with their sign */
+/* Shares of 1, shown in per cent; differences, shown with their sign: of shares, in points, and of losses, in hundredths or thousandths of a nat. */
+enum moe_unit { MOE_UNIT_SHARE, MOE_UNIT_POINTS, MOE_UNIT_CENTINATS, MOE_UNIT_MILLINATS };
 
 /* Numbers by row and column. */
 struct moe_fields {

@@ -20,7 +20,7 @@ static size_t widest(const char **label, size_t n)
 static size_t field_width(const struct moe_term *t, const struct moe_fields *g, size_t left)
 {
 	size_t room = t->width > left + g->columns ? (t->width - left) / g->columns : 1, names = widest(g->column, g->columns) + 1;
-	size_t wanted = g->unit == MOE_UNIT_POINTS ? 5 : 4;
+	size_t wanted = g->unit == MOE_UNIT_SHARE ? 4 : 5;
 
 	if (names <= 8 && names > wanted)
 		wanted = names;
