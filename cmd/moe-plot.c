@@ -86,7 +86,8 @@ static void parse_kinds(enum format format)
 	if (p.log)
 		p.kinds = 1u << TRAINING;
 	else if (p.all)
-		p.kinds = (1u << LOAD | 1u << TEXT | 1u << FLOW | 1u << COACTIVATION) | (o.picture.n ? 1u << PICTURE : 0) | (o.against.n ? 1u << DIFFERENCE | 1u << AGREEMENT : 0);
+		p.kinds = 1u << LOAD | 1u << TEXT | 1u << FLOW | 1u << COACTIVATION | (o.picture.n ? 1u << PICTURE : 0) |
+			  (o.against.n ? 1u << DIFFERENCE | 1u << AGREEMENT : 0);
 	else
 		p.kinds = 1u << (o.picture.n ? PICTURE : o.against.n ? AGREEMENT : LOAD);
 }
@@ -317,8 +318,8 @@ static void describe(char to[600], const struct run *r)
 static enum moe_err print_page(FILE *f, struct moe_diag *d)
 {
 	char about[600], *style = read_asset("plot/page.css"), *program = read_asset("plot/page.js");
-	struct moe_page page = {.title = p.log ? "A training's routing" : "Routing of a run", .about = about, .provenance = p.run ? p.run->provenance : NULL, .style = style,
-				.program = program, .figure = p.figure, .n = p.n};
+	struct moe_page page = {.title = p.log ? "A training's routing" : "Routing of a run", .about = about, .provenance = p.run ? p.run->provenance : NULL,
+				.style = style, .program = program, .figure = p.figure, .n = p.n};
 	enum moe_err err;
 
 	describe(about, p.run);
@@ -368,7 +369,8 @@ static void clean_up(void)
 int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
-		{'k', "kind", OPT_TEXT, &o.kind, "KINDS", "what to draw: picture, text, load, flow, coactivation, difference, agreement, training", 0, 0, "what there is for a page; else picture, difference or load"},
+		{'k', "kind", OPT_TEXT, &o.kind, "KINDS", "what to draw: picture, text, load, flow, coactivation, difference, agreement, training", 0, 0,
+		 "what there is for a page; else picture, agreement or load"},
 		{0, "picture", OPT_LIST, &o.picture, "FILE", "a picture, folder or shard that the run looked at; draws it with its experts", 0, 0, 0},
 		{0, "against", OPT_LIST, &o.against, "TRACE", "a second run to compare with: what differs is marked", 0, 0, 0},
 		{'l', "layers", OPT_TEXT, &o.layers, "LAYERS", "only these layers: 3, 0-11 or 12-", 0, 0, "all that were traced"},

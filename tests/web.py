@@ -192,7 +192,6 @@ def without_program(b, page, out):
     b.open(page, scripts=False)
     size = b.shot(out + "/page.png", whole=True)
     check("nothing is loaded", all(u.startswith(("file://" + page, "data:")) for u in requests(b)), requests(b))
-    b.open(page)            # scripts are needed to ask; the page's own has not yet changed anything but what `js` shows
     check("the whole page is in the picture", size[1] > 2000 and size[0] == 1200, size)
     paper = b.pixels(2, 2, 4, 4).at(1, 1)
     check("the paper is white", paper == (255, 255, 255), paper)
@@ -202,6 +201,8 @@ def without_program(b, page, out):
     images = named("image") + named("img")
     check("every picture has a name", len(images) > 12 and all(images), images)
     check("sections have names", len([n for n in named("region") if n]) >= 5, named("region"))
+    check("nothing to choose without a program", not named("radio"), named("radio"))
+    b.open(page)            # scripts are needed to ask
     hidden = b.js("[...document.querySelectorAll('details')].every(d => !d.open && d.querySelector('table'))")
     check("each figure has its numbers as a table", hidden)
     b.js("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -215,7 +216,8 @@ def layers(b, page):
     check("all layers are shown", b.js(shown) == ["", "0", "1", "2", "3", "4"], b.js(shown))
     b.js("document.querySelector('#choose input[value=\"3\"]').click()")
     check("one layer is chosen", b.js(shown) == ["", "3"], b.js(shown))
-    check("words show that layer alone", b.js("[...document.querySelectorAll('.w[data-token] i')].filter(i => i.offsetParent !== null).every(i => i.dataset.layer === '3')"))
+    bars = "[...document.querySelectorAll('.w[data-token] i')].filter(i => i.offsetParent !== null)"
+    check("words show that layer alone", b.js(bars + ".every(i => i.dataset.layer === '3')"))
     b.js("document.querySelector('#choose input[value=all]').click()")
     check("and all again", len(b.js(shown)) == 6)
 
@@ -227,22 +229,24 @@ def tokens(b, page, numbers, out):
     chips = "[...document.querySelectorAll('#info li')].map(l => [...l.querySelectorAll('.chip')].map(c => parseInt(c.textContent)))"
     b.point("figure[data-of-layer='2'] [data-token='%d']" % row["token"])
     check("pointing at a patch tells its experts", b.js(chips) == want, (b.js(chips), want))
-    check("and where it is", "row 4, column 6" in b.js("document.querySelector('#info h3').textContent"), b.js("document.querySelector('#info h3').textContent"))
+    name = "document.querySelector('#info h3').textContent"
+    check("and where it is", "row 4, column 6" in b.js(name), b.js(name))
     check("it is marked in every layer", b.js("document.querySelectorAll('#picture .on').length") == 5)
     b.point(".w[data-token='66']", click=True)
     word = next(r["text"] for r in numbers["text"] if r["token"] == 66)
     b.mouse("mouseMoved", 3, 3)
-    check("a click keeps a word", word in b.js("document.querySelector('#info h3').textContent"))
+    check("a click keeps a word", word in b.js(name))
     b.js("document.querySelector('.words').focus()")
     b.key("ArrowRight", 39)
-    check("the arrow key goes on", b.js("document.querySelector('#info h3').textContent").startswith("token 67"))
+    check("the arrow key goes on", b.js(name).startswith("token 67"))
     good = b.js("[...document.querySelectorAll('.chip')].map(c => { const s = getComputedStyle(c); return [s.color, s.backgroundColor] })")
     check("chips are legible", all(contrast(rgb(a), rgb(c)) >= 4.5 for a, c in good), good)
     b.shot(out + "/token.png")
     b.key("Escape", 27)
     check("Esc lets go", not b.js("document.querySelector('#info').classList.contains('open')"))
     b.point("#picture .key [data-expert='7']", click=True)
-    pale = b.js("[...document.querySelectorAll('#picture .facets [data-expert]')].every(e => (e.dataset.expert === '7') === (getComputedStyle(e).opacity === '1'))")
+    pale = b.js("[...document.querySelectorAll('#picture .facets [data-expert]')]"
+                ".every(e => (e.dataset.expert === '7') === (getComputedStyle(e).opacity === '1'))")
     check("an expert is singled out", pale)
 
 
@@ -269,7 +273,7 @@ def papers(b, page, out):
     paper = b.pixels(2, 2, 4, 4).at(1, 1)
     check("dark paper", light(paper) < 0.05, paper)
     for name in ("h1", ".about", ".reading", "figcaption"):
-        pair = b.js("(() => { const s = getComputedStyle(document.querySelector('%s')); return [s.color, getComputedStyle(document.body).backgroundColor] })()" % name)
+        pair = b.js("[getComputedStyle(document.querySelector('%s')).color, getComputedStyle(document.body).backgroundColor]" % name)
         check("dark: %s is legible" % name, contrast(rgb(pair[0]), rgb(pair[1])) >= 4.5, pair)
     fill = b.js("getComputedStyle(document.querySelector('svg text.t')).fill")
     check("dark: labels are legible", contrast(rgb(fill), paper) >= 4.5, fill)

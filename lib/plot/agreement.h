@@ -25,7 +25,8 @@ enum moe_err moe_agreement_add(struct moe_agreement *g, const struct moe_trace_i
 			       const struct moe_trace_block *b, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_agreement_free(struct moe_agreement *g);
 
-/* Layers, by modality: the shares of tokens with the same first expert and with all the same, beside chance: of first experts, were the two runs independent. */
+/* Layers, by modality: the shares of tokens with the same first expert and with all the same, beside chance: that of first experts, were the two runs
+ * independent. */
 enum moe_err moe_plot_agreement(struct moe_figure *f, const struct moe_agreement *g, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

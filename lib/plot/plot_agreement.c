@@ -97,8 +97,9 @@ enum moe_err moe_plot_agreement(struct moe_figure *f, const struct moe_agreement
 		least = fmin(least, isnan(chance) ? least : chance);
 		most = fmax(most, isnan(chance) ? most : chance);
 	}
-	f->about = moe_figure_text(f, "Share of the tokens that both runs sent to the same experts of a layer, in per cent; %zu experts, top %zu%s. By chance %.3g to %.3g %% would share "
-				   "the first.%s", s->experts, s->k[0], s->k[0] != s->k[1] ? moe_figure_text(f, " and top %zu", s->k[1]) : "", 100 * least, 100 * most,
+	f->about = moe_figure_text(f, "Share of the tokens that both runs sent to the same experts of a layer, in per cent; %zu experts, top %zu%s. By chance "
+				   "%.3g to %.3g %% would share the first.%s", s->experts, s->k[0],
+				   s->k[0] != s->k[1] ? moe_figure_text(f, " and top %zu", s->k[1]) : "", 100 * least, 100 * most,
 				   s->left_out ? moe_figure_text(f, " Left out: %llu, where the runs have other tokens.", (unsigned long long)s->left_out) : "");
 	f->reading = "First expert: that with the largest weight. All experts: the same ones, in any order. Chance: the two runs independent, each with its own load.";
 	return MOE_OK;

@@ -10,7 +10,8 @@ static void describe(struct moe_picture_facet *p, const struct moe_picture *pict
 					.paper = s->paper, .rows = s->rows, .columns = s->columns};
 }
 
-static enum moe_err add_bare(struct moe_figure *f, const struct moe_picture *picture, const struct moe_seen *s, unsigned number, bool several, struct moe_diag *d)
+static enum moe_err add_bare(struct moe_figure *f, const struct moe_picture *picture, const struct moe_seen *s, unsigned number, bool several,
+			     struct moe_diag *d)
 {
 	struct moe_facet *facet;
 
@@ -43,8 +44,8 @@ static size_t place(struct moe_patch_place *to, struct moe_figure *f, const stru
 	return n;
 }
 
-static enum moe_err add_layer(struct moe_figure *f, const struct runs *r, size_t layer, const struct moe_picture *picture, const struct moe_seen *s, unsigned number,
-			      struct moe_diag *d)
+static enum moe_err add_layer(struct moe_figure *f, const struct runs *r, size_t layer, const struct moe_picture *picture, const struct moe_seen *s,
+			      unsigned number, struct moe_diag *d)
 {
 	const struct moe_tokens *t = r->t;
 	struct moe_patch_place *places = moe_figure_get(f, (size_t)s->rows * s->columns, sizeof *places);
@@ -103,12 +104,12 @@ static enum moe_err check(struct moe_figure *f, const struct moe_tokens *t, cons
 		return MOE_OK;
 	if (c.rows)
 		grid = moe_figure_text(f, " in %lld row%s", (long long)c.rows, c.rows == 1 ? "" : "s");
-	return moe_fail(d, MOE_EMATCH, "the model cuts this picture into %u x %u patches, but picture %u of the trace has %lld%s: is it another picture, or another model (-m)?", s->rows,
-			s->columns, number + 1, (long long)c.n, grid);
+	return moe_fail(d, MOE_EMATCH, "the model cuts this picture into %u x %u patches, but picture %u of the trace has %lld%s: is it another picture, or another "
+			"model (-m)?", s->rows, s->columns, number + 1, (long long)c.n, grid);
 }
 
-enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other, const struct moe_picture *picture, const struct moe_seen *seen,
-			      struct moe_diag *d)
+enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other, const struct moe_picture *picture,
+			      const struct moe_seen *seen, struct moe_diag *d)
 {
 	const struct runs runs = {t, other};
 	size_t pictures = moe_tokens_pictures(t);
@@ -117,8 +118,8 @@ enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, 
 	f->title = "Which expert looks at which part of the picture";
 	f->about = moe_figure_text(f, "Each patch in the colour of the expert that it gives the largest weight; top %zu of %zu experts.", t->k, t->experts);
 	f->drawn = t->k > 1 ? "The small square is the expert with the second largest weight." : NULL;
-	f->reading = other ? "Framed (*): patches to which the second run gives another expert. The number is the expert's. The same colour in two layers is no more than the same number: they "
-			     "are different experts." : "The number is the expert's. The same colour in two layers is no more than the same number: they are different experts.";
+	f->reading = moe_figure_text(f, "%sThe number is the expert's. The same colour in two layers is no more than the same number: they are different experts.",
+				     other ? "Framed (*): patches to which the second run gives another expert. " : "");
 	f->experts = t->experts;
 	f->key = moe_figure_get(f, t->experts, sizeof *f->key);
 	if (!pictures)

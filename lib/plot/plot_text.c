@@ -86,6 +86,7 @@ static const bool **differences(struct moe_figure *f, const struct moe_tokens *t
 
 static void describe(struct moe_figure *f, const struct moe_tokens *t)
 {
+	static const char of_model[] = "Underlined: what the model wrote; a token's experts are those that it was read with, to find the next. ";
 	size_t made = 0;
 
 	for (size_t i = 0; i < t->n; i++)
@@ -95,12 +96,13 @@ static void describe(struct moe_figure *f, const struct moe_tokens *t)
 				   t->left_out ? moe_figure_text(f, " (%zu more are left out)", t->left_out) : "",
 				   t->k > 1 ? (t->layer->weight ? ", as wide as their weights" : ", side by side") : "", t->k, t->experts);
 	f->reading = moe_figure_text(f, "%s%sThe patches of a picture are drawn as one word, with the mean of its patches.",
-				     t->k > MOE_MIXTURE_FEW ? "Grey: experts with less weight. " : "", made ? "Underlined: what the model wrote; a token's experts are those that it was read with, to find the next. " : "");
+				     t->k > MOE_MIXTURE_FEW ? "Grey: experts with less weight. " : "", made ? of_model : "");
 	f->experts = t->experts;
 	f->key = moe_figure_get(f, t->experts, sizeof *f->key);
 }
 
-enum moe_err moe_plot_text(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other, const struct moe_tokenizer *tokenizer, struct moe_diag *d)
+enum moe_err moe_plot_text(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other, const struct moe_tokenizer *tokenizer,
+			   struct moe_diag *d)
 {
 	struct moe_facet *facet;
 	struct moe_word *word;
@@ -130,6 +132,7 @@ enum moe_err moe_plot_text(struct moe_figure *f, const struct moe_tokens *t, con
 			return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
 	MOE_TRY(moe_figure_add(f, &facet, MOE_FACET_TEXT, "", d));
-	facet->text = (struct moe_text_facet){.word = word, .n = make_words(word, f, t, text), .n_layers = t->n_layers, .k = t->k, .layer = layer, .chosen = chosen, .differs = differs};
+	facet->text = (struct moe_text_facet){.word = word, .n = make_words(word, f, t, text), .n_layers = t->n_layers, .k = t->k, .layer = layer, .chosen = chosen,
+					      .differs = differs};
 	return MOE_OK;
 }

@@ -13,7 +13,10 @@ static struct moe_cell text(const char *name, const char *s) { return (struct mo
 
 static struct moe_cell whole(const char *name, double v) { return (struct moe_cell){.name = name, .kind = MOE_CELL_WHOLE, .number = v}; }
 
-static struct moe_cell real(const char *name, double v) { return (struct moe_cell){.name = name, .kind = isfinite(v) ? MOE_CELL_REAL : MOE_CELL_NONE, .number = v}; }
+static struct moe_cell real(const char *name, double v)
+{
+	return (struct moe_cell){.name = name, .kind = isfinite(v) ? MOE_CELL_REAL : MOE_CELL_NONE, .number = v};
+}
 
 /* A label that is a number. */
 static struct moe_cell label(const char *name, const char *s)

@@ -94,6 +94,7 @@ size_t moe_term_fields(const struct moe_term *t, const struct moe_figure *f, con
 	size_t left = label_width(t, g), width = field_width(t, g, left), row_name = moe_term_columns(g->row_name) + 1, total;
 
 	total = left + g->columns * width;
+	total = total < left + moe_term_columns(g->column_name) ? left + moe_term_columns(g->column_name) : total;
 	if (row_name > left) {
 		total = total < row_name + 6 ? row_name + 6 : total;
 		fputs("rows: ", t->f);

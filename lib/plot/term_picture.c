@@ -72,7 +72,8 @@ static char shade(struct moe_rgb c)
 }
 
 /* One character of the picture, in line `line` of the patch's row. */
-static void print_cell(const struct moe_term *t, const struct moe_picture_facet *p, const struct cells *c, const struct moe_patch_place *at, size_t x, size_t y, char digit)
+static void print_cell(const struct moe_term *t, const struct moe_picture_facet *p, const struct cells *c, const struct moe_patch_place *at, size_t x, size_t y,
+		       char digit)
 {
 	double w = p->width / (double)(p->columns * c->columns), h = p->height / (double)(p->rows * c->rows * 2);
 	struct moe_rgb up = sample(p, (double)x * w, 2 * (double)y * h, w, h), down = sample(p, (double)x * w, (2 * (double)y + 1) * h, w, h);

@@ -46,6 +46,7 @@ bool moe_tokens_differ(const struct moe_tokens *t, const struct moe_tokens *othe
 
 /* The text of each token [n], in the figure's memory: as `tokenizer` decodes them, one after the other (characters that several tokens share go to the last of
  * them); without one their numbers. Patches have none (""). */
-enum moe_err moe_tokens_text(const char ***out, struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokenizer *tokenizer, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_tokens_text(const char ***out, struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokenizer *tokenizer,
+			     struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -29,8 +29,12 @@ static void seen_as(struct moe_rgb c, enum sight s, double lab[3])
 		{{0.367322, 0.860646, -0.227968}, {0.280085, 0.672501, 0.047413}, {-0.011820, 0.042940, 0.968881}},
 		{{1.255528, -0.076749, -0.178779}, {-0.078411, 0.930809, 0.147602}, {0.004733, 0.691367, 0.303900}},
 	};
-	static const double cone[3][3] = {{0.4122214708, 0.5363325363, 0.0514459929}, {0.2119034982, 0.6806995451, 0.1073969566}, {0.0883024619, 0.2817188376, 0.6299787005}};
-	static const double to_lab[3][3] = {{0.2104542553, 0.7936177850, -0.0040720468}, {1.9779984951, -2.4285922050, 0.4505937099}, {0.0259040371, 0.7827717662, -0.8086757660}};
+	static const double cone[3][3] = {
+		{0.4122214708, 0.5363325363, 0.0514459929}, {0.2119034982, 0.6806995451, 0.1073969566}, {0.0883024619, 0.2817188376, 0.6299787005},
+	};
+	static const double to_lab[3][3] = {
+		{0.2104542553, 0.7936177850, -0.0040720468}, {1.9779984951, -2.4285922050, 0.4505937099}, {0.0259040371, 0.7827717662, -0.8086757660},
+	};
 	double l[3], v[3], m[3];
 
 	linear(c, l);
@@ -160,8 +164,8 @@ static void block_of(struct moe_trace_block *b, uint16_t expert[L][T][K], float 
 			weight[l][t][1] = 0.25f;
 		}
 	}
-	*b = (struct moe_trace_block){.choice = "token", .rows = T, .axes = 1, .token = token, .position = position, .image = image, .patch = patch, .modality = modality,
-				      .expert = &expert[0][0][0], .weight = &weight[0][0][0]};
+	*b = (struct moe_trace_block){.choice = "token", .rows = T, .axes = 1, .token = token, .position = position, .image = image, .patch = patch,
+				      .modality = modality, .expert = &expert[0][0][0], .weight = &weight[0][0][0]};
 }
 
 static size_t layer_numbers[L] = {3, 5};
@@ -400,10 +404,10 @@ static void test_too_large(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_colours_differ), cmocka_unit_test(test_numbers_are_legible), cmocka_unit_test(test_colours_256), cmocka_unit_test(test_scales),
-		cmocka_unit_test(test_values_as_text), cmocka_unit_test(test_load), cmocka_unit_test(test_coactivation), cmocka_unit_test(test_flow), cmocka_unit_test(test_tokens),
-		cmocka_unit_test(test_text_and_mixtures), cmocka_unit_test(test_svg_escapes), cmocka_unit_test(test_terminal), cmocka_unit_test(test_tables),
-		cmocka_unit_test(test_too_large),
+		cmocka_unit_test(test_colours_differ), cmocka_unit_test(test_numbers_are_legible), cmocka_unit_test(test_colours_256),
+		cmocka_unit_test(test_scales), cmocka_unit_test(test_values_as_text), cmocka_unit_test(test_load), cmocka_unit_test(test_coactivation),
+		cmocka_unit_test(test_flow), cmocka_unit_test(test_tokens), cmocka_unit_test(test_text_and_mixtures), cmocka_unit_test(test_svg_escapes),
+		cmocka_unit_test(test_terminal), cmocka_unit_test(test_tables), cmocka_unit_test(test_too_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
