@@ -15,7 +15,7 @@ MODE_asan  := -O1 -DMOE_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefin
 MODE_fuzz  := -O1 -DMOE_DEBUG -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 MODE_tsan  := -O1 -DMOE_DEBUG -fsanitize=thread
 
-PKGS     := libarchive jansson libpcre2-8 libutf8proc libdeflate libxxhash zlib cairo cairo-ft freetype2 nettle
+PKGS     := libarchive jansson libpcre2-8 libutf8proc libdeflate libxxhash zlib cairo cairo-ft fontconfig freetype2 nettle
 NEED     := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DMOE_VERSION='"$(VERSION)"' -Ilib -Icmd \
             -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wformat=2 -Wno-maybe-uninitialized -Wno-unknown-warning-option \
             -ffp-contract=off -fPIE -pthread -fstack-protector-strong
@@ -140,7 +140,7 @@ install: all
 	install -m 755 $(CMDS) $(AT)/bin
 	install -m 644 $(O)/libmoe.a $(AT)/lib
 	set -e; for h in $(HEADERS:lib/%=%); do install -D -m 644 lib/$$h $(AT)/include/moe/$$h; done
-	set -e; for f in $$(cd share && find families models synth -type f); do install -D -m 644 share/$$f $(AT)/share/moe/$$f; done
+	set -e; for f in $$(cd share && find families models plot synth -type f); do install -D -m 644 share/$$f $(AT)/share/moe/$$f; done
 	set -e; for p in $(PAGES); do install -D -m 644 -t $(AT)/share/man/man$${p##*.} $$p; done
 	set -e; for c in $(notdir $(CMDS)); do install -D -m 644 completions/moe.bash $(AT)/share/bash-completion/completions/$$c; done
 	install -D -m 644 -t $(AT)/share/zsh/site-functions completions/_moe

@@ -3,7 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/attribute.h"
 #include "common/cli.h"
+#include "common/patches.h"
 #include "common/pictures.h"
 #include "common/progress.h"
 #include "common/tokenizer.h"
@@ -15,8 +17,9 @@
 enum { MOST_LAYERS = 1 << 16 };
 
 static struct {
-	const char *layers, *by, *labels, *saturation, *score;
-	bool json, tsv, loads, together, next, pass, apart;
+	const char *layers, *by, *labels, *saturation, *score, *sheet;
+	struct opt_list pictures;
+	bool json, tsv, attribution, loads, together, next, pass, apart;
 	long top, most, least, experts;
 } o = {.most = 10, .least = 1};
 
@@ -271,6 +274,8 @@ static void print(FILE *f, struct work *w, struct moe_diag *d)
 	} else if (o.top) {
 		struct moe_token_text text = open_texts(&texts, w->tokenizer);
 		moe_top_sort(&w->top);
+		if (o.sheet)
+			patches_write(o.sheet, &w->top, &o.pictures);
 		cli_check(moe_report_top(f, &w->top, &text, format(), d), d);
 		close_texts(&texts);
 	} else if (o.together) {
@@ -285,6 +290,7 @@ static void print(FILE *f, struct work *w, struct moe_diag *d)
 /* Statistics of the inputs taken together. */
 static int run(const char *const *path, size_t n)
 {
+	static const char *const standard[] = {"-"};
 	struct passing *p = o.pass ? open_passing() : NULL;
 	struct work w = {.routing = {.first = first, .last = last, .tables = o.together ? MOE_ROUTING_TOGETHER : o.next ? MOE_ROUTING_NEXT : 0},
 			 .top = {.most = (size_t)o.top, .first = first, .last = last}};
@@ -293,7 +299,7 @@ static int run(const char *const *path, size_t n)
 	uint64_t failed = 0;
 	FILE *f;
 
-	w.grouping = (struct moe_grouping){.by = o.by ? find_field() : MOE_BY_TOKEN, .input = path, .set = {.first = first, .last = last}};
+	w.grouping = (struct moe_grouping){.by = o.by ? find_field() : MOE_BY_TOKEN, .input = n ? path : standard, .set = {.first = first, .last = last}};
 	if (w.grouping.by == MOE_BY_LABEL)
 		read_labels(&w.grouping, &failed);
 	read_all(&w, path, n, p);
@@ -365,16 +371,29 @@ static int run_saturation(const char *const *path, size_t n)
 	return EXIT_DONE;
 }
 
+/* What the parts of a stream have no use for. */
+static void check_attribution(int n)
+{
+	if (n > 1)
+		cli_fail("--attribution reads one stream");
+	if (o.layers || o.labels || o.loads || o.pass || o.apart || o.score || o.experts || o.least != 1 || o.most != 10)
+		cli_fail("--attribution is about a stream with the parts of all layers: only --json, --tsv and the model go with it");
+}
+
 static void check_options(int n)
 {
-	if ((o.by != NULL) + (o.top > 0) + o.together + o.next + (o.saturation != NULL) > 1)
-		cli_fail("--by, --top, --coactivation, --pairs and --saturation are tables of their own: give one");
+	if ((o.by != NULL) + (o.top > 0) + o.together + o.next + (o.saturation != NULL) + o.attribution > 1)
+		cli_fail("--by, --top, --coactivation, --pairs, --saturation and --attribution are tables of their own: give one");
+	if (!o.sheet != !o.pictures.n || (o.sheet && !o.top))
+		cli_fail("--sheet draws the patches of --top from the pictures of --picture: give all three");
 	if (o.json && o.tsv)
 		cli_fail("--json and --tsv: give one");
 	if (o.pass && n)
 		cli_fail("--pass is for the stream on standard input, and takes no files");
 	if (o.saturation && (!n || o.pass))
 		cli_fail("--saturation LAST needs the traces of earlier runs");
+	if (o.attribution)
+		check_attribution(n);
 	if (o.layers && !moe_layers_parse(o.layers, strlen(o.layers), MOST_LAYERS, &first, &last))
 		cli_fail("-l %s: expected layers such as 3, 0-11 or 12-", o.layers);
 }
@@ -390,6 +409,9 @@ int main(int argc, char **argv)
 		{0, "labels", OPT_TEXT, &o.labels, "FILE", "where --by finds labels: a list, or the shard of the pictures", 0, 0, 0},
 		{0, "saturation", OPT_TEXT, &o.saturation, "LAST", "share of experts that are those of this run on the same tokens", 0, 0, 0},
 		{0, "top", OPT_INT, &o.top, "N", "the N tokens of each expert with the largest weights", 1, 65536, 0},
+		{0, "attribution", OPT_FLAG, &o.attribution, 0, "what each part gave to the answers' logits, from moe-block --parts", 0, 0, 0},
+		{0, "sheet", OPT_TEXT, &o.sheet, "FILE", "draw the patches among these as PNG, a row for each expert", 0, 0, 0},
+		{0, "picture", OPT_LIST, &o.pictures, "SOURCE", "pictures of the run, in its order: files, folders or shards (several times)", 0, 0, 0},
 		{0, "most", OPT_INT, &o.most, "N", "labels or pairs that the text lists of a layer", 0, 1e9, "10"},
 		{0, "min-tokens", OPT_INT, &o.least, "N", "leave out labels with fewer tokens", 1, 1e15, "1"},
 		{0, "json", OPT_FLAG, &o.json, 0, "JSON, one object per line", 0, 0, 0},
@@ -402,7 +424,7 @@ int main(int argc, char **argv)
 		OPT_MODEL,
 		{0, "any-model", OPT_FLAG, &cli.any_model, 0, "take traces of several models", 0, 0, 0},
 		{0, "no-pg", OPT_FLAG, &cli.no_pg, 0, "with --pass, leave this program out of the stream's provenance", 0, 0, 0},
-		{0, "no-sandbox", OPT_FLAG, &pictures_options.no_sandbox, 0, "read labels even where the kernel cannot confine the reader", 0, 0, 0},
+		{0, "no-sandbox", OPT_FLAG, &pictures_options.no_sandbox, 0, "read pictures and labels even where the kernel cannot confine the reader", 0, 0, 0},
 		OPT_END,
 	};
 	static const struct tool tool = {"moe-stats", "[TRACE ...]", "Tells how tokens were routed, by layer and modality, beside what chance would give.", opts};
@@ -417,6 +439,8 @@ int main(int argc, char **argv)
 	check_options(n);
 	if (!n && isatty(STDIN_FILENO))
 		opt_usage(&tool);
+	if (o.attribution)
+		return attribute_main(n ? path[0] : NULL, o.json ? MOE_ATTRIBUTED_JSON : o.tsv ? MOE_ATTRIBUTED_TSV : MOE_ATTRIBUTED_TEXT);
 	status = o.saturation ? run_saturation(path, (size_t)n) : run(path, (size_t)n);
 	closed = cli_close_stdout();
 	return closed ? closed : status;

@@ -102,10 +102,10 @@ _moe() {
 		esac
 		;;
 	moe-info)
-		all="--json --tokens --spec -m --model --family -q --quiet -t --threads --cpu --help --version"
+		all="--json --tokens --spec --experts -l --layers --words -m --model --family -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family"
-		values="--tokens -t --threads"
+		values="--tokens -l --layers --words -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -115,6 +115,15 @@ _moe() {
 		folders="-m --model"
 		files="--files-from --family -o --output"
 		values="--max-image-size --split --frames -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-plot)
+		all="-k --kind --picture --against -l --layers --modality --seq --tokens --format --json --tsv --color --width --scale -o --output -m --model --family --any-model --max-image-size --split --no-sandbox -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="-k --kind --picture -o --output --family"
+		values="--against -l --layers --modality --seq --tokens --format --color --width --scale --max-image-size --split -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -137,10 +146,19 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
-	moe-stats)
-		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
+	moe-splice)
+		all="-l --layers --rows --what --expert --json --tsv --any-model -m --model --family -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--labels -o --output --family"
+		files="--family -o --output"
+		values="-l --layers --rows --what --expert -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-stats)
+		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --attribution --sheet --picture --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--labels --sheet --picture -o --output --family"
 		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
@@ -175,7 +193,7 @@ _moe() {
 		esac
 		;;
 	moe-view)
-		all="--json -n --values -f --frame --npy --check --seal --head --assume-complete -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--json --tsv --frames -n --values -f --frame --npy --concat --check --seal --head --assume-complete -o --output -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--head -o --output"
 		values="-n --values -f --frame --npy -t --threads"
@@ -194,4 +212,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-route moe-run moe-stats moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view

@@ -5,7 +5,7 @@ set -eu
 how=$1
 shift
 packages='gcc libc6-dev make pkg-config zlib1g-dev libarchive-dev libstb-dev libjansson-dev libpcre2-dev libutf8proc-dev libdeflate-dev libxxhash-dev
-libcairo2-dev libfreetype-dev nettle-dev fonts-dejavu-core fonts-liberation2 libcmocka-dev bats jq python3-numpy mandoc zip valgrind '"$*"
+libcairo2-dev libfontconfig-dev libfreetype-dev nettle-dev fonts-dejavu-core fonts-liberation2 libcmocka-dev bats jq python3-numpy mandoc zip valgrind '"$*"
 if ! command -v apt-get >/dev/null; then
 	echo "not a Debian system: what is needed here goes by these names there: $packages" >&2
 	[ "$how" = missing ] && exit 0    # perhaps all is there

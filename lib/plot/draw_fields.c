@@ -29,9 +29,9 @@ static struct measures measure(const struct moe_fields *g, double most)
 	m.left = 18 + widest(g->row, g->rows) + 6 + (g->row_experts ? SWATCH + 4 : 0);
 	m.width = fmin(fmax(36, fmin(names, 72)), (most - m.left) / (double)g->columns);
 	if (g->columns > 12)
-		m.width = fmin(fmax(names, g->columns > 24 ? 16 : 26), (most - m.left) / (double)g->columns);
+		m.width = fmin(g->columns > 24 ? 13 : fmax(names, 26), (most - m.left) / (double)g->columns);
 	m.width = fmax(m.width, 4);
-	m.height = g->rows <= 16 ? 24 : g->rows <= 32 ? 19 : g->rows <= 64 ? 14 : 10;
+	m.height = g->rows <= 16 ? 24 : g->rows <= 32 ? 19 : g->rows <= 64 ? 11 : 8;
 	if (g->rows == g->columns && m.width < 36)
 		m.height = fmin(m.height, m.width);
 	m.type = m.width >= 24 && m.height >= 14 ? fmin(11, m.height - 4) : 0;
@@ -92,7 +92,7 @@ struct moe_extent moe_draw_fields(struct moe_pen *p, const struct moe_figure *f,
 	double width = (double)g->columns * m.width, height = (double)g->rows * m.height, below = g->column_experts ? SWATCH + 3 : 0;
 	const struct moe_type middle = {.size = 11, .anchor = MOE_ANCHOR_MIDDLE}, turned = {.size = 11, .anchor = MOE_ANCHOR_MIDDLE, .turn = -90};
 
-	for (size_t r = 0; r < g->rows; r++)
+	for (size_t r = 0; r < g->rows && moe_pen_draws(p); r++)
 		for (size_t c = 0; c < g->columns; c++)
 			draw_field(p, f, facet, r, c, &m, x + m.left + (double)c * m.width, y + (double)r * m.height);
 	draw_labels(p, g, &m, x, y);

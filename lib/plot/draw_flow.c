@@ -105,6 +105,14 @@ static void draw_link(struct moe_pen *p, const struct moe_flow_facet *f, size_t 
 	moe_pen_end(p);
 }
 
+/* Streams that are too thin to be seen are not drawn; nor, of many, are those that chance would make. */
+static bool is_shown(const struct moe_flow_facet *f, size_t l, size_t from, size_t to, double h)
+{
+	size_t n = f->experts;
+
+	return h > 0.15 && (n <= MOE_FLOW_ALL || f->link[(l * n + from) * n + to] * f->tokens > 1.5 * f->node[l * n + from] * f->node[(l + 1) * n + to]);
+}
+
 /* The streams between layers l and l + 1: those that leave an expert from top to bottom as their targets stand, and the other way round. */
 static void draw_links(struct moe_pen *p, struct stacks *s, const struct moe_flow_facet *f, size_t l, double x0, double x1, double y)
 {
@@ -125,7 +133,7 @@ static void draw_links(struct moe_pen *p, struct stacks *s, const struct moe_flo
 		for (size_t to = 0; to < n; to++) {
 			size_t from = s->rank[i];
 			double h = f->link[(l * n + from) * n + to] * s->unit;
-			if (h > 0.15)
+			if (is_shown(f, l, from, to, h))
 				draw_link(p, f, l, from, to, x0, y + s->top[l * n + from] + at[from * n + to], x1, y + s->top[(l + 1) * n + to] + s->in[to], h);
 			s->in[to] += h;
 		}
@@ -160,6 +168,8 @@ struct moe_extent moe_draw_flow(struct moe_pen *p, const struct moe_facet *facet
 	struct stacks s;
 
 	step = fmin(fmax(step, LEAST_STEP), MOST_STEP);
+	if (!moe_pen_draws(p))
+		return (struct moe_extent){(double)(f->n_layers - 1) * step + NODE + LABELS, HEIGHT + 28};
 	if (stacks_init(&s, f)) {
 		for (size_t l = 0; l < f->n_layers; l++)
 			place_layer(&s, f, l);

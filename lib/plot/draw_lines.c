@@ -67,10 +67,10 @@ static void draw_axes(struct moe_pen *p, const struct moe_line_facet *f, const s
 	const struct moe_type turned = {.size = 11, .anchor = MOE_ANCHOR_MIDDLE, .turn = -90};
 	char text[40];
 
-	for (double v = ceil(a->y.lo / a->y.step - 1e-9) * a->y.step; v <= a->y.hi + 1e-9; v += a->y.step) {
+	for (double v = ceil(a->y.lo / a->y.step - 1e-9) * a->y.step + 0.0; v <= a->y.hi + 1e-9; v += a->y.step) {
 		double xs[] = {a->left, a->left + a->width}, ys[] = {at_y(a, v), at_y(a, v)};
 		moe_pen_line(p, xs, ys, 2, moe_ink(MOE_PAINT_RULE), 0.7, false);
-		snprintf(text, sizeof text, "%.3g", 100 * v);
+		snprintf(text, sizeof text, "%.3g", 100 * v + 0.0);
 		moe_pen_text(p, a->left - 6, ys[0] + 4, &end, moe_ink(MOE_PAINT_TEXT), text);
 	}
 	if (f->tick) {

@@ -9,7 +9,7 @@ enum { LEAST_WIDTH = 208, MOST_WIDTH = 440, CELL = 25, NUMBERED = 15 };
 /* The second expert in the corner, where there is room. */
 static void draw_second(struct moe_pen *p, uint16_t expert, double x, double y, double w, double h)
 {
-	double side = fmin(w, h) * 0.36;
+	double side = fmin(w, h) * 0.32;
 
 	if (expert == MOE_NO_EXPERT)
 		return;
@@ -65,7 +65,7 @@ struct moe_extent moe_draw_picture(struct moe_pen *p, const struct moe_facet *fa
 	part.picture = f->number;
 	part.layer = facet->layer;
 	moe_pen_begin(p, &part);
-	moe_pen_box(p, x, y, w, h, 0, moe_ink_rgb(f->paper, 1));
+	moe_pen_box(p, x, y, w, h, 0, moe_ink_rgb(f->bare ? f->paper : moe_grey(f->paper), 1));
 	moe_pen_image(p, f->picture, f->number, !f->bare, x + f->x * scale, y + f->y * scale, f->w * scale, f->h * scale);
 	if (f->bare)
 		draw_grid(p, f, x, y, w, h);

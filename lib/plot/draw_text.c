@@ -37,6 +37,8 @@ static void draw_bar(struct moe_pen *p, const struct moe_text_facet *f, const st
 			moe_pen_text(p, at + part / 2, y + height / 2 + 3.6, &t, moe_ink_rgb(moe_ink_on(colour), 1), number);
 		at += part;
 	}
+	if (m.n && x + width - at > 0.5)
+		moe_pen_box(p, at, y, x + width - at, height, 0, moe_ink(MOE_PAINT_RULE));
 	moe_pen_end(p);
 }
 
@@ -51,7 +53,7 @@ static void draw_word(struct moe_pen *p, const struct moe_text_facet *f, const s
 	if (w->made)
 		moe_pen_box(p, x + 1, y + 18, width - 2, 1.5, 0, moe_ink(MOE_PAINT_TEXT));
 	moe_pen_end(p);
-	for (size_t l = 0; l < f->n_layers; l++)
+	for (size_t l = 0; l < f->n_layers && moe_pen_draws(p); l++)
 		draw_bar(p, f, w, l, x, y + WORD + (double)l * bar, width, bar - 1);
 }
 

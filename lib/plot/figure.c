@@ -82,6 +82,8 @@ const char *moe_field_text(const struct moe_fields *g, double value, char to[8])
 		*to = 0;
 	else if (g->unit != MOE_UNIT_SHARE)
 		snprintf(to, 8, fabs(v) < 0.5 ? "0" : "%+.0f", v);
+	else if (g->fine && v > 0 && v < 9.95)
+		snprintf(to, 8, v < 0.05 ? "<.1" : "%.1f", v);
 	else
 		snprintf(to, 8, v > 0 && v < 0.5 ? "<1" : "%.0f", v);
 	return to;

@@ -25,6 +25,7 @@ struct moe_fields {
 	const char **row, **column;             /* [rows], [columns]: labels */
 	bool row_experts, column_experts;       /* rows (columns) are experts from 0 on, and get their colours beside their labels */
 	const char *value_name, *count_name;    /* "share", "choices" */
+	bool fine;                              /* shares are small: below 10 per cent with a decimal */
 	enum moe_unit unit;
 	double *value, *chance;                 /* [rows][columns]; value NAN: there is none; chance NAN: not known */
 	double *count;                          /* [rows][columns], or NULL */
@@ -70,6 +71,7 @@ struct moe_text_facet {
 
 /* Tokens between the experts of neighbouring layers. A token with k experts is k × k pairs of weight 1 / k², so that streams come out of an expert as they
  * went in. */
+enum { MOE_FLOW_ALL = 24 };             /* of more experts, only streams above the level of chance are drawn */
 struct moe_flow_facet {
 	size_t n_layers, experts;
 	const size_t *layer;                    /* [n_layers] */

@@ -99,9 +99,27 @@ static void print_paragraph(FILE *f, const char *class, const char *a, const cha
 	fputs("</p>\n", f);
 }
 
-static enum moe_err print_figure(FILE *f, const struct moe_figure *figure, struct moe_diag *d)
+/* Figures of one name are numbered from the second on. */
+static const char *id_of(const struct moe_page *p, size_t i, char to[64])
 {
-	fprintf(f, "<section id=\"%s\" aria-labelledby=\"%s-title\">\n<h2 id=\"%s-title\">", figure->name, figure->name, figure->name);
+	size_t before = 0;
+
+	for (size_t j = 0; j < i; j++)
+		before += !strcmp(p->figure[j].name, p->figure[i].name);
+	if (before)
+		snprintf(to, 64, "%.40s-%zu", p->figure[i].name, before + 1);
+	else
+		snprintf(to, 64, "%.40s", p->figure[i].name);
+	return to;
+}
+
+static enum moe_err print_figure(FILE *f, const struct moe_page *p, size_t at, struct moe_diag *d)
+{
+	const struct moe_figure *figure = &p->figure[at];
+	char id[64];
+
+	id_of(p, at, id);
+	fprintf(f, "<section id=\"%s\" aria-labelledby=\"%s-title\">\n<h2 id=\"%s-title\">", id, id, id);
 	moe_print_xml(f, figure->title);
 	fputs("</h2>\n", f);
 	print_paragraph(f, "about", figure->about, NULL);
@@ -131,11 +149,13 @@ static void print_head(FILE *f, const struct moe_page *p)
 
 static void print_contents(FILE *f, const struct moe_page *p)
 {
+	char id[64];
+
 	if (p->n < 2)
 		return;
 	fputs("<nav aria-label=\"figures\"><ul>\n", f);
 	for (size_t i = 0; i < p->n; i++) {
-		fprintf(f, "<li><a href=\"#%s\">", p->figure[i].name);
+		fprintf(f, "<li><a href=\"#%s\">", id_of(p, i, id));
 		moe_print_xml(f, p->figure[i].title);
 		fputs("</a></li>\n", f);
 	}
@@ -154,7 +174,7 @@ enum moe_err moe_page_print(FILE *f, const struct moe_page *p, struct moe_diag *
 	MOE_TRY(print_pictures(f, p, d));
 	fputs("<main>\n", f);
 	for (size_t i = 0; i < p->n; i++)
-		MOE_TRY(print_figure(f, &p->figure[i], d));
+		MOE_TRY(print_figure(f, p, i, d));
 	fputs("</main>\n", f);
 	if (p->provenance) {
 		fputs("<footer><h2>How the trace was made</h2><pre>", f);

@@ -5,7 +5,7 @@
 #include "plot/pen.h"
 #include "plot/table.h"
 
-enum { MOST_CHOSEN = 300 };
+enum { MOST_CHOSEN = 300, MOST_ROWS = 2000 };
 
 static void open_table(FILE *f, const struct moe_facet *facet)
 {
@@ -137,15 +137,30 @@ static enum moe_err list_row(void *self, const struct moe_cell *cell, size_t n, 
 	return MOE_OK;
 }
 
+static enum moe_err count_row(void *self, const struct moe_cell *cell, size_t n, struct moe_diag *d)
+{
+	(void)cell;
+	(void)n;
+	(void)d;
+	++*(size_t *)self;
+	return MOE_OK;
+}
+
 enum moe_err moe_page_table(FILE *f, const struct moe_facet *facet, struct moe_diag *d)
 {
 	struct list l = {f, false};
+	size_t rows = 0;
 
 	switch (facet->kind) {
 	case MOE_FACET_FIELDS: fields_table(f, facet); return MOE_OK;
 	case MOE_FACET_PICTURE: picture_table(f, facet); return MOE_OK;
 	case MOE_FACET_TEXT: text_table(f, facet); return MOE_OK;
 	default: break;
+	}
+	MOE_TRY(moe_facet_rows(facet, count_row, &rows, d));
+	if (rows > MOST_ROWS) {
+		fprintf(f, "<p>%zu rows are too many for a page; <code>moe-plot --tsv</code> prints them.</p>\n", rows);
+		return MOE_OK;
 	}
 	open_table(f, facet);
 	MOE_TRY(moe_facet_rows(facet, list_row, &l, d));

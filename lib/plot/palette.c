@@ -61,7 +61,7 @@ static struct moe_rgb from_oklab(const double lab[3])
 				from_light(-0.0041960863 * l - 0.7034186147 * m + 1.7076147010 * s)};
 }
 
-struct moe_rgb moe_blend(struct moe_rgb a, struct moe_rgb b, double share)
+struct moe_rgb moe_mix_colours(struct moe_rgb a, struct moe_rgb b, double share)
 {
 	double x[3], y[3];
 
@@ -70,6 +70,13 @@ struct moe_rgb moe_blend(struct moe_rgb a, struct moe_rgb b, double share)
 	for (int i = 0; i < 3; i++)
 		x[i] += (y[i] - x[i]) * share;
 	return from_oklab(x);
+}
+
+struct moe_rgb moe_grey(struct moe_rgb c)
+{
+	uint8_t l = (uint8_t)((2126u * c.r + 7152u * c.g + 722u * c.b) / 10000);
+
+	return (struct moe_rgb){l, l, l};
 }
 
 double moe_lightness(struct moe_rgb c)
@@ -136,6 +143,6 @@ struct moe_rgb moe_scale_colour(const struct moe_scale *s, double place)
 	static const struct moe_rgb low = {0x1d, 0x5b, 0xa6}, middle = {0xf7, 0xf5, 0xf1}, high = {0xc2, 0x4d, 0x12}, share = {0x12, 0x5d, 0x6e};
 
 	if (s->kind == MOE_SCALE_SHARE)
-		return moe_blend(middle, share, place);
-	return place < 0.5 ? moe_blend(middle, low, 1 - 2 * place) : moe_blend(middle, high, 2 * place - 1);
+		return moe_mix_colours(middle, share, place);
+	return place < 0.5 ? moe_mix_colours(middle, low, 1 - 2 * place) : moe_mix_colours(middle, high, 2 * place - 1);
 }

@@ -16,7 +16,10 @@ struct moe_rgb moe_expert_colour(size_t expert);
 struct moe_rgb moe_ink_on(struct moe_rgb paper);
 
 /* From a (share 0) to b (share 1), evenly for the eye (in Oklab). */
-struct moe_rgb moe_blend(struct moe_rgb a, struct moe_rgb b, double share);
+struct moe_rgb moe_mix_colours(struct moe_rgb a, struct moe_rgb b, double share);
+
+/* Without its colour, as the filter grayscale() of CSS has it. */
+struct moe_rgb moe_grey(struct moe_rgb c);
 
 /* How bright it looks, from 0 to 1 (Oklab's L). */
 double moe_lightness(struct moe_rgb c);

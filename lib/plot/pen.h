@@ -61,6 +61,7 @@ void moe_pen_end(struct moe_pen *p);
 
 /* Draws nothing. Static storage. */
 struct moe_pen *moe_pen_none(void);
+static inline bool moe_pen_draws(struct moe_pen *p) { return p != moe_pen_none(); }
 
 /* SVG elements on f; `prefix` begins the ids of pictures, which moe_pen_svg_picture defines. */
 enum moe_err moe_pen_svg_new(struct moe_pen **out, FILE *f, const char *prefix, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -7,13 +7,15 @@
 #include "base/utf8.h"
 #include "image/png.h"
 #include "plot/pen_priv.h"
+#include "plot/typefaces.h"
 
-enum { MOST_SIDE = 32000, MOST_PIXELS = 100 << 20 };
+enum { RUN = 256, MOST_SIDE = 32000, MOST_PIXELS = 100 << 20 };
 
 struct pixels {
 	struct moe_pen pen;
 	cairo_surface_t *surface;
 	cairo_t *c;
+	struct moe_typefaces *faces;
 };
 
 static cairo_t *context(struct moe_pen *p) { return ((struct pixels *)p)->c; }
@@ -89,30 +91,9 @@ static void pixels_ribbon(struct moe_pen *p, double x0, double y0, double x1, do
 	cairo_fill(c);
 }
 
-/* The text as cairo takes it; to be freed. */
-static char *clean(const char *s)
+/* Fills the letters, or draws a rim around them first. */
+static void paint_letters(cairo_t *c, const struct moe_type *t, struct moe_ink ink, const char *s)
 {
-	char *to = malloc(3 * strlen(s) + 1);
-	size_t n = 0;
-	unsigned rune;
-
-	for (; to && *s;) {
-		s += moe_rune_next(s, &rune);
-		n += moe_utf8_put(to + n, rune);
-	}
-	if (to)
-		to[n] = 0;
-	return to;
-}
-
-static void show(cairo_t *c, const struct moe_type *t, struct moe_ink ink, const char *s)
-{
-	cairo_text_extents_t e;
-
-	cairo_select_font_face(c, "sans-serif", CAIRO_FONT_SLANT_NORMAL, t->bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
-	cairo_set_font_size(c, t->size);
-	cairo_text_extents(c, s, &e);
-	cairo_move_to(c, t->anchor == MOE_ANCHOR_START ? 0 : t->anchor == MOE_ANCHOR_END ? -e.x_advance : -e.x_advance / 2, 0);
 	if (!t->halo) {
 		use_ink(c, ink);
 		cairo_show_text(c, s);
@@ -130,20 +111,62 @@ static void show(cairo_t *c, const struct moe_type *t, struct moe_ink ink, const
 	cairo_fill(c);
 }
 
+/* The beginning of s that one font has: its length in s, and as cairo takes it in `to`. */
+static size_t next_run(struct moe_typefaces *faces, bool bold, const char *s, char to[RUN], cairo_font_face_t **face)
+{
+	size_t length = 0, n = 0, step;
+	unsigned rune;
+
+	for (*face = NULL; s[length] && n < RUN - 5; length += step) {
+		cairo_font_face_t *own;
+		step = moe_rune_next(s + length, &rune);
+		own = moe_typeface_for(faces, bold, rune, *face);
+		if (*face && own != *face)
+			break;
+		*face = own;
+		n += moe_utf8_put(to + n, rune);
+	}
+	to[n] = 0;
+	return length;
+}
+
+/* Walks over the runs of a text: their width in all; painted when `ink` is not NULL. */
+static double walk(struct pixels *p, const struct moe_type *t, const struct moe_ink *ink, const char *s, double x)
+{
+	char run[RUN];
+	cairo_font_face_t *face;
+	cairo_text_extents_t e;
+	double sum = 0;
+
+	cairo_set_font_size(p->c, t->size);
+	while (*s) {
+		s += next_run(p->faces, t->bold, s, run, &face);
+		if (!face)
+			continue;
+		cairo_set_font_face(p->c, face);
+		cairo_text_extents(p->c, run, &e);
+		if (ink) {
+			cairo_move_to(p->c, x + sum, 0);
+			paint_letters(p->c, t, *ink, run);
+		}
+		sum += e.x_advance;
+	}
+	return sum;
+}
+
 static void pixels_text(struct moe_pen *p, double x, double y, const struct moe_type *t, struct moe_ink ink, const char *s)
 {
 	static const double degree = 0.017453292519943295;
-	cairo_t *c = context(p);
-	char *text = clean(s);
+	struct pixels *pixels = (struct pixels *)p;
+	cairo_t *c = pixels->c;
+	double w;
 
-	if (!text)
-		return;
 	cairo_save(c);
 	cairo_translate(c, x, y);
 	cairo_rotate(c, t->turn * degree);
-	show(c, t, ink, text);
+	w = t->anchor == MOE_ANCHOR_START ? 0 : walk(pixels, t, NULL, s, 0);
+	walk(pixels, t, &ink, s, t->anchor == MOE_ANCHOR_MIDDLE ? -w / 2 : -w);
 	cairo_restore(c);
-	free(text);
 }
 
 static cairo_surface_t *surface_of(const struct moe_picture *p, bool grey)
@@ -155,8 +178,9 @@ static cairo_surface_t *surface_of(const struct moe_picture *p, bool grey)
 
 	for (size_t y = 0; to && y < p->height; y++)
 		for (size_t x = 0; x < p->width; x++, from += 3) {
-			uint32_t l = (2126u * from[0] + 7152u * from[1] + 722u * from[2]) / 10000;      /* what the filter grayscale() of CSS makes */
-			uint32_t v = grey ? l << 16 | l << 8 | l : (uint32_t)from[0] << 16 | (uint32_t)from[1] << 8 | from[2];
+			struct moe_rgb c = {from[0], from[1], from[2]};
+			c = grey ? moe_grey(c) : c;
+			uint32_t v = (uint32_t)c.r << 16 | (uint32_t)c.g << 8 | c.b;
 			memcpy(to + y * stride + 4 * x, &v, sizeof v);
 		}
 	cairo_surface_mark_dirty(s);
@@ -187,6 +211,7 @@ static void pixels_free(struct moe_pen *p)
 	struct pixels *s = (struct pixels *)p;
 
 	cairo_destroy(s->c);
+	moe_typefaces_free(s->faces);
 	cairo_surface_destroy(s->surface);
 	free(s);
 }
@@ -208,7 +233,7 @@ enum moe_err moe_pen_pixels_new(struct moe_pen **out, double w, double h, double
 	s->surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, (int)width, (int)height);
 	s->c = cairo_create(s->surface);
 	*out = &s->pen;
-	if (cairo_status(s->c)) {
+	if (moe_typefaces_new(&s->faces) || cairo_status(s->c)) {
 		moe_pen_free(*out);
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}

@@ -14,7 +14,7 @@ enum { MOE_ALL_MODALITIES = -1 };
 enum moe_err moe_plot_load(struct moe_figure *f, const struct moe_routing *r, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Experts × experts, by layer: share of an expert's tokens that another one had, too. Needs MOE_ROUTING_TOGETHER. */
-enum moe_err moe_plot_together(struct moe_figure *f, const struct moe_routing *r, int modality, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_plot_coactivation(struct moe_figure *f, const struct moe_routing *r, int modality, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Tokens from the experts of a layer to those of the next, all modalities and then each. Needs MOE_ROUTING_NEXT. */
 enum moe_err moe_plot_flow(struct moe_figure *f, const struct moe_routing *r, int modality, struct moe_diag *d) MOE_CHECK_RESULT;

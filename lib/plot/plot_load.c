@@ -25,7 +25,7 @@ static enum moe_err add_modality(struct moe_figure *f, const struct moe_routing 
 	g = &facet->fields;
 	facet->about = moe_plot_tokens(f, r, modality);
 	*g = (struct moe_fields){.row_name = "expert", .column_name = "layer", .row = moe_figure_numbers(f, NULL, r->experts), .column = moe_plot_layers(f, r),
-				 .row_experts = true, .value_name = "share", .count_name = "choices"};
+				 .row_experts = true, .value_name = "share", .count_name = "choices", .fine = r->experts > 16};
 	MOE_TRY(moe_figure_fields(f, g, r->experts, r->n_layers, true, d));
 	if (!g->row || !g->column)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "plot/mixture.h"
 #include "plot/plot_priv.h"
 
 /* What is shown of a token: without spaces around it; control characters as signs. */
@@ -10,7 +11,7 @@ static const char *shown(struct moe_figure *f, const char *text)
 	const char *out = "";
 
 	if (!n)
-		return "\u2205";        /* a piece of a character, or of what the tokenizer leaves out */
+		return "\u00b7";        /* a piece of a character, or of what the tokenizer leaves out */
 	if (first == n)
 		return "\u2423";
 	while (n > first && text[n - 1] == ' ')
@@ -77,8 +78,8 @@ static void describe(struct moe_figure *f, const struct moe_tokens *t)
 	f->about = moe_figure_text(f, "%zu tokens%s; under each its experts, layer by layer from top to bottom%s; top %zu of %zu experts.", t->n,
 				   t->left_out ? moe_figure_text(f, " (%zu more are left out)", t->left_out) : "",
 				   t->k > 1 ? (t->layer->weight ? ", as wide as their weights" : ", side by side") : "", t->k, t->experts);
-	f->reading = moe_figure_text(f, "%sThe patches of a picture are drawn as one word, with the mean of its patches.",
-				     made ? "Underlined: what the model wrote; a token's experts are those that it was read with, to find the next. " : "");
+	f->reading = moe_figure_text(f, "%s%sThe patches of a picture are drawn as one word, with the mean of its patches.",
+				     t->k > MOE_MIXTURE_FEW ? "Grey: experts with less weight. " : "", made ? "Underlined: what the model wrote; a token's experts are those that it was read with, to find the next. " : "");
 	f->experts = t->experts;
 	f->key = moe_figure_get(f, t->experts, sizeof *f->key);
 }

@@ -3,6 +3,8 @@
 
 #include "plot/term_priv.h"
 
+enum { NUMBERED = 4 };         /* columns of a field that has room for per cent, and a space */
+
 static size_t widest(const char **label, size_t n)
 {
 	size_t most = 0;
@@ -22,10 +24,12 @@ static size_t field_width(const struct moe_term *t, const struct moe_fields *g, 
 
 	if (names <= 8 && names > wanted)
 		wanted = names;
-	return room < wanted ? (room > 3 ? 3 : room) : wanted;
+	if (g->fine && wanted < NUMBERED + 1)
+		wanted = NUMBERED + 1;
+	return room >= wanted ? wanted : room > 2 ? 2 : room;
 }
 
-/* What stands in a field: per cent, or, in one column, a digit for the place on the scale. */
+/* What stands in a field: per cent, or, where there is no room for that, a digit for its place on the scale. */
 static void field_text(const struct moe_figure *f, const struct moe_fields *g, size_t i, size_t width, char to[16])
 {
 	char text[8];
@@ -33,24 +37,21 @@ static void field_text(const struct moe_figure *f, const struct moe_fields *g, s
 	*to = 0;
 	if (isnan(g->value[i]))
 		return;
-	if (width == 1)
-		snprintf(to, 16, "%d", (int)fmin(9, moe_field_place(f, g, i) * 10));
+	if (width < NUMBERED)
+		snprintf(to, 16, "%*d", (int)width, (int)fmin(9, moe_field_place(f, g, i) * 10));
 	else
-		snprintf(to, 16, "%*s%s", (int)width, moe_field_text(g, g->value[i], text), "");
-	if (strlen(to) > width)
-		snprintf(to, 16, width == 2 && g->value[i] > 0.5 ? "**" : "<");
+		snprintf(to, 16, "%*s ", (int)width - 1, moe_field_text(g, g->value[i], text));
 }
 
 static void print_field(const struct moe_term *t, const struct moe_figure *f, const struct moe_fields *g, size_t i, size_t width)
 {
-	char text[16], shown[32];
+	char text[16];
 
-	field_text(f, g, i, width > 3 ? width - 1 : width, text);
-	snprintf(shown, sizeof shown, "%s%s", text, width > 3 ? " " : "");
+	field_text(f, g, i, width, text);
 	if (isnan(g->value[i]))
 		moe_term_spaces(t, width);
 	else
-		moe_term_field(t, moe_scale_colour(&f->scale, moe_field_place(f, g, i)), shown, width);
+		moe_term_field(t, moe_scale_colour(&f->scale, moe_field_place(f, g, i)), text, width);
 }
 
 /* Names of columns: each, or every so manieth where they are wider than the fields. */
@@ -63,8 +64,8 @@ static void print_columns(const struct moe_term *t, const struct moe_fields *g, 
 		size_t n = c + step <= g->columns ? step : g->columns - c;
 		if (n * width < moe_term_columns(g->column[c]))
 			break;
-		moe_term_right(t, g->column[c], width > 3 ? width - 1 : width);
-		moe_term_spaces(t, n * width - (width > 3 ? width - 1 : width));
+		moe_term_right(t, g->column[c], width >= NUMBERED ? width - 1 : width);
+		moe_term_spaces(t, n * width - (width >= NUMBERED ? width - 1 : width));
 		at += n * width;
 	}
 	moe_term_spaces(t, left + g->columns * width - at);
@@ -94,6 +95,15 @@ size_t moe_term_fields(const struct moe_term *t, const struct moe_figure *f, con
 		}
 		for (size_t c = 0; c < g->columns; c++)
 			print_field(t, f, g, r * g->columns + c, width);
+		fputs("\n", t->f);
+	}
+	if (width < NUMBERED) {
+		char note[200];
+		size_t columns;
+		snprintf(note, sizeof note, "0: %s; 9: %s", f->scale_end[0], f->scale_end[2]);
+		columns = moe_term_columns(note);
+		total = total > columns ? total : columns;
+		moe_term_left(t, note, total);
 		fputs("\n", t->f);
 	}
 	return total;

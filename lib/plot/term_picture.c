@@ -60,9 +60,7 @@ static const struct moe_patch_place *place_at(const struct moe_picture_facet *p,
 /* What a pixel looks like under the colour of its expert. */
 static struct moe_rgb tinted(struct moe_rgb c, const struct moe_patch_place *at)
 {
-	uint8_t l = (uint8_t)((2126u * c.r + 7152u * c.g + 722u * c.b) / 10000);
-
-	return at && at->chosen.expert[0] != MOE_NO_EXPERT ? moe_blend((struct moe_rgb){l, l, l}, moe_expert_colour(at->chosen.expert[0]), 0.68) : c;
+	return at && at->chosen.expert[0] != MOE_NO_EXPERT ? moe_mix_colours(moe_grey(c), moe_expert_colour(at->chosen.expert[0]), 0.68) : c;
 }
 
 /* Light to dark, where there are no colours. */
@@ -81,13 +79,13 @@ static void print_cell(const struct moe_term *t, const struct moe_picture_facet 
 	char one[2] = {digit};
 
 	if (t->colours == MOE_TERM_PLAIN) {
-		fputc(digit ? digit : p->bare ? shade(moe_blend(up, down, 0.5)) : ' ', t->f);
+		fputc(digit ? digit : p->bare ? shade(moe_mix_colours(up, down, 0.5)) : ' ', t->f);
 		return;
 	}
 	up = p->bare ? up : tinted(up, at);
 	down = p->bare ? down : tinted(down, at);
 	if (digit) {
-		moe_term_field(t, moe_blend(up, down, 0.5), one, 1);
+		moe_term_field(t, moe_mix_colours(up, down, 0.5), one, 1);
 		return;
 	}
 	moe_term_on(t, &up, &down);

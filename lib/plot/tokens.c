@@ -18,9 +18,9 @@ static enum moe_err begin(struct moe_tokens *t, const struct moe_trace_info *inf
 	t->seq = b->seq;
 	t->k = info->k;
 	t->experts = info->experts;
-	t->n_layers = info->n_layers;
 	for (size_t l = 0; l < info->n_layers; l++)
-		t->layer[l].number = info->layer[l];
+		if (info->layer[l] >= t->first && info->layer[l] <= t->last)
+			t->layer[t->n_layers++] = (struct moe_token_layer){.number = info->layer[l], .from = l};
 	return MOE_OK;
 }
 
@@ -69,7 +69,7 @@ static void keep(struct moe_tokens *t, size_t i, const struct moe_trace_block *b
 	t->modality[i] = b->modality[r];
 	t->made[i] = b->step > 0;
 	for (size_t l = 0; l < t->n_layers; l++) {
-		size_t from = (l * b->rows + r) * t->k;
+		size_t from = (t->layer[l].from * b->rows + r) * t->k;
 		memcpy(t->layer[l].expert + i * t->k, b->expert + from, t->k * sizeof *b->expert);
 		if (t->layer[l].weight && b->weight)
 			memcpy(t->layer[l].weight + i * t->k, b->weight + from, t->k * sizeof *b->weight);
@@ -84,7 +84,7 @@ enum moe_err moe_tokens_add(struct moe_tokens *t, const struct moe_trace_info *i
 		return MOE_OK;
 	if (!t->layer)
 		MOE_TRY(begin(t, info, b, d));
-	if (info->k != t->k || info->experts != t->experts || info->n_layers != t->n_layers)
+	if (info->k != t->k || info->experts != t->experts || (t->n_layers && t->layer[t->n_layers - 1].from >= info->n_layers))
 		return moe_fail(d, MOE_EMATCH, "sequence %llu goes on with other layers or experts", (unsigned long long)b->seq);
 	if (t->most && b->start + rows > t->most) {
 		size_t kept = b->start < t->most ? t->most - (size_t)b->start : 0;

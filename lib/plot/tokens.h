@@ -7,7 +7,7 @@
 #include "trace/trace.h"
 
 struct moe_token_layer {
-	size_t number;
+	size_t number, from;                    /* from: which of the traced layers it is */
 	uint16_t *expert;                       /* [cap][k]; MOE_NO_EXPERT where nothing was traced */
 	float *weight;                          /* [cap][k], or NULL */
 };
@@ -19,8 +19,9 @@ struct moe_tokens {
 	int32_t *token, *image, *patch;         /* [n]; image, patch: -1 text */
 	uint8_t *modality, *made;               /* [n]; made: the model wrote it */
 	struct moe_token_layer *layer;
-	size_t n_layers, layer_cap;
-	size_t most;                            /* no more than these are kept; 0: all. Set by the caller */
+	size_t n_layers;
+	size_t first, last;                     /* numbers of the layers to keep; set by the caller, 0 and SIZE_MAX for all */
+	size_t most;                            /* no more tokens than these are kept; 0: all. Set by the caller */
 	size_t left_out;
 };
 

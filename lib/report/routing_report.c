@@ -53,6 +53,8 @@ void moe_tsv_real(FILE *f, double v)
 
 const char *moe_figure(char *buf, size_t cap, int digits, double v)
 {
+	if (digits >= 0 && fabs(v) < 0.5 * pow(10, -digits))
+		v = 0;          /* never -0.000 */
 	if (isnan(v))
 		snprintf(buf, cap, "-");
 	else

@@ -123,7 +123,7 @@ static void print_tensor(FILE *f, const struct moe_tensor *t, unsigned values)
 	fputc('\n', f);
 }
 
-static void print_key(FILE *f, const struct moe_meta *m)
+void moe_view_key(FILE *f, const struct moe_meta *m)
 {
 	print_name(f, m->key);
 	for (size_t i = 0, n; i < m->value_nbytes; i += n + 1) {        /* moe.pg has several lines of several fields */
@@ -195,7 +195,7 @@ enum moe_err moe_view_frame(FILE *f, const struct moe_frame *frame, uint64_t n, 
 	}
 	for (size_t i = 0; i < frame->h.n_meta; i++)
 		if (strcmp(frame->h.meta[i].key, "moe.kind") && strcmp(frame->h.meta[i].key, "moe.crc32"))
-			print_key(f, &frame->h.meta[i]);
+			moe_view_key(f, &frame->h.meta[i]);
 	for (size_t i = 0; i < frame->h.n_tensors; i++)
 		print_tensor(f, &frame->h.tensor[i], style->values);
 	return ferror(f) ? moe_fail_errno(d, "cannot write") : MOE_OK;

@@ -16,6 +16,9 @@ struct moe_view_style {
 /* One frame: a line for itself, one for each key and tensor; or one JSON object. */
 enum moe_err moe_view_frame(FILE *f, const struct moe_frame *frame, uint64_t number, const struct moe_view_style *style, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* A key of its metadata on a line, or several. */
+void moe_view_key(FILE *f, const struct moe_meta *m);
+
 /* Least, largest and mean value and counts of what is not finite, of a float or integer tensor. */
 struct moe_values {
 	double least, largest, mean, rms;

@@ -1,5 +1,6 @@
 #include "stats/routing.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,20 +124,24 @@ static void count_next(uint64_t *table, size_t experts, const uint16_t *id, size
 			table[id[i] * experts + next[j]]++;
 }
 
-/* The largest of x[0..n), four at a time. */
+enum { LANES = 8 };             /* loops of so many steps become vectors */
+
+/* The largest of x[0..n). */
 static float largest(const float *x, size_t n)
 {
-	float m[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+	float m[LANES];
 	size_t i = 0;
 
-	for (; i + 4 <= n; i += 4)
-		for (int j = 0; j < 4; j++)
+	for (int j = 0; j < LANES; j++)
+		m[j] = -INFINITY;
+	for (; i + LANES <= n; i += LANES)
+		for (int j = 0; j < LANES; j++)
 			m[j] = x[i + (size_t)j] > m[j] ? x[i + (size_t)j] : m[j];
 	for (; i < n; i++)
 		m[0] = x[i] > m[0] ? x[i] : m[0];
-	m[0] = m[1] > m[0] ? m[1] : m[0];
-	m[2] = m[3] > m[2] ? m[3] : m[2];
-	return m[2] > m[0] ? m[2] : m[0];
+	for (int j = 1; j < LANES; j++)
+		m[0] = m[j] > m[0] ? m[j] : m[0];
+	return m[0];
 }
 
 /* Least of the chosen values and largest of the others; false when there are none of a kind. `rest` gets a copy. */
@@ -162,15 +167,22 @@ static void add_margin(struct moe_margin *m, double value)
 	m->least = value < m->least ? value : m->least;
 }
 
-/* Sum of y[i] · x[i] without those where y is 0. */
+/* Sum of y[i] · (x[i] - top) over those that are not -inf. */
 static double moment_of(const float *y, const float *x, float top, size_t n)
 {
-	double s[4] = {0};
+	double s[LANES] = {0}, sum = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < n; i++)
-		if (y[i] > 0)
-			s[i % 4] += (double)y[i] * (double)(x[i] - top);
-	return s[0] + s[1] + (s[2] + s[3]);
+	for (; i + LANES <= n; i += LANES)
+		for (int j = 0; j < LANES; j++) {
+			float v = x[i + (size_t)j] > -FLT_MAX ? x[i + (size_t)j] : -FLT_MAX;      /* there y is 0 */
+			s[j] += (double)(y[i + (size_t)j] * (v - top));
+		}
+	for (; i < n; i++)
+		sum += y[i] > 0 ? (double)(y[i] * (x[i] - top)) : 0;
+	for (int j = 0; j < LANES; j++)
+		sum += s[j];
+	return sum;
 }
 
 /* What the scores p of a token say. */
@@ -214,10 +226,16 @@ static void score_sigmoid(struct scores *s, const float *z, size_t experts, cons
 /* The size of the token's pool, 0 when nothing is in it; takes note of one that is not all experts. */
 static size_t count_pool(struct moe_routing_part *p, const float *z, size_t experts, size_t n)
 {
-	size_t pool = 0;
+	int none[LANES] = {0};
+	size_t pool = experts, i = 0;
 
-	for (size_t e = 0; e < experts; e++)
-		pool += z[e] > -INFINITY;
+	for (; i + LANES <= experts; i += LANES)
+		for (int j = 0; j < LANES; j++)
+			none[j] += z[i + (size_t)j] == -INFINITY;
+	for (; i < experts; i++)
+		none[0] += z[i] == -INFINITY;
+	for (int j = 0; j < LANES; j++)
+		pool -= (size_t)none[j];
 	if (pool == experts)
 		p->open += n;
 	else

@@ -1,6 +1,9 @@
 #include "stream/check.h"
 
-enum moe_err moe_stream_check(struct moe_reader *r, uint64_t *frames, struct moe_diag *d)
+enum moe_err moe_stream_check(struct moe_reader *r, uint64_t *frames, struct moe_diag *d) { return moe_stream_check_with(r, frames, NULL, NULL, d); }
+
+enum moe_err moe_stream_check_with(struct moe_reader *r, uint64_t *frames, enum moe_err (*look)(void *self, struct moe_frame *f, struct moe_diag *d), void *self,
+				   struct moe_diag *d)
 {
 	struct moe_frame f = {0};
 	struct moe_account a = {0};
@@ -10,6 +13,8 @@ enum moe_err moe_stream_check(struct moe_reader *r, uint64_t *frames, struct moe
 	while (!(err = moe_reader_next(r, &f, true, d))) {
 		if (f.kind != MOE_KIND_BARE)
 			err = moe_account_frame(&a, &f, d);
+		if (!err && look)
+			err = look(self, &f, d);
 		if (err)
 			break;
 		++*frames;

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "format/json.h"
 #include "stream/account.h"
+#include "stream/check.h"
 
 struct moe_trace {
 	struct moe_reader *reader;
@@ -306,7 +307,43 @@ enum moe_err moe_trace_block_read(struct moe_trace_block *b, struct moe_frame *f
 	return moe_frame_find(f, "depth") ? read_depth(b, f, i, d) : MOE_OK;
 }
 
-/* ---- the stream ---- */
+/* ---- any stream ---- */
+
+struct checker {
+	struct moe_trace_info info;
+	struct moe_arena arena;
+	bool trace;                     /* the member at hand is one */
+};
+
+static enum moe_err check_frame(void *self, struct moe_frame *f, struct moe_diag *d)
+{
+	struct checker *c = self;
+	struct moe_trace_block b;
+
+	if (f->kind == MOE_KIND_HEAD) {
+		moe_trace_info_free(&c->info);
+		c->trace = moe_frame_meta(f, "moe.trace") != NULL;
+		return c->trace ? moe_trace_info_read(&c->info, f, d) : MOE_OK;
+	}
+	if (!c->trace || f->kind == MOE_KIND_END)
+		return MOE_OK;
+	if (f->kind != MOE_KIND_TRACE)
+		return moe_frame_fail(f, d, MOE_EINPUT, "a trace of routing holds frames of kind \"trace\" only");
+	moe_arena_reset(&c->arena);
+	return moe_trace_block_read(&b, f, &c->info, &c->arena, d);
+}
+
+enum moe_err moe_trace_check(struct moe_reader *r, uint64_t *frames, struct moe_diag *d)
+{
+	struct checker c = {0};
+	enum moe_err err = moe_stream_check_with(r, frames, check_frame, &c, d);
+
+	moe_trace_info_free(&c.info);
+	moe_arena_free(&c.arena);
+	return err;
+}
+
+/* ---- a trace ---- */
 
 static enum moe_err next_frame(struct moe_trace *t, struct moe_frame *f, struct moe_diag *d)
 {

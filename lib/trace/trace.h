@@ -81,4 +81,8 @@ void moe_trace_info_free(struct moe_trace_info *i);
 enum moe_err moe_trace_block_read(struct moe_trace_block *b, struct moe_frame *f, const struct moe_trace_info *i, struct moe_arena *a,
 				  struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Reads all of a stream as the strictest stage would, and what traces hold, too; other streams are checked as moe_stream_check does. *frames counts what was
+ * good. */
+enum moe_err moe_trace_check(struct moe_reader *r, uint64_t *frames, struct moe_diag *d) MOE_CHECK_RESULT;
+
 #endif

@@ -154,3 +154,77 @@ make_cache() {
 	moe-info bare | grep -q 'configuration alone'
 	refuses 2 'no weights' moe-run -m bare -p Hello
 }
+
+@test "--experts: cosines and words are those that NumPy makes of the weights" {
+	likened() {
+		numpy - "$@" <<-'PY'
+			import json
+			import sys
+			import numpy as np
+			import inside
+			folder, suppress = sys.argv[1], [int(t) for t in sys.argv[2:]]
+			w, config = inside.weights(folder)
+			parts = "n.weight" in w                                 # of parts.py
+			head = w["embed"] if parts else w["lm_head.weight"]
+			head, keep = head.copy(), np.setdiff1d(np.arange(len(head)), suppress)
+			head -= head[keep].mean(0)
+			head *= w["n.weight" if parts else "model.norm.weight"]
+			cosine = lambda x: (lambda g: g / np.sqrt(np.outer(g.diagonal(), g.diagonal())))(x @ x.T)
+			lines = [json.loads(line) for line in open("lines")]
+			assert [line["layer"] for line in lines] == ([0, 2] if parts else list(range(config["num_hidden_layers"])))
+			for line in lines:
+			    p = f"layers.{line['layer']}." if parts else f"model.layers.{line['layer']}.mlp."
+			    router = w[p + "router.weight"].T if parts else w[p + "gate.weight"]
+			    if parts:                                           # rows gate, up, gate, up, ...; down as [in][out]
+			        both, down = w[p + "experts.both"], w[p + "experts.down"].transpose(0, 2, 1)
+			        experts = [(b[0::2], b[1::2], d) for b, d in zip(both, down)]
+			    else:
+			        experts = [tuple(w[f"{p}experts.{e}.{n}_proj.weight"] for n in ("gate", "up", "down")) for e in range(len(router))]
+			    assert line["experts"] == len(experts) == len(line["writes"])
+			    assert np.allclose(line["router_cosine"], cosine(router), atol=1e-5)
+			    assert np.allclose(line["weight_cosine"], cosine(np.array([np.concatenate([m.ravel() for m in e]) for e in experts])), atol=1e-5)
+			    gain = np.array([np.linalg.norm(head[keep] @ (down * np.linalg.norm(up, axis=1)), axis=1) for _, up, down in experts])
+			    gain /= np.sqrt((gain ** 2).mean(1, keepdims=True))
+			    ratio = gain / gain.mean(0)
+			    for e, words in enumerate(line["writes"]):
+			        best = np.argsort(-ratio[e], kind="stable")[:7]
+			        assert [t["id"] for t in words] == list(keep[best]), (e, words)
+			        assert np.allclose([t["ratio"] for t in words], ratio[e][best], atol=1e-5)
+		PY
+	}
+	moe-info --experts --json --words 7 "$first" >lines
+	likened "$first" 0 1 2 3
+	same "$(moe-info --experts --json --words 7 -t 1 "$first")" "$(<lines)"
+	for model in olmoe qwen2moe; do
+		moe-info --experts --json --words 7 "$golden/$model/model" >lines
+		likened "$golden/$model/model"
+	done
+	mkdir strange
+	cp "$olmoe/model/tokenizer.json" strange/
+	seq 5 15 >strange/tokens
+	numpy "$root/tests/cmd/parts.py" bf16 strange
+	moe-info --family strange/family.json --experts --json --words 7 strange >lines
+	likened strange
+}
+
+@test "--experts as text, of some layers, without words, of quantised weights and of no weights" {
+	moe-info --experts "$first" >text
+	same "$(grep -c '^layer ' text)" 4
+	same "$(moe-info --experts -l 2 "$first")" "$(sed -n '/^layer 2$/,/^layer 3$/p' text | sed '$d')"
+	moe-info --experts --json -l 1 "$first" >json
+	near=$(jq -r '.router_cosine | to_entries[] | .key as $e | (.value | to_entries | map(select(.key != $e)) | max_by(.value)) |
+		"\(.key) \(.value * 1000 | round)"' json)
+	same "$(sed -n '/^layer 1$/,/^layer 2$/p' text | awk '$1 ~ /^[0-9]+$/ { printf "%d %d\n", $2, $3 * 1000 + ($3 > 0 ? 0.5 : -0.5) }')" "$near"
+	moe-info --experts --words 0 --json "$first" | each 'has("writes") | not'
+	rm -rf bare
+	mkdir bare
+	cp "$first"/*.json bare/
+	moe-info bare >text
+	refuses 2 'weights|safetensors' moe-info --experts bare
+	refuses 2 'goes with --experts' moe-info -l 1 "$first"
+	refuses 2 'range of 0 to 3' moe-info --experts -l 4 "$first"
+	refuses 2 usage moe-info --experts --spec "$first"
+	moe-info --experts --json --words 2 "$golden/gguf/qwen3moe-q4_k.gguf" |
+		each '([.router_cosine[][], .weight_cosine[][]] | all(. <= 1.00001 and . >= -1.00001)) and
+		([range(.experts) as $e | .weight_cosine[$e][$e] == 1] | all) and (.writes | map(length) | unique == [2])'
+}

@@ -188,3 +188,129 @@ load helper
 	same "$(moe-view --check two.sts.gz)" "two.sts.gz: 6 frames, all good"
 	same "$(moe-view --json <two.sts.gz)" "$(moe-view --json two.sts)"
 }
+
+@test "--npy --concat: the rows of all frames in one array, rows first" {
+	ls "$demo"/{price,sign,word}.png >list
+	moe-tokenize --files-from list | moe-patchify --files-from list | moe-encode | moe-embed >hidden.sts
+	moe-route -l 0 < <(moe-attend -l 0 <hidden.sts) >routed.sts
+	for name in hidden token position modality moe.seq moe.start; do moe-view --npy $name --concat routed.sts >$name.npy; done
+	moe-view --npy router_logit --concat -o logit.npy routed.sts
+	moe-view --npy router_logit --concat -f 2 <routed.sts >second.npy
+	moe-tokenize --files-from list | moe-view --npy moe.seq --concat >tokens.npy
+	numpy - "$first" <<-'PY'
+		import sys
+		import numpy as np
+		import inside
+		frames = [f for _, f in inside.data("routed.sts")]
+		join = lambda name: np.concatenate([f[name] for f in frames])
+		load = lambda name: np.load(name + ".npy")
+		assert len(frames) == 3 and load("hidden").flags["C_CONTIGUOUS"]
+		for name, want in (("hidden", join("hidden")), ("token", join("token")), ("modality", join("modality")), ("logit", join("router_logit")),
+		                   ("second", frames[1]["router_logit"]), ("position", np.concatenate([f["position"].T for f in frames])),
+		                   ("moe.seq", np.repeat([0, 1, 2], 65)), ("moe.start", np.zeros(195, int)), ("tokens", np.repeat([0, 1, 2], 2))):
+		    have = load(name)
+		    assert have.shape == want.shape and (have == want).all(), name
+		    assert have.dtype == (np.int64 if name in ("moe.seq", "moe.start", "tokens") else want.dtype), name
+	PY
+	moe-block -l 0- --trace trace.sts <hidden.sts >/dev/null
+	moe-view --npy expert_id --concat trace.sts >ids.npy
+	numpy - <<-'PY'
+		import numpy as np
+		import inside
+		frames = [f for _, f in inside.data("trace.sts", ["trace"])]
+		want = np.concatenate([f["expert_id"].transpose(1, 0, 2) for f in frames])
+		have = np.load("ids.npy")
+		assert have.shape == (195, 4, 2) and (have == want).all() and have.dtype == np.uint8
+	PY
+	# Tensors that differ in more than their rows, what is no number, a model, and no tensor of that name.
+	moe-tokenize -m "$olmoe/model" x | moe-embed -m "$olmoe/model" >other.sts
+	cat hidden.sts other.sts >both.sts
+	refuses 2 'byte [0-9]+: tensor "hidden" does not go with those before' moe-view --npy hidden --concat both.sts
+	refuses 2 'moe.at' moe-view --npy moe.at --concat hidden.sts
+	refuses 2 'no tensor "gate"' moe-view --npy gate --concat hidden.sts
+	refuses 2 'no tensor "moe.nothing"' moe-view --npy moe.nothing --concat hidden.sts
+	refuses 2 'a model has no frames' moe-view --npy model.norm.weight --concat "$first"
+	refuses 2 usage moe-view --concat hidden.sts
+	head -c 60000 hidden.sts >cut
+	rm -rf atomic
+	writes_atomically hidden.sts cut moe-view --npy hidden --concat
+	needs_open_output moe-view --npy hidden --concat <hidden.sts
+	# BF16 is widened, as without --concat.
+	numpy - <<-'PY'
+		import frames
+		open("bf16.safetensors", "wb").write(frames.build({}, {"a": ("BF16", [3, 2], bytes(range(12)))}))
+	PY
+	moe-view --npy a bf16.safetensors >alone.npy
+	moe-view --npy a --concat bf16.safetensors | cmp - alone.npy
+}
+
+@test "a trace: JSON lines are what Python reads from it, TSV what awk counts" {
+	moe-run --trace t.sts "$word" "$demo/sign.png" >/dev/null
+	moe-view --json t.sts >rows
+	numpy - <<-'PY'
+		import json
+		import numpy as np
+		import traces
+		want = {(r["seq"], r["row"], r["layer"]): r for r in traces.rows("t.sts")}
+		have = [json.loads(line) for line in open("rows")]
+		assert len(have) == len(want) > 400
+		for r in have:
+		    w = want[r["seq"], r["row"], r["layer"]]
+		    assert r["modality"] == ["text", "image"][w["modality"]] and r["name"].endswith(".png")
+		    for key in ("image", "patch"):
+		        assert r[key] == (w[key] if w[key] >= 0 else None)
+		    for key in ("step", "token", "position", "experts"):
+		        assert r[key] == w[key], (key, r, w)
+		    for key in ("weights", "logits"):
+		        assert (np.array(r[key], "f2") == np.array(w[key], "f2")).all(), (key, r, w)
+	PY
+	moe-view --tsv t.sts >table
+	same "$(head -n 1 table)" "$(printf 'layer\tseq\trow\tstep\ttoken\tmodality\timage\tpatch\trank\texpert\tweight\tlogit\tname')"
+	awk -F '\t' 'NR > 1 { n[$1 "\t" $6 "\t" $10]++ } END { for (k in n) print k "\t" n[k] }' table | sort >awked
+	jq -r '.layer as $l | .modality as $m | .experts[] | "\($l)\t\($m)\t\(.)"' rows | sort | uniq -c | awk '{ print $2 "\t" $3 "\t" $4 "\t" $1 }' | sort | diff - awked
+	awk -F '\t' 'NR > 1 && $9 == 0 { print $11 "\t" $12 }' table | diff - <(jq -r '"\(.weights[0])\t\(.logits[.experts[0]])"' rows)
+}
+
+@test "a trace as text: what it holds, and where most went" {
+	moe-run --trace t.sts --trace-detail ids "$word" "$demo/sign.png" >/dev/null
+	moe-view t.sts >text
+	same "$(head -n 1 text)" 'trace of routing: 4 layers (0-3), 8 experts, top 2, softmax, weights add up to 1; detail ids'
+	grep -q 'PN:moe-run' text
+	moe-view --tsv t.sts >table
+	tokens=$(awk -F '\t' '$1 == 0 && $9 == 0' table | wc -l)
+	text_tokens=$(awk -F '\t' '$1 == 0 && $9 == 0 && $6 == "text"' table | wc -l)
+	generated=$(awk -F '\t' '$1 == 0 && $9 == 0 && $4 > 0' table | wc -l)
+	grep -qx "2 sequences, $tokens tokens: $text_tokens text, $((tokens - text_tokens)) image; $generated generated" text
+	for l in 0 1 2 3; do
+		read -r n best < <(awk -F '\t' -v l=$l '$1 == l { n[$10]++ } END { for (e in n) print n[e], e }' table | sort -k 1nr -k 2n | head -n 1)
+		share=$(awk -v n="$n" -v t="$tokens" 'BEGIN { printf "%.1f", 100 * n / (2 * t) }')
+		grep -qE "^layer $l +$((2 * tokens)) choices, 0 unused; most to $best \($share%\)" text
+	done
+	same "$(awk -F '\t' 'NR == 2 { print $11 $12 }' table)" --
+	[ "$(moe-view --frames t.sts | grep -c '^frame')" -ge 6 ]
+	same "$(moe-view -f 0 t.sts | head -n 1 | cut -d, -f1)" 'frame 0: head'
+	refuses 2 '--tsv shows traces' moe-view --tsv <(moe-tokenize)
+	refuses 2 '--tsv shows a whole trace' moe-view --tsv --json t.sts
+}
+
+@test "a trace that lies is damage" {
+	moe-run --trace t.sts --trace-detail ids "$word" >/dev/null
+	moe-view --check t.sts
+	numpy - <<-'PY' >bad.sts
+		import sys
+		import frames
+		for raw in frames.split(open("t.sts", "rb")):
+		    meta, t = frames.parse(raw)
+		    t.pop("_pad", None)
+		    if meta["moe.kind"] == "trace":
+		        kind, shape, data = t["expert_id"]
+		        t["expert_id"] = (kind, shape, b"\x08" + data[1:])
+		    sys.stdout.buffer.write(frames.build(meta, t))
+	PY
+	moe-view --seal bad.sts >sealed.sts
+	refuses 1 'sealed.sts: byte [0-9]+: frame "trace" of sequence 0: layer 0, row 0: expert 8 of 8' moe-view --check sealed.sts
+	status=0
+	moe-view sealed.sts >out 2>err || status=$?
+	same $status 2
+	grep -q '^moe-view: sealed.sts: byte [0-9]*: frame "trace"' err
+}

@@ -67,7 +67,7 @@ body() { numpy "$traces_py" body "$1"; }
 	printf 'a b c d e f g h %.0s' {1..120} >text
 	moe-run -m "$olmoe/model" --trace a.sts -n 3 -p "$(cat text)" >/dev/null
 	numpy "$frames_py" check a.sts
-	moe-view --json a.sts | jq -c 'select(.kind == "trace") | [.meta["moe.start"], .meta["moe.step"], (.tensors[] | select(.name == "token") | .shape[0])]' >blocks
+	moe-view --frames --json a.sts | jq -c 'select(.kind == "trace") | [.meta["moe.start"], .meta["moe.step"], (.tensors[] | select(.name == "token") | .shape[0])]' >blocks
 	head -n 2 blocks | diff - <(printf '["0","0",256]\n["256","0",256]\n')
 	jq -es '(.[-2] | (.[0] | tonumber) + .[2]) == (.[-1][0] | tonumber) and .[-1][1] == "1" and .[-1][2] == 2' blocks >/dev/null
 	moe-tokenize -m "$olmoe/model" "$(cat text)" | moe-embed -m "$olmoe/model" | moe-block -m "$olmoe/model" -l 0- --trace b.sts >/dev/null
@@ -85,7 +85,7 @@ body() { numpy "$traces_py" body "$1"; }
 	moe-block -l 0 --trace c0.sts <hidden.sts | moe-attend -l 1 | moe-route -l 1 --trace c1.sts | moe-expert -l 1 | moe-block -l 2- --trace c2.sts |
 		moe-decode -n 1 >/dev/null
 	diff <(rows c0.sts c1.sts c2.sts | jq -c .) <(rows a.sts | jq -c 'select(.step == 0)')
-	jq -er '.meta["moe.pg"] | contains("PN:moe-embed") and contains("PN:moe-route")' <(moe-view --json c1.sts | head -n 1)
+	jq -er '.meta["moe.pg"] | contains("PN:moe-embed") and contains("PN:moe-route")' <(moe-view --frames --json c1.sts | head -n 1)
 }
 
 @test "--only-wanted: what is shown of all rows changes nothing of the rows that go on" {
@@ -109,7 +109,7 @@ body() { numpy "$traces_py" body "$1"; }
 @test "details: each tells less" {
 	for detail in logits weights ids; do
 		moe-run --trace $detail.sts --trace-detail $detail "$word"
-		same "$(moe-view --json $detail.sts | jq -r 'select(.kind == "head") | .meta["moe.trace"]' | jq -r .detail)" $detail
+		same "$(moe-view --frames --json $detail.sts | jq -r 'select(.kind == "head") | .meta["moe.trace"]' | jq -r .detail)" $detail
 	done
 	diff <(rows logits.sts | jq -c 'del(.logits)') <(rows weights.sts | jq -c .)
 	diff <(rows logits.sts | jq -c 'del(.logits, .weights)') <(rows ids.sts | jq -c .)
@@ -122,7 +122,7 @@ body() { numpy "$traces_py" body "$1"; }
 	jq -es '[.[] | select(.layer == 0)] | [.[].row] == [range(length)] and (map(.seq) | unique) == [0]' rows >/dev/null
 	same "$(jq -s '[.[] | select(.layer == 0 and .step > 0) | .step]' rows | jq -c .)" '[1,2,3,1,2,3]'
 	printf 'one two\nthree\n' | moe-run -m "$olmoe/model" --score - --score-lines --trace b.sts >/dev/null
-	same "$(moe-view --json b.sts | jq -r 'select(.kind == "trace") | .meta["moe.name"]' | xargs)" '1 2'
+	same "$(moe-view --frames --json b.sts | jq -r 'select(.kind == "trace") | .meta["moe.name"]' | xargs)" '1 2'
 	same "$(rows b.sts | jq -s 'map(.seq) | unique' | jq -c .)" '[0,1]'
 }
 
@@ -185,6 +185,6 @@ body() { numpy "$traces_py" body "$1"; }
 	PY
 	same "$(wc -l <read.py)" 8
 	numpy read.py a.sts >counts
-	same "$(wc -l <counts)" "$(moe-view --json a.sts | jq -s 'map(select(.kind == "trace")) | length')"
+	same "$(wc -l <counts)" "$(moe-view --frames --json a.sts | jq -s 'map(select(.kind == "trace")) | length')"
 	same "$(sed 's/.*\[//; s/]//; s/, /\n/g' counts | awk '{ n += $1 } END { print n }')" "$(rows a.sts | jq -s 'map(select(.layer == 0)) | length * 2')"
 }

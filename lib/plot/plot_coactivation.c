@@ -11,7 +11,7 @@ static enum moe_err add_layer(struct moe_figure *f, const struct moe_routing *r,
 	facet->layer = (int)r->layer[layer].number;
 	g = &facet->fields;
 	*g = (struct moe_fields){.row_name = "of the tokens of expert", .column_name = "also had expert", .row_key = "expert", .column_key = "other", .row = moe_figure_numbers(f, NULL, n),
-				 .column = moe_figure_numbers(f, NULL, n), .row_experts = true, .column_experts = true, .value_name = "share", .count_name = "tokens"};
+				 .column = moe_figure_numbers(f, NULL, n), .row_experts = true, .column_experts = true, .value_name = "share", .count_name = "tokens", .fine = n > 16};
 	MOE_TRY(moe_figure_fields(f, g, n, n, true, d));
 	if (!g->row || !g->column)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -26,11 +26,11 @@ static enum moe_err add_layer(struct moe_figure *f, const struct moe_routing *r,
 	return MOE_OK;
 }
 
-enum moe_err moe_plot_together(struct moe_figure *f, const struct moe_routing *r, int modality, struct moe_diag *d)
+enum moe_err moe_plot_coactivation(struct moe_figure *f, const struct moe_routing *r, int modality, struct moe_diag *d)
 {
 	double chance = r->experts > 1 ? 100 * ((double)r->k - 1) / ((double)r->experts - 1) : 0;
 
-	moe_figure_init(f, "together");
+	moe_figure_init(f, "coactivation");
 	if (r->k < 2)
 		return moe_fail(d, MOE_EUSAGE, "each token has one expert: none are together");
 	f->title = "Which experts work together";
