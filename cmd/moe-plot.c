@@ -2,19 +2,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/cli.h"
 #include "common/pictures.h"
 #include "common/plotting.h"
+#include "common/terminal.h"
 #include "common/tokenizer.h"
 #include "io/source.h"
 #include "plot/agreement.h"
 #include "plot/draw.h"
 #include "plot/page.h"
 #include "plot/table.h"
-#include "plot/term.h"
 #include "stage/layers.h"
 
 enum { MOST_LAYERS = 1 << 16, LOG_LIMIT = 256 << 20, ASSET_LIMIT = 1 << 20, MOST_FIGURES = 32, MOST_FIELDS = 60000 };
@@ -252,34 +251,10 @@ static void draw_log(const char *path)
 
 /* ---- output ---- */
 
-static enum moe_term_colours colours(bool terminal)
-{
-	const char *kind = o.color ? o.color : "auto", *term = getenv("TERM"), *depth = getenv("COLORTERM"), *none = getenv("NO_COLOR");
-
-	if (!strcmp(kind, "never"))
-		return MOE_TERM_PLAIN;
-	if (!strcmp(kind, "256"))
-		return MOE_TERM_256;
-	if (!strcmp(kind, "true"))
-		return MOE_TERM_TRUE;
-	if (strcmp(kind, "auto"))
-		cli_fail("--color %s: expected auto, true, 256 or never", kind);
-	if (!terminal || (none && *none) || !term || !strcmp(term, "dumb"))
-		return MOE_TERM_PLAIN;
-	if ((depth && (!strcmp(depth, "truecolor") || !strcmp(depth, "24bit"))) || strstr(term, "direct"))
-		return MOE_TERM_TRUE;
-	return strstr(term, "256") ? MOE_TERM_256 : MOE_TERM_PLAIN;
-}
-
 static enum moe_err print_text(FILE *f, struct moe_diag *d)
 {
-	struct winsize size;
-	struct moe_term t = {f, colours(isatty(fileno(f))), 80};
+	struct moe_term t = terminal_of(f, o.color, o.width);
 
-	if (o.width)
-		t.width = (size_t)o.width;
-	else if (!ioctl(fileno(f), TIOCGWINSZ, &size) && size.ws_col >= 20)
-		t.width = size.ws_col;
 	for (size_t i = 0; i < p.n; i++) {
 		if (i)
 			fputs("\n\n", f);
