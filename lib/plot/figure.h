@@ -41,6 +41,7 @@ struct moe_patch_place {
 	double x, y, width, height;             /* on the canvas */
 	size_t row, column, token;              /* token: number of it in the sequence */
 	struct moe_chosen chosen;
+	bool differs;                           /* from another run's, which the figure compares with */
 };
 
 /* A picture as the model sees it, on a canvas of which it fills a part. */
@@ -67,6 +68,7 @@ struct moe_text_facet {
 	const struct moe_word *word;            /* [n] */
 	const size_t *layer;                    /* [n_layers]: their numbers */
 	const struct moe_chosen *const *chosen; /* [n_layers][tokens] */
+	const bool *const *differs;             /* [n_layers][tokens]: from another run's; NULL: nothing is compared */
 };
 
 /* Tokens between the experts of neighbouring layers. A token with k experts is k × k pairs of weight 1 / k², so that streams come out of an expert as they
