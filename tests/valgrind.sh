@@ -3,7 +3,7 @@
 # the decoder's sandbox, so both are left out.)
 set -u
 cd "$(dirname "$0")/.." || exit 2
-bin=$PWD/$1 picture=$PWD/share/demo/price.png
+bin=$PWD/$1 root=$PWD picture=$PWD/share/demo/price.png
 export MOE_MODEL=$PWD/share/models/read          # of four layers, whichever is the default
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -31,6 +31,9 @@ check moe-synth --fonts small -n 3 -t 2 -o a.tar
 check moe-bench --cpu avx2 model -p 4 -n 1 -r 1
 check moe-run --cpu avx2 --no-sandbox "$picture"
 grep -q '12\.90' out || { echo "moe-run did not read the picture"; failed=$((failed + 1)); }
+mkdir questions
+echo '{"picture": false, "questions": [{"prompt": "Once upon", "answer": " a time"}]}' >questions/1.json
+check moe-ablate --cpu avx2 --no-sandbox -m "$root/tests/golden/olmoe/model" -l 1 --experts 1-2 -n 2 --journal journal questions
 check moe-tokenize --cpu avx2
 mv out in
 check moe-patchify --cpu avx2 --no-sandbox "$picture"
