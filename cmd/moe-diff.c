@@ -6,14 +6,19 @@
 #include <sys/stat.h>
 
 #include "common/cli.h"
+#include "common/generation.h"
+#include "common/memory.h"
+#include "common/pictures.h"
+#include "common/rivals.h"
 #include "format/checkpoint.h"
 #include "report/compare.h"
 #include "report/escape.h"
+#include "report/trace_compare.h"
 #include "report/view.h"
 
 static struct {
 	double rtol, atol, tie;
-	bool json;
+	bool json, frames;
 } o = {.tie = 1e-4};
 
 struct verdict {
@@ -167,19 +172,58 @@ static void compare_frames(const struct moe_frame *a, const struct moe_frame *b,
 	free(ties);
 }
 
-static void compare_streams(const char *a, const char *b, struct verdict *v)
+/* Compares two traces of routing, whose head frames have been read; takes over what is given. */
+static int compare_traces(struct moe_reader *ra, struct moe_frame *x, struct moe_reader *rb, struct moe_frame *y)
+{
+	struct moe_trace_diff result;
+	struct moe_diag d = {0};
+	struct moe_trace *a, *b;
+	bool same;
+	int status;
+
+	if (o.rtol > 0 || o.atol > 0)
+		cli_fail("traces are compared by their choices: --rtol and --atol do not go with them (--tie does)");
+	cli_check(moe_trace_adopt(&a, ra, x, &d), &d);
+	cli_check(moe_trace_adopt(&b, rb, y, &d), &d);
+	cli_check(moe_trace_diff_run(&result, a, b, o.tie, &d), &d);
+	if (!cli.quiet || o.json)
+		cli_check(moe_trace_diff_print(stdout, &result, o.json, &d), &d);
+	same = moe_trace_diff_same(&result);
+	moe_trace_diff_free(&result);
+	moe_trace_close(a);
+	moe_trace_close(b);
+	status = cli_close_stdout();
+	return status ? status : same ? EXIT_DONE : EXIT_NO;
+}
+
+/* The next frames of both; whether each has one. */
+static void read_pair(struct moe_reader *ra, struct moe_frame *x, enum moe_err *ea, struct moe_reader *rb, struct moe_frame *y, enum moe_err *eb)
 {
 	struct moe_diag d = {0};
+
+	*ea = moe_reader_next(ra, x, true, &d);
+	if (*ea && *ea != MOE_END)
+		cli_die(&d);
+	*eb = moe_reader_next(rb, y, true, &d);
+	if (*eb && *eb != MOE_END)
+		cli_die(&d);
+}
+
+static bool is_trace_head(const struct moe_frame *f) { return f->kind == MOE_KIND_HEAD && moe_frame_meta(f, "moe.trace"); }
+
+/* *status: of the program, when the streams were traces; else unchanged. */
+static void compare_streams(const char *a, const char *b, struct verdict *v, int *status)
+{
 	struct moe_frame x = {0}, y = {0};
 	struct moe_reader *ra = cli_reader(a), *rb = cli_reader(b);
+	enum moe_err ea, eb;
 
 	for (uint64_t n = 0;; n++) {
-		enum moe_err ea = moe_reader_next(ra, &x, true, &d), eb;
-		if (ea && ea != MOE_END)
-			cli_die(&d);
-		eb = moe_reader_next(rb, &y, true, &d);
-		if (eb && eb != MOE_END)
-			cli_die(&d);
+		read_pair(ra, &x, &ea, rb, &y, &eb);
+		if (!n && !ea && !eb && is_trace_head(&x) && is_trace_head(&y) && !o.frames) {
+			*status = compare_traces(ra, &x, rb, &y);
+			return;
+		}
 		if (ea || eb) {
 			if (ea != eb) {
 				v->differing++;
@@ -233,26 +277,40 @@ int main(int argc, char **argv)
 		{0, "rtol", OPT_REAL, &o.rtol, "R", "relative tolerance: |a - b| <= A + R |b|", 0, 1e6, "0"},
 		{0, "atol", OPT_REAL, &o.atol, "A", "absolute tolerance", 0, 1e300, "0"},
 		{0, "tie", OPT_REAL, &o.tie, "T", "router logits closer than T are a tie, not a difference", 0, 1e6, "1e-4"},
+		{0, "frames", OPT_FLAG, &o.frames, 0, "compare traces of routing as other streams, frame by frame", 0, 0, 0},
 		{0, "json", OPT_FLAG, &o.json, 0, "one JSON object per finding", 0, 0, 0},
-		OPT_END,
+		OPT_RIVALS, OPT_PICTURES, OPT_MEMORY, OPT_MATH, OPT_END,
 	};
-	static const struct tool tool = {"moe-diff", "A B", "Compares two streams, safetensors files or models; exit 1 when they differ.", opts};
+	static const struct tool tool = {"moe-diff", "A B [PICTURE|FOLDER|SHARD...]", "Compares two streams, traces, safetensors files or models; exit 1 when they differ.",
+					 opts};
 	struct verdict v = {0};
 	const char *a, *b;
-	int at, status;
+	bool run;
+	int at, status = -1;
 
+	pictures_start(&tool);
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
-	if (argc - at != 2)
+	run = argc - at > 2 || rivals_options.prompt || pictures_options.files_from;
+	if (argc - at < 2)
 		opt_usage(&tool);
 	a = cli_model_path(argv[at]);
 	b = cli_model_path(argv[at + 1]);
 	if (is_model(a) != is_model(b))
 		cli_fail("%s and %s: a model is compared with a model, a stream with a stream", a, b);
+	if (run && !is_model(a))
+		cli_fail("%s: only models can be run on a prompt and pictures", a);
+	if (run) {
+		bool same = rivals_compare(a, b, argv + at + 2, argc - at - 2, o.tie, o.json);
+		status = cli_close_stdout();
+		return status ? status : same ? EXIT_DONE : EXIT_NO;
+	}
 	if (is_model(a))
 		compare_models(a, b, &v);
 	else
-		compare_streams(a, b, &v);
+		compare_streams(a, b, &v, &status);
+	if (status >= 0)
+		return status;
 	if (!cli.quiet && !o.json) {
 		printf("%llu tensors compared, %llu differ, largest relative rms %.3g", (unsigned long long)v.tensors, (unsigned long long)v.differing,
 		       v.largest_relative);

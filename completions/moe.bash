@@ -3,9 +3,9 @@ _moe() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
 	case ${1##*/} in
 	moe-ablate)
-		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --map --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--experts --rows --way --types --journal --family -o --output"
+		files="--experts --rows --way --types --journal --map --family -o --output"
 		values="-l --layers --limit -n --max-new --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
@@ -57,10 +57,10 @@ _moe() {
 		esac
 		;;
 	moe-diff)
-		all="--rtol --atol --tie --json -q --quiet -t --threads --cpu --help --version"
+		all="--rtol --atol --tie --frames --json -p --prompt -n --max-new --files-from -0 --null --no-sandbox --any-memory --math -q --quiet -t --threads --cpu --help --version"
 		folders=""
-		files=""
-		values="--rtol --atol --tie -t --threads"
+		files="--files-from"
+		values="--rtol --atol --tie -p --prompt -n --max-new --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -101,6 +101,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-import)
+		all="-m --model --experts --top-k --layers --score --renormalise --axes --weights --tokens --image-token --no-pg -o --output -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--weights --tokens -o --output"
+		values="--experts --top-k --layers --score --axes --image-token -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-info)
 		all="--json --tokens --spec --experts -l --layers --words -m --model --family -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -122,9 +131,12 @@ _moe() {
 	moe-plot)
 		all="-k --kind --picture --against -l --layers --modality --seq --tokens --format --json --tsv --color --width --scale -o --output -m --model --family --any-model --max-image-size --split --no-sandbox -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="-k --kind --picture -o --output --family"
-		values="--against -l --layers --modality --seq --tokens --format --color --width --scale --max-image-size --split -t --threads"
+		files="--picture --against -o --output --family"
+		values="-k --kind -l --layers --seq --tokens --width --scale --max-image-size --split -t --threads"
 		case $prev in
+		--modality) COMPREPLY=($(compgen -W 'text image audio video other all' -- "$cur")) && return ;;
+		--format) COMPREPLY=($(compgen -W 'text png svg html json tsv' -- "$cur")) && return ;;
+		--color) COMPREPLY=($(compgen -W 'auto true 256 never' -- "$cur")) && return ;;
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
@@ -158,8 +170,8 @@ _moe() {
 	moe-stats)
 		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --attribution --sheet --picture --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--labels --sheet --picture -o --output --family"
-		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"
+		files="--labels --saturation --sheet --picture -o --output --family"
+		values="-l --layers --by --top --most --min-tokens --score --n-experts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -212,4 +224,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-info moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-import moe-info moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view

@@ -67,5 +67,9 @@ check moe-view --check routed
 cp routed in
 check moe-view --seal
 check moe-diff hidden hidden
+"$bin/moe-run" --trace trace.sts "$picture" >in 2>err
+for format in text svg png html json; do
+	check moe-plot --no-sandbox --picture "$picture" --kind picture,text,load,flow,coactivation --color true --format $format trace.sts
+done
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

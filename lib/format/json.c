@@ -301,6 +301,19 @@ enum moe_err moe_json_u64(struct moe_json *j, uint64_t *out)
 	return MOE_OK;
 }
 
+enum moe_err moe_json_i64(struct moe_json *j, int64_t *out)
+{
+	bool minus = !j->err && moe_json_peek(j) == '-' && j->p + 1 < j->end && j->p[1] >= '0' && j->p[1] <= '9';
+	uint64_t v = 0;
+
+	j->p += minus;
+	MOE_TRY(moe_json_u64(j, &v));
+	if (v > (uint64_t)INT64_MAX)
+		return moe_json_fail(j, "integer does not fit 64 bits");
+	*out = minus ? -(int64_t)v : (int64_t)v;
+	return MOE_OK;
+}
+
 static bool take_word(struct moe_json *j, const char *word)
 {
 	size_t n = strlen(word);

@@ -59,6 +59,9 @@ size_t moe_json_decode(const struct moe_json *j, char *buf);
 /* A number that is a plain unsigned integer: no sign, fraction or exponent. */
 enum moe_err moe_json_u64(struct moe_json *j, uint64_t *out) MOE_CHECK_RESULT;
 
+/* The same with a sign. */
+enum moe_err moe_json_i64(struct moe_json *j, int64_t *out) MOE_CHECK_RESULT;
+
 enum moe_err moe_json_bool(struct moe_json *j, bool *out) MOE_CHECK_RESULT;
 
 /* Consumes `null` if it comes next. */

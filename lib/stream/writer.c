@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "io/sink.h"
 
 enum { GATHER = 64 << 10, LARGE = 16 << 10, MAX_PIECES = 30, PIPE_SIZE = 256 << 10, UNIT = 64 };
@@ -62,14 +63,29 @@ static inline char *put(char *p, const char *s)
 	return p + n;
 }
 
+/* A character of several bytes, or U+FFFD for bytes that are none (names of files may have such); *n: how many bytes it took. */
+static char *put_wide(char *p, const char *s, size_t left, size_t *n)
+{
+	bool good;
+
+	*n = moe_utf8_step(s, left, &good);
+	if (!good)
+		return put(p, "\\ufffd");
+	memcpy(p, s, *n);
+	return p + *n;
+}
+
 static char *put_string(char *p, const char *s, size_t n)
 {
 	static const char hex[] = "0123456789abcdef";
 
 	*p++ = '"';
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0, step; i < n; i += step) {
 		unsigned char c = (unsigned char)s[i];
-		if (c == '"' || c == '\\') {
+		step = 1;
+		if (c >= 0x80) {
+			p = put_wide(p, s + i, n - i, &step);
+		} else if (c == '"' || c == '\\') {
 			*p++ = '\\';
 			*p++ = (char)c;
 		} else if (c < 0x20) {

@@ -370,32 +370,56 @@ static enum moe_err begin(struct moe_trace *t, struct moe_diag *d)
 	return moe_trace_info_read(&t->info, &t->head, d);
 }
 
-static enum moe_err open_trace(struct moe_trace *t, struct moe_diag *d)
+/* Takes the first frame as the head. */
+static enum moe_err take_head(struct moe_trace *t, struct moe_diag *d)
 {
-	MOE_TRY(next_frame(t, &t->head, d));
+	if (t->head.kind != MOE_KIND_BARE)
+		MOE_TRY(moe_account_frame(&t->account, &t->head, d));
 	return begin(t, d);
+}
+
+/* Gives t away, or what is wrong with it. */
+static enum moe_err hand_over(struct moe_trace **out, struct moe_trace *t, enum moe_err err, struct moe_diag *d)
+{
+	*out = err ? NULL : t;
+	if (!err)
+		return MOE_OK;
+	moe_diag_path(d, moe_reader_name(t->reader));
+	moe_trace_close(t);
+	return err;
+}
+
+enum moe_err moe_trace_adopt(struct moe_trace **out, struct moe_reader *r, struct moe_frame *head, struct moe_diag *d)
+{
+	struct moe_trace *t = calloc(1, sizeof *t);
+
+	*out = NULL;
+	if (!t) {
+		moe_reader_free(r);
+		moe_frame_free(head);
+		return no_memory(d);
+	}
+	t->reader = r;
+	t->head = *head;
+	*head = (struct moe_frame){0};
+	return hand_over(out, t, take_head(t, d), d);
 }
 
 enum moe_err moe_trace_open(struct moe_trace **out, struct moe_source *s, struct moe_diag *d)
 {
-	struct moe_trace *t = calloc(1, sizeof *t);
+	struct moe_frame head = {0};
+	struct moe_reader *r;
 	enum moe_err err;
 
 	*out = NULL;
-	if (!t) {
-		moe_source_close(s);
-		return no_memory(d);
-	}
-	err = moe_reader_new(&t->reader, s, d);
+	MOE_TRY(moe_reader_new(&r, s, d));
+	err = moe_reader_next(r, &head, true, d);
 	if (!err)
-		err = open_trace(t, d);
-	if (err) {
-		moe_diag_path(d, t->reader ? moe_reader_name(t->reader) : "");
-		moe_trace_close(t);
-		return err;
-	}
-	*out = t;
-	return MOE_OK;
+		return moe_trace_adopt(out, r, &head, d);
+	moe_diag_path(d, moe_reader_name(r));
+	moe_reader_free(r);
+	moe_frame_free(&head);
+	return err;
 }
 
 void moe_trace_close(struct moe_trace *t)

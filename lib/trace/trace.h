@@ -61,6 +61,9 @@ struct moe_trace;
 enum moe_err moe_trace_open(struct moe_trace **out, struct moe_source *s, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_trace_close(struct moe_trace *t);
 
+/* The same on a reader whose first frame, `head`, has been read already; takes over both, also when it fails. */
+enum moe_err moe_trace_adopt(struct moe_trace **out, struct moe_reader *r, struct moe_frame *head, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* Of the member at hand; a file of several members (cat a b) changes it, which `moe_trace_next` says with MOE_AGAIN. */
 const struct moe_trace_info *moe_trace_info(const struct moe_trace *t);
 

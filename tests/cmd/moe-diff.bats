@@ -9,7 +9,7 @@ import frames
 for raw in frames.split(open(sys.argv[1], 'rb')):
     meta, tensors = frames.parse(raw)
     tensors.pop('_pad', None)
-    types = {'F32': '<f4', 'I32': '<i4', 'U8': 'u1', 'F64': '<f8', 'I64': '<i8'}
+    types = {'F32': '<f4', 'F16': '<f2', 'I32': '<i4', 'U8': 'u1', 'F64': '<f8', 'I64': '<i8'}
     a = {k: np.frombuffer(d, types[t]).reshape(s).copy() for k, (t, s, d) in tensors.items()}
     if meta['moe.kind'] not in ('head', 'end'):
 $(sed 's/^/        /' <<<"$3")
@@ -30,7 +30,7 @@ $(sed 's/^/        /' <<<"$3")
 @test "closed and empty input, terminals, full output" {
 	stream hidden
 	never_hangs moe-diff - hidden.sts
-	same "$(on_terminal 'moe-diff - hidden.sts')" "moe-diff: usage: moe-diff [options] A B (try --help)"
+	same "$(on_terminal 'moe-diff - hidden.sts')" "moe-diff: usage: moe-diff [options] A B [PICTURE|FOLDER|SHARD...] (try --help)"
 	needs_open_output moe-diff - hidden.sts <hidden.sts
 }
 
@@ -161,4 +161,158 @@ $(sed 's/^/        /' <<<"$3")
 	grep -q 'model: model.norm.weight: 1 of' <<<"$output"
 	run -1 moe-diff "$olmoe/model" "$first"
 	run -2 moe-diff "$olmoe/model" "$olmoe/model/model.safetensors"
+}
+
+# ---- traces ----
+
+@test "traces: shares, ties, overlap and weights as Python counts them" {
+	moe-run --trace a.sts "$word" "$demo/sign.png" "$demo/clock.png" >/dev/null
+	moe-run --trace b.sts --drop 3 "$word" "$demo/sign.png" "$demo/clock.png" >/dev/null
+	run -1 moe-diff --json a.sts b.sts
+	printf '%s\n' "$output" >found
+	numpy - <<-'PY'
+		import json
+		import numpy as np
+		import traces
+		def rows(path):
+		    return {(r["seq"], r["row"], r["layer"]): r for r in traces.rows(path)}
+		def step(x):
+		    return 2.0 ** (np.floor(np.log2(max(abs(x), 2.0 ** -14))) - 10)
+		def tied(a, b, z):
+		    z = [z[e] for e in set(a) ^ set(b)]
+		    return max(z) - min(z) <= max(1e-4, step(max(z)), step(min(z)))
+		a, b = rows("a.sts"), rows("b.sts")
+		want, change, parting = {}, {}, []
+		for key, r in a.items():
+		    q = b[key]
+		    assert r["token"] == q["token"]
+		    n = want.setdefault((r["layer"], r["modality"]), [0] * 6)
+		    x, y = r["experts"], q["experts"]
+		    equal = set(x) == set(y)
+		    tie = not equal and (tied(x, y, r["logits"]) or tied(x, y, q["logits"]))
+		    for i, v in enumerate((1, equal, tie, not equal and not tie, len(set(x) & set(y)), max(len(x), len(y)))):
+		        n[i] += v
+		    for e in set(x) & set(y):
+		        change.setdefault((r["layer"], r["modality"]), []).append(abs(r["weights"][x.index(e)] - q["weights"][y.index(e)]))
+		    if not equal and not tie:
+		        parting.append((r["layer"], r["seq"], r["row"]))
+		found = [json.loads(line) for line in open("found")]
+		for f in found[:-1]:
+		    n = want.pop((f["layer"], ["text", "image"].index(f["modality"])))
+		    c = change[f["layer"], ["text", "image"].index(f["modality"])]
+		    assert [f["rows"], f["equal"], f["ties"], f["differing"]] == n[:4], (f, n)
+		    assert f["rows"] == f["equal"] + f["ties"] + f["differing"]
+		    assert abs(f["equal_share"] - n[1] / n[0]) < 1e-9 and abs(f["overlap"] - n[4] / n[5]) < 1e-9
+		    assert abs(f["weight_change"] - np.mean(c)) < 1e-6
+		assert not want
+		end = found[-1]
+		assert (end["lowest"]["layer"], end["lowest"]["seq"], end["lowest"]["row"]) == min(parting)
+		assert (end["earliest"]["seq"], end["earliest"]["row"], end["earliest"]["layer"]) == min((s, r, l) for l, s, r in parting)
+		assert end["sequences"] == end["answers"] == 3 and not end["same"]
+	PY
+	run -0 moe-diff a.sts a.sts
+	grep -q '^answers that differ: none of 3' <<<"$output"
+	same "$(moe-diff -q a.sts a.sts)" ''
+	same "$(moe-diff --json a.sts a.sts | jq -sc '[(.[:-1][] | .equal_share)] | unique')" '[1]'
+}
+
+@test "traces: a tie is named apart, a difference with its place and margin, an answer that parts with its token" {
+	moe-run --trace a.sts "$word" >/dev/null
+	swap='
+if meta["moe.start"] == "0":
+    l, r = 2, 10
+    z, e = a["router_logit"][l, r], a["expert_id"][l, r]
+    spare = [k for k in range(8) if k not in e][0]
+    z[spare] = z[e[1]] + GAP'
+	change a.sts one.sts "${swap/GAP/0}"
+	change a.sts tie.sts "${swap/GAP/0}
+    e[1] = spare"
+	run -0 moe-diff one.sts tie.sts
+	grep -qE '^ +2 +image +64 +98.44% +1 +0 +99.22%' <<<"$output"
+	run -0 moe-diff tie.sts one.sts
+	change a.sts apart.sts "${swap/GAP/1}"
+	change a.sts other.sts "${swap/GAP/1}
+    e[1] = spare"
+	run -1 moe-diff apart.sts other.sts
+	grep -qE '^ +2 +image +64 +98.44% +0 +1 ' <<<"$output"
+	grep -qE '^lowest difference: layer 2, sequence 0 \(.*word.png\), row 10: experts [0-9] [0-9] against [0-9] [0-9], margin -1' <<<"$output"
+	run -0 moe-diff --tie 1.01 apart.sts other.sts
+	# The order of experts is none of their choice.
+	change a.sts order.sts 'a["expert_id"][:, :, :] = a["expert_id"][:, :, ::-1]'
+	moe-diff -q a.sts order.sts
+	# From another generated token on there is nothing to compare.
+	change a.sts token.sts 'if meta["moe.step"] != "0": a["token"][2] += 1'
+	run -1 moe-diff a.sts token.sts
+	token=$(moe-view --json a.sts | jq -s 'map(select(.step == 3))[0].token')
+	grep -q "^answers that differ: 1 of 1; the first in sequence 0, row 67: token $token against $((token + 1))" <<<"$output"
+	grep -q '^rows not compared, behind other tokens or of one trace alone: 4$' <<<"$output"
+	change a.sts prompt.sts 'if meta["moe.step"] == "0": a["token"][5] += 1'
+	run -1 moe-diff a.sts prompt.sts
+	grep -q '^sequences with another prompt: 1$' <<<"$output"
+	run -1 moe-diff --frames a.sts token.sts
+	grep -q 'token: 1 of 6 values differ' <<<"$output"
+}
+
+@test "traces: sequences may come in another order and be cut elsewhere; layers and sequences of one alone are told" {
+	mkdir two
+	cp "$word" "$demo/sign.png" two
+	moe-run --trace a.sts two >/dev/null
+	mkfifo loop
+	timeout 60 moe-tokenize --generate --loop loop --for-each two | moe-patchify -q two | moe-encode | moe-embed |
+		moe-block -l 0 | moe-block -l 1- --trace late.sts | moe-decode -n 64 --loop loop >/dev/null
+	run -1 moe-diff a.sts late.sts
+	grep -q '^layers of one trace alone: 1 of the first, 0 of the second' <<<"$output"
+	same "$(moe-diff --json a.sts late.sts | jq -sc 'map(.equal_share // empty) | unique')" '[1]'
+	moe-run --trace b.sts two/sign.png >/dev/null
+	run -1 moe-diff a.sts b.sts
+	grep -q '^sequences of one trace alone: 1 of the first, 0 of the second' <<<"$output"
+	moe-run --trace ids.sts --trace-detail ids two/sign.png >/dev/null
+	run -0 moe-diff b.sts ids.sts
+	moe-diff ids.sts ids.sts | grep -q 'ties are not told'
+	moe-run -m "$olmoe/model" -p hello -n 2 --trace other.sts >/dev/null
+	refuses 2 'top 2 of 8 experts against top 4 of 10' moe-diff a.sts other.sts
+	printf '1 2 3\n' >usage
+	moe-import -q usage >counts.sts
+	refuses 2 'a trace of counts has no tokens' moe-diff counts.sts counts.sts
+	head -c 5000 a.sts >cut.sts
+	refuses 2 'cut.sts: byte [0-9]+: truncated' moe-diff a.sts cut.sts
+	refuses 2 'rtol' moe-diff --rtol 1 a.sts a.sts
+}
+
+@test "two models on the same pictures: routing and answers" {
+	run -0 moe-diff "$first" "$first" "$word" "$demo/sign.png"
+	grep -q '^answers that differ: none of 2' <<<"$output"
+	cp -RL "$first" small
+	chmod -R u+w small
+	numpy - <<-'PY'
+		import numpy as np
+		import frames
+		meta, t = frames.parse(open("small/model.safetensors", "rb").read())
+		rng = np.random.default_rng(0)
+		for name, (kind, shape, data) in t.items():
+		    if kind == "F32":
+		        a = np.frombuffer(data, "<f4")
+		        t[name] = (kind, shape, (a * (1 + 0.4 * rng.normal(size=a.shape))).astype("<f4").tobytes())
+		    elif kind == "BF16":
+		        a = (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4")
+		        t[name] = (kind, shape, ((a * (1 + 0.4 * rng.normal(size=a.shape))).astype("<f4").view("<u4") >> 16).astype("<u2").tobytes())
+		open("small/model.safetensors", "wb").write(frames.build(meta, t))
+	PY
+	status=0
+	moe-diff "$first" small "$demo"/*.png >found || status=$?
+	same $status 1
+	grep -q '^lowest difference: layer' found
+	moe-diff --json "$first" small "$demo"/*.png >lines || true
+	moe-run "$demo"/*.png >one
+	moe-run -m small "$demo"/*.png >two
+	same "$(jq -s 'map(select(.answers))[0].answers_differing' lines)" "$(diff <(cut -f 2 one) <(cut -f 2 two) | grep -c '^<')"
+	[ "$(jq -s 'map(select(.answers))[0].answers_differing' lines)" -gt 0 ]
+	same "$(jq -s 'map(select(.answer_of != null)) | length' lines)" "$(jq -s 'map(select(.answers))[0].answers_differing' lines)"
+	moe-run --trace t1.sts "$demo"/*.png >/dev/null
+	moe-run -m small --trace t2.sts "$demo"/*.png >/dev/null
+	diff <(jq -c 'select(.modality)' lines) <(moe-diff --json t1.sts t2.sts | jq -c 'select(.modality)')
+	run -0 moe-diff -p 'hello' -n 3 "$olmoe/model" "$olmoe/model"
+	grep -q '^answers that differ: none of 1, 3 tokens' <<<"$output"
+	refuses 2 'only models can be run' moe-diff t1.sts t2.sts "$word"
+	refuses 2 'prompt has 0 pictures' moe-diff -p hello "$first" "$first" "$word"
 }

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
-#include "ablate/effects.h"
+#include "ablate/effect.h"
 #include "io/journal.h"
 #include "stats/bootstrap.h"
 
