@@ -27,6 +27,7 @@ check() {
 
 : >in
 check moe-info --json
+check moe-info --cpu avx2 --experts -l 3 --words 2
 check moe-synth --fonts small -n 3 -t 2 -o a.tar
 check moe-bench --cpu avx2 model -p 4 -n 1 -r 1
 check moe-run --cpu avx2 --no-sandbox "$picture"
@@ -42,6 +43,16 @@ check moe-encode --cpu avx2
 mv out in
 check moe-embed --cpu avx2
 mv out in
+cp in embedded
+"$bin/moe-tokenize" | "$bin/moe-patchify" "${picture%/*}/sign.png" | "$bin/moe-encode" | "$bin/moe-embed" >other
+check moe-splice --cpu avx2 -l 3 --expert all --rows last embedded other
+check moe-splice --cpu avx2 -l 2 --what routing --json embedded other
+check moe-block --cpu avx2 -l 0-3 --parts --attention
+mv out in
+check moe-stats --cpu avx2 --attribution
+check moe-decode --cpu avx2 --lens --rows last
+check moe-view --npy hidden --concat
+mv embedded in
 check moe-block --cpu avx2 -l 0-2
 mv out in
 check moe-attend --cpu avx2 -l 3
