@@ -42,8 +42,8 @@ static void choose(const char *option, const char *list, bool *chosen, int n, co
 		while (i < n && (strlen(name(i)) != length || memcmp(name(i), p, length)))
 			i++;
 		if (i == n)
-			cli_fail("--%s %s: expected %s%s%s%s%s, or several with commas between them", option, list, name(0), n > 2 ? ", " : "", n > 2 ? name(1) : "",
-				 " or ", name(n - 1));
+			cli_fail("--%s %s: expected %s%s%s%s%s, or several with commas between them", option, list, name(0), n > 2 ? ", " : "",
+				 n > 2 ? name(1) : "", " or ", name(n - 1));
 		chosen[i] = true;
 		p = p[length] ? p + length + 1 : NULL;
 	}
@@ -177,7 +177,8 @@ int main(int argc, char **argv)
 		{0, "rows", OPT_TEXT, &o.rows, "LIST", "for which rows: text, image, all, or several of them", 0, 0, "each of the three"},
 		{0, "way", OPT_TEXT, &o.way, "LIST", "in which way: reroute, renormalise, or both", 0, 0, "both"},
 		OPT_ASKING,
-		{0, "journal", OPT_TEXT, &o.journal, "FILE", "keep results there, and go on from those that are there", 0, 0, "beside the file of -o, until it is there"},
+		{0, "journal", OPT_TEXT, &o.journal, "FILE", "keep results there, and go on from those that are there", 0, 0,
+		 "beside the file of -o, until it is there"},
 		{0, "map", OPT_TEXT, &o.map, "FILE", "write heat maps there: as PNG when it ends with .png, else as SVG", 0, 0, 0},
 		{0, "json", OPT_FLAG, &o.json, 0, "JSON lines", 0, 0, 0},
 		{0, "tsv", OPT_FLAG, &o.tsv, 0, "tab-separated values with a header line", 0, 0, 0},

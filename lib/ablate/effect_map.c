@@ -83,8 +83,8 @@ static enum moe_unit describe(struct moe_figure *f, const struct moe_effects *e,
 		f->reading = "Orange: the expert is missed. Blue: the answers do better without it.";
 	} else {
 		f->title = "Right answers without an expert";
-		f->about = moe_figure_text(f, "Change of the share of right answers, in points of a per cent; %llu questions, whole model: %.1f %%.", (unsigned long long)e->questions,
-					   100 * moe_share(e->right, e->questions));
+		f->about = moe_figure_text(f, "Change of the share of right answers, in points of a per cent; %llu questions, whole model: %.1f %%.",
+					   (unsigned long long)e->questions, 100 * moe_share(e->right, e->questions));
 		f->reading = "Blue: fewer answers are right without the expert. Orange: more.";
 	}
 	f->scale_end[0] = moe_figure_text(f, "-%s", most + 1);

@@ -23,14 +23,16 @@ static void print_text(FILE *f, const struct moe_effects *e)
 
 static bool print_json(FILE *f, const struct moe_effects *e, const char *model)
 {
-	bool ok = moe_print_json(f, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:f}", "what", "ablation", "model", model, "samples", (json_int_t)e->samples,
-		"failed", (json_int_t)e->a->e->failed, "questions", (json_int_t)e->questions, "tokens", (json_int_t)e->tokens, "loss", e->loss, "right",
+	bool ok = moe_print_json(f, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:I, s:f}", "what", "ablation", "model", model, "samples",
+		(json_int_t)e->samples, "failed", (json_int_t)e->a->e->failed, "questions", (json_int_t)e->questions, "tokens",
+		(json_int_t)e->tokens, "loss", e->loss, "right",
 		(json_int_t)e->right, "accuracy", moe_share(e->right, e->questions)));
 
 	for (size_t i = 0; ok && i < e->a->n; i++) {
 		const struct moe_effect *x = &e->effect[i];
-		ok = moe_print_json(f, json_pack("{s:s, s:I, s:I, s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "what", "effect", "layer", (json_int_t)x->c.layer,
-			"expert", (json_int_t)x->c.expert, "rows", moe_ablate_rows_name(x->c.rows), "way", moe_ablate_way_name(x->c.way), "touched",
+		ok = moe_print_json(f, json_pack("{s:s, s:I, s:I, s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I}", "what", "effect", "layer",
+			(json_int_t)x->c.layer, "expert", (json_int_t)x->c.expert, "rows", moe_ablate_rows_name(x->c.rows), "way",
+			moe_ablate_way_name(x->c.way), "touched",
 			(json_int_t)x->touched, "loss_change", x->loss.by, "loss_low", x->loss.low, "loss_high", x->loss.high, "accuracy_change", x->right.by,
 			"accuracy_low", x->right.low, "accuracy_high", x->right.high, "changed", (json_int_t)x->changed));
 	}
