@@ -59,7 +59,36 @@ static enum moe_err put_experts(struct moe_frame *f, const struct moe_trace_bloc
 	return moe_frame_put_shape(f, "expert_id", MOE_U8, 3, shape, narrow, d);
 }
 
-/* [layers][rows][width] as binary16, the largest number of which stands for larger ones. */
+/* Rounds to binary16 as moe_f16_from_f32 does, but for what is finite and too large, which becomes the largest number. Both ways of rounding
+ * are computed, that of subnormal numbers by letting an addition of 1/2 round (its last bit is worth 2^-24), so that groups of 16 become vectors. */
+static inline void narrow_some(uint16_t *to, const float *from, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		uint32_t u, sign, normal, rounded;
+		float size;
+		memcpy(&u, &from[i], sizeof u);
+		sign = u >> 16 & 0x8000;
+		u &= 0x7fffffff;
+		memcpy(&size, &u, sizeof size);
+		size += 0.5f;
+		memcpy(&rounded, &size, sizeof rounded);
+		normal = (u - 0x38000000 + 0xfff + (u >> 13 & 1)) >> 13;
+		normal = normal > 0x7bff ? 0x7bff : normal;
+		normal = u < 0x38800000 ? rounded - 0x3f000000 : normal;
+		to[i] = (uint16_t)((u >= 0x7f800000 ? 0x7c00 | (u > 0x7f800000) << 9 : normal) | sign);
+	}
+}
+
+static void narrow(uint16_t *to, const float *from, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + 16 <= n; i += 16)
+		narrow_some(to + i, from + i, 16);
+	narrow_some(to + i, from + i, n - i);
+}
+
+/* [layers][rows][width] as binary16. */
 static enum moe_err put_halves(struct moe_frame *f, const char *name, const float *from, size_t width, const struct moe_trace_block *b,
 			       const struct moe_trace_info *i, struct moe_arena *a, struct moe_diag *d)
 {
@@ -69,14 +98,7 @@ static enum moe_err put_halves(struct moe_frame *f, const char *name, const floa
 
 	if (!half)
 		return no_memory(d);
-	for (size_t e = 0; e < n; e++) {
-		float v = from[e];
-		if (v > 65504)
-			v = 65504;
-		else if (v < -65504 && v >= -3.4028235e38f)
-			v = -65504;
-		half[e] = moe_f16_from_f32(v);
-	}
+	narrow(half, from, n);
 	return moe_frame_put_shape(f, name, MOE_F16, 3, shape, half, d);
 }
 

@@ -145,6 +145,48 @@ static void halves(void **state)
 	free(all);
 }
 
+/* Numbers of all sizes are rounded as moe_f16_from_f32 rounds them: the writer has a way of its own, too. */
+static void rounds(void **state)
+{
+	enum { N = 65536, WIDTH = 256 };
+	size_t one[1] = {0};
+	struct moe_trace_info i = {.layer = one, .n_layers = 1, .experts = WIDTH, .k = 1, .detail = MOE_TRACE_LOGITS};
+	float *all = calloc(N, sizeof *all), w[MOE_TRACE_ROWS] = {0};
+	int32_t zero[MOE_TRACE_ROWS] = {0};
+	uint8_t text[MOE_TRACE_ROWS] = {0};
+	uint16_t id[MOE_TRACE_ROWS] = {0};
+	struct moe_trace_block b = {.rows = MOE_TRACE_ROWS, .axes = 1, .token = zero, .position = zero, .image = zero, .patch = zero, .modality = text,
+				    .expert = id, .weight = w, .logit = all}, back;
+	uint64_t random = 3;
+	struct moe_diag d = {0};
+	struct moe_trace *t;
+	struct bytes s;
+
+	(void)state;
+	for (unsigned n = 0; n < N; n++) {
+		uint32_t u = (uint32_t)next_random(&random);
+		if (n % 2)              /* around binary16: exponents from 2^-27 to 2^17 */
+			u = (u & 0x80000fff) | (uint32_t)(next_random(&random) % (45 * 2048)) << 12;
+		u += n % 2 ? (127u - 27) << 23 : 0;
+		memcpy(&all[n], &u, sizeof u);
+		if (isnan(all[n]) || all[n] == INFINITY)
+			all[n] = (float)n / N;
+	}
+	expect_ok(&d, make(&s, &i, &b, &d));
+	expect_ok(&d, open_bytes(&t, s.p, s.n, &d));
+	expect_ok(&d, moe_trace_next(t, &back, &d));
+	for (unsigned n = 0; n < N; n++) {
+		float want = moe_f32_from_f16(moe_f16_from_f32(all[n]));
+		if (isinf(want) && !isinf(all[n]))
+			want = copysignf(65504, want);
+		if (back.logit[n] != want || signbit(back.logit[n]) != signbit(want))
+			fail_msg("%a becomes %a, expected %a", (double)all[n], (double)back.logit[n], (double)want);
+	}
+	moe_trace_close(t);
+	free(s.p);
+	free(all);
+}
+
 /* Many experts need 16 bits; weights beyond binary16 stay finite; a trace of ids has nothing else. */
 static void wide_and_narrow(void **state)
 {
@@ -463,7 +505,7 @@ static void collects(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(comes_back), cmocka_unit_test(halves), cmocka_unit_test(wide_and_narrow), cmocka_unit_test(counts),
+		cmocka_unit_test(comes_back), cmocka_unit_test(halves), cmocka_unit_test(rounds), cmocka_unit_test(wide_and_narrow), cmocka_unit_test(counts),
 		cmocka_unit_test(members), cmocka_unit_test(wrong_blocks), cmocka_unit_test(wrong_heads), cmocka_unit_test(foreign),
 		cmocka_unit_test(damage), cmocka_unit_test(misuse), cmocka_unit_test(collects),
 	};
