@@ -1,4 +1,4 @@
-# make [MODE=release|debug|asan|tsan] [all|check|check-san|fuzz|bench|bench-aria|demo|model|deps|install|uninstall|clean|dist]
+# make [MODE=release|debug|asan|tsan] [all|check|check-web|check-san|fuzz|bench|bench-aria|demo|model|deps|install|uninstall|clean|dist]
 # CFLAGS, LDFLAGS, PREFIX and DESTDIR are the user's; PACKAGES are Debian's, and `make deps` installs them.
 
 VERSION  := 0.1.0
@@ -24,7 +24,7 @@ LINK      = $(CC) $(CFLAGS) $(MODE_$(MODE)) -pie -pthread -Wl,--as-needed -Wl,-z
 LIBS      = $(PKG_LIBS) -lm
 
 # Only what compiles here asks pkg-config: `make deps` works on a bare machine, and check, bench and demo call make again when all is there.
-ifneq ($(filter-out deps missing-deps clean dist uninstall check check-san fuzz bench bench-aria demo model,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps missing-deps clean dist uninstall check check-web check-san fuzz bench bench-aria demo model,$(or $(MAKECMDGOALS),all)),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>&1 || echo missing)
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 ifneq ($(filter missing,$(PKG_CFLAGS)),)
@@ -86,6 +86,12 @@ tests: $(TESTS)
 check: missing-deps
 	@$(MAKE) --no-print-directory MODE=$(MODE) all tests
 	@MODE=$(MODE) tests/run.sh
+
+# moe-plot's page in headless Chromium; screenshots stay in build/web.
+check-web: missing-deps
+	@share/deps.sh missing chromium
+	@$(MAKE) --no-print-directory all
+	@python3 tests/web.py $(O)/bin build/web
 
 check-san: missing-deps
 	@$(MAKE) --no-print-directory check MODE=asan
@@ -160,6 +166,6 @@ clean:
 	rm -rf build moe-*.tar.gz
 
 FORCE:
-.PHONY: all tests check check-san fuzz bench bench-aria demo model deps missing-deps completions install uninstall dist clean FORCE
+.PHONY: all tests check check-web check-san fuzz bench bench-aria demo model deps missing-deps completions install uninstall dist clean FORCE
 .SECONDARY:
 -include $(patsubst %.o,%.d,$(LIB) $(COMMON)) $(wildcard $(O)/cmd/*.d $(O)/tests/*/*.d)

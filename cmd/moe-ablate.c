@@ -1,20 +1,24 @@
 /* moe-ablate: what a model loses when each of its experts is left out in turn. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ablate/effect_map.h"
 #include "ablate/effect_tables.h"
 #include "common/asking.h"
 #include "common/memory.h"
 #include "common/pictures.h"
 #include "common/progress.h"
+#include "common/terminal.h"
 #include "common/whatif.h"
+#include "plot/draw.h"
 #include "stage/layers.h"
 #include "sys/clock.h"
 
 static struct {
-	const char *layers, *experts, *rows, *way, *journal;
+	const char *layers, *experts, *rows, *way, *journal, *map;
 	bool json, tsv;
 } o;
 
@@ -38,8 +42,8 @@ static void choose(const char *option, const char *list, bool *chosen, int n, co
 		while (i < n && (strlen(name(i)) != length || memcmp(name(i), p, length)))
 			i++;
 		if (i == n)
-			cli_fail("--%s %s: expected %s%s%s%s%s, or several with commas between them", option, list, name(0), n > 2 ? ", " : "", n > 2 ? name(1) : "",
-				 " or ", name(n - 1));
+			cli_fail("--%s %s: expected %s%s%s%s%s, or several with commas between them", option, list, name(0), n > 2 ? ", " : "",
+				 n > 2 ? name(1) : "", " or ", name(n - 1));
 		chosen[i] = true;
 		p = p[length] ? p + length + 1 : NULL;
 	}
@@ -82,13 +86,50 @@ static void plan(struct moe_ablate_options *a, const struct moe_model *m)
 	choose("rows", !o.rows && s->tower.kind == MOE_TOWER_NONE ? "all" : o.rows, a->rows, MOE_N_ABLATE_ROWS, rows_name);
 }
 
-static void print(const struct moe_effects *f, const char *model)
+/* What goes before the table: about the model, and the maps. */
+static enum moe_err print_maps(FILE *f, const struct moe_effects *e, const char *model, const struct moe_figure *map, struct moe_diag *d)
 {
+	struct moe_term t = terminal_of(f, NULL, 0);
+
+	moe_effects_print_head(f, e, model);
+	for (int i = 0; i < MOE_N_EFFECT_MEASURES; i++) {
+		MOE_TRY(moe_figure_term(&t, &map[i], d));
+		fputs("\n\n", f);
+	}
+	return MOE_OK;
+}
+
+static void write_maps(const struct moe_figure *map)
+{
+	size_t n = strlen(o.map);
+	bool png = n > 4 && !strcasecmp(o.map + n - 4, ".png");
 	struct moe_diag d = {0};
 	struct moe_sink *sink;
-	FILE *to = cli_text(cli.output, &sink);
+	FILE *f = cli_text(o.map, &sink);
 
-	cli_finish_text(to, sink, moe_effects_print(to, f, model, o.json ? MOE_EFFECT_JSON : o.tsv ? MOE_EFFECT_TSV : MOE_EFFECT_TEXT, &d), &d);
+	cli_finish_text(f, sink, png ? moe_figures_png(f, map, MOE_N_EFFECT_MEASURES, 2, &d) : moe_figures_svg(f, map, MOE_N_EFFECT_MEASURES, &d), &d);
+}
+
+static void print(const struct moe_effects *e, const char *model)
+{
+	struct moe_figure map[MOE_N_EFFECT_MEASURES];
+	struct moe_diag d = {0};
+	struct moe_sink *sink;
+	enum moe_err err = MOE_OK;
+	FILE *f;
+
+	for (int i = 0; i < MOE_N_EFFECT_MEASURES; i++)
+		cli_check(moe_effects_map(&map[i], e, (enum moe_effect_measure)i, &d), &d);
+	if (o.map)
+		write_maps(map);
+	f = cli_text(cli.output, &sink);
+	if (!o.json && !o.tsv)
+		err = print_maps(f, e, model, map, &d);
+	if (!err)
+		err = moe_effects_print(f, e, model, o.json ? MOE_EFFECT_JSON : o.tsv ? MOE_EFFECT_TSV : MOE_EFFECT_TEXT, &d);
+	cli_finish_text(f, sink, err, &d);
+	for (int i = 0; i < MOE_N_EFFECT_MEASURES; i++)
+		moe_figure_free(&map[i]);
 }
 
 static int run(struct moe_pool *pool, char **path, int n)
@@ -136,7 +177,9 @@ int main(int argc, char **argv)
 		{0, "rows", OPT_TEXT, &o.rows, "LIST", "for which rows: text, image, all, or several of them", 0, 0, "each of the three"},
 		{0, "way", OPT_TEXT, &o.way, "LIST", "in which way: reroute, renormalise, or both", 0, 0, "both"},
 		OPT_ASKING,
-		{0, "journal", OPT_TEXT, &o.journal, "FILE", "keep results there, and go on from those that are there", 0, 0, "beside the file of -o, until it is there"},
+		{0, "journal", OPT_TEXT, &o.journal, "FILE", "keep results there, and go on from those that are there", 0, 0,
+		 "beside the file of -o, until it is there"},
+		{0, "map", OPT_TEXT, &o.map, "FILE", "write heat maps there: as PNG when it ends with .png, else as SVG", 0, 0, 0},
 		{0, "json", OPT_FLAG, &o.json, 0, "JSON lines", 0, 0, 0},
 		{0, "tsv", OPT_FLAG, &o.tsv, 0, "tab-separated values with a header line", 0, 0, 0},
 		OPT_MODEL, OPT_MATH, OPT_MEMORY, OPT_OUTPUT, OPT_END,

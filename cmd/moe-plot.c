@@ -2,24 +2,24 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "common/cli.h"
 #include "common/pictures.h"
 #include "common/plotting.h"
+#include "common/terminal.h"
 #include "common/tokenizer.h"
 #include "io/source.h"
+#include "plot/agreement.h"
 #include "plot/draw.h"
 #include "plot/page.h"
 #include "plot/table.h"
-#include "plot/term.h"
 #include "stage/layers.h"
 
 enum { MOST_LAYERS = 1 << 16, LOG_LIMIT = 256 << 20, ASSET_LIMIT = 1 << 20, MOST_FIGURES = 32, MOST_FIELDS = 60000 };
 
-enum kind { PICTURE, TEXT, LOAD, FLOW, COACTIVATION, DIFFERENCE, TRAINING, N_KINDS };
-static const char *const kinds[N_KINDS] = {"picture", "text", "load", "flow", "coactivation", "difference", "training"};
+enum kind { PICTURE, TEXT, LOAD, FLOW, COACTIVATION, DIFFERENCE, AGREEMENT, TRAINING, N_KINDS };
+static const char *const kinds[N_KINDS] = {"picture", "text", "load", "flow", "coactivation", "difference", "agreement", "training"};
 
 enum format { AS_TEXT, AS_PNG, AS_SVG, AS_HTML, AS_JSON, AS_TSV, N_FORMATS };
 static const char *const formats[N_FORMATS] = {"text", "png", "svg", "html", "json", "tsv"};
@@ -42,6 +42,7 @@ static struct {
 	struct run *run;                /* [n_runs]: one, or a checkpoint each */
 	size_t n_runs;
 	struct run other;               /* of --against */
+	struct moe_agreement agreement; /* of the two, token by token */
 	struct moe_model *model;
 	struct moe_tokenizer *tokenizer;
 	struct views views;
@@ -74,7 +75,7 @@ static void parse_kinds(enum format format)
 		while (k < N_KINDS && (strlen(kinds[k]) != n || strncmp(s, kinds[k], n)))
 			k++;
 		if (k == N_KINDS)
-			cli_fail("--kind %.*s: expected picture, text, load, flow, coactivation, difference or training", (int)n, s);
+			cli_fail("--kind %.*s: expected picture, text, load, flow, coactivation, difference, agreement or training", (int)n, s);
 		p.kinds |= 1u << k;
 		s += n + (s[n] == ',');
 	}
@@ -84,9 +85,10 @@ static void parse_kinds(enum format format)
 	if (p.log)
 		p.kinds = 1u << TRAINING;
 	else if (p.all)
-		p.kinds = (1u << LOAD | 1u << TEXT | 1u << FLOW | 1u << COACTIVATION) | (o.picture.n ? 1u << PICTURE : 0) | (o.against.n ? 1u << DIFFERENCE : 0);
+		p.kinds = 1u << LOAD | 1u << TEXT | 1u << FLOW | 1u << COACTIVATION | (o.picture.n ? 1u << PICTURE : 0) |
+			  (o.against.n ? 1u << DIFFERENCE | 1u << AGREEMENT : 0);
 	else
-		p.kinds = 1u << (o.picture.n ? PICTURE : o.against.n ? DIFFERENCE : LOAD);
+		p.kinds = 1u << (o.picture.n ? PICTURE : o.against.n ? AGREEMENT : LOAD);
 }
 
 static void parse_modality(void)
@@ -119,7 +121,7 @@ static void read_run(struct run *r, const char *const *path, size_t n)
 {
 	set_up(r, path[0]);
 	run_read(r, path, n, o.seq);
-	if (!r->sums.n)
+	if (!r->sums.n || !r->sums.kind[0].n_layers)
 		cli_fail("%s: no tokens%s", path[0], o.layers ? " in these layers" : "");
 }
 
@@ -133,8 +135,15 @@ static void read_runs(const char *const *path, size_t n)
 		cli_fail("out of memory");
 	for (size_t i = 0; i < p.n_runs; i++)
 		read_run(&p.run[i], path + i, apart ? 1 : n);
-	if (o.against.n)
+	if (o.against.n) {
+		if (o.seq < 0 && p.run[0].found)
+			o.seq = (long)p.run[0].tokens.seq;
 		read_run(&p.other, o.against.item, o.against.n);
+	}
+	p.agreement.first = p.first;
+	p.agreement.last = p.last;
+	if (wants(AGREEMENT))
+		runs_compare(&p.agreement, path, n, o.against.item, o.against.n);
 }
 
 static bool is_of(const char *traced, const char *own) { return !traced[0] || cli.any_model || !strcmp(traced, own); }
@@ -213,9 +222,10 @@ static void draw_kind(enum kind k)
 	struct run *r = p.run;
 
 	switch (k) {
-	case PICTURE: keep(moe_plot_picture(&p.figure[p.n], &r->tokens, p.views.picture, p.views.seen, &d), &d); break;
-	case TEXT: keep(moe_plot_text(&p.figure[p.n], &r->tokens, p.tokenizer, &d), &d); break;
+	case PICTURE: keep(moe_plot_picture(&p.figure[p.n], &r->tokens, o.against.n ? &p.other.tokens : NULL, p.views.picture, p.views.seen, &d), &d); break;
+	case TEXT: keep(moe_plot_text(&p.figure[p.n], &r->tokens, o.against.n ? &p.other.tokens : NULL, p.tokenizer, &d), &d); break;
 	case DIFFERENCE: keep(moe_plot_difference(&p.figure[p.n], &r->sums.kind[0], &p.other.sums.kind[0], &d), &d); break;
+	case AGREEMENT: keep(moe_plot_agreement(&p.figure[p.n], &p.agreement, &d), &d); break;
 	case TRAINING: draw_training(); break;
 	default:
 		for (size_t i = 0; i < r->sums.n; i++)
@@ -241,34 +251,10 @@ static void draw_log(const char *path)
 
 /* ---- output ---- */
 
-static enum moe_term_colours colours(bool terminal)
-{
-	const char *kind = o.color ? o.color : "auto", *term = getenv("TERM"), *depth = getenv("COLORTERM"), *none = getenv("NO_COLOR");
-
-	if (!strcmp(kind, "never"))
-		return MOE_TERM_PLAIN;
-	if (!strcmp(kind, "256"))
-		return MOE_TERM_256;
-	if (!strcmp(kind, "true"))
-		return MOE_TERM_TRUE;
-	if (strcmp(kind, "auto"))
-		cli_fail("--color %s: expected auto, true, 256 or never", kind);
-	if (!terminal || (none && *none) || !term || !strcmp(term, "dumb"))
-		return MOE_TERM_PLAIN;
-	if ((depth && (!strcmp(depth, "truecolor") || !strcmp(depth, "24bit"))) || strstr(term, "direct"))
-		return MOE_TERM_TRUE;
-	return strstr(term, "256") ? MOE_TERM_256 : MOE_TERM_PLAIN;
-}
-
 static enum moe_err print_text(FILE *f, struct moe_diag *d)
 {
-	struct winsize size;
-	struct moe_term t = {f, colours(isatty(fileno(f))), 80};
+	struct moe_term t = terminal_of(f, o.color, o.width);
 
-	if (o.width)
-		t.width = (size_t)o.width;
-	else if (!ioctl(fileno(f), TIOCGWINSZ, &size) && size.ws_col >= 20)
-		t.width = size.ws_col;
 	for (size_t i = 0; i < p.n; i++) {
 		if (i)
 			fputs("\n\n", f);
@@ -307,8 +293,8 @@ static void describe(char to[600], const struct run *r)
 static enum moe_err print_page(FILE *f, struct moe_diag *d)
 {
 	char about[600], *style = read_asset("plot/page.css"), *program = read_asset("plot/page.js");
-	struct moe_page page = {.title = p.log ? "A training's routing" : "Routing of a run", .about = about, .provenance = p.run ? p.run->provenance : NULL, .style = style,
-				.program = program, .figure = p.figure, .n = p.n};
+	struct moe_page page = {.title = p.log ? "A training's routing" : "Routing of a run", .about = about, .provenance = p.run ? p.run->provenance : NULL,
+				.style = style, .program = program, .figure = p.figure, .n = p.n};
 	enum moe_err err;
 
 	describe(about, p.run);
@@ -347,6 +333,7 @@ static void clean_up(void)
 	for (size_t i = 0; i < p.n_runs; i++)
 		run_free(&p.run[i]);
 	run_free(&p.other);
+	moe_agreement_free(&p.agreement);
 	free(p.run);
 	views_free(&p.views);
 	moe_tokenizer_free(p.tokenizer);
@@ -357,11 +344,12 @@ static void clean_up(void)
 int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
-		{'k', "kind", OPT_TEXT, &o.kind, "LIST", "what to draw: picture, text, load, flow, coactivation, difference, training", 0, 0, "what there is on a page, else load"},
+		{'k', "kind", OPT_TEXT, &o.kind, "KINDS", "what to draw: picture, text, load, flow, coactivation, difference, agreement, training", 0, 0,
+		 "what there is for a page; else picture, agreement or load"},
 		{0, "picture", OPT_LIST, &o.picture, "FILE", "a picture, folder or shard that the run looked at; draws it with its experts", 0, 0, 0},
-		{0, "against", OPT_LIST, &o.against, "TRACE", "a second run; draws how the load differs", 0, 0, 0},
+		{0, "against", OPT_LIST, &o.against, "TRACE", "a second run to compare with: what differs is marked", 0, 0, 0},
 		{'l', "layers", OPT_TEXT, &o.layers, "LAYERS", "only these layers: 3, 0-11 or 12-", 0, 0, "all that were traced"},
-		{0, "modality", OPT_TEXT, &o.modality, "NAME", "flow, coactivation, training: only tokens of text, image, audio or video", 0, 0, "all"},
+		{0, "modality", OPT_TEXT, &o.modality, "MODALITY", "flow, coactivation, training: only tokens of text, image, audio or video", 0, 0, "all"},
 		{0, "seq", OPT_INT, &o.seq, "N", "picture, text: the sequence to draw", 0, 1e15, "the first"},
 		{0, "tokens", OPT_INT, &o.tokens, "N", "picture, text: at most the first N tokens of the sequence", 1, 1000000, "1000"},
 		{0, "format", OPT_TEXT, &o.format, "FORMAT", "text, png, svg, html, json or tsv", 0, 0, "by the name of the output, else text"},
@@ -396,8 +384,8 @@ int main(int argc, char **argv)
 	parse_kinds(format);
 	if (wants(PICTURE) && !o.picture.n)
 		cli_fail("--kind picture: which picture? (--picture FILE)");
-	if (wants(DIFFERENCE) && !o.against.n)
-		cli_fail("--kind difference: from which run? (--against TRACE)");
+	if ((wants(DIFFERENCE) || wants(AGREEMENT)) && !o.against.n)
+		cli_fail("--kind %s: with which run? (--against TRACE)", wants(DIFFERENCE) ? "difference" : "agreement");
 	if (p.log) {
 		draw_log(argv[at]);
 	} else {

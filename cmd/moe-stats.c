@@ -140,7 +140,10 @@ static void read_all(struct work *w, const char *const *path, size_t n, struct p
 
 	while (!(err = moe_traces_next(t, &info, &b, &d))) {
 		note_tokenizer(w, t);
-		cli_check(add(w, info, &b, moe_traces_input(t), &d), &d);
+		if (add(w, info, &b, moe_traces_input(t), &d)) {
+			moe_diag_path(&d, n ? path[moe_traces_input(t)] : "standard input");
+			cli_die(&d);
+		}
 		w->tokens += b.rows;
 		progress_show(w->tokens, "tokens");
 	}
@@ -255,7 +258,8 @@ static void print_groups(FILE *f, struct work *w, struct moe_diag *d)
 {
 	struct texts texts = {0};
 	bool words = w->grouping.by == MOE_BY_TOKEN || w->grouping.by == MOE_BY_NEXT;
-	struct moe_groups_report r = {.set = &w->grouping.set, .names = &w->grouping.names, .by = o.by, .tokens = words, .least = (uint64_t)o.least, .most = (size_t)o.most};
+	struct moe_groups_report r = {.set = &w->grouping.set, .names = &w->grouping.names, .by = o.by, .tokens = words, .least = (uint64_t)o.least,
+				      .most = (size_t)o.most};
 
 	if (words)
 		r.text = open_texts(&texts, w->tokenizer);
@@ -419,15 +423,15 @@ int main(int argc, char **argv)
 		OPT_OUTPUT,
 		{0, "pass", OPT_FLAG, &o.pass, 0, "pass the stream on; the statistics go to FILE or standard error", 0, 0, 0},
 		{0, "apart", OPT_FLAG, &o.apart, 0, "traces of different layers are not of one run", 0, 0, 0},
-		{0, "score", OPT_TEXT, &o.score, "KIND", "what a router makes of its logits, for streams between stages: softmax, sigmoid or logit", 0, 0, "softmax"},
+		{0, "score", OPT_TEXT, &o.score, "KIND", "what routers make of their logits, for streams between stages", 0, 0, "softmax"},
 		{0, "n-experts", OPT_INT, &o.experts, "N", "number of experts, for such streams without router logits", 1, MOE_TRACE_EXPERTS, 0},
 		OPT_MODEL,
 		{0, "any-model", OPT_FLAG, &cli.any_model, 0, "take traces of several models", 0, 0, 0},
 		{0, "no-pg", OPT_FLAG, &cli.no_pg, 0, "with --pass, leave this program out of the stream's provenance", 0, 0, 0},
-		{0, "no-sandbox", OPT_FLAG, &pictures_options.no_sandbox, 0, "read pictures and labels even where the kernel cannot confine the reader", 0, 0, 0},
+		{0, "no-sandbox", OPT_FLAG, &pictures_options.no_sandbox, 0, "decode even where the kernel cannot confine the decoder", 0, 0, 0},
 		OPT_END,
 	};
-	static const struct tool tool = {"moe-stats", "[TRACE ...]", "Tells how tokens were routed, by layer and modality, beside what chance would give.", opts};
+	static const struct tool tool = {"moe-stats", "[TRACE ...]", "Tells how tokens were routed, by layer and modality, beside what chance gives.", opts};
 	const char *const *path;
 	int at, n, status, closed;
 

@@ -10,8 +10,11 @@ kind() {
 	case $1 in
 	'') echo none ;;
 	MODEL) echo folder ;;
-	FILE | LIST | SOURCE | FIFO | '?WHERE') [[ $2 == @(drop|force|mute) ]] && echo word || echo file ;;
+	FILE | LIST | LAST | SOURCE | FIFO | TRACE | '?WHERE') [[ $2 == @(drop|force|mute) ]] && echo word || echo file ;;
 	LEVEL) echo 'c avx2 avx-vnni avx512 vnni amx' ;;
+	MODALITY) echo 'text image audio video other all' ;;
+	FORMAT) echo 'text png svg html json tsv' ;;
+	WHEN) echo 'auto true 256 never' ;;
 	ROWS) echo 'none last all' ;;
 	*) echo word ;;
 	esac

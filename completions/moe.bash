@@ -3,9 +3,9 @@ _moe() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} all= folders= files= values=
 	case ${1##*/} in
 	moe-ablate)
-		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --experts --rows --way --limit --types --chat -n --max-new --no-sandbox --journal --map --json --tsv -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--experts --rows --way --types --journal --family -o --output"
+		files="--experts --rows --way --types --journal --map --family -o --output"
 		values="-l --layers --limit -n --max-new --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
@@ -131,9 +131,12 @@ _moe() {
 	moe-plot)
 		all="-k --kind --picture --against -l --layers --modality --seq --tokens --format --json --tsv --color --width --scale -o --output -m --model --family --any-model --max-image-size --split --no-sandbox -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="-k --kind --picture -o --output --family"
-		values="--against -l --layers --modality --seq --tokens --format --color --width --scale --max-image-size --split -t --threads"
+		files="--picture --against -o --output --family"
+		values="-k --kind -l --layers --seq --tokens --width --scale --max-image-size --split -t --threads"
 		case $prev in
+		--modality) COMPREPLY=($(compgen -W 'text image audio video other all' -- "$cur")) && return ;;
+		--format) COMPREPLY=($(compgen -W 'text png svg html json tsv' -- "$cur")) && return ;;
+		--color) COMPREPLY=($(compgen -W 'auto true 256 never' -- "$cur")) && return ;;
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
@@ -167,8 +170,8 @@ _moe() {
 	moe-stats)
 		all="-l --layers --loads --coactivation --pairs --by --labels --saturation --top --attribution --sheet --picture --most --min-tokens --json --tsv -o --output --pass --apart --score --n-experts -m --model --family --any-model --no-pg --no-sandbox -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--labels --sheet --picture -o --output --family"
-		values="-l --layers --by --saturation --top --most --min-tokens --score --n-experts -t --threads"
+		files="--labels --saturation --sheet --picture -o --output --family"
+		values="-l --layers --by --top --most --min-tokens --score --n-experts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

@@ -3,7 +3,7 @@
 # their examples give what they show.
 #
 # Examples are literal displays (.Bd -literal) with lines that begin with "$ ". A display is one session of bash in the page's folder,
-# where the pictures of share/demo and the text model olmoe lie; the displays of a page follow each other there. A command goes on in
+# where the pictures of share/demo, the folder share/ask and the text model olmoe lie; the displays of a page follow each other there. A command goes on in
 # the next line behind "|", "\", "&&" or "; do", and up to END behind <<'END'. The lines behind it, up to the next command or an empty
 # line, are exactly what it prints on standard output and error; a line "..." stands for any lines. It must end with status 0, the
 # display within 20 seconds.
@@ -173,6 +173,7 @@ examples() {
 	local page=$1 dir=$work/${1##*/} n
 	mkdir -p "$dir/files"
 	cp share/demo/*.png "$dir/files"
+	cp -r share/ask "$dir/files/ask"
 	cp -r tests/golden/olmoe/model "$dir/files/olmoe"
 	split_examples "$page" "$dir"
 	compgen -G "$dir/*.sh" >/dev/null || fail "$page: no examples"

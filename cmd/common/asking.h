@@ -30,8 +30,8 @@ struct asking {
 /* Opens the model of -m, or `path`; afterwards that of -m is the program's again. */
 void asking_open(struct asking *a, const char *path, struct moe_pool *pool);
 
-/* Asks what is in the n sources; of *o, what the options above say and who is told is filled in. Broken samples are told of, but for `told`: they have been. Dies
- * when there is no question. */
+/* Asks what is in the n sources; of *o, what the options above say and who is told is filled in. Broken samples are told of, but for `told`: they have been.
+ * Dies when there is no question. */
 void asking_run(struct asking *a, char **path, int n, struct moe_evaluate_options o, bool told);
 
 void asking_free(struct asking *a);

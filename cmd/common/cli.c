@@ -234,7 +234,7 @@ const char *cli_model_path(const char *model)
 }
 
 /* The model that is used where none is named: a folder of share/. */
-static const char default_model[] = "models/read";
+static const char default_model[] = "models/look";
 
 const char *cli_model_directory(void)
 {

@@ -18,7 +18,8 @@ static const char *base_of(const char *path)
 static void check_name(const char *name, const char *label, uint64_t number)
 {
 	if (name && moe_picture_named(name) && strcmp(base_of(name), base_of(label)))
-		cli_fail("picture %llu is %s, but the trace has %s in its place: --picture gives the pictures of the run, in their order", (unsigned long long)number, label, name);
+		cli_fail("picture %llu is %s, but the trace has %s in its place: --picture gives the pictures of the run, in their order",
+			 (unsigned long long)number, label, name);
 }
 
 static void draw(struct moe_patch_sheet *s, uint64_t number, const struct moe_feed_item *item, const struct moe_image_plan *plan, const struct moe_spec *spec)

@@ -81,6 +81,30 @@ void run_read(struct run *r, const char *const *path, size_t n, long seq)
 	moe_traces_free(t);
 }
 
+void runs_compare(struct moe_agreement *g, const char *const *a, size_t n_a, const char *const *b, size_t n_b)
+{
+	struct moe_traces_options options = {.any_model = cli.any_model};
+	const struct moe_trace_info *ia, *ib;
+	struct moe_trace_block x, y;
+	struct moe_traces *ta, *tb;
+	struct moe_diag d = {0};
+	enum moe_err ea, eb;
+
+	for (size_t i = 0; i < n_a; i++)
+		if (!strcmp(a[i], "-"))
+			cli_fail("--kind agreement: traces are read twice, so that none can come from standard input");
+	cli_check(moe_traces_new(&ta, &options, a, n_a, &d), &d);
+	cli_check(moe_traces_new(&tb, &options, b, n_b, &d), &d);
+	while (!(ea = moe_traces_next(ta, &ia, &x, &d)) && !(eb = moe_traces_next(tb, &ib, &y, &d)))
+		cli_check(moe_agreement_add(g, ia, &x, ib, &y, &d), &d);
+	if (ea && ea != MOE_END)
+		cli_die(&d);
+	if (!ea && eb != MOE_END)
+		cli_die(&d);
+	moe_traces_free(ta);
+	moe_traces_free(tb);
+}
+
 void run_free(struct run *r)
 {
 	moe_routing_set_free(&r->sums);

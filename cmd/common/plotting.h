@@ -3,6 +3,7 @@
 #define MOE_CMD_PLOTTING_H
 
 #include "common/cli.h"
+#include "plot/agreement.h"
 #include "plot/plot.h"
 
 /* One run, or what is drawn as one. */
@@ -20,6 +21,9 @@ struct run {
 /* Reads traces, several as one run. seq: the wanted sequence, -1: the first. */
 void run_read(struct run *r, const char *const *path, size_t n, long seq);
 void run_free(struct run *r);
+
+/* Goes through two runs side by side, token by token, as far as both have blocks. */
+void runs_compare(struct moe_agreement *g, const char *const *a, size_t n_a, const char *const *b, size_t n_b);
 
 /* The pictures of a sequence as a model sees them. */
 struct views {

@@ -15,7 +15,7 @@ struct what_if_options what_if_options;
 struct rule {
 	const struct moe_model *m;
 	const char *option;             /* its name */
-	const char *text;               /* the value without where it holds */
+	char *text;                     /* the value without where it holds */
 	size_t first, last;             /* layers */
 	size_t layer;                   /* of them, the one that is being set */
 	unsigned from, to;              /* modalities */
@@ -213,7 +213,7 @@ static void parse_where(struct rule *r, const char *value)
 
 	if (!text)
 		cli_fail("out of memory");
-	r->text = text;                 /* kept as long as the program runs */
+	r->text = text;
 	r->last = n_layers - 1;
 	r->to = MOE_N_MODALITIES - 1;
 	at = strrchr(text, '@');
@@ -243,6 +243,7 @@ static bool apply(struct moe_what_if *row, const struct kind *k, const char *val
 	}
 	if (!routing)
 		cli_fail("--%s %s: no experts are chosen in layers %zu to %zu", r.option, value, r.first, r.last);
+	free(r.text);
 	free(r.expert);
 	free(r.bias);
 	return r.from == r.to;

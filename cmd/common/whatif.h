@@ -1,7 +1,7 @@
 /* What-if options: another choice of experts than the router's, in some layers and for rows of some modality.
  *
- * A value may end with where it holds, VALUE[@LAYERS][:MODALITY]: 3@2-3:image. Without layers it holds in all, without a modality for all rows. Every option may
- * be repeated; where two of an option hold, lists and biases add up, and of single values the later one counts. */
+ * A value may end with where it holds, VALUE[@LAYERS][:MODALITY]: 3@2-3:image. Without layers it holds in all, without a modality for all rows. Every option
+ * may be repeated; where two of an option hold, lists and biases add up, and of single values the later one counts. */
 #ifndef MOE_CMD_WHATIF_H
 #define MOE_CMD_WHATIF_H
 
@@ -17,7 +17,8 @@ extern struct what_if_options {
 /* In moe-run, where --top-k and --temperature are about tokens. */
 #define OPT_WHAT_IF_ROUTE OPT_WHAT_IF_AS("route-top-k", "route-temperature")
 #define OPT_WHAT_IF_AS(TOP_K, TEMPERATURE) \
-	{0, "drop", OPT_LIST, &what_if_options.drop, "LIST", "what if: never choose these experts (3 or 0,4-7; or 3@2-3:image, in some layers for some rows)", 0, 0, 0}, \
+	{0, "drop", OPT_LIST, &what_if_options.drop, "LIST", "what if: never choose these experts (3 or 0,4-7; or 3@2-3:image, in some layers for some rows)", \
+	 0, 0, 0}, \
 	{0, "force", OPT_LIST, &what_if_options.force, "LIST", "what if: always choose these experts first", 0, 0, 0}, \
 	{0, TOP_K, OPT_LIST, &what_if_options.top_k, "K", "what if: choose K experts, at most the model's own number", 0, 0, 0}, \
 	{0, TEMPERATURE, OPT_LIST, &what_if_options.temperature, "T", "what if: divide the router logits by T", 0, 0, 0}, \

@@ -114,8 +114,8 @@ static void set(struct unit *u, const struct moe_ablate_case *c)
 }
 
 /* What is known without asking: a question that the case does not touch is answered as before. Where only text chose the expert, all rows are the rows of
- * text, which have been asked. (The same does not hold of pictures: words of a new answer may choose it.) Under groups an expert that is gone may cost its group
- * the choice of rows that had not chosen it. */
+ * text, which have been asked. (The same does not hold of pictures: words of a new answer may choose it.) Under groups an expert that is gone may cost its
+ * group the choice of rows that had not chosen it. */
 static bool known(const struct unit *u, const struct moe_ablate_case *c, const struct moe_asked *q, size_t number, struct verdict *v)
 {
 	unsigned chose = q->chose[c->layer * u->r->a->experts + c->expert];

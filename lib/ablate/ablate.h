@@ -3,8 +3,8 @@
  * A case is one such experiment. The expert is left out for all rows, for rows of text or for rows of pictures, in one of two ways:
  *   reroute        it is never chosen; the next best takes its place (what moe-run --drop does)
  *   renormalise    it is chosen as ever and then left out; the others of the chosen get its weight in proportion to theirs (--mute)
- * (Dai et al. 2024, DeepSeekMoE, section 4.5, mask experts the first way.) A question none of whose rows chose the expert, as far as they are of the case's kind,
- * is answered as before, bit for bit, and is not computed again. */
+ * (Dai et al. 2024, DeepSeekMoE, section 4.5, mask experts the first way.) A question none of whose rows chose the expert, as far as they are of the case's
+ * kind, is answered as before, bit for bit, and is not computed again. */
 #ifndef MOE_ABLATE_ABLATE_H
 #define MOE_ABLATE_ABLATE_H
 
@@ -54,8 +54,8 @@ struct moe_ablation {
 	size_t recalled;                /* of them, those that the journal had */
 };
 
-/* Runs all cases on the questions of e, which has been kept (moe_evaluate_options.keep) and stays the owner of samples. Results do not depend on threads, nor on
- * interruptions. A journal that is about other questions, another model or another arithmetic fails with MOE_EMATCH. Free the ablation in any case. */
+/* Runs all cases on the questions of e, which has been kept (moe_evaluate_options.keep) and stays the owner of samples. Results do not depend on threads, nor
+ * on interruptions. A journal that is about other questions, another model or another arithmetic fails with MOE_EMATCH. Free the ablation in any case. */
 enum moe_err moe_ablate_run(struct moe_ablation *out, const struct moe_evaluation *e, const struct moe_model *m, const struct moe_generation *g,
 			    const struct moe_ablate_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_ablation_free(struct moe_ablation *a);

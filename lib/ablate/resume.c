@@ -95,8 +95,9 @@ static bool take_line(struct moe_ablation *a, json_t *o)
 	const char *way, *rows;
 	size_t n;
 
-	if (json_unpack(o, "{s:I, s:I, s:s, s:s, s:I, s:o, s:o, s:o}", "layer", &layer, "expert", &expert, "way", &way, "rows", &rows, "part", &part, "loss", &loss,
-			"right", &right, "changed", &changed) || layer < 0 || expert < 0 || part < 0 || (size_t)part >= a->parts || !find_names(&c, way, rows))
+	if (json_unpack(o, "{s:I, s:I, s:s, s:s, s:I, s:o, s:o, s:o}", "layer", &layer, "expert", &expert, "way", &way, "rows", &rows, "part", &part, "loss",
+			&loss, "right", &right, "changed", &changed) ||
+	    layer < 0 || expert < 0 || part < 0 || (size_t)part >= a->parts || !find_names(&c, way, rows))
 		return false;
 	n = moe_ablate_part_samples(a, (size_t)part);
 	if (!take_losses(loss, n, sum) || !take_counts(right, n, &sum->right) || !take_counts(changed, n, &sum->changed))
@@ -132,7 +133,8 @@ enum moe_err moe_ablate_recall(struct moe_ablation *a, struct moe_journal **out,
 	char head[300], hash[33];
 
 	hash_questions(a->e, hash);
-	snprintf(head, sizeof head, "{\"journal\":\"moe-ablate 1\",\"model\":\"%s\",\"math\":\"%s\",\"questions\":\"%s\"}", m->fingerprint, moe_math_name(m->math), hash);
+	snprintf(head, sizeof head, "{\"journal\":\"moe-ablate 1\",\"model\":\"%s\",\"math\":\"%s\",\"questions\":\"%s\"}", m->fingerprint,
+		 moe_math_name(m->math), hash);
 	MOE_TRY(moe_journal_open(out, path, head, d));
 	return take_lines(a, *out, d) ? moe_diag_path(d, path) : MOE_OK;
 }
@@ -148,8 +150,9 @@ static json_t *case_json(const struct moe_ablation *a, size_t number, size_t par
 		json_array_append_new(right, json_integer((json_int_t)sum[s].right));
 		json_array_append_new(changed, json_integer((json_int_t)sum[s].changed));
 	}
-	return json_pack("{s:I, s:I, s:s, s:s, s:I, s:o, s:o, s:o}", "layer", (json_int_t)c->layer, "expert", (json_int_t)c->expert, "way", moe_ablate_way_name(c->way),
-			 "rows", moe_ablate_rows_name(c->rows), "part", (json_int_t)part, "loss", loss, "right", right, "changed", changed);
+	return json_pack("{s:I, s:I, s:s, s:s, s:I, s:o, s:o, s:o}", "layer", (json_int_t)c->layer, "expert", (json_int_t)c->expert, "way",
+			 moe_ablate_way_name(c->way), "rows", moe_ablate_rows_name(c->rows), "part", (json_int_t)part,
+			 "loss", loss, "right", right, "changed", changed);
 }
 
 enum moe_err moe_ablate_note(const struct moe_ablation *a, struct moe_journal *j, size_t number, size_t part, struct moe_diag *d)

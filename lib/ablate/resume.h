@@ -6,7 +6,8 @@
 #include "io/journal.h"
 
 /* Opens or begins the journal `path`, and takes out of it what it has of the cases. */
-enum moe_err moe_ablate_recall(struct moe_ablation *a, struct moe_journal **out, const char *path, const struct moe_model *m, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_ablate_recall(struct moe_ablation *a, struct moe_journal **out, const char *path, const struct moe_model *m,
+				struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Writes the sums of a case and part down; j NULL: nowhere. By one thread at a time. */
 enum moe_err moe_ablate_note(const struct moe_ablation *a, struct moe_journal *j, size_t number, size_t part, struct moe_diag *d) MOE_CHECK_RESULT;

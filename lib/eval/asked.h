@@ -24,7 +24,7 @@ struct moe_asked {
 	struct moe_outcome own;         /* asked of its own picture */
 	struct moe_outcome blind;       /* asked of another sample's picture */
 	char *said;                     /* the model's answer to the own picture, owned; NULL before */
-	uint8_t *chose;                 /* [layers][experts]: bit m is set when one of its rows of modality m chose the expert, for its own picture; NULL: nobody asks */
+	uint8_t *chose;                 /* [layers][experts]: bit m: one of its rows of modality m, for its own picture, chose the expert; NULL: nobody asks */
 };
 
 /* Patches whose labels were asked for: what the rows of the picture say through the head. */

@@ -29,8 +29,8 @@ struct moe_carrier {
 
 struct moe_asker;
 
-/* Several askers may share model, plan and generation (greedy); each is for one thread. The plan may be NULL where all pictures come as features. Labels of patches are read after `patch_layer` layers, through the final
- * norm and the head. */
+/* Several askers may share model, plan and generation (greedy); each is for one thread. The plan may be NULL where all pictures come as features. Labels of
+ * patches are read after `patch_layer` layers, through the final norm and the head. */
 enum moe_err moe_asker_new(struct moe_asker **out, const struct moe_model *m, const struct moe_image_plan *plan, const struct moe_generation *g,
 			   size_t patch_layer, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_asker_free(struct moe_asker *a);

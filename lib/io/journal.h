@@ -14,7 +14,8 @@ struct moe_journal;
  * MOE_EIO when another process has it open. */
 enum moe_err moe_journal_open(struct moe_journal **out, const char *path, const char *head, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* The next of the lines that were there, behind the first; *number counts from 1 through the file. The line is valid until the journal is closed. NULL: no more. */
+/* The next of the lines that were there, behind the first; *number counts from 1 through the file. The line is valid until the journal is closed. NULL: no
+ * more. */
 const char *moe_journal_next(struct moe_journal *j, size_t *number);
 
 /* Appends n bytes of complete lines. By one thread at a time. */

@@ -186,12 +186,12 @@ static struct moe_extent draw_sheet(struct moe_pen *p, const struct moe_figure *
 }
 
 const char moe_svg_style[] =
-	".t{fill:#1f2328}.f{fill:#5b636e}.r{fill:#c9ced4}.p{fill:#fff}.st{stroke:#1f2328}.sf{stroke:#5b636e}.sr{stroke:#c9ced4}.sp{stroke:#fff}.grey{filter:grayscale(1)}"
+	".t{fill:#1f2328}.f{fill:#5b636e}.r{fill:#c9ced4}.p{fill:#fff}.st{stroke:#1f2328}.sf{stroke:#5b636e}.sr{stroke:#c9ced4}.sp{stroke:#fff}"
+	".grey{filter:grayscale(1)}"
 	"@media(prefers-color-scheme:dark){.t{fill:#e6e9ee}.f{fill:#9aa3ae}.r{fill:#434a53}.p{fill:#16191d}.st{stroke:#e6e9ee}.sf{stroke:#9aa3ae}.sr{stroke:#434a53}"
 	".sp{stroke:#16191d}}";
 
-enum moe_err moe_figure_pictures(const struct moe_figure *f, enum moe_err (*each)(void *self, const struct moe_picture *p, unsigned number, struct moe_diag *d), void *self,
-				 struct moe_diag *d)
+enum moe_err moe_figure_pictures(const struct moe_figure *f, moe_each_picture *each, void *self, struct moe_diag *d)
 {
 	for (size_t i = 0; i < f->n_facets; i++) {
 		const struct moe_picture_facet *p = &f->facet[i].picture;

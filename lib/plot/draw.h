@@ -25,7 +25,7 @@ struct moe_extent moe_key_draw(struct moe_pen *p, const struct moe_figure *f, do
 extern const char moe_svg_style[];
 
 /* The pictures of a figure's facets, each once; stops when `each` fails. */
-enum moe_err moe_figure_pictures(const struct moe_figure *f, enum moe_err (*each)(void *self, const struct moe_picture *p, unsigned number, struct moe_diag *d), void *self,
-				 struct moe_diag *d) MOE_CHECK_RESULT;
+typedef enum moe_err moe_each_picture(void *self, const struct moe_picture *p, unsigned number, struct moe_diag *d);
+enum moe_err moe_figure_pictures(const struct moe_figure *f, moe_each_picture *each, void *self, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -40,7 +40,8 @@ static struct measures measure(const struct moe_fields *g, double most)
 	return m;
 }
 
-static void draw_field(struct moe_pen *p, const struct moe_figure *f, const struct moe_facet *facet, size_t row, size_t column, const struct measures *m, double x, double y)
+static void draw_field(struct moe_pen *p, const struct moe_figure *f, const struct moe_facet *facet, size_t row, size_t column, const struct measures *m,
+		       double x, double y)
 {
 	const struct moe_fields *g = &facet->fields;
 	size_t i = row * g->columns + column;
@@ -61,7 +62,8 @@ static void draw_field(struct moe_pen *p, const struct moe_figure *f, const stru
 	moe_pen_begin(p, &(struct moe_mark){title, -1, -1, g->row_experts ? (long)row : -1, -1, -1});
 	moe_pen_box(p, x, y, m->width - gap, m->height - gap, gap < 1 ? 0 : 2, moe_ink_rgb(paper, 1));
 	if (m->type > 0)
-		moe_pen_text(p, x + (m->width - gap) / 2, y + (m->height - gap) / 2 + m->type * 0.36, &t, moe_ink_rgb(moe_ink_on(paper), 1), moe_field_text(g, g->value[i], text));
+		moe_pen_text(p, x + (m->width - gap) / 2, y + (m->height - gap) / 2 + m->type * 0.36, &t, moe_ink_rgb(moe_ink_on(paper), 1),
+			     moe_field_text(g, g->value[i], text));
 	moe_pen_end(p);
 }
 

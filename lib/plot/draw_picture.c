@@ -33,10 +33,15 @@ static void draw_place(struct moe_pen *p, const struct moe_picture_facet *f, con
 		if (fmin(w, h) >= NUMBERED) {
 			bool second = f->k > 1 && at->chosen.expert[1] != MOE_NO_EXPERT;
 			snprintf(number, sizeof number, "%u", expert);
-			moe_pen_text(p, left + w * (second ? 0.42 : 0.5), top + h * (second ? 0.45 : 0.5) + t.size * 0.36, &t, moe_ink_rgb((struct moe_rgb){255, 255, 255}, 1), number);
+			moe_pen_text(p, left + w * (second ? 0.42 : 0.5), top + h * (second ? 0.45 : 0.5) + t.size * 0.36, &t,
+				     moe_ink_rgb((struct moe_rgb){255, 255, 255}, 1), number);
 			if (second)
 				draw_second(p, at->chosen.expert[1], left, top, w, h);
 		}
+	}
+	if (at->differs) {
+		moe_pen_frame(p, left + 1.5, top + 1.5, w - 3, h - 3, 2, moe_ink_rgb((struct moe_rgb){255, 255, 255}, 1), 3.4);
+		moe_pen_frame(p, left + 1.5, top + 1.5, w - 3, h - 3, 2, moe_ink_rgb((struct moe_rgb){0, 0, 0}, 1), 1.8);
 	}
 	moe_pen_end(p);
 }

@@ -37,6 +37,8 @@ static void draw_bar(struct moe_pen *p, const struct moe_text_facet *f, const st
 			moe_pen_text(p, at + part / 2, y + height / 2 + 3.6, &t, moe_ink_rgb(moe_ink_on(colour), 1), number);
 		at += part;
 	}
+	if (f->differs && !w->patches && f->differs[layer][w->token])
+		moe_pen_frame(p, x + 0.8, y + 0.8, width - 1.6, height - 1.6, 1, moe_ink(MOE_PAINT_TEXT), 1.8);
 	if (m.n && x + width - at > 0.5)
 		moe_pen_box(p, at, y, x + width - at, height, 0, moe_ink(MOE_PAINT_RULE));
 	moe_pen_end(p);

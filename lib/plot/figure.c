@@ -76,11 +76,11 @@ void moe_figure_mark(struct moe_figure *f, size_t expert)
 
 const char *moe_field_text(const struct moe_fields *g, double value, char to[8])
 {
-	double v = fmin(fmax(100 * value, -999), 999);
+	double v = fmin(fmax((g->unit == MOE_UNIT_MILLINATS ? 1000 : 100) * value, -999), 999);
 
 	if (isnan(value))
 		*to = 0;
-	else if (g->unit == MOE_UNIT_POINTS)
+	else if (g->unit != MOE_UNIT_SHARE)
 		snprintf(to, 8, fabs(v) < 0.5 ? "0" : "%+.0f", v);
 	else if (g->fine && v > 0 && v < 9.95)
 		snprintf(to, 8, v < 0.05 ? "<.1" : "%.1f", v);
@@ -93,7 +93,10 @@ double moe_field_place(const struct moe_figure *f, const struct moe_fields *g, s
 
 const char *moe_unit_text(enum moe_unit unit, double value, char to[32])
 {
-	snprintf(to, 32, unit == MOE_UNIT_POINTS ? "%+.1f points" : "%.1f %%", 100 * value);
+	if (unit == MOE_UNIT_CENTINATS || unit == MOE_UNIT_MILLINATS)
+		snprintf(to, 32, "%+.5f nats", value);
+	else
+		snprintf(to, 32, unit == MOE_UNIT_POINTS ? "%+.1f points" : "%.1f %%", 100 * value);
 	return to;
 }
 

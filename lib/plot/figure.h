@@ -14,7 +14,8 @@
 
 enum moe_facet_kind { MOE_FACET_FIELDS, MOE_FACET_PICTURE, MOE_FACET_TEXT, MOE_FACET_FLOW, MOE_FACET_LINES };
 
-enum moe_unit { MOE_UNIT_SHARE, MOE_UNIT_POINTS };      /* shares of 1, shown in per cent; differences of shares, shown with their sign */
+/* Shares of 1, shown in per cent; differences, shown with their sign: of shares, in points, and of losses, in hundredths or thousandths of a nat. */
+enum moe_unit { MOE_UNIT_SHARE, MOE_UNIT_POINTS, MOE_UNIT_CENTINATS, MOE_UNIT_MILLINATS };
 
 /* Numbers by row and column. */
 struct moe_fields {
@@ -40,6 +41,7 @@ struct moe_patch_place {
 	double x, y, width, height;             /* on the canvas */
 	size_t row, column, token;              /* token: number of it in the sequence */
 	struct moe_chosen chosen;
+	bool differs;                           /* from another run's, which the figure compares with */
 };
 
 /* A picture as the model sees it, on a canvas of which it fills a part. */
@@ -66,6 +68,7 @@ struct moe_text_facet {
 	const struct moe_word *word;            /* [n] */
 	const size_t *layer;                    /* [n_layers]: their numbers */
 	const struct moe_chosen *const *chosen; /* [n_layers][tokens] */
+	const bool *const *differs;             /* [n_layers][tokens]: from another run's; NULL: nothing is compared */
 };
 
 /* Tokens between the experts of neighbouring layers. A token with k experts is k × k pairs of weight 1 / k², so that streams come out of an expert as they

@@ -30,7 +30,9 @@ static enum moe_err print_pictures(FILE *f, const struct moe_page *p, struct moe
 
 static void open_svg(FILE *f, struct moe_extent e, const char *label, const char *more)
 {
-	fprintf(f, "<svg viewBox=\"-1 -1 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" role=\"img\" aria-label=\"", ceil(e.width) + 2, ceil(e.height) + 2, ceil(e.width) + 2, ceil(e.height) + 2);
+	double w = ceil(e.width) + 2, h = ceil(e.height) + 2;
+
+	fprintf(f, "<svg viewBox=\"-1 -1 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" role=\"img\" aria-label=\"", w, h, w, h);
 	moe_print_xml(f, label);
 	if (more) {
 		fputs(": ", f);
@@ -142,7 +144,8 @@ static enum moe_err print_figure(FILE *f, const struct moe_page *p, size_t at, s
 static void print_head(FILE *f, const struct moe_page *p)
 {
 	fputs("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-	      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n<title>", f);
+	      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+	      "script-src 'unsafe-inline'\">\n<title>", f);
 	moe_print_xml(f, p->title);
 	fprintf(f, "</title>\n<style>\n%s\n%s</style>\n</head>\n", moe_svg_style, p->style);
 }

@@ -1,5 +1,5 @@
-/* Figures as one HTML page that needs nothing else: no network, no font, no program but its own, and that one only for pointing and choosing. Screen readers find
- * headings, a description of each picture, and all numbers as tables. */
+/* Figures as one HTML page that needs nothing else: no network, no font, no program but its own, and that one only for pointing and choosing. Screen
+ * readers find headings, a description of each picture, and all numbers as tables. */
 #ifndef MOE_PLOT_PAGE_H
 #define MOE_PLOT_PAGE_H
 

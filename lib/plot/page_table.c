@@ -36,7 +36,7 @@ static void fields_table(FILE *f, const struct moe_facet *facet)
 
 	open_table(f, facet);
 	fputs("<thead><tr>", f);
-	snprintf(name, sizeof name, "%s \\ %s", g->row_name, g->column_name);
+	snprintf(name, sizeof name, *g->row_name ? "%s \\ %s" : "%s%s", g->row_name, g->column_name);
 	heading(f, "col", name);
 	for (size_t c = 0; c < g->columns; c++)
 		heading(f, "col", g->column[c]);

@@ -10,7 +10,7 @@ static void print_bar(FILE *f, const struct moe_text_facet *t, const struct moe_
 	double at = 0;
 
 	moe_mixture_of(&m, t, w, layer);
-	fprintf(f, "<i data-layer=\"%zu\"", t->layer[layer]);
+	fprintf(f, "<i data-layer=\"%zu\"%s", t->layer[layer], t->differs && !w->patches && t->differs[layer][w->token] ? " class=\"differs\"" : "");
 	if (!m.n) {
 		fputs("></i>", f);
 		return;

@@ -57,7 +57,8 @@ static struct moe_rgb from_oklab(const double lab[3])
 	l = l * l * l;
 	m = m * m * m;
 	s = s * s * s;
-	return (struct moe_rgb){from_light(4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s), from_light(-1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s),
+	return (struct moe_rgb){from_light(4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s),
+				from_light(-1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s),
 				from_light(-0.0041960863 * l - 0.7034186147 * m + 1.7076147010 * s)};
 }
 

@@ -16,7 +16,8 @@ enum {
 
 /* Digits as five rows of three dots, the highest bit first. */
 static const uint8_t digits[10][5] = {
-	{7, 5, 5, 5, 7}, {2, 6, 2, 2, 7}, {7, 1, 7, 4, 7}, {7, 1, 7, 1, 7}, {5, 5, 7, 1, 1}, {7, 4, 7, 1, 7}, {7, 4, 7, 5, 7}, {7, 1, 1, 1, 1}, {7, 5, 7, 5, 7}, {7, 5, 7, 1, 7},
+	{7, 5, 5, 5, 7}, {2, 6, 2, 2, 7}, {7, 1, 7, 4, 7}, {7, 1, 7, 1, 7}, {5, 5, 7, 1, 1}, {7, 4, 7, 1, 7}, {7, 4, 7, 5, 7},
+	{7, 1, 1, 1, 1}, {7, 5, 7, 5, 7}, {7, 5, 7, 1, 7},
 };
 enum { DOT = 2 };
 
@@ -82,7 +83,8 @@ enum moe_err moe_patch_sheet_init(struct moe_patch_sheet *s, const struct moe_to
 		return moe_fail(d, MOE_EUSAGE, "no expert has a patch among its tokens");
 	height = row_of(top, top->n_layers - 1, top->experts);
 	if (height > SIDE || column_of(s->columns) > SIDE || height * column_of(s->columns) > MOST_PIXELS)
-		return moe_fail(d, MOE_EUSAGE, "%zu layers of %zu experts with %zu patches are too many for one picture", top->n_layers, top->experts, s->columns);
+		return moe_fail(d, MOE_EUSAGE, "%zu layers of %zu experts with %zu patches are too many for one picture", top->n_layers, top->experts,
+				s->columns);
 	s->width = (uint32_t)column_of(s->columns);
 	s->height = (uint32_t)height;
 	s->rgb = moe_calloc((size_t)s->width * s->height, 3);
@@ -140,7 +142,8 @@ static struct moe_rgb colour_at(const struct view *v, double x, double y)
 /* The patch in the middle of the cell at (x, y), framed. */
 static void draw_patch(struct moe_patch_sheet *s, const struct view *v, size_t x, size_t y, size_t patch)
 {
-	double side = v->seen->patch, left = (double)(patch % v->seen->columns) * side - side, top = (double)(patch / v->seen->columns) * side - side, step = AROUND * side / CELL;
+	double side = v->seen->patch, step = AROUND * side / CELL;
+	double left = (double)(patch % v->seen->columns) * side - side, top = (double)(patch / v->seen->columns) * side - side;
 	size_t from = CELL / AROUND, to = 2 * from;
 
 	for (size_t j = 0; j < CELL; j++)

@@ -23,6 +23,7 @@ void moe_patch_sheet_free(struct moe_patch_sheet *s);
 bool moe_patch_sheet_wants(const struct moe_patch_sheet *s, uint64_t picture, const char **name);
 
 /* Draws the patches of picture number `picture`. MOE_EMATCH for a patch that the picture does not have. */
-enum moe_err moe_patch_sheet_draw(struct moe_patch_sheet *s, uint64_t picture, const struct moe_picture *p, const struct moe_seen *seen, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_patch_sheet_draw(struct moe_patch_sheet *s, uint64_t picture, const struct moe_picture *p, const struct moe_seen *seen,
+				  struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -90,11 +90,12 @@ size_t moe_rune_next(const char *s, unsigned *rune)
 	return n;
 }
 
-/* Advances of ' ' to '~' in hundredths of the size: the widest of Arial, DejaVu Sans, Noto Sans and Roboto, but for the letters that a text has most of, the mean. */
+/* Advances of ' ' to '~' in hundredths of the size: roughly the widest of the usual fonts, for the commonest letters their mean. */
 static const unsigned char advance[] = {
-	28, 33, 42, 72, 60, 85, 74, 25, 35, 35, 48, 72, 29, 35, 29, 35, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 31, 31, 72, 72, 72, 50, 96, 66, 67, 70, 74, 62, 57, 75, 74, 30, 42,
-	66, 56, 86, 74, 78, 61, 78, 68, 65, 62, 73, 67, 98, 66, 62, 66, 37, 35, 37, 78, 50, 50, 58, 60, 54, 60, 58, 34, 59, 60, 27, 28, 56, 27, 93, 60, 59, 60, 60, 40, 52, 37, 60,
-	56, 80, 56, 56, 51, 55, 33, 55, 75,
+	28, 33, 42, 72, 60, 85, 74, 25, 35, 35, 48, 72, 29, 35, 29, 35, 60, 60, 60, 60, 60, 60, 60, 60,
+	60, 60, 31, 31, 72, 72, 72, 50, 96, 66, 67, 70, 74, 62, 57, 75, 74, 30, 42, 66, 56, 86, 74, 78,
+	61, 78, 68, 65, 62, 73, 67, 98, 66, 62, 66, 37, 35, 37, 78, 50, 50, 58, 60, 54, 60, 58, 34, 59,
+	60, 27, 28, 56, 27, 93, 60, 59, 60, 60, 40, 52, 37, 60, 56, 80, 56, 56, 51, 55, 33, 55, 75,
 };
 
 double moe_text_width(const char *s, double size, bool bold)

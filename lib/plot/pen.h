@@ -31,7 +31,8 @@ struct moe_type {
 	double turn;                    /* degrees, clockwise, about (x, y) */
 };
 
-/* A mark: a part of a drawing that has a meaning of its own: SVG shows `title` to who points at it or has it read aloud, and a page's program finds it by the numbers. */
+/* A part of a drawing that has a meaning of its own: SVG shows `title` to who points at it or has it read aloud, and a page's program finds it by the
+ * numbers. */
 struct moe_mark {
 	const char *title;
 	long token, layer, expert, next;        /* -1: none; next: expert in the next layer */

@@ -211,8 +211,8 @@ static void pixels_free(struct moe_pen *p)
 	struct pixels *s = (struct pixels *)p;
 
 	cairo_destroy(s->c);
-	moe_typefaces_free(s->faces);
 	cairo_surface_destroy(s->surface);
+	moe_typefaces_free(s->faces);
 	free(s);
 }
 
@@ -225,7 +225,8 @@ enum moe_err moe_pen_pixels_new(struct moe_pen **out, double w, double h, double
 	struct pixels *s;
 
 	if (width > MOST_SIDE || height > MOST_SIDE || width * height > MOST_PIXELS)
-		return moe_fail(d, MOE_ENOMEM, "a picture of %.0f x %.0f pixels: at most %d on a side and %d in all; SVG has no limit", width, height, MOST_SIDE, MOST_PIXELS);
+		return moe_fail(d, MOE_ENOMEM, "a picture of %.0f x %.0f pixels: at most %d on a side and %d in all; SVG has no limit", width, height, MOST_SIDE,
+				MOST_PIXELS);
 	s = moe_calloc(1, sizeof *s);
 	if (!s)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");

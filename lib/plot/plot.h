@@ -20,11 +20,14 @@ enum moe_err moe_plot_coactivation(struct moe_figure *f, const struct moe_routin
 enum moe_err moe_plot_flow(struct moe_figure *f, const struct moe_routing *r, int modality, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Each picture of the sequence, and again for each layer with its patches in the colours of their experts. picture and seen: [moe_tokens_pictures(t)], of the
- * caller's, who keeps the pictures as long as the figure. */
-enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, const struct moe_picture *picture, const struct moe_seen *seen, struct moe_diag *d) MOE_CHECK_RESULT;
+ * caller's, who keeps the pictures as long as the figure. `other`: the same sequence in another run, to mark what differs; or NULL. */
+enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other, const struct moe_picture *picture,
+			      const struct moe_seen *seen, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* The text with its experts, layer by layer. `tokenizer` may be NULL: then the numbers of tokens stand in its place. */
-enum moe_err moe_plot_text(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokenizer *tokenizer, struct moe_diag *d) MOE_CHECK_RESULT;
+/* The text with its experts, layer by layer. `tokenizer` may be NULL: then the numbers of tokens stand in its place; so may `other`, the same sequence
+ * in another run. */
+enum moe_err moe_plot_text(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other, const struct moe_tokenizer *tokenizer,
+			   struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* A checkpoint of a training, by its trace. */
 struct moe_checkpoint_sums {

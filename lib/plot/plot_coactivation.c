@@ -10,8 +10,9 @@ static enum moe_err add_layer(struct moe_figure *f, const struct moe_routing *r,
 	facet->about = moe_figure_text(f, "%llu tokens", (unsigned long long)p->tokens);
 	facet->layer = (int)r->layer[layer].number;
 	g = &facet->fields;
-	*g = (struct moe_fields){.row_name = "of the tokens of expert", .column_name = "also had expert", .row_key = "expert", .column_key = "other", .row = moe_figure_numbers(f, NULL, n),
-				 .column = moe_figure_numbers(f, NULL, n), .row_experts = true, .column_experts = true, .value_name = "share", .count_name = "tokens", .fine = n > 16};
+	*g = (struct moe_fields){.row_name = "of the tokens of expert", .column_name = "also had expert", .row_key = "expert", .column_key = "other",
+				 .row = moe_figure_numbers(f, NULL, n), .column = moe_figure_numbers(f, NULL, n),
+				 .row_experts = true, .column_experts = true, .value_name = "share", .count_name = "tokens", .fine = n > 16};
 	MOE_TRY(moe_figure_fields(f, g, n, n, true, d));
 	if (!g->row || !g->column)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -34,8 +35,9 @@ enum moe_err moe_plot_coactivation(struct moe_figure *f, const struct moe_routin
 	if (r->k < 2)
 		return moe_fail(d, MOE_EUSAGE, "each token has one expert: none are together");
 	f->title = "Which experts work together";
-	f->about = moe_figure_text(f, "Of the tokens that one expert got, how many per cent another one got, too; top %zu of %zu experts%s%s%s. By chance %.3g %%.", r->k, r->experts,
-				   moe_plot_choice(f, r), modality == MOE_ALL_MODALITIES ? "" : ", tokens of ", modality == MOE_ALL_MODALITIES ? "" : moe_plot_modality(modality),
+	f->about = moe_figure_text(f, "Of the tokens that one expert got, how many per cent another one got, too; top %zu of %zu experts%s%s%s. By chance %.3g %%.",
+				   r->k, r->experts, moe_plot_choice(f, r),
+				   modality == MOE_ALL_MODALITIES ? "" : ", tokens of ", modality == MOE_ALL_MODALITIES ? "" : moe_plot_modality(modality),
 				   chance);
 	f->reading = moe_figure_text(f, "Read along a row: it adds up to %zu. White: as much as by chance; orange: more, blue: less.", 100 * (r->k - 1));
 	moe_plot_ratio(f, moe_figure_text(f, "chance: %.3g %%", chance));

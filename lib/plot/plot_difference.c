@@ -52,7 +52,8 @@ enum moe_err moe_plot_difference(struct moe_figure *f, const struct moe_routing 
 	if (a->experts != b->experts)
 		return moe_fail(d, MOE_EMATCH, "%zu experts against %zu: there is nothing to compare expert by expert", a->experts, b->experts);
 	f->title = "How the load of the experts differs between two runs";
-	f->about = moe_figure_text(f, "Share of the choices of a layer that each expert got in the second run, less that in the first, in percentage points; %zu experts, top %zu%s.",
+	f->about = moe_figure_text(f, "Share of the choices of a layer that each expert got in the second run, less that in the first, in percentage points; "
+				   "%zu experts, top %zu%s.",
 				   a->experts, a->k, a->k != b->k ? moe_figure_text(f, " and top %zu", b->k) : "");
 	f->reading = "A column adds up to 0. Orange: more in the second run, blue: less. Of equal runs every field is 0.";
 	f->scale = (struct moe_scale){MOE_SCALE_CHANGE, 0.01};

@@ -39,11 +39,12 @@ enum moe_err moe_plot_flow(struct moe_figure *f, const struct moe_routing *r, in
 		if (r->layer[l].next != r->layer[l + 1].number)
 			return moe_fail(d, MOE_EUSAGE, "no trace tells of layers %zu and %zu together: no flow between them is known", r->layer[l].number, r->layer[l + 1].number);
 	f->title = "How the tokens flow from layer to layer";
-	f->about = moe_figure_text(f, "Tokens between the experts of neighbouring layers; top %zu of %zu experts%s. A token with several experts is divided evenly among them.", r->k,
-				   r->experts, moe_plot_choice(f, r));
+	f->about = moe_figure_text(f, "Tokens between the experts of neighbouring layers; top %zu of %zu experts%s. A token with several experts is divided evenly "
+				   "among them.", r->k, r->experts, moe_plot_choice(f, r));
 	f->reading = "Expert 3 of one layer and expert 3 of the next have nothing but their number and colour in common. Chance: were the two layers independent.";
-	f->drawn = moe_figure_text(f, "The height of an expert, and of a stream, is its number of tokens. A stream has the colour of the expert that it comes from, and is %s where it "
-				   "has more than one and a half times the tokens that chance would send there. Experts of a layer stand by where their tokens come from.",
+	f->drawn = moe_figure_text(f, "The height of an expert, and of a stream, is its number of tokens. A stream has the colour of the expert that it comes from, "
+				   "and is %s where it has more than one and a half times the tokens that chance would send there. "
+				   "Experts of a layer stand by where their tokens come from.",
 				   r->experts > MOE_FLOW_ALL ? "drawn only" : "strong");
 	f->experts = r->experts;
 	if (modality != MOE_ALL_MODALITIES || moe_plot_modalities(r) != 1)

@@ -43,8 +43,8 @@ enum moe_err moe_plot_load(struct moe_figure *f, const struct moe_routing *r, st
 {
 	moe_figure_init(f, "load");
 	f->title = "Which experts the tokens went to";
-	f->about = moe_figure_text(f, "Share of the choices of a layer that each expert got, in per cent; top %zu of %zu experts%s. By chance each would get %.3g %%.", r->k, r->experts,
-				   moe_plot_choice(f, r), 100 / (double)r->experts);
+	f->about = moe_figure_text(f, "Share of the choices of a layer that each expert got, in per cent; top %zu of %zu experts%s. By chance each would get %.3g %%.",
+				   r->k, r->experts, moe_plot_choice(f, r), 100 / (double)r->experts);
 	f->reading = "A column adds up to 100. White: as much as by chance; orange: more, blue: less.";
 	moe_plot_ratio(f, moe_figure_text(f, "chance: %.3g %%", 100 / (double)r->experts));
 	if (moe_plot_modalities(r) != 1)

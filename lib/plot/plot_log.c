@@ -68,8 +68,8 @@ static enum moe_err draw(struct moe_figure *f, const struct curve *c, size_t exp
 	line[0] = (struct moe_line){"each step", x, y, c->n, 0, true};
 	line[1] = (struct moe_line){"smoothed", x, mean, c->n, 0, false};
 	MOE_TRY(moe_figure_add(f, &facet, MOE_FACET_LINES, "busiest expert", d));
-	facet->lines = (struct moe_line_facet){.x_name = "tokens of training", .y_name = "share of a layer's choices", .chance_name = "even load", .line = line, .n = 2,
-					       .chance = experts ? 1 / (double)experts : NAN};
+	facet->lines = (struct moe_line_facet){.x_name = "tokens of training", .y_name = "share of a layer's choices", .chance_name = "even load",
+					       .line = line, .n = 2, .chance = experts ? 1 / (double)experts : NAN};
 	return MOE_OK;
 }
 

@@ -68,8 +68,25 @@ static const struct moe_chosen *chosen_of(struct moe_figure *f, const struct moe
 	return c;
 }
 
+/* Where the other run differs, [n_layers][n]; NULL without memory. */
+static const bool **differences(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other)
+{
+	const bool **all = moe_figure_get(f, t->n_layers, sizeof *all);
+
+	for (size_t l = 0; all && l < t->n_layers; l++) {
+		bool *one = moe_figure_get(f, t->n, sizeof *one);
+		if (!one)
+			return NULL;
+		for (size_t i = 0; i < t->n; i++)
+			one[i] = moe_tokens_differ(t, other, l, i);
+		all[l] = one;
+	}
+	return all;
+}
+
 static void describe(struct moe_figure *f, const struct moe_tokens *t)
 {
+	static const char of_model[] = "Underlined: what the model wrote; a token's experts are those that it was read with, to find the next. ";
 	size_t made = 0;
 
 	for (size_t i = 0; i < t->n; i++)
@@ -79,16 +96,18 @@ static void describe(struct moe_figure *f, const struct moe_tokens *t)
 				   t->left_out ? moe_figure_text(f, " (%zu more are left out)", t->left_out) : "",
 				   t->k > 1 ? (t->layer->weight ? ", as wide as their weights" : ", side by side") : "", t->k, t->experts);
 	f->reading = moe_figure_text(f, "%s%sThe patches of a picture are drawn as one word, with the mean of its patches.",
-				     t->k > MOE_MIXTURE_FEW ? "Grey: experts with less weight. " : "", made ? "Underlined: what the model wrote; a token's experts are those that it was read with, to find the next. " : "");
+				     t->k > MOE_MIXTURE_FEW ? "Grey: experts with less weight. " : "", made ? of_model : "");
 	f->experts = t->experts;
 	f->key = moe_figure_get(f, t->experts, sizeof *f->key);
 }
 
-enum moe_err moe_plot_text(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokenizer *tokenizer, struct moe_diag *d)
+enum moe_err moe_plot_text(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other, const struct moe_tokenizer *tokenizer,
+			   struct moe_diag *d)
 {
 	struct moe_facet *facet;
 	struct moe_word *word;
 	const struct moe_chosen **chosen;
+	const bool **differs = NULL;
 	size_t *layer;
 	const char **text;
 
@@ -96,11 +115,15 @@ enum moe_err moe_plot_text(struct moe_figure *f, const struct moe_tokens *t, con
 	if (!t->n)
 		return moe_fail(d, MOE_EUSAGE, "the trace has no tokens");
 	describe(f, t);
+	if (other) {
+		differs = differences(f, t, other);
+		f->reading = moe_figure_text(f, "Framed (*): layers in which the second run gives another expert the largest weight. %s", f->reading);
+	}
 	MOE_TRY(moe_tokens_text(&text, f, t, tokenizer, d));
 	word = moe_figure_get(f, t->n, sizeof *word);
 	chosen = moe_figure_get(f, t->n_layers, sizeof *chosen);
 	layer = moe_figure_get(f, t->n_layers, sizeof *layer);
-	if (!word || !chosen || !layer)
+	if (!word || !chosen || !layer || (other && !differs))
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t l = 0; l < t->n_layers; l++) {
 		layer[l] = t->layer[l].number;
@@ -109,6 +132,7 @@ enum moe_err moe_plot_text(struct moe_figure *f, const struct moe_tokens *t, con
 			return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
 	MOE_TRY(moe_figure_add(f, &facet, MOE_FACET_TEXT, "", d));
-	facet->text = (struct moe_text_facet){.word = word, .n = make_words(word, f, t, text), .n_layers = t->n_layers, .k = t->k, .layer = layer, .chosen = chosen};
+	facet->text = (struct moe_text_facet){.word = word, .n = make_words(word, f, t, text), .n_layers = t->n_layers, .k = t->k, .layer = layer, .chosen = chosen,
+					      .differs = differs};
 	return MOE_OK;
 }

@@ -53,7 +53,8 @@ static bool is_coloured(const double *share, size_t n, size_t experts, size_t e)
 	return experts <= COLOURED || higher < SHOWN_EXTREMES;
 }
 
-static enum moe_err add_layer(struct moe_figure *f, const struct moe_checkpoint_sums *c, size_t n, size_t layer, const double *x, const char **tick, int modality, struct moe_diag *d)
+static enum moe_err add_layer(struct moe_figure *f, const struct moe_checkpoint_sums *c, size_t n, size_t layer, const double *x, const char **tick,
+			      int modality, struct moe_diag *d)
 {
 	const struct moe_routing *r = c[0].sums;
 	double *share = moe_figure_get(f, n * r->experts, sizeof *share), *y = moe_figure_get(f, n * r->experts, sizeof *y);
@@ -106,7 +107,8 @@ enum moe_err moe_plot_training(struct moe_figure *f, const struct moe_checkpoint
 	f->about = moe_figure_text(f, "Share of the choices of a layer that each expert got, in %zu checkpoints, %s each; top %zu of %zu experts%s.", n,
 				   moe_plot_tokens(f, c[0].sums, modality), c[0].sums->k, c[0].sums->experts,
 				   modality == MOE_ALL_MODALITIES ? "" : moe_figure_text(f, ", tokens of %s", moe_plot_modality(modality)));
-	f->reading = c[0].sums->experts > COLOURED ? "In colour: the experts with most at the end. An expert keeps its number through the training." : "An expert keeps its number through the training.";
+	f->reading = moe_figure_text(f, "%sAn expert keeps its number through the training.",
+				     c[0].sums->experts > COLOURED ? "In colour: the experts with most at the end. " : "");
 	f->experts = c[0].sums->experts;
 	f->key = moe_figure_get(f, f->experts, sizeof *f->key);
 	x = moe_figure_get(f, n, sizeof *x);

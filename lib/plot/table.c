@@ -13,7 +13,10 @@ static struct moe_cell text(const char *name, const char *s) { return (struct mo
 
 static struct moe_cell whole(const char *name, double v) { return (struct moe_cell){.name = name, .kind = MOE_CELL_WHOLE, .number = v}; }
 
-static struct moe_cell real(const char *name, double v) { return (struct moe_cell){.name = name, .kind = isfinite(v) ? MOE_CELL_REAL : MOE_CELL_NONE, .number = v}; }
+static struct moe_cell real(const char *name, double v)
+{
+	return (struct moe_cell){.name = name, .kind = isfinite(v) ? MOE_CELL_REAL : MOE_CELL_NONE, .number = v};
+}
 
 /* A label that is a number. */
 static struct moe_cell label(const char *name, const char *s)
@@ -53,6 +56,7 @@ static enum moe_err picture_rows(const struct moe_facet *facet, moe_row *row, vo
 		struct moe_cell cell[] = {
 			whole("picture", p->number), whole("layer", (double)p->layer), whole("row", (double)at->row), whole("column", (double)at->column),
 			whole("token", (double)at->token), {.name = "experts", .kind = MOE_CELL_CHOSEN, .chosen = at->chosen, .k = p->k},
+			whole("differs", at->differs),
 		};
 		MOE_TRY(row(self, cell, sizeof cell / sizeof *cell, d));
 	}
@@ -66,6 +70,7 @@ static enum moe_err word_rows(const struct moe_text_facet *t, const struct moe_w
 			struct moe_cell cell[] = {
 				whole("token", (double)i), text("text", w->patches ? NULL : w->text), text("from", w->patches ? "picture" : w->made ? "model" : "prompt"),
 				whole("layer", (double)t->layer[l]), {.name = "experts", .kind = MOE_CELL_CHOSEN, .chosen = t->chosen[l][i], .k = t->k},
+				whole("differs", t->differs && t->differs[l][i]),
 			};
 			MOE_TRY(row(self, cell, sizeof cell / sizeof *cell, d));
 		}

@@ -219,6 +219,21 @@ static void print_names(const struct moe_term *t, const struct block *b, size_t 
 	fputs("\n", t->f);
 }
 
+/* Part of a line, with the spaces before it; those behind it wait until something follows. */
+static void print_part(const struct moe_term *t, const char *s, const char *end, size_t *spaces)
+{
+	const char *last = end;
+
+	while (last > s && last[-1] == ' ')
+		last--;
+	if (last > s) {
+		moe_term_spaces(t, *spaces);
+		fwrite(s, 1, (size_t)(last - s), t->f);
+		*spaces = 0;
+	}
+	*spaces += (size_t)(end - last);
+}
+
 /* Blocks beside each other, line by line. */
 static void print_blocks(const struct moe_term *t, struct block *b, size_t n)
 {
@@ -235,12 +250,10 @@ static void print_blocks(const struct moe_term *t, struct block *b, size_t n)
 		more = false;
 		for (size_t i = 0; i < n; i++)
 			more |= at[i] && *at[i];
-		for (size_t i = 0; i < n && more; i++) {
+		for (size_t i = 0, spaces = 0; i < n && more; i++) {
 			char *end = at[i] ? strchr(at[i], '\n') : NULL;
-			if (end)
-				fwrite(at[i], 1, (size_t)(end - at[i]), t->f);
-			if (i + 1 < n)
-				moe_term_spaces(t, block_width(&b[i]) - (end ? b[i].width : 0) + GAP);
+			print_part(t, at[i], end, &spaces);
+			spaces += block_width(&b[i]) - (end ? b[i].width : 0) + GAP;
 			at[i] = end ? end + 1 : NULL;
 		}
 		if (more)
@@ -272,6 +285,7 @@ static void print_facets(const struct moe_term *t, const struct moe_figure *f, s
 enum moe_err moe_figure_term(const struct moe_term *t, const struct moe_figure *f, struct moe_diag *d)
 {
 	struct block *b = calloc(f->n_facets + 1, sizeof *b);
+	char note[300];
 
 	if (!b)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -281,6 +295,11 @@ enum moe_err moe_figure_term(const struct moe_term *t, const struct moe_figure *
 	print_wrapped(t, f->about);
 	print_key(t, f);
 	print_facets(t, f, b);
+	if (moe_term_narrow(t, f)) {
+		snprintf(note, sizeof note, "Digits stand for the place on the scale. 0: %s; 9: %s.", f->scale_end[0], f->scale_end[2]);
+		fputs("\n", t->f);
+		print_wrapped(t, note);
+	}
 	if (*f->reading) {
 		fputs("\n", t->f);
 		print_wrapped(t, f->reading);

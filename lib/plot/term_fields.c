@@ -20,7 +20,7 @@ static size_t widest(const char **label, size_t n)
 static size_t field_width(const struct moe_term *t, const struct moe_fields *g, size_t left)
 {
 	size_t room = t->width > left + g->columns ? (t->width - left) / g->columns : 1, names = widest(g->column, g->columns) + 1;
-	size_t wanted = g->unit == MOE_UNIT_POINTS ? 5 : 4;
+	size_t wanted = g->unit == MOE_UNIT_SHARE ? 4 : 5;
 
 	if (names <= 8 && names > wanted)
 		wanted = names;
@@ -55,11 +55,11 @@ static void print_field(const struct moe_term *t, const struct moe_figure *f, co
 }
 
 /* Names of columns: each, or every so manieth where they are wider than the fields. */
-static void print_columns(const struct moe_term *t, const struct moe_fields *g, size_t left, size_t width)
+static void print_columns(const struct moe_term *t, const struct moe_fields *g, size_t left, size_t width, size_t total)
 {
 	size_t step = (widest(g->column, g->columns) + width) / width, at = left;
 
-	moe_term_left(t, g->row_name, left);
+	moe_term_left(t, moe_term_columns(g->row_name) < left ? g->row_name : "", left);
 	for (size_t c = 0; c < g->columns; c += step) {
 		size_t n = c + step <= g->columns ? step : g->columns - c;
 		if (n * width < moe_term_columns(g->column[c]))
@@ -68,23 +68,43 @@ static void print_columns(const struct moe_term *t, const struct moe_fields *g, 
 		moe_term_spaces(t, n * width - (width >= NUMBERED ? width - 1 : width));
 		at += n * width;
 	}
-	moe_term_spaces(t, left + g->columns * width - at);
+	moe_term_spaces(t, total - at);
 	fputs("\n", t->f);
+}
+
+/* Columns of the labels of rows. */
+static size_t label_width(const struct moe_term *t, const struct moe_fields *g)
+{
+	size_t left = widest(g->row, g->rows) + 2 + (g->row_experts && t->colours ? 2 : 0), name = moe_term_columns(g->row_name) + 1;
+
+	return left < name && name + g->columns * NUMBERED <= t->width ? name : left;
+}
+
+bool moe_term_narrow(const struct moe_term *t, const struct moe_figure *f)
+{
+	for (size_t i = 0; i < f->n_facets; i++)
+		if (f->facet[i].kind == MOE_FACET_FIELDS && field_width(t, &f->facet[i].fields, label_width(t, &f->facet[i].fields)) < NUMBERED)
+			return true;
+	return false;
 }
 
 size_t moe_term_fields(const struct moe_term *t, const struct moe_figure *f, const struct moe_facet *facet)
 {
 	const struct moe_fields *g = &facet->fields;
-	size_t names = widest(g->row, g->rows), left = names + 2 + (g->row_experts && t->colours ? 2 : 0), width;
-	size_t row_name = moe_term_columns(g->row_name) + 1, total;
+	size_t left = label_width(t, g), width = field_width(t, g, left), row_name = moe_term_columns(g->row_name) + 1, total;
 
-	left = left < row_name && row_name <= 24 ? row_name : left;
-	width = field_width(t, g, left);
 	total = left + g->columns * width;
+	total = total < left + moe_term_columns(g->column_name) ? left + moe_term_columns(g->column_name) : total;
+	if (row_name > left) {
+		total = total < row_name + 6 ? row_name + 6 : total;
+		fputs("rows: ", t->f);
+		moe_term_left(t, g->row_name, total - 6);
+		fputs("\n", t->f);
+	}
 	moe_term_spaces(t, left);
 	moe_term_left(t, g->column_name, total - left);
 	fputs("\n", t->f);
-	print_columns(t, g, left, width);
+	print_columns(t, g, left, width, total);
 	for (size_t r = 0; r < g->rows; r++) {
 		bool swatch = g->row_experts && t->colours;
 		moe_term_right(t, g->row[r], left - 1 - (swatch ? 2 : 0));
@@ -95,15 +115,7 @@ size_t moe_term_fields(const struct moe_term *t, const struct moe_figure *f, con
 		}
 		for (size_t c = 0; c < g->columns; c++)
 			print_field(t, f, g, r * g->columns + c, width);
-		fputs("\n", t->f);
-	}
-	if (width < NUMBERED) {
-		char note[200];
-		size_t columns;
-		snprintf(note, sizeof note, "0: %s; 9: %s", f->scale_end[0], f->scale_end[2]);
-		columns = moe_term_columns(note);
-		total = total > columns ? total : columns;
-		moe_term_left(t, note, total);
+		moe_term_spaces(t, total - left - g->columns * width);
 		fputs("\n", t->f);
 	}
 	return total;

@@ -72,7 +72,8 @@ static char shade(struct moe_rgb c)
 }
 
 /* One character of the picture, in line `line` of the patch's row. */
-static void print_cell(const struct moe_term *t, const struct moe_picture_facet *p, const struct cells *c, const struct moe_patch_place *at, size_t x, size_t y, char digit)
+static void print_cell(const struct moe_term *t, const struct moe_picture_facet *p, const struct cells *c, const struct moe_patch_place *at, size_t x, size_t y,
+		       char digit)
 {
 	double w = p->width / (double)(p->columns * c->columns), h = p->height / (double)(p->rows * c->rows * 2);
 	struct moe_rgb up = sample(p, (double)x * w, 2 * (double)y * h, w, h), down = sample(p, (double)x * w, (2 * (double)y + 1) * h, w, h);
@@ -104,7 +105,7 @@ size_t moe_term_picture(const struct moe_term *t, const struct moe_facet *facet)
 			char number[8] = "";
 			size_t i = x % c.columns, first;
 			if (at && at->chosen.expert[0] != MOE_NO_EXPERT)
-				snprintf(number, sizeof number, "%u", at->chosen.expert[0]);
+				snprintf(number, sizeof number, "%u%s", at->chosen.expert[0], at->differs ? "*" : "");
 			first = c.rows > 1 && c.columns > strlen(number) + 1 ? 1 : 0;
 			print_cell(t, p, &c, at, x, y, y % c.rows == 0 && i >= first && i - first < strlen(number) ? number[i - first] : 0);
 		}

@@ -5,6 +5,8 @@
 #include "plot/term.h"
 
 size_t moe_term_fields(const struct moe_term *t, const struct moe_figure *f, const struct moe_facet *facet);
+/* Are there fields that have no room for numbers, and digits for places on the scale in their stead? */
+bool moe_term_narrow(const struct moe_term *t, const struct moe_figure *f);
 size_t moe_term_picture(const struct moe_term *t, const struct moe_facet *facet);
 size_t moe_term_text(const struct moe_term *t, const struct moe_facet *facet);
 size_t moe_term_flow(const struct moe_term *t, const struct moe_facet *facet);

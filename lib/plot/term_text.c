@@ -41,6 +41,7 @@ static void print_bar(const struct moe_term *t, const struct moe_text_facet *f, 
 	}
 	if (done < width)
 		moe_term_spaces(t, width - done);
+	fputc(f->differs && !w->patches && f->differs[layer][w->token] ? '*' : ' ', t->f);
 }
 
 /* Words [from, to) and the layers under them. */
@@ -67,7 +68,6 @@ static void print_line(const struct moe_term *t, const struct moe_text_facet *f,
 		moe_term_left(t, name, LEFT);
 		for (size_t i = from; i < to; i++) {
 			print_bar(t, f, &f->word[i], l, word_width(&f->word[i]));
-			moe_term_spaces(t, 1);
 		}
 		moe_term_spaces(t, total - used);
 		fputs("\n", t->f);

@@ -27,7 +27,8 @@ static enum moe_err begin(struct moe_tokens *t, const struct moe_trace_info *inf
 static enum moe_err grow(struct moe_tokens *t, size_t n, bool weights, struct moe_diag *d)
 {
 	struct { void *p; size_t size; } column[] = {
-		{&t->token, sizeof *t->token}, {&t->image, sizeof *t->image}, {&t->patch, sizeof *t->patch}, {&t->modality, 1}, {&t->made, 1},
+		{&t->token, sizeof *t->token}, {&t->image, sizeof *t->image}, {&t->patch, sizeof *t->patch}, {&t->row, sizeof *t->row},
+		{&t->column, sizeof *t->column}, {&t->modality, 1}, {&t->made, 1},
 	};
 	size_t cap = 2 * t->cap > n ? 2 * t->cap : n, room;
 
@@ -52,6 +53,7 @@ static enum moe_err grow(struct moe_tokens *t, size_t n, bool weights, struct mo
 static void forget(struct moe_tokens *t, size_t i)
 {
 	t->token[i] = t->image[i] = t->patch[i] = -1;
+	t->row[i] = t->column[i] = 0;
 	t->modality[i] = t->made[i] = 0;
 	for (size_t l = 0; l < t->n_layers; l++)
 		for (size_t j = i * t->k; j < (i + 1) * t->k; j++) {
@@ -66,6 +68,10 @@ static void keep(struct moe_tokens *t, size_t i, const struct moe_trace_block *b
 	t->token[i] = b->token[r];
 	t->image[i] = b->image[r];
 	t->patch[i] = b->patch[r];
+	if (b->position && b->axes > 1) {
+		t->row[i] = b->position[(b->axes - 2) * b->rows + r];
+		t->column[i] = b->position[(b->axes - 1) * b->rows + r];
+	}
 	t->modality[i] = b->modality[r];
 	t->made[i] = b->step > 0;
 	for (size_t l = 0; l < t->n_layers; l++) {
@@ -114,6 +120,8 @@ void moe_tokens_free(struct moe_tokens *t)
 	free(t->token);
 	free(t->image);
 	free(t->patch);
+	free(t->row);
+	free(t->column);
 	free(t->modality);
 	free(t->made);
 	free(t->name);
@@ -127,6 +135,16 @@ size_t moe_tokens_pictures(const struct moe_tokens *t)
 	for (size_t i = 0; i < t->n; i++)
 		most = t->image[i] > most ? t->image[i] : most;
 	return (size_t)(most + 1);
+}
+
+bool moe_tokens_differ(const struct moe_tokens *t, const struct moe_tokens *other, size_t layer, size_t i)
+{
+	if (!other || i >= other->n || other->token[i] != t->token[i] || other->patch[i] != t->patch[i])
+		return false;
+	for (size_t l = 0; l < other->n_layers; l++)
+		if (other->layer[l].number == t->layer[layer].number)
+			return moe_tokens_chosen(t, layer, i).expert[0] != moe_tokens_chosen(other, l, i).expert[0];
+	return false;
 }
 
 static enum moe_err decode(const char **text, struct moe_figure *f, const struct moe_tokens *t, struct moe_text_stream *s, struct moe_diag *d)

@@ -17,6 +17,7 @@ struct moe_tokens {
 	char *name;                             /* of the sequence, or NULL */
 	size_t n, cap, k, experts;
 	int32_t *token, *image, *patch;         /* [n]; image, patch: -1 text */
+	int32_t *row, *column;                  /* [n]: positions on the last two axes, where there are several; else 0 */
 	uint8_t *modality, *made;               /* [n]; made: the model wrote it */
 	struct moe_token_layer *layer;
 	size_t n_layers;
@@ -39,8 +40,13 @@ static inline struct moe_chosen moe_tokens_chosen(const struct moe_tokens *t, si
 	return (struct moe_chosen){l->expert + i * t->k, l->weight ? l->weight + i * t->k : NULL};
 }
 
+/* Has token i another first expert in layer number `layer` of t than in `other`? Tokens that are not the same, or not there, do not differ; nor where other is
+ * NULL. */
+bool moe_tokens_differ(const struct moe_tokens *t, const struct moe_tokens *other, size_t layer, size_t i);
+
 /* The text of each token [n], in the figure's memory: as `tokenizer` decodes them, one after the other (characters that several tokens share go to the last of
  * them); without one their numbers. Patches have none (""). */
-enum moe_err moe_tokens_text(const char ***out, struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokenizer *tokenizer, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_tokens_text(const char ***out, struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokenizer *tokenizer,
+			     struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -38,6 +38,8 @@ void moe_typefaces_free(struct moe_typefaces *t)
 	family_free(&t->weight[0]);
 	family_free(&t->weight[1]);
 	free(t);
+	cairo_debug_reset_static_data();        /* it holds fonts of fontconfig, whose memory leak checkers see only when it is given back */
+	FcFini();
 }
 
 static bool load(struct family *f, bool bold)
@@ -46,8 +48,8 @@ static bool load(struct family *f, bool bold)
 
 	if (f->set)
 		return f->face;
-	f->wanted = FcPatternBuild(NULL, FC_FAMILY, FcTypeString, "sans-serif", FC_WEIGHT, FcTypeInteger, bold ? FC_WEIGHT_BOLD : FC_WEIGHT_REGULAR, FC_SCALABLE, FcTypeBool, FcTrue,
-				   (char *)NULL);
+	f->wanted = FcPatternBuild(NULL, FC_FAMILY, FcTypeString, "sans-serif", FC_WEIGHT, FcTypeInteger, bold ? FC_WEIGHT_BOLD : FC_WEIGHT_REGULAR,
+				   FC_SCALABLE, FcTypeBool, FcTrue, (char *)NULL);
 	if (!f->wanted || !FcConfigSubstitute(NULL, f->wanted, FcMatchPattern))
 		return false;
 	FcDefaultSubstitute(f->wanted);

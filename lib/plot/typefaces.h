@@ -9,7 +9,8 @@
 
 struct moe_typefaces;
 
-/* MOE_ENOMEM without memory. A system without fonts gives no text. */
+/* One at a time, while nothing else uses cairo: freeing it gives back what cairo and fontconfig keep for the whole process. MOE_ENOMEM without
+ * memory. A system without fonts gives no text. */
 enum moe_err moe_typefaces_new(struct moe_typefaces **out) MOE_CHECK_RESULT;
 void moe_typefaces_free(struct moe_typefaces *t);
 

@@ -121,13 +121,14 @@ static enum moe_err print_text(FILE *f, const struct view *v, struct moe_diag *d
 		if (v->l->tokens[g] >= v->r->least && v->l->tokens[g])
 			told[n++] = (struct told){g, says_of(v, g)};
 	qsort(told, n, sizeof *told, says_more);
-	fprintf(f, "layer %zu by %s: %zu experts, top %zu, %llu tokens, %zu labels", v->l->number, v->r->by, v->g->experts, v->g->k, (unsigned long long)v->tokens, count_listed(v));
+	fprintf(f, "layer %zu by %s: %zu experts, top %zu, %llu tokens, %zu labels", v->l->number, v->r->by, v->g->experts, v->g->k,
+		(unsigned long long)v->tokens, count_listed(v));
 	if (strcmp(v->g->choice, "token"))
 		fprintf(f, ", chosen by %.39s", v->g->choice);
-	fprintf(f, "\nspecialisation     %s of what the label is (chance 0; %s nats, %s with labels permuted)\n", moe_figure(a, sizeof a, 3, v->s.share),
-		moe_figure(b, sizeof b, 4, v->s.information), moe_figure(c, sizeof c, 4, v->s.information_chance));
-	fprintf(f, "score              %s (even routing %s, labels permuted %s)\n", moe_figure(a, sizeof a, 4, v->s.score), moe_figure(b, sizeof b, 4, v->s.score_even),
-		moe_figure(c, sizeof c, 4, v->s.score_chance));
+	fputc('\n', f);
+	moe_print_specialisation(f, &v->s, "the label");
+	fprintf(f, "score              %s (even routing %s, labels permuted %s)\n", moe_figure(a, sizeof a, 4, v->s.score),
+		moe_figure(b, sizeof b, 4, v->s.score_even), moe_figure(c, sizeof c, 4, v->s.score_chance));
 	if (v->r->tokens)
 		fprintf(f, "vocabulary         %s (words drawn at random %s), of %zu with %llu tokens or more\n", moe_figure(a, sizeof a, 4, v->v.value),
 			moe_figure(b, sizeof b, 4, v->v.chance), v->v.groups, (unsigned long long)v->r->least);
@@ -146,7 +147,7 @@ static enum moe_err print_text(FILE *f, const struct view *v, struct moe_diag *d
 
 static json_t *group_json(const struct view *v, size_t g)
 {
-	json_t *o, *count = json_array(), *first = json_array();
+	json_t *o = json_object(), *count = json_array(), *first = json_array();
 	char buf[24];
 	size_t n;
 	const char *name = name_of(v->r, g, buf, sizeof buf, &n);
@@ -155,30 +156,46 @@ static json_t *group_json(const struct view *v, size_t g)
 		json_array_append_new(count, json_integer(v->l->count[g * v->g->experts + e]));
 		json_array_append_new(first, json_integer(v->l->first[g * v->g->experts + e]));
 	}
-	o = json_pack("{s:s, s:o, s:I, s:s, s:o}", "what", "label", "choice", moe_json_text(v->g->choice, strlen(v->g->choice)), "layer", (json_int_t)v->l->number, "by", v->r->by,
-		      "label", moe_json_text(name, n));
+	moe_set_text(o, "what", "label");
+	moe_set_text(o, "choice", v->g->choice);
+	moe_set_number(o, "layer", v->l->number);
+	moe_set_text(o, "by", v->r->by);
+	json_object_set_new(o, "label", moe_json_text(name, n));
 	if (!v->r->names->list[g].text)
 		json_object_set_new(o, "number", json_integer(v->r->names->list[g].number));
-	json_object_update_new(o, json_pack("{s:I, s:o, s:o, s:f}", "tokens", (json_int_t)v->l->tokens[g], "load", count, "first", first, "says", says_of(v, g)));
+	moe_set_number(o, "tokens", v->l->tokens[g]);
+	json_object_set_new(o, "load", count);
+	json_object_set_new(o, "first", first);
+	moe_set_real(o, "says", says_of(v, g));
 	return o;
 }
 
 static void print_json(FILE *f, const struct view *v)
 {
-	json_t *o = json_pack("{s:s, s:o, s:I, s:s, s:I, s:I, s:I, s:I}", "what", "by", "choice", moe_json_text(v->g->choice, strlen(v->g->choice)), "layer",
-			      (json_int_t)v->l->number, "by", v->r->by, "experts", (json_int_t)v->g->experts, "top_k", (json_int_t)v->g->k, "tokens", (json_int_t)v->tokens, "labels",
-			      (json_int_t)count_listed(v));
-	json_t *load = json_array();
+	json_t *o = json_object();
 
-	for (size_t e = 0; e < v->g->experts; e++)
-		json_array_append_new(load, json_integer((json_int_t)v->total[e]));
-	json_object_update_new(o, json_pack("{s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "load", load, "chance", (double)v->g->k / (double)v->g->experts, "information",
-					    moe_json_real(v->s.information), "information_chance", moe_json_real(v->s.information_chance), "label_entropy",
-					    moe_json_real(v->s.label_entropy), "specialisation", moe_json_real(v->s.share), "score", moe_json_real(v->s.score), "score_even",
-					    moe_json_real(v->s.score_even), "score_chance", moe_json_real(v->s.score_chance)));
-	if (v->r->tokens)
-		json_object_update_new(o, json_pack("{s:o, s:o, s:I}", "vocabulary", moe_json_real(v->v.value), "vocabulary_chance", moe_json_real(v->v.chance), "words",
-						    (json_int_t)v->v.groups));
+	moe_set_text(o, "what", "by");
+	moe_set_text(o, "choice", v->g->choice);
+	moe_set_number(o, "layer", v->l->number);
+	moe_set_text(o, "by", v->r->by);
+	moe_set_number(o, "experts", v->g->experts);
+	moe_set_number(o, "top_k", v->g->k);
+	moe_set_number(o, "tokens", v->tokens);
+	moe_set_number(o, "labels", count_listed(v));
+	json_object_set_new(o, "load", moe_json_numbers(v->total, v->g->experts));
+	moe_set_real(o, "chance", (double)v->g->k / (double)v->g->experts);
+	moe_set_real(o, "information", v->s.information);
+	moe_set_real(o, "information_chance", v->s.information_chance);
+	moe_set_real(o, "label_entropy", v->s.label_entropy);
+	moe_set_real(o, "specialisation", v->s.share);
+	moe_set_real(o, "score", v->s.score);
+	moe_set_real(o, "score_even", v->s.score_even);
+	moe_set_real(o, "score_chance", v->s.score_chance);
+	if (v->r->tokens) {
+		moe_set_real(o, "vocabulary", v->v.value);
+		moe_set_real(o, "vocabulary_chance", v->v.chance);
+		moe_set_number(o, "words", v->v.groups);
+	}
 	moe_print_json(f, o);
 	for (size_t g = 0; g < v->l->groups; g++)
 		if (v->l->tokens[g] >= v->r->least && v->l->tokens[g])

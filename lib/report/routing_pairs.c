@@ -66,8 +66,9 @@ static enum moe_err print_text(FILE *f, const struct table *t, size_t most, stru
 	if (t->next == SIZE_MAX)
 		fprintf(f, "layer %zu, %s: %zu experts, top %zu, %llu tokens\n", t->layer, t->c->name, experts, t->r->k, (unsigned long long)t->c->m.tokens);
 	else
-		fprintf(f, "layers %zu and %zu, %s: %zu experts, top %zu, %llu tokens, %s nats (%s when tokens are permuted)\n", t->layer, t->next, t->c->name, experts, t->r->k,
-			(unsigned long long)t->c->m.tokens, moe_figure(a, sizeof a, 4, t->pairing.information), moe_figure(b, sizeof b, 4, t->pairing.chance));
+		fprintf(f, "layers %zu and %zu, %s: %zu experts, top %zu, %llu tokens, %s nats (%s when tokens are permuted)\n", t->layer, t->next,
+			t->c->name, experts, t->r->k, (unsigned long long)t->c->m.tokens, moe_figure(a, sizeof a, 4, t->pairing.information),
+			moe_figure(b, sizeof b, 4, t->pairing.chance));
 	fprintf(f, "%8s%8s%12s%10s%10s\n", "expert", t->next == SIZE_MAX ? "with" : "then", "tokens", "share", "chance");
 	for (size_t i = 0; i < n && i < most; i++)
 		fprintf(f, "%8zu%8zu%12llu%10.4f%10.4f\n", cell[i].first, cell[i].second, (unsigned long long)cell[i].both, cell[i].share, cell[i].chance);
@@ -88,27 +89,28 @@ static json_t *row(const struct table *t, size_t i)
 
 static void print_json(FILE *f, const struct table *t)
 {
-	json_t *o = json_pack("{s:s, s:o, s:I, s:s, s:I, s:I, s:I}", "what", t->next == SIZE_MAX ? "coactivation" : "pairs", "choice",
-			      moe_json_text(t->r->choice, strlen(t->r->choice)), "layer", (json_int_t)t->layer, "modality", t->c->name, "experts", (json_int_t)t->r->experts,
-			      "top_k", (json_int_t)t->r->k, "tokens", (json_int_t)t->c->m.tokens);
-	json_t *load = json_array(), *there = json_array(), *both = json_array();
+	const struct moe_column *c = t->c;
+	bool together = t->next == SIZE_MAX;
+	json_t *o = json_object(), *both = json_array();
 
-	for (size_t e = 0; e < t->r->experts; e++) {
-		json_array_append_new(load, json_integer((json_int_t)t->c->part->count[e]));
+	for (size_t e = 0; e < t->r->experts; e++)
 		json_array_append_new(both, row(t, e));
-		if (t->there)
-			json_array_append_new(there, json_integer((json_int_t)t->there[e]));
-	}
-	json_object_set_new(o, "load", load);
+	moe_set_text(o, "what", together ? "coactivation" : "pairs");
+	moe_set_text(o, "choice", t->r->choice);
+	moe_set_number(o, "layer", t->layer);
+	moe_set_text(o, "modality", c->name);
+	moe_set_number(o, "experts", t->r->experts);
+	moe_set_number(o, "top_k", t->r->k);
+	moe_set_number(o, "tokens", c->m.tokens);
+	json_object_set_new(o, "load", moe_json_numbers(c->part->count, t->r->experts));
 	json_object_set_new(o, "both", both);
-	if (t->next == SIZE_MAX) {
-		json_decref(there);
-		json_object_set_new(o, "chance", moe_json_real(t->even));
+	if (together) {
+		moe_set_real(o, "chance", t->even);
 	} else {
-		json_object_set_new(o, "next_layer", json_integer((json_int_t)t->next));
-		json_object_set_new(o, "next_load", there);
-		json_object_set_new(o, "information", moe_json_real(t->pairing.information));
-		json_object_set_new(o, "information_chance", moe_json_real(t->pairing.chance));
+		moe_set_number(o, "next_layer", t->next);
+		json_object_set_new(o, "next_load", moe_json_numbers(t->there, t->r->experts));
+		moe_set_real(o, "information", t->pairing.information);
+		moe_set_real(o, "information_chance", t->pairing.chance);
 	}
 	moe_print_json(f, o);
 }

@@ -41,7 +41,18 @@ enum moe_err moe_columns_make(struct moe_columns *out, const struct moe_routing 
 	return MOE_OK;
 }
 
-json_t *moe_json_real(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+void moe_set_real(json_t *o, const char *key, double v) { json_object_set_new(o, key, isfinite(v) ? json_real(v) : json_null()); }
+void moe_set_number(json_t *o, const char *key, uint64_t n) { json_object_set_new(o, key, json_integer((json_int_t)n)); }
+void moe_set_text(json_t *o, const char *key, const char *text) { json_object_set_new(o, key, moe_json_text(text, strlen(text))); }
+
+json_t *moe_json_numbers(const uint64_t *v, size_t n)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(a, json_integer((json_int_t)v[i]));
+	return a;
+}
 
 void moe_tsv_real(FILE *f, double v)
 {
@@ -129,7 +140,8 @@ struct whole {
 	struct moe_overlap overlap[MOE_COLUMNS * MOE_COLUMNS];
 };
 
-static enum moe_err measure_layer(struct whole *w, const struct moe_routing *r, const struct moe_routing_layer *l, const struct moe_columns *c, struct moe_diag *d)
+static enum moe_err measure_layer(struct whole *w, const struct moe_routing *r, const struct moe_routing_layer *l, const struct moe_columns *c,
+				  struct moe_diag *d)
 {
 	MOE_TRY(moe_specialise_modality(&w->text, &w->modality, l, r->experts, d));
 	for (size_t i = 1; i < c->n; i++)
@@ -184,7 +196,7 @@ static void print_counts(FILE *f, const char *label, const struct moe_columns *c
 	for (size_t i = 0; i < c->n; i++) {
 		uint64_t n;
 		memcpy(&n, (const char *)&c->c[i].m + offset, sizeof n);
-		fprintf(f, "%*llu%*s", CELL, (unsigned long long)n, CELL, "");
+		fprintf(f, "%*llu%*s", CELL, (unsigned long long)n, i + 1 < c->n ? CELL : 0, "");
 	}
 	fputc('\n', f);
 }
@@ -203,16 +215,23 @@ static void print_experts(FILE *f, const struct moe_routing *r, const struct moe
 	}
 }
 
+void moe_print_specialisation(FILE *f, const struct moe_specialisation *s, const char *what)
+{
+	char a[40], b[40], e[40];
+
+	fprintf(f, "specialisation     %s of what %s is (chance 0; %s nats, %s with labels permuted)\n", moe_figure(a, sizeof a, 3, s->share), what,
+		moe_figure(b, sizeof b, 4, s->information), moe_figure(e, sizeof e, 4, s->information_chance));
+}
+
 static void print_whole(FILE *f, const struct whole *w, const struct moe_columns *c)
 {
 	char a[40], b[40], e[40];
 
 	if (c->n < 3)
 		return;
-	fprintf(f, "specialisation     %s of what the modality is (chance 0; %s nats, %s with labels permuted)\n", moe_figure(a, sizeof a, 3, w->modality.share),
-		moe_figure(b, sizeof b, 4, w->modality.information), moe_figure(e, sizeof e, 4, w->modality.information_chance));
-	fprintf(f, "text score         %s (even routing %s, labels permuted %s)\n", moe_figure(a, sizeof a, 4, w->text.score), moe_figure(b, sizeof b, 4, w->text.score_even),
-		moe_figure(e, sizeof e, 4, w->text.score_chance));
+	moe_print_specialisation(f, &w->modality, "the modality");
+	fprintf(f, "text score         %s (even routing %s, labels permuted %s)\n", moe_figure(a, sizeof a, 4, w->text.score),
+		moe_figure(b, sizeof b, 4, w->text.score_even), moe_figure(e, sizeof e, 4, w->text.score_chance));
 	for (size_t i = 1; i < c->n; i++)
 		for (size_t j = i + 1; j < c->n; j++)
 			fprintf(f, "overlap            %s of the busiest quarters of %s and %s (chance %s)\n",
@@ -220,7 +239,8 @@ static void print_whole(FILE *f, const struct whole *w, const struct moe_columns
 				moe_figure(b, sizeof b, 3, w->overlap[i * MOE_COLUMNS + j].chance));
 }
 
-static void print_text(FILE *f, const struct moe_routing *r, const struct moe_routing_layer *l, const struct moe_columns *c, const struct whole *w, bool experts, bool first)
+static void print_text(FILE *f, const struct moe_routing *r, const struct moe_routing_layer *l, const struct moe_columns *c, const struct whole *w,
+		       bool experts, bool first)
 {
 	bool passed = false;
 
@@ -248,63 +268,77 @@ static void print_text(FILE *f, const struct moe_routing *r, const struct moe_ro
 
 /* ---- JSON ---- */
 
-static json_t *numbers(const uint64_t *v, size_t n)
-{
-	json_t *a = json_array();
-
-	for (size_t i = 0; i < n; i++)
-		json_array_append_new(a, json_integer((json_int_t)v[i]));
-	return a;
-}
-
 static json_t *part_json(const struct moe_routing *r, const struct moe_columns *c, size_t i)
 {
 	const struct moe_column *x = &c->c[i];
-	json_t *o = json_pack("{s:I, s:I, s:I, s:I}", "tokens", (json_int_t)x->m.tokens, "passed", (json_int_t)x->m.passed, "choices", (json_int_t)x->m.choices, "pool",
-			      (json_int_t)x->m.pool);
-	json_t *weight = json_array(), *even = json_array(), *ratio = json_array();
+	json_t *o = json_object(), *weight = json_array(), *even = json_array(), *ratio = json_array();
 
 	for (size_t e = 0; e < r->experts; e++) {
-		json_array_append_new(weight, moe_json_real(x->part->weight[e]));
-		json_array_append_new(even, moe_json_real(moe_routing_even(x->part, r->experts, e)));
-		json_array_append_new(ratio, moe_json_real(ratio_of(c, i, e)));
+		double to_text = ratio_of(c, i, e);
+		json_array_append_new(weight, json_real(x->part->weight[e]));
+		json_array_append_new(even, json_real(moe_routing_even(x->part, r->experts, e)));
+		json_array_append_new(ratio, isfinite(to_text) ? json_real(to_text) : json_null());
 	}
-	json_object_set_new(o, "load", numbers(x->part->count, r->experts));
+	moe_set_number(o, "tokens", x->m.tokens);
+	moe_set_number(o, "passed", x->m.passed);
+	moe_set_number(o, "choices", x->m.choices);
+	moe_set_number(o, "pool", x->m.pool);
+	json_object_set_new(o, "load", moe_json_numbers(x->part->count, r->experts));
 	json_object_set_new(o, "load_chance", even);
 	json_object_set_new(o, "weight", weight);
 	if (i > 1)
-		json_object_set_new(o, "ratio_to_text", ratio);
-	else
-		json_decref(ratio);
-	json_object_set_new(o, "by_number", numbers(x->part->chosen, r->k + 1));
+		json_object_set(o, "ratio_to_text", ratio);
+	json_decref(ratio);
+	json_object_set_new(o, "by_number", moe_json_numbers(x->part->chosen, r->k + 1));
 	for (int k = 0; k < N_FIGURES; k++) {
+		double value = value_of(&figures[k], &x->m), chance = chance_of(&figures[k], &x->m);
 		char key[64];
-		json_object_set_new(o, figures[k].key, figures[k].whole ? json_integer((json_int_t)value_of(&figures[k], &x->m)) : moe_json_real(value_of(&figures[k], &x->m)));
+		if (figures[k].whole)
+			moe_set_number(o, figures[k].key, (uint64_t)value);
+		else
+			moe_set_real(o, figures[k].key, value);
 		snprintf(key, sizeof key, "%s_chance", figures[k].key);
 		if (figures[k].chance != NONE || !strcmp(figures[k].key, "router_entropy"))
-			json_object_set_new(o, key, moe_json_real(chance_of(&figures[k], &x->m)));
+			moe_set_real(o, key, chance);
 	}
 	return o;
 }
 
+static json_t *overlap_json(const struct moe_columns *c, const struct whole *w)
+{
+	json_t *all = json_array();
+
+	for (size_t i = 1; i < c->n; i++)
+		for (size_t j = i + 1; j < c->n; j++) {
+			json_t *o = json_object();
+			moe_set_text(o, "first", c->c[i].name);
+			moe_set_text(o, "second", c->c[j].name);
+			moe_set_real(o, "value", w->overlap[i * MOE_COLUMNS + j].value);
+			moe_set_real(o, "chance", w->overlap[i * MOE_COLUMNS + j].chance);
+			json_array_append_new(all, o);
+		}
+	return all;
+}
+
 static json_t *layer_json(const struct moe_routing *r, const struct moe_routing_layer *l, const struct moe_columns *c, const struct whole *w)
 {
-	json_t *o = json_pack("{s:s, s:o, s:I, s:I, s:I}", "what", "routing", "choice", moe_json_text(r->choice, strlen(r->choice)), "layer", (json_int_t)l->number, "experts",
-			      (json_int_t)r->experts, "top_k", (json_int_t)r->k);
-	json_t *overlap = json_array();
+	json_t *o = json_object();
 
+	moe_set_text(o, "what", "routing");
+	moe_set_text(o, "choice", r->choice);
+	moe_set_number(o, "layer", l->number);
+	moe_set_number(o, "experts", r->experts);
+	moe_set_number(o, "top_k", r->k);
 	for (size_t i = 0; i < c->n; i++)
 		json_object_set_new(o, c->c[i].name, part_json(r, c, i));
-	json_object_update_new(o, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "text_score", moe_json_real(w->text.score), "text_score_even", moe_json_real(w->text.score_even),
-					    "text_score_chance", moe_json_real(w->text.score_chance), "information", moe_json_real(w->modality.information), "information_chance",
-					    moe_json_real(w->modality.information_chance), "modality_entropy", moe_json_real(w->modality.label_entropy), "specialisation",
-					    moe_json_real(w->modality.share)));
-	for (size_t i = 1; i < c->n; i++)
-		for (size_t j = i + 1; j < c->n; j++)
-			json_array_append_new(overlap, json_pack("{s:s, s:s, s:o, s:o}", "first", c->c[i].name, "second", c->c[j].name, "value",
-								 moe_json_real(w->overlap[i * MOE_COLUMNS + j].value), "chance",
-								 moe_json_real(w->overlap[i * MOE_COLUMNS + j].chance)));
-	json_object_set_new(o, "overlap", overlap);
+	moe_set_real(o, "text_score", w->text.score);
+	moe_set_real(o, "text_score_even", w->text.score_even);
+	moe_set_real(o, "text_score_chance", w->text.score_chance);
+	moe_set_real(o, "information", w->modality.information);
+	moe_set_real(o, "information_chance", w->modality.information_chance);
+	moe_set_real(o, "modality_entropy", w->modality.label_entropy);
+	moe_set_real(o, "specialisation", w->modality.share);
+	json_object_set_new(o, "overlap", overlap_json(c, w));
 	return o;
 }
 
@@ -376,7 +410,8 @@ static void print_tsv(FILE *f, const struct moe_routing *r, const struct moe_rou
 
 /* ---- all ---- */
 
-static enum moe_err report_layer(FILE *f, const struct moe_routing *r, const struct moe_routing_layer *l, enum moe_load_format format, bool experts, bool first, struct moe_diag *d)
+static enum moe_err report_layer(FILE *f, const struct moe_routing *r, const struct moe_routing_layer *l, enum moe_load_format format, bool experts,
+				 bool first, struct moe_diag *d)
 {
 	struct moe_columns c;
 	struct whole w;

@@ -35,9 +35,11 @@ struct moe_groups_report {
 enum moe_err moe_report_groups(FILE *f, const struct moe_groups_report *r, enum moe_load_format format, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Of one run, called `name`, against the last one, called `last`. `header`: TSV begins with its header line. */
-enum moe_err moe_report_saturation(FILE *f, const struct moe_saturation *s, const char *name, const char *last, enum moe_load_format format, bool header, struct moe_diag *d)
+enum moe_err moe_report_saturation(FILE *f, const struct moe_saturation *s, const char *name, const char *last, enum moe_load_format format, bool header,
+				   struct moe_diag *d)
 	MOE_CHECK_RESULT;
 
-enum moe_err moe_report_top(FILE *f, const struct moe_top *t, const struct moe_token_text *text, enum moe_load_format format, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_report_top(FILE *f, const struct moe_top *t, const struct moe_token_text *text, enum moe_load_format format,
+			    struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -16,25 +16,43 @@ static void join(struct moe_saturation_part *to, const struct moe_saturation_par
 	to->first_chance += from->first_chance;
 }
 
-static void print_saturation(FILE *f, size_t layer, const char *modality, const struct moe_saturation_part *p, const char *name, const char *last, enum moe_load_format format)
-{
-	double n = (double)p->tokens, share = p->shared / n, chance = p->chance / n, first = (double)p->same_first / n, first_chance = p->first_chance / n;
+/* A row of the report, whose TSV and JSON name the run. */
+struct compared { size_t layer; const char *modality, *name, *last; };
 
-	if (format == MOE_LOAD_JSON) {
-		moe_print_json(f, json_pack("{s:s, s:o, s:o, s:I, s:s, s:I, s:f, s:f, s:f, s:f}", "what", "saturation", "trace", moe_json_text(name, strlen(name)), "last",
-					    moe_json_text(last, strlen(last)), "layer", (json_int_t)layer, "modality", modality, "tokens", (json_int_t)p->tokens, "saturation", share,
-					    "saturation_chance", chance, "first", first, "first_chance", first_chance));
-		return;
-	}
-	if (format == MOE_LOAD_TSV) {
-		moe_print_escaped(f, name, strlen(name));
-		fprintf(f, "\t%zu\t%s\t%llu\t%.9g\t%.9g\t%.9g\t%.9g\n", layer, modality, (unsigned long long)p->tokens, share, chance, first, first_chance);
-		return;
-	}
-	fprintf(f, "%5zu  %-8s%10llu%10.4f%10.4f%10.4f%10.4f\n", layer, modality, (unsigned long long)p->tokens, share, chance, first, first_chance);
+static json_t *saturation_json(const struct compared *c, const struct moe_saturation_part *p, const double figure[4])
+{
+	static const char *const keys[4] = {"saturation", "saturation_chance", "first", "first_chance"};
+	json_t *o = json_object();
+
+	moe_set_text(o, "what", "saturation");
+	moe_set_text(o, "trace", c->name);
+	moe_set_text(o, "last", c->last);
+	moe_set_number(o, "layer", c->layer);
+	moe_set_text(o, "modality", c->modality);
+	moe_set_number(o, "tokens", p->tokens);
+	for (int i = 0; i < 4; i++)
+		moe_set_real(o, keys[i], figure[i]);
+	return o;
 }
 
-enum moe_err moe_report_saturation(FILE *f, const struct moe_saturation *s, const char *name, const char *last, enum moe_load_format format, bool header, struct moe_diag *d)
+static void print_saturation(FILE *f, const struct compared *c, const struct moe_saturation_part *p, enum moe_load_format format)
+{
+	double n = (double)p->tokens, figure[4] = {p->shared / n, p->chance / n, (double)p->same_first / n, p->first_chance / n};
+
+	if (format == MOE_LOAD_JSON) {
+		moe_print_json(f, saturation_json(c, p, figure));
+	} else if (format == MOE_LOAD_TSV) {
+		moe_print_escaped(f, c->name, strlen(c->name));
+		fprintf(f, "\t%zu\t%s\t%llu\t%.9g\t%.9g\t%.9g\t%.9g\n", c->layer, c->modality, (unsigned long long)p->tokens, figure[0], figure[1],
+			figure[2], figure[3]);
+	} else {
+		fprintf(f, "%5zu  %-8s%10llu%10.4f%10.4f%10.4f%10.4f\n", c->layer, c->modality, (unsigned long long)p->tokens, figure[0], figure[1],
+			figure[2], figure[3]);
+	}
+}
+
+enum moe_err moe_report_saturation(FILE *f, const struct moe_saturation *s, const char *name, const char *last, enum moe_load_format format, bool header,
+				   struct moe_diag *d)
 {
 	if (format == MOE_LOAD_TSV && header)
 		fputs("trace\tlayer\tmodality\ttokens\tsaturation\tsaturation_chance\tfirst\tfirst_chance\n", f);
@@ -50,10 +68,10 @@ enum moe_err moe_report_saturation(FILE *f, const struct moe_saturation *s, cons
 		for (unsigned m = 0; m < MOE_N_MODALITIES; m++)
 			join(&all, &s->layer[l].part[m]);
 		if (all.tokens)
-			print_saturation(f, s->layer[l].number, "all", &all, name, last, format);
+			print_saturation(f, &(struct compared){s->layer[l].number, "all", name, last}, &all, format);
 		for (unsigned m = 0; m < MOE_N_MODALITIES; m++)
 			if (s->layer[l].part[m].tokens)
-				print_saturation(f, s->layer[l].number, moe_modality_name(m), &s->layer[l].part[m], name, last, format);
+				print_saturation(f, &(struct compared){s->layer[l].number, moe_modality_name(m), name, last}, &s->layer[l].part[m], format);
 	}
 	return moe_report_done(f, d);
 }
@@ -90,23 +108,39 @@ static bool show(struct shown *s, const struct moe_top_token *x, const struct mo
 	return s->before && s->token && s->behind;
 }
 
-static void print_top_json(FILE *f, const struct moe_top *t, size_t layer, size_t expert, size_t rank, const struct moe_top_token *x, const struct shown *s)
-{
-	const char *name = x->name == UINT32_MAX ? NULL : t->name[x->name];
-	json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:f, s:o, s:I, s:I, s:s, s:I}", "what", "top", "layer", (json_int_t)layer, "expert", (json_int_t)expert, "rank", (json_int_t)rank,
-			      "weight", (double)x->weight, "name", name ? moe_json_text(name, strlen(name)) : json_null(), "sequence", (json_int_t)x->seq, "row", (json_int_t)x->row,
-			      "modality", moe_modality_name(x->modality), "token", (json_int_t)x->token);
+/* A token's place in a list. */
+struct placed { size_t layer, expert, rank; };
 
-	json_object_update_new(o, json_pack("{s:o, s:o, s:o, s:I, s:I}", "text", moe_json_text(s->token, strlen(s->token)), "before", moe_json_text(s->before, strlen(s->before)),
-					    "behind", moe_json_text(s->behind, strlen(s->behind)), "image", (json_int_t)x->image, "patch", (json_int_t)x->patch));
+static void print_top_json(FILE *f, const struct moe_top *t, const struct placed *at, const struct moe_top_token *x, const struct shown *s)
+{
+	json_t *o = json_object();
+
+	moe_set_text(o, "what", "top");
+	moe_set_number(o, "layer", at->layer);
+	moe_set_number(o, "expert", at->expert);
+	moe_set_number(o, "rank", at->rank);
+	moe_set_real(o, "weight", (double)x->weight);
+	if (x->name == UINT32_MAX)
+		json_object_set_new(o, "name", json_null());
+	else
+		moe_set_text(o, "name", t->name[x->name]);
+	moe_set_number(o, "sequence", x->seq);
+	moe_set_number(o, "row", x->row);
+	moe_set_text(o, "modality", moe_modality_name(x->modality));
+	json_object_set_new(o, "token", json_integer(x->token));
+	moe_set_text(o, "text", s->token);
+	moe_set_text(o, "before", s->before);
+	moe_set_text(o, "behind", s->behind);
+	json_object_set_new(o, "image", json_integer(x->image));
+	json_object_set_new(o, "patch", json_integer(x->patch));
 	moe_print_json(f, o);
 }
 
-static void print_top_tsv(FILE *f, const struct moe_top *t, size_t layer, size_t expert, size_t rank, const struct moe_top_token *x, const struct shown *s)
+static void print_top_tsv(FILE *f, const struct moe_top *t, const struct placed *at, const struct moe_top_token *x, const struct shown *s)
 {
 	const char *name = x->name == UINT32_MAX ? "" : t->name[x->name];
 
-	fprintf(f, "%zu\t%zu\t%zu\t%.9g\t", layer, expert, rank, (double)x->weight);
+	fprintf(f, "%zu\t%zu\t%zu\t%.9g\t", at->layer, at->expert, at->rank, (double)x->weight);
 	moe_print_escaped(f, name, strlen(name));
 	fprintf(f, "\t%llu\t%llu\t%s\t%d\t", (unsigned long long)x->seq, (unsigned long long)x->row, moe_modality_name(x->modality), x->token);
 	moe_print_escaped(f, s->token, strlen(s->token));
@@ -132,12 +166,13 @@ static void print_top_text(FILE *f, const struct moe_top *t, const struct moe_to
 	moe_print_escaped(f, s->before, strlen(s->before));
 	fputs(" [", f);
 	moe_print_escaped(f, s->token, strlen(s->token));
-	fputs("] ", f);
+	fputs(*s->behind ? "] " : "]", f);
 	moe_print_escaped(f, s->behind, strlen(s->behind));
 	fputc('\n', f);
 }
 
-static enum moe_err print_list(FILE *f, const struct moe_top *t, size_t l, size_t e, const struct moe_token_text *text, enum moe_load_format format, struct moe_diag *d)
+static enum moe_err print_list(FILE *f, const struct moe_top *t, size_t l, size_t e, const struct moe_token_text *text, enum moe_load_format format,
+			       struct moe_diag *d)
 {
 	const struct moe_top_list *list = &t->layer[l].list[e];
 
@@ -145,11 +180,12 @@ static enum moe_err print_list(FILE *f, const struct moe_top *t, size_t l, size_
 		fprintf(f, "layer %zu, expert %zu%s\n", t->layer[l].number, e, list->n ? "" : ": no token");
 	for (size_t i = 0; i < list->n; i++) {
 		struct shown s;
+		struct placed at = {t->layer[l].number, e, i};
 		bool ok = show(&s, &list->token[i], text);
 		if (ok && format == MOE_LOAD_JSON)
-			print_top_json(f, t, t->layer[l].number, e, i, &list->token[i], &s);
+			print_top_json(f, t, &at, &list->token[i], &s);
 		else if (ok && format == MOE_LOAD_TSV)
-			print_top_tsv(f, t, t->layer[l].number, e, i, &list->token[i], &s);
+			print_top_tsv(f, t, &at, &list->token[i], &s);
 		else if (ok)
 			print_top_text(f, t, &list->token[i], &s);
 		free(s.before);

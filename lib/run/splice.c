@@ -400,7 +400,8 @@ static enum moe_err give_result(struct state *st, const struct experiment *e, si
 	struct moe_splice_result r = {.pair = p, .layer = layer, .rows = e->name, .n_rows = e->n_rows, .expert = e->expert, .difference = difference(st, logit)};
 
 	MOE_TRY(best_token(st, logit, &r.answer, d));
-	r.restored = (r.difference - p->corrupt_difference) / (p->clean_difference - p->corrupt_difference);
+	if (p->clean_difference > p->corrupt_difference)        /* they are equal where both tokens are as likely in both runs */
+		r.restored = (r.difference - p->corrupt_difference) / (p->clean_difference - p->corrupt_difference);
 	return st->s->result(st->s->to, &r, d);
 }
 

@@ -47,7 +47,8 @@ static enum moe_err hold(struct moe_held *h, const struct moe_trace_info *info, 
 	return MOE_OK;
 }
 
-static enum moe_err add_next(struct moe_grouping *g, const struct moe_trace_info *info, const struct moe_trace_block *b, size_t input, uint32_t *group, struct moe_diag *d)
+static enum moe_err add_next(struct moe_grouping *g, const struct moe_trace_info *info, const struct moe_trace_block *b, size_t input, uint32_t *group,
+			     struct moe_diag *d)
 {
 	struct moe_held *h = &g->held;
 

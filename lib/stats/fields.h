@@ -38,6 +38,7 @@ void moe_grouping_free(struct moe_grouping *g);
 
 /* Adds a block of input number `input`. Tokens without a group (text has no patch, a sequence no name, the last token none behind it) are counted in
  * `unknown`. */
-enum moe_err moe_grouping_add(struct moe_grouping *g, const struct moe_trace_info *info, const struct moe_trace_block *b, size_t input, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_grouping_add(struct moe_grouping *g, const struct moe_trace_info *info, const struct moe_trace_block *b, size_t input,
+			      struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

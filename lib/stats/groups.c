@@ -97,7 +97,8 @@ static enum moe_err find_or_add(struct moe_group_names *g, int64_t number, const
 	return MOE_OK;
 }
 
-enum moe_err moe_group_number(struct moe_group_names *g, int64_t number, uint32_t *index, struct moe_diag *d) { return find_or_add(g, number, NULL, 0, index, d); }
+enum moe_err moe_group_number(struct moe_group_names *g, int64_t number, uint32_t *index, struct moe_diag *d) { return find_or_add(g, number, NULL, 0, index,
+																   d); }
 
 enum moe_err moe_group_text(struct moe_group_names *g, const char *text, size_t n, uint32_t *index, struct moe_diag *d)
 {
@@ -195,7 +196,8 @@ static enum moe_err find_kind(struct moe_groups_set *s, const struct moe_trace_i
 	return MOE_OK;
 }
 
-static enum moe_err add_rows(struct moe_group_layer *l, size_t experts, size_t k, const struct moe_trace_block *b, size_t layer, const uint32_t *group, struct moe_diag *d)
+static enum moe_err add_rows(struct moe_group_layer *l, size_t experts, size_t k, const struct moe_trace_block *b, size_t layer, const uint32_t *group,
+			     struct moe_diag *d)
 {
 	for (size_t r = 0; r < b->rows; r++) {
 		const uint16_t *id = b->expert + (layer * b->rows + r) * k;
@@ -214,7 +216,8 @@ static enum moe_err add_rows(struct moe_group_layer *l, size_t experts, size_t k
 	return MOE_OK;
 }
 
-enum moe_err moe_groups_set_add(struct moe_groups_set *s, const struct moe_trace_info *info, const struct moe_trace_block *b, const uint32_t *group, struct moe_diag *d)
+enum moe_err moe_groups_set_add(struct moe_groups_set *s, const struct moe_trace_info *info, const struct moe_trace_block *b, const uint32_t *group,
+				struct moe_diag *d)
 {
 	struct moe_groups *g;
 
@@ -222,7 +225,8 @@ enum moe_err moe_groups_set_add(struct moe_groups_set *s, const struct moe_trace
 		return moe_fail(d, MOE_EUSAGE, "a trace of counts does not say which tokens they are of");
 	MOE_TRY(find_kind(s, info, b->choice ? b->choice : "token", &g, d));
 	if (g->experts != info->experts || g->k != info->k)
-		return moe_fail(d, MOE_EMATCH, "%zu experts of which a token gets %zu cannot be added up with %zu and %zu", info->experts, info->k, g->experts, g->k);
+		return moe_fail(d, MOE_EMATCH, "%zu experts of which a token gets %zu cannot be added up with %zu and %zu", info->experts, info->k, g->experts,
+				g->k);
 	for (size_t i = 0; i < info->n_layers; i++) {
 		struct moe_group_layer *l;
 		if (info->layer[i] < s->first || info->layer[i] > s->last)
@@ -259,7 +263,8 @@ static size_t pick(const uint64_t *left, size_t experts, uint64_t x)
 }
 
 /* One draw without replacement from `all` things: largest[i] grows by the largest count among the first size[i]. */
-static void draw(double *largest, const size_t *size, size_t sizes, uint64_t *left, uint64_t *have, const uint64_t *total, uint64_t all, size_t experts, uint64_t stream)
+static void draw(double *largest, const size_t *size, size_t sizes, uint64_t *left, uint64_t *have, const uint64_t *total, uint64_t all, size_t experts,
+		 uint64_t stream)
 {
 	uint64_t most = 0;
 	size_t at = 0;

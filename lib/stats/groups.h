@@ -48,7 +48,8 @@ struct moe_groups_set {
 void moe_groups_set_free(struct moe_groups_set *s);
 
 /* Adds a block whose row i is of group[i], an index of names or MOE_NO_GROUP: not counted. Blocks of counts have no tokens and fail with MOE_EUSAGE. */
-enum moe_err moe_groups_set_add(struct moe_groups_set *s, const struct moe_trace_info *info, const struct moe_trace_block *b, const uint32_t *group, struct moe_diag *d)
+enum moe_err moe_groups_set_add(struct moe_groups_set *s, const struct moe_trace_info *info, const struct moe_trace_block *b, const uint32_t *group,
+				struct moe_diag *d)
 	MOE_CHECK_RESULT;
 
 /* How much words say of experts, as Muennighoff et al. 2024 (OLMoE) measure it: over the groups with at least `least` tokens, the mean of the largest share of

@@ -195,7 +195,8 @@ static enum moe_err group_of(struct moe_group_names *g, const char *label, uint3
 	return *label ? moe_group_text(g, label, strlen(label), out, d) : MOE_OK;
 }
 
-static enum moe_err label_patches(struct moe_labelled *x, struct moe_group_names *g, const struct moe_sample *s, const struct moe_label_choice *c, struct moe_diag *d)
+static enum moe_err label_patches(struct moe_labelled *x, struct moe_group_names *g, const struct moe_sample *s, const struct moe_label_choice *c,
+				  struct moe_diag *d)
 {
 	static const struct moe_picture_limits limits = {.max_pixels = UINT64_MAX, .max_side = UINT32_MAX};
 	const char *attribute = c->what[3] ? c->what + 4 : NULL;
@@ -219,14 +220,16 @@ static enum moe_err label_patches(struct moe_labelled *x, struct moe_group_names
 	err = room_for(x, n, d);
 	for (size_t i = 0; !err && i < n; i++) {
 		const struct moe_box *b = box_of[i] >= 0 ? &s->box[box_of[i]] : NULL;
-		const char *label = b ? attribute ? value_of(b->attribute, b->n_attributes, attribute) : b->label : box_of[i] == MOE_PATCH_UNTOUCHED ? "nothing" : NULL;
+		const char *label = b ? attribute ? value_of(b->attribute, b->n_attributes, attribute) : b->label : box_of[i] == MOE_PATCH_UNTOUCHED ?
+			"nothing" : NULL;
 		err = group_of(g, label, &x->patch[i], d);
 	}
 	free(box_of);
 	return err;
 }
 
-static enum moe_err take_sample(struct moe_labels *l, struct moe_group_names *g, const struct moe_sample *s, const struct moe_label_choice *c, struct moe_diag *d)
+static enum moe_err take_sample(struct moe_labels *l, struct moe_group_names *g, const struct moe_sample *s, const struct moe_label_choice *c,
+				struct moe_diag *d)
 {
 	struct moe_labelled *x;
 

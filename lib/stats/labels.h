@@ -41,7 +41,8 @@ struct moe_label_choice {
 bool moe_label_choice_known(const char *what, bool *needs_fit);
 
 /* Reads all samples of a source (data/shards.h). Patches that no box touches have the label "nothing". */
-enum moe_err moe_labels_samples(struct moe_labels *l, struct moe_group_names *g, const char *path, const struct moe_label_choice *choice, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_labels_samples(struct moe_labels *l, struct moe_group_names *g, const char *path, const struct moe_label_choice *choice,
+				struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The group of each row of a block: by the name of its sequence, with or without what follows its last dot, or by the last part of it where only one
  * sequence has that. False when the sequence is not known. */

@@ -227,7 +227,8 @@ double moe_hypergeometric_xlogx(uint64_t all, uint64_t marked, uint64_t drawn)
 /* The labels' table, seen from one expert: sum over labels of x log x, and its mean over permutations. Labels of one size have one mean. */
 struct known { uint64_t tokens; double mean; };
 
-static void sum_expert(const uint64_t *count, const uint64_t *tokens, size_t n_labels, size_t experts, size_t e, uint64_t all, uint64_t own, double *have, double *chance)
+static void sum_expert(const uint64_t *count, const uint64_t *tokens, size_t n_labels, size_t experts, size_t e, uint64_t all, uint64_t own, double *have,
+		       double *chance)
 {
 	enum { MEMORY = 1024 };
 	struct known known[MEMORY] = {{0}};
@@ -289,10 +290,11 @@ enum moe_err moe_specialise(struct moe_specialisation *out, const uint64_t *coun
 	return MOE_OK;
 }
 
-enum moe_err moe_specialise_modality(struct moe_specialisation *of_text, struct moe_specialisation *of_modalities, const struct moe_routing_layer *l, size_t experts,
-				     struct moe_diag *d)
+enum moe_err moe_specialise_modality(struct moe_specialisation *of_text, struct moe_specialisation *of_modalities, const struct moe_routing_layer *l,
+				     size_t experts, struct moe_diag *d)
 {
-	uint64_t *count = moe_calloc(MOE_N_MODALITIES * experts, sizeof *count), *text = moe_calloc(2 * experts, sizeof *text), tokens[MOE_N_MODALITIES] = {0}, two[2] = {0};
+	uint64_t *count = moe_calloc(MOE_N_MODALITIES * experts, sizeof *count), *text = moe_calloc(2 * experts, sizeof *text);
+	uint64_t tokens[MOE_N_MODALITIES] = {0}, two[2] = {0};
 	enum moe_err err = count && text ? MOE_OK : no_memory(d);
 
 	for (size_t m = 0; !err && m < MOE_N_MODALITIES; m++) {

@@ -40,7 +40,8 @@ enum moe_err moe_measure(struct moe_measures *out, const struct moe_routing *r, 
 /* Experts that two modalities use most: intersection over union of the quarter of the pool, rounded up, with the largest loads (ERNIE 5.0). Where loads
  * are equal at the border, the mean over all ways to draw it. `chance`: of two random quarters. */
 struct moe_overlap { double value, chance; };
-enum moe_err moe_overlap(struct moe_overlap *out, const struct moe_routing_part *a, const struct moe_routing_part *b, size_t experts, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_overlap(struct moe_overlap *out, const struct moe_routing_part *a, const struct moe_routing_part *b, size_t experts,
+			 struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* How much experts and labels say of each other. `count` [n_labels][experts]: tokens of a label that an expert got; `tokens` [n_labels]. Permutation levels
  * are means over all permutations of the tokens' labels, exact: then a count is hypergeometric. */
@@ -54,7 +55,8 @@ struct moe_specialisation {
 	double share;                   /* (information - information_chance) / label_entropy, NaN where that is 0 */
 };
 
-enum moe_err moe_specialise(struct moe_specialisation *out, const uint64_t *count, const uint64_t *tokens, size_t n_labels, size_t experts, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_specialise(struct moe_specialisation *out, const uint64_t *count, const uint64_t *tokens, size_t n_labels, size_t experts,
+			    struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Of a layer, with the labels text and everything else, and with the modalities as labels. */
 enum moe_err moe_specialise_modality(struct moe_specialisation *of_text, struct moe_specialisation *of_modalities, const struct moe_routing_layer *l,

@@ -431,13 +431,15 @@ enum moe_err moe_routing_set_add(struct moe_routing_set *s, const struct moe_tra
 
 	MOE_TRY(find_kind(s, info, b->choice ? b->choice : "token", &r, d));
 	if (r->experts != info->experts || r->k != info->k || r->score != info->score)
-		return moe_fail(d, MOE_EMATCH, "%zu experts of which a token gets %zu cannot be added up with %zu and %zu%s", info->experts, info->k, r->experts, r->k,
+		return moe_fail(d, MOE_EMATCH, "%zu experts of which a token gets %zu cannot be added up with %zu and %zu%s", info->experts, info->k,
+				r->experts, r->k,
 				r->score != info->score ? ", whose scores are of another kind" : "");
 	for (size_t i = 0; i < info->n_layers; i++) {
 		size_t at = i * b->rows;
 		bool follows = b->expert && i + 1 < info->n_layers && info->layer[i + 1] <= s->last;
 		struct moe_routed_rows rows = {
-			.rows = b->rows, .modality = b->modality, .expert = b->expert ? b->expert + at * info->k : NULL, .depth = b->depth ? b->depth + at : NULL,
+			.rows = b->rows, .modality = b->modality, .expert = b->expert ? b->expert + at * info->k : NULL, .depth = b->depth ?
+				b->depth + at : NULL,
 			.next = follows ? b->expert + (at + b->rows) * info->k : NULL, .weight = b->weight ? b->weight + at * info->k : NULL,
 			.logit = b->logit ? b->logit + at * info->experts : NULL, .compared = b->compared ? b->compared + at * info->experts : NULL,
 			.count = b->count ? b->count + i * info->experts : NULL,

@@ -68,10 +68,12 @@ struct moe_routing_set {
 void moe_routing_set_free(struct moe_routing_set *s);
 
 /* Adds a block. Layers that are new are new rows; others are added up, which needs the same numbers of experts and choices: else MOE_EMATCH. */
-enum moe_err moe_routing_set_add(struct moe_routing_set *s, const struct moe_trace_info *info, const struct moe_trace_block *b, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_routing_set_add(struct moe_routing_set *s, const struct moe_trace_info *info, const struct moe_trace_block *b,
+				 struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The same for one kind. */
-enum moe_err moe_routing_init(struct moe_routing *r, const struct moe_trace_info *info, const char *choice, unsigned tables, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_routing_init(struct moe_routing *r, const struct moe_trace_info *info, const char *choice, unsigned tables,
+			      struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_routing_free(struct moe_routing *r);
 
 /* The layer of that number, made when it is not there; NULL without memory. */

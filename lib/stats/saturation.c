@@ -59,7 +59,8 @@ static void add_token(struct moe_saturation_part *p, const uint16_t *id, size_t 
 	p->first_chance += n ? 1 / (double)experts : 0;
 }
 
-static enum moe_err check(const struct moe_trace_info *i, const struct moe_trace_block *b, const struct moe_trace_info *j, const struct moe_trace_block *c, struct moe_diag *d)
+static enum moe_err check(const struct moe_trace_info *i, const struct moe_trace_block *b, const struct moe_trace_info *j, const struct moe_trace_block *c,
+			  struct moe_diag *d)
 {
 	if (!b->expert || !c->expert)
 		return moe_fail(d, MOE_EUSAGE, "a trace of counts has no tokens to compare");
@@ -68,11 +69,13 @@ static enum moe_err check(const struct moe_trace_info *i, const struct moe_trace
 	if (b->seq == c->seq && b->start == c->start && b->rows == c->rows && !memcmp(b->token, c->token, b->rows * sizeof *b->token) &&
 	    !memcmp(b->image, c->image, b->rows * sizeof *b->image))
 		return MOE_OK;
-	return moe_fail(d, MOE_EMATCH, "it is not of the same tokens as the last run: sequence %llu, row %llu, %zu rows; there sequence %llu, row %llu, %zu rows",
+	return moe_fail(d, MOE_EMATCH,
+			"it is not of the same tokens as the last run: sequence %llu, row %llu, %zu rows; there sequence %llu, row %llu, %zu rows",
 			(unsigned long long)b->seq, (unsigned long long)b->start, b->rows, (unsigned long long)c->seq, (unsigned long long)c->start, c->rows);
 }
 
-enum moe_err moe_saturation_add(struct moe_saturation *s, const struct moe_trace_info *info, const struct moe_trace_block *b, const struct moe_trace_info *last_info,
+enum moe_err moe_saturation_add(struct moe_saturation *s, const struct moe_trace_info *info, const struct moe_trace_block *b,
+				const struct moe_trace_info *last_info,
 				const struct moe_trace_block *last, struct moe_diag *d)
 {
 	MOE_TRY(check(info, b, last_info, last, d));

@@ -26,7 +26,8 @@ struct moe_saturation {
 void moe_saturation_free(struct moe_saturation *s);
 
 /* Adds a block of each run: the same tokens (else MOE_EMATCH) with the same number of experts, in the layers that both have. */
-enum moe_err moe_saturation_add(struct moe_saturation *s, const struct moe_trace_info *info, const struct moe_trace_block *b, const struct moe_trace_info *last_info,
+enum moe_err moe_saturation_add(struct moe_saturation *s, const struct moe_trace_info *info, const struct moe_trace_block *b,
+				const struct moe_trace_info *last_info,
 				const struct moe_trace_block *last, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -43,7 +43,8 @@ struct moe_top {
 void moe_top_free(struct moe_top *t);
 
 /* Adds a block of input number `input`. MOE_EUSAGE where it has no weights. */
-enum moe_err moe_top_add(struct moe_top *t, const struct moe_trace_info *info, const struct moe_trace_block *b, uint64_t input, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_top_add(struct moe_top *t, const struct moe_trace_info *info, const struct moe_trace_block *b, uint64_t input,
+			 struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Puts every list in order; nothing is added afterwards. */
 void moe_top_sort(struct moe_top *t);

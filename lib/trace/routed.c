@@ -66,7 +66,8 @@ static enum moe_err read_routing(struct moe_routed_frame *r, struct moe_frame *f
 	if (z && z->rank == 2)
 		experts = (size_t)moe_min(z->shape[1], MOE_TRACE_EXPERTS + 1);
 	if (!experts || experts > MOE_TRACE_EXPERTS || k > experts)
-		return moe_frame_fail(f, d, MOE_EMATCH, z ? "it has %zu experts, of which a token gets %zu" : "it does not say how many experts there are: it has no router logits",
+		return moe_frame_fail(f, d, MOE_EMATCH, z ? "it has %zu experts, of which a token gets %zu"
+						       : "it does not say how many experts there are: it has no router logits",
 				      experts, k);
 	MOE_TRY(rows_of(f, "weight", MOE_F32, r->rows, k, (const void **)&b->weight, d));
 	MOE_TRY(moe_frame_blame(f, moe_router_check(r->id, b->weight, r->rows, k, experts, d), d));

@@ -75,7 +75,7 @@ static inline void narrow_some(uint16_t *to, const float *from, size_t n)
 		normal = (u - 0x38000000 + 0xfff + (u >> 13 & 1)) >> 13;
 		normal = normal > 0x7bff ? 0x7bff : normal;
 		normal = u < 0x38800000 ? rounded - 0x3f000000 : normal;
-		to[i] = (uint16_t)((u >= 0x7f800000 ? 0x7c00 | (u > 0x7f800000) << 9 : normal) | sign);
+		to[i] = (uint16_t)((u >= 0x7f800000 ? 0x7c00u | (uint32_t)(u > 0x7f800000) << 9 : normal) | sign);
 	}
 }
 

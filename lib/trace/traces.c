@@ -211,8 +211,8 @@ static bool side_by_side(const struct moe_traces *t, const struct member *m)
 {
 	const struct moe_trace_info *a = &t->member[0]->info, *b = &m->info;
 
-	if (t->o.apart || !t->member[0]->is_trace || !m->is_trace || strcmp(a->model, b->model) || a->experts != b->experts || a->k != b->k || a->score != b->score ||
-	    a->detail != b->detail || a->detail == MOE_TRACE_COUNTS)
+	if (t->o.apart || !t->member[0]->is_trace || !m->is_trace || strcmp(a->model, b->model) || a->experts != b->experts || a->k != b->k ||
+	    a->score != b->score || a->detail != b->detail || a->detail == MOE_TRACE_COUNTS)
 		return false;
 	for (size_t i = 0; i < t->n; i++)
 		if (have_common_layer(&t->member[i]->info, b))
@@ -285,9 +285,9 @@ static enum moe_err check_rows(const struct member *a, const struct member *b, s
 	if (x->seq == y->seq && x->start == y->start && x->step == y->step && x->rows == y->rows && !strcmp(x->choice, y->choice) &&
 	    !memcmp(x->token, y->token, x->rows * sizeof *x->token) && !memcmp(x->modality, y->modality, x->rows))
 		return MOE_OK;
-	return moe_fail(d, MOE_EMATCH, "it tells of other layers, but not of the same tokens (--apart reads one after the other): sequence %llu, row %llu, %zu rows here, sequence %llu, row %llu, %zu rows in %s",
-			(unsigned long long)y->seq, (unsigned long long)y->start, y->rows, (unsigned long long)x->seq, (unsigned long long)x->start, x->rows,
-			moe_reader_name(a->reader));
+	return moe_fail(d, MOE_EMATCH, "it tells of other layers, but not of the same tokens (--apart reads one after the other): sequence %llu, row %llu, "
+			"%zu rows here, sequence %llu, row %llu, %zu rows in %s", (unsigned long long)y->seq, (unsigned long long)y->start, y->rows,
+			(unsigned long long)x->seq, (unsigned long long)x->start, x->rows, moe_reader_name(a->reader));
 }
 
 static const uint8_t *array_of(const struct member *m, size_t offset)
@@ -352,7 +352,8 @@ static enum moe_err next_of_all(struct moe_traces *t, struct moe_trace_block *b,
 			return err;
 		ended += err == MOE_END;
 		if (changed || (ended && ended != i + 1)) {
-			moe_fail(d, MOE_EMATCH, changed ? "several traces in one file cannot be read beside those of other layers" : "it does not tell of as many tokens as %s",
+			moe_fail(d, MOE_EMATCH, changed ? "several traces in one file cannot be read beside those of other layers"
+							: "it does not tell of as many tokens as %s",
 				 moe_reader_name(t->member[0]->reader));
 			return moe_diag_path(d, moe_reader_name(t->member[i]->reader));
 		}

@@ -25,7 +25,8 @@ struct moe_traces_options {
 struct moe_traces;
 
 /* `options` is copied. Paths are copied, and opened when their turn comes; "-" is standard input. */
-enum moe_err moe_traces_new(struct moe_traces **out, const struct moe_traces_options *options, const char *const *path, size_t n, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_traces_new(struct moe_traces **out, const struct moe_traces_options *options, const char *const *path, size_t n,
+			    struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_traces_free(struct moe_traces *t);
 
 /* The next block, and what it is a block of (which stays the same object while nothing in it changes), valid until the next call. MOE_END after the last. */

@@ -319,13 +319,19 @@ static enum moe_err check_stage(const struct moe_trainer *t, const struct moe_re
 	return moe_freeze(t->frozen, moe_net_params(t->net), s->freeze.item, s->freeze.n, d);
 }
 
+/* The base of RoPE of the stage at hand. */
+static enum moe_err stage_theta(struct moe_trainer *t, struct moe_diag *d)
+{
+	double theta = stage_of(t)->rope_theta > 0 ? stage_of(t)->rope_theta : t->theta;
+
+	return t->model->spec->attention.rope.theta == theta ? MOE_OK : use_theta(t, theta, d);
+}
+
 static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
 {
 	const struct moe_recipe_stage *s = stage_of(t);
-	double theta = s->rope_theta > 0 ? s->rope_theta : t->theta;
 
-	if (t->model->spec->attention.rope.theta != theta)
-		MOE_TRY(use_theta(t, theta, d));
+	MOE_TRY(stage_theta(t, d));
 	MOE_TRY(check_stage(t, s, d));          /* it also sets what is frozen */
 	return moe_trainer_loader(&t->loader, t->model, t->o->recipe, t->at.stage, true, t->o->no_sandbox, t->at.has_data ? &t->at.data : NULL, d);
 }
@@ -634,5 +640,5 @@ enum moe_err moe_trainer_run(struct moe_trainer *t, enum moe_train_end *end, str
 		}
 	}
 	*end = MOE_TRAIN_FINISHED;
-	return MOE_OK;
+	return stage_theta(t, d);       /* a run that was stopped behind its last step has begun no stage here */
 }

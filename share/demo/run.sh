@@ -30,12 +30,11 @@ echo
 echo "Where layer 2 sent the tokens of these pictures and words (moe-route --stats):"
 echo
 cat routing.txt
-look=$demo/../models/look
 ask() {
-	printf '  %-12s %-38s %s\n' "$1" "$2" "$(moe-run -m "$look" --chat -p "$2" "$demo/../ask/$1")"
+	printf '  %-12s %-38s %s\n' "$1" "$2" "$(moe-run --chat -p "$2" "$demo/../ask/$1")"
 }
 echo
-echo 'Questions, answered by the model in share/models/look (moe-run -m share/models/look --chat -p QUESTION PICTURE):'
+echo 'Questions (moe-run --chat -p QUESTION PICTURE):'
 echo
 ask scene.png 'what digit is at the right?'
 ask scene.png 'where is the triangle?'
@@ -48,15 +47,15 @@ ask lights.png 'what colour is the second light?'
 echo
 echo "And a caption of heart.png (-p '<image><describe>'), with the routing of layer 3 by modality:"
 echo
-moe-run -m "$look" -p '<image><describe>' --stats=text:routing.txt "$demo/../ask/heart.png" | fold -sw 96 | sed 's/^/  /'
+moe-run -p '<image><describe>' --stats=text:routing.txt "$demo/../ask/heart.png" | fold -sw 96 | sed 's/^/  /'
 echo
 awk '/^layer 3/ { on = 1 } /^layer 4/ { on = 0 } on' routing.txt
 cat <<END
 
-The first model in one process, with the programs in build/release/bin:
+In one process, with the programs in build/release/bin:
 
   moe-run share/demo/price.png                  one picture
-  moe-run -m share/models/look --chat -i share/ask/scene.png         questions at the terminal
+  moe-run --chat -i share/ask/scene.png         questions at the terminal
   moe-run --json share/demo/*.png               answers with token ids and log-probabilities
   moe-run --stats=text share/demo               routing of every layer
   moe-run --drop 3 share/demo                   what if expert 3 were gone?

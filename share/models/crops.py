@@ -253,6 +253,24 @@ def chromium(work, scale, *more):
                "--window-size=%d,%d" % (CELL_W * ACROSS + 40, CELL_H * DOWN + 240), *more, "file://" + work + "/page.html", stderr=subprocess.DEVNULL)
 
 
+def browser_says(items, work, scale):
+    """What #where of their page says; the page is work/page.html."""
+    with open(work + "/page.html", "w") as f:
+        f.write(browser_page(items))
+    said = chromium(work, scale, "--dump-dom").decode().split('<pre id="where">')[1].split("</pre>")[0]
+    if not said:
+        fail("Chromium did not finish a page")
+    return json.loads(html.unescape(said))
+
+
+def browser_fonts(fonts, names, work):
+    """Those of these fonts that Chromium takes: it refuses files in which its own reader finds a fault."""
+    names = sorted(names)
+    files = list(dict.fromkeys(fonts[name]["file"] for name in names))
+    good = {f for f, status in zip(files, browser_says([("a", f, 12, "") for f in files], work, 1)["fonts"]) if status == "loaded"}
+    return {name for name in names if fonts[name]["file"] in good}
+
+
 def browser(chosen, rng, fonts, out, work):
     """Pages of texts: plain, in badges, on buttons, in boxes with a frame; at three resolutions of the screen."""
     from PIL import Image
@@ -267,10 +285,8 @@ def browser(chosen, rng, fonts, out, work):
                       "button": "background:linear-gradient(%s,%s);border-radius:3px;" % (bg, mix(bg, "#808080", 0.15))}[look]
             items.append((text, fonts[font]["file"], pixels / scale, style))
             made.append((text, font, pixels, "%s %s %s x%g" % (look, fg, bg, scale)))
-        open(work + "/page.html", "w").write(browser_page(items))
-        dom = chromium(work, scale, "--dump-dom").decode()
-        where = json.loads(html.unescape(dom.split('<pre id="where">')[1].split("</pre>")[0]) or "{}")
-        if not where or set(where["fonts"]) != {"loaded"}:
+        where = browser_says(items, work, scale)
+        if set(where["fonts"]) != {"loaded"}:
             fail("Chromium did not load all fonts")
         shot_name = work + "/shot.png"
         chromium(work, scale, "--screenshot=" + shot_name)
@@ -290,6 +306,8 @@ def main():
     n, fonts, rng = int(n), read_fonts(fonts), random.Random("%s %s" % (kind, seed))
     # Fonts of dots in OpenType files are for terminals alone.
     usable = {name for name, f in fonts.items() if not f["file"].endswith(".otb")} if kind != "terminal" else set(fonts)
+    if kind == "browser":
+        usable = browser_fonts(fonts, usable, work)
     chosen = choose(n, rng, usable, work)
     os.makedirs(out + ".part")
     rows = list({"magick": magick, "terminal": terminal, "browser": browser}[kind](chosen, rng, fonts, out + ".part", work))

@@ -19,7 +19,7 @@
 		for (const figure of document.querySelectorAll("figure[data-of-layer]"))
 			figure.hidden = layer !== "all" && figure.dataset.ofLayer !== layer;
 		const rules = [];
-		if (layer !== "all") rules.push(`.w i:not([data-layer="${layer}"]){display:none}`);
+		if (layer !== "all") rules.push(`.w i:not([data-layer="${layer}"]){display:none}`, "#picture figure svg{width:min(100%,460px)}");
 		if (expert !== null)
 			rules.push(`.facets [data-expert]:not([data-expert="${expert}"]){opacity:.13}`, `.key [data-expert]:not([data-expert="${expert}"]){opacity:.35}`);
 		rule.textContent = rules.join("\n");

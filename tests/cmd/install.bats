@@ -11,6 +11,9 @@ installed() { make -s -C "$root" MODE="${MODE:-release}" "$@" 2>make.err >&2; }
 	same "$("$there/bin/moe-run" "$word")" Forest
 	same "$("$there/bin/moe-info" | sed -n 's/^model *//p' | xargs dirname)" "$there/bin/../share/moe/models"
 	PATH=$there/bin:$PATH moe-run -H "$word"
+	PATH=$there/bin:$PATH moe-run --trace trace.sts "$word" >/dev/null
+	"$there/bin/moe-plot" -o page.html trace.sts
+	grep -q 'data-of-layer' page.html
 	ln -s "$there/bin/moe-run" linked
 	same "$(./linked "$word")" Forest
 	mv "$there/share/moe" "$there/share/gone"

@@ -145,9 +145,36 @@ list() {
 	awk -F'\t' -v OFS='\t' 'NR > 1 { for (i = 1; i <= NF; i++) if (i < 3 || i > 4) $i = sprintf("%.0f", $i * 1e6); print }' tsv | sed 's/\t-0/\t0/g' >b
 	sed -i 's/\t-0/\t0/g' a
 	cmp a b
+	same "$(grep -o -e 'text, re' -e 'image, re' -e 'all, re' text | wc -l)" 12
 	head -n 1 text | grep -q '^model [0-9a-f]*$'
 	sed -n 2p text | grep -q '^2 samples, 2 questions, 0 failed: loss [0-9.]* a token, 100.0% right$'
 	same "$(awk '$1 == 2 && $2 ~ /^[12]$/ {print $1, $2, $3, $4, $5}' text)" "$(jq -r 'select(.what == "effect") | "\(.layer) \(.expert) \(.rows) \(.way) \(.touched)"' json)"
+}
+
+@test "heat maps have the numbers of the table, and colours where they can be seen" {
+	list 003 017
+	moe-ablate --tsv -l 1-3 --experts 1-4 my.tsv --map map.svg >tsv
+	numpy - <<-'PY'
+		import csv, re, xml.etree.ElementTree as xml
+		rows = list(csv.DictReader(open("tsv"), delimiter="\t"))
+		titles = [e.text for e in xml.parse("map.svg").iter("{http://www.w3.org/2000/svg}title") if e.text.startswith("expert ")]
+		fields = [re.fullmatch(r"expert (\d+), layer (\d+): (.*) (nats|points), (\d+) questions touched", t).groups() for t in titles]
+		for unit, key, scale, digits in ("nats", "loss_change", 1, 5), ("points", "accuracy_change", 100, 1):
+		    want = [(r["expert"], r["layer"], "%+.*f" % (digits, scale * float(r[key])), unit, r["touched"]) for r in rows]
+		    assert sorted(f for f in fields if f[3] == unit) == sorted(want), unit
+	PY
+	moe-ablate -l 1-3 --experts 1-4 --way reroute --rows image my.tsv >text
+	# In thousandths of a nat.
+	awk '/^image, reroute/ {on = 1} on && $1 ~ /^[1-4]$/ && NF == 4 {print} /^Orange/ {exit}' text >shown
+	awk -F'\t' '$3 == "image" && $4 == "reroute" {v = $7 * 1000; s[$2] = s[$2] " " (v < 0.5 && v > -0.5 ? "0" : sprintf("%+.0f", v))}
+		END {for (e = 1; e <= 4; e++) print e s[e]}' tsv >want
+	awk '{$1 = $1; print}' shown | cmp - want
+	moe-ablate --tsv -l 1 --experts 1 my.tsv --map map.png >/dev/null
+	same "$(head -c 4 map.png | tail -c 3)" PNG
+	export COLORTERM=truecolor TERM=xterm
+	on_terminal 'moe-ablate -l 1 --experts 1 my.tsv' | grep -q $'\033\[48;2;'
+	on_terminal 'NO_COLOR=1 moe-ablate -l 1 --experts 1 my.tsv' >plain
+	run -1 grep -q $'\033\[[34]8' plain
 }
 
 @test "models without a tower and broken samples" {

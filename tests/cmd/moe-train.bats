@@ -138,6 +138,9 @@ same_run() {
 	same_run whole cut
 	jq -es '[.[].stage] | unique == ["read", "see"]' whole/log.jsonl
 	jq -e '.rope_theta == 500' whole/model/config.json
+	rm -r cut/model         # as a run that was killed behind its last step
+	train cut -r recipe.json --type f32
+	diff -r whole/model cut/model
 	train first -r <(jq '.stages = .stages[:1] | .stages[0].decay = 0' recipe.json) --type f32
 	numpy - <<-'PY'
 		import json, struct

@@ -163,7 +163,7 @@ socket: 8080"
 	front='moe-patchify "$word" | moe-encode | moe-embed'
 	printf '%s ' 0.5 -1 0 0 3 0 0.25 0 >bias.txt
 	moe-run --json "$word" | jq -c 'del(.name)' >plain
-	for how in '--top-k 1' '--drop 3,6' '--force 1' '--temperature 2' '--mute 0,2' '--swap 1=4 --swap 4=7' '--bias bias.txt' '--drop 3,6@1-2:image' \
+	for how in '--top-k 1' '--drop 3,6' '--force 1' '--temperature 2' '--mute 0,2' '--swap 1=4 --swap 4=7' '--bias bias.txt' '--drop 3,6@1-2:image' '--drop 0-3@3:text' \
 		'--top-k 1@2:text --temperature 0.5@0-2 --bias bias.txt@2-:image --swap 1=4@3 --force 0@0:text --mute 5'; do
 		# shellcheck disable=SC2086
 		moe-run --json ${how//--t/--route-t} "$word" | jq -c 'del(.name)' >want

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
-#include "ablate/effects.h"
+#include "ablate/effect.h"
 #include "io/journal.h"
 #include "stats/bootstrap.h"
 
@@ -43,14 +43,17 @@ static void test_bootstrap(void **state)
 
 /* Three samples with 2, 1 and 1 questions, the last of which could not be asked; one layer, two experts. */
 static uint8_t chose[3][2] = {{1, 3}, {2, 0}, {0, 2}};
-static struct moe_asked first[2] = {{.n_answer = 2, .own = {true, true, -1, 1}, .chose = chose[0]}, {.n_answer = 3, .own = {true, false, -4, 1}, .chose = chose[1]}},
+static struct moe_asked first[2] = {{.n_answer = 2, .own = {true, true, -1, 1}, .chose = chose[0]},
+				    {.n_answer = 3, .own = {true, false, -4, 1}, .chose = chose[1]}},
 	second = {.n_answer = 5, .own = {true, true, -2, 1}, .chose = chose[2]}, third = {.n_answer = 9};
-static struct moe_asked_sample sample[3] = {{.asked = first, .n = 2}, {.asked = &second, .n = 1}, {.asked = &third, .n = 1}}, *pointers[3] = {&sample[0], &sample[1], &sample[2]};
+static struct moe_asked_sample sample[3] = {{.asked = first, .n = 2}, {.asked = &second, .n = 1}, {.asked = &third, .n = 1}},
+	*pointers[3] = {&sample[0], &sample[1], &sample[2]};
 
 static void test_effects(void **state)
 {
 	struct moe_evaluation e = {.sample = pointers, .n_samples = 3};
-	struct moe_ablate_case list[3] = {{0, 0, MOE_ABLATE_REROUTE, MOE_ABLATE_TEXT}, {0, 0, MOE_ABLATE_REROUTE, MOE_ABLATE_ALL}, {0, 1, MOE_ABLATE_REROUTE, MOE_ABLATE_IMAGE}};
+	struct moe_ablate_case list[3] = {{0, 0, MOE_ABLATE_REROUTE, MOE_ABLATE_TEXT}, {0, 0, MOE_ABLATE_REROUTE, MOE_ABLATE_ALL},
+					  {0, 1, MOE_ABLATE_REROUTE, MOE_ABLATE_IMAGE}};
 	struct moe_ablate_sum sum[9] = {{5, 1, 0}, {2, 1, 0}, {0, 0, 0}, {7, 2, 1}, {1, 0, 1}, {0, 0, 0}, {5, 1, 2}, {2, 1, 1}, {0, 0, 0}};
 	struct moe_ablation a = {.e = &e, .experts = 2, .list = list, .n = 3, .sum = sum};
 	struct moe_effects f;

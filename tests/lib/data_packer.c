@@ -40,20 +40,23 @@ static int end(void **state)
 	return scratch_remove(state);
 }
 
+/* A box of which nothing more is said than its label and its edges. */
+#define BOX(LABEL, X0, Y0, X1, Y1) {.label = (LABEL), .x0 = (X0), .y0 = (Y0), .x1 = (X1), .y1 = (Y1)}
+
 /* A picture of 128 x 32 lies on the canvas as it is: patches are its squares of 8. */
 static void test_labels(void **state)
 {
 	const struct moe_box box[] = {
-		{"A", 0, 0, 8, 8},              /* patch 0, exactly */
-		{"B", 13, 0, 30, 8},            /* touches 1, holds the centre of 2, and of 3 (24..32, centre 28) */
-		{"C", 26, 3, 29, 5},            /* in front, on 3's centre */
-		{"", 48, 8, 56, 16},            /* hides patch (1, 6) */
-		{"D", 60, 8, 60, 16},           /* empty: touches nothing */
-		{"E", 50, 10, 53, 14},          /* over the hidden one, on its centre */
-		{"F", 64, 16, 67, 19},          /* touches (2, 8) alone */
-		{"G", -100, 24, 4, 100},        /* over the edge; its right side is the centre, which it does not hold */
-		{"H", 124, 24, 400, 400},       /* its left side is the centre of the last patch, which it holds */
-		{"", 124.5, 28, 200, 32},       /* only touches it */
+		BOX("A", 0, 0, 8, 8),              /* patch 0, exactly */
+		BOX("B", 13, 0, 30, 8),            /* touches 1, holds the centre of 2, and of 3 (24..32, centre 28) */
+		BOX("C", 26, 3, 29, 5),            /* in front, on 3's centre */
+		BOX("", 48, 8, 56, 16),            /* hides patch (1, 6) */
+		BOX("D", 60, 8, 60, 16),           /* empty: touches nothing */
+		BOX("E", 50, 10, 53, 14),          /* over the hidden one, on its centre */
+		BOX("F", 64, 16, 67, 19),          /* touches (2, 8) alone */
+		BOX("G", -100, 24, 4, 100),        /* over the edge; its right side is the centre, which it does not hold */
+		BOX("H", 124, 24, 400, 400),       /* its left side is the centre of the last patch, which it holds */
+		BOX("", 124.5, 28, 200, 32),       /* only touches it */
 	};
 	struct moe_diag d = {0};
 	int32_t label[64], want[64] = {0};
@@ -75,7 +78,7 @@ static void test_labels(void **state)
 	expect_ok(&d, moe_packer_labels(label, &packer, 0, 128, 32, NULL, 0, &d));
 	for (int i = 0; i < 64; i++)
 		assert_int_equal(label[i], PAD);
-	expect_fail(&d, moe_packer_labels(label, &packer, 0, 128, 32, &(struct moe_box){"AB", 0, 0, 1, 1}, 1, &d), MOE_EINPUT, "\"AB\" of a box is no token");
+	expect_fail(&d, moe_packer_labels(label, &packer, 0, 128, 32, &(struct moe_box)BOX("AB", 0, 0, 1, 1), 1, &d), MOE_EINPUT, "\"AB\" of a box is no token");
 }
 
 /* Boxes go with the picture: 64 x 8 becomes 128 x 16 in the middle rows; 32 x 32 becomes 64 x 64 on the second grid. */
@@ -85,11 +88,11 @@ static void test_labels_move(void **state)
 	int32_t label[64];
 
 	(void)state;
-	expect_ok(&d, moe_packer_labels(label, &packer, 0, 64, 8, &(struct moe_box){"A", 8, 0, 12, 4}, 1, &d));
+	expect_ok(&d, moe_packer_labels(label, &packer, 0, 64, 8, &(struct moe_box)BOX("A", 8, 0, 12, 4), 1, &d));
 	for (int i = 0; i < 64; i++)
 		assert_int_equal(label[i], i == 16 + 2 ? ID('A') : PAD);
 	assert_int_equal(moe_fit_choose(&fit, 32, 32), 1);
-	expect_ok(&d, moe_packer_labels(label, &packer, 1, 32, 32, &(struct moe_box){"A", 8, 28, 12, 32}, 1, &d));
+	expect_ok(&d, moe_packer_labels(label, &packer, 1, 32, 32, &(struct moe_box)BOX("A", 8, 28, 12, 32), 1, &d));
 	for (int i = 0; i < 64; i++)
 		assert_int_equal(label[i], i == 7 * 8 + 2 ? ID('A') : PAD);
 }

@@ -107,7 +107,8 @@ static void test_without(void **state)
 
 static void test_overlap(void **state)
 {
-	static const uint64_t even[8] = {5, 5, 5, 5, 5, 5, 5, 5}, a[8] = {9, 8, 1, 1, 1, 1, 1, 1}, b[8] = {9, 1, 8, 1, 1, 1, 1, 1}, tied[8] = {9, 4, 4, 0, 0, 0, 0, 0};
+	static const uint64_t even[8] = {5, 5, 5, 5, 5, 5, 5, 5}, a[8] = {9, 8, 1, 1, 1, 1, 1, 1}, b[8] = {9, 1, 8, 1, 1, 1, 1, 1};
+	static const uint64_t tied[8] = {9, 4, 4, 0, 0, 0, 0, 0};
 	struct moe_routing_part *p[4] = {part_of(even, 8, 1), part_of(a, 8, 1), part_of(b, 8, 1), part_of(tied, 8, 1)};
 	double chance;
 	struct moe_overlap o;
@@ -151,8 +152,8 @@ static double hypergeometric(uint64_t all, uint64_t marked, uint64_t drawn)
 
 static void test_hypergeometric(void **state)
 {
-	static const uint64_t row[][3] = {{1, 1, 1}, {10, 4, 5}, {10, 9, 8}, {7, 7, 3}, {100, 50, 3}, {5000, 10, 4999}, {20000, 4000, 990}, {20000, 4000, 1010}, {20000, 400, 10100},
-					  {300, 290, 280}, {40000, 30000, 20000}};
+	static const uint64_t row[][3] = {{1, 1, 1}, {10, 4, 5}, {10, 9, 8}, {7, 7, 3}, {100, 50, 3}, {5000, 10, 4999},
+					  {20000, 4000, 990}, {20000, 4000, 1010}, {20000, 400, 10100}, {300, 290, 280}, {40000, 30000, 20000}};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
@@ -258,7 +259,8 @@ static void test_modalities(void **state)
 
 static void test_pairs(void **state)
 {
-	static const uint64_t even[16] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5}, same_[16] = {20, 0, 0, 0, 0, 20, 0, 0, 0, 0, 20, 0, 0, 0, 0, 20}, load[4] = {20, 20, 20, 20};
+	static const uint64_t even[16] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5}, load[4] = {20, 20, 20, 20};
+	static const uint64_t same_[16] = {20, 0, 0, 0, 0, 20, 0, 0, 0, 0, 20, 0, 0, 0, 0, 20};
 	struct moe_pairing p;
 
 	(void)state;

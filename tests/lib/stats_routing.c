@@ -39,7 +39,8 @@ static void test_sums(void **state)
 	assert_null(s.kind[0].layer[0].part[2]);
 	assert_true(text->tokens == 4 && text->choices == 8 && text->count[0] == 4 && text->count[1] == 4 && !text->count[2] && text->chosen[2] == 4);
 	assert_true(text->weight[0] == 2.5 && text->weight[1] == 1.5);
-	assert_true(image->tokens == 4 && image->choices == 6 && image->count[2] == 4 && image->count[3] == 2 && image->chosen[1] == 2 && image->chosen[2] == 2);
+	assert_true(image->tokens == 4 && image->choices == 6 && image->count[2] == 4 && image->count[3] == 2 && image->chosen[1] == 2 &&
+		    image->chosen[2] == 2);
 	assert_true(text->together[0 * E + 1] == 2 && text->together[1 * E + 0] == 2 && image->together[2 * E + 3] == 2 && !image->together[3 * E + 2]);
 	assert_true(text->next[0 * E + 3] == 4 && text->next[0 * E + 0] == 2 && text->next[1 * E + 1] == 2);
 	assert_true(image->next[2 * E + 0] == 2 && image->next[3 * E + 1] == 2 && !image->next[2 * E + 2]);
@@ -100,7 +101,8 @@ static void expect_near(double have, double want)
 
 static void test_scores(void **state)
 {
-	static const float even[E] = {0.5f, 0.5f, 0.5f, 0.5f}, narrow[E] = {-INFINITY, 1, 1, -INFINITY}, z[E] = {0, 2, 1, -1}, biased[E] = {0.25f, 0.5f, 0.75f, -9};
+	static const float even[E] = {0.5f, 0.5f, 0.5f, 0.5f}, narrow[E] = {-INFINITY, 1, 1, -INFINITY}, z[E] = {0, 2, 1, -1};
+	static const float biased[E] = {0.25f, 0.5f, 0.75f, -9};
 	double p[E], sum = 0, h = 0, s[E];
 	const struct moe_routing_part *part;
 	struct moe_routing r;

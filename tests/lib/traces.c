@@ -55,7 +55,8 @@ static void write_trace(const char *name, size_t *layer, size_t n_layers, const 
 	snprintf(info.model, sizeof info.model, "%s", model);
 	expect_ok(&d, moe_trace_writer_new(&t, w, NULL, &info, &d));
 	for (size_t i = 0; i < blocks; i++) {
-		struct moe_trace_block b = {.seq = i, .rows = T, .axes = 1, .token = tokens, .position = zero, .image = zero, .patch = zero, .modality = modality, .choice = "token",
+		struct moe_trace_block b = {.seq = i, .rows = T, .axes = 1, .token = tokens, .position = zero, .image = zero, .patch = zero,
+					    .modality = modality, .choice = "token",
 					    .expert = expert, .weight = weight, .depth = n_layers > 1 ? depth : NULL};
 		expect_ok(&d, moe_trace_writer_put(t, &b, &d));
 	}
@@ -193,7 +194,8 @@ static void live(void **state)
 
 	t = open_all(&o, 1, "live", NULL, NULL);
 	expect_ok(&d, moe_traces_next(t, &info, &b, &d));
-	assert_true(info->n_layers == 1 && info->layer[0] == 12 && info->experts == E && info->k == K && info->score == MOE_TRACE_SIGMOID && info->detail == MOE_TRACE_LOGITS);
+	assert_true(info->n_layers == 1 && info->layer[0] == 12 && info->experts == E && info->k == K && info->score == MOE_TRACE_SIGMOID &&
+		    info->detail == MOE_TRACE_LOGITS);
 	assert_true(b.rows == 256 && b.start == 0 && b.expert[2 * 255] == 3 && b.expert[1] == MOE_NO_EXPERT && b.position[255] == 255);
 	expect_ok(&d, moe_traces_next(t, &info, &b, &d));
 	assert_true(b.rows == 44 && b.start == 256 && b.position[0] == 256 && b.token[43] == 299 && b.expert[0] == 0 && b.weight[0] == 1 && b.logit);

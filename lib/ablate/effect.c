@@ -1,4 +1,4 @@
-#include "ablate/effects.h"
+#include "ablate/effect.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>

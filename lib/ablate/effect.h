@@ -1,6 +1,6 @@
 /* What the cases of an ablation did: changes of loss and of answers against the whole model, with their intervals. */
-#ifndef MOE_ABLATE_EFFECTS_H
-#define MOE_ABLATE_EFFECTS_H
+#ifndef MOE_ABLATE_EFFECT_H
+#define MOE_ABLATE_EFFECT_H
 
 #include "ablate/ablate.h"
 
