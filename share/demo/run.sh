@@ -37,7 +37,7 @@ echo
 echo 'Questions (moe-run --chat -p QUESTION PICTURE):'
 echo
 ask scene.png 'what digit is at the right?'
-ask scene.png 'where is the triangle?'
+ask scene.png 'what is at the left?'
 ask scene.png 'how many green objects?'
 ask heart.png 'what is at the top?'
 ask clock.png 'what time is it?'

@@ -37,5 +37,5 @@ section() { awk -v title="## $1" '$0 == title { on = 1; next } /^## / { on = 0 }
 }
 
 @test "the scene of the README is answered as it shows" {
-	same "$(moe-run --chat -p 'where is the triangle?' share/ask/scene.png)" "$(sed -n '/triangle?/{n;p;q}' "$root/README.md")"
+	same "$(moe-run --chat -p 'what is at the left?' share/ask/scene.png)" "$(sed -n '/at the left?/{n;p;q}' "$root/README.md")"
 }
