@@ -97,8 +97,10 @@ static enum moe_err find_or_add(struct moe_group_names *g, int64_t number, const
 	return MOE_OK;
 }
 
-enum moe_err moe_group_number(struct moe_group_names *g, int64_t number, uint32_t *index, struct moe_diag *d) { return find_or_add(g, number, NULL, 0, index,
-																   d); }
+enum moe_err moe_group_number(struct moe_group_names *g, int64_t number, uint32_t *index, struct moe_diag *d)
+{
+	return find_or_add(g, number, NULL, 0, index, d);
+}
 
 enum moe_err moe_group_text(struct moe_group_names *g, const char *text, size_t n, uint32_t *index, struct moe_diag *d)
 {
