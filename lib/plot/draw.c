@@ -5,8 +5,6 @@
 
 enum { MARGIN = 24, GAP_X = 32, GAP_Y = 22, MOST = 1120, LEAST = 520, SWATCH = 14, SCALE_WIDTH = 220, SCALE_STEPS = 44 };
 
-static const double no_extent = 0;
-
 /* Text in lines of at most `most`; returns their height. */
 static double wrapped(struct moe_pen *p, const char *s, double x, double y, double most, const struct moe_type *t, struct moe_ink ink)
 {
@@ -89,7 +87,7 @@ struct moe_extent moe_key_draw(struct moe_pen *p, const struct moe_figure *f, do
 {
 	if (f->scale.kind != MOE_SCALE_NONE)
 		return draw_scale(p, f, x, y);
-	return f->key ? draw_experts(p, f, x, y, most) : (struct moe_extent){no_extent, 0};
+	return f->key ? draw_experts(p, f, x, y, most) : (struct moe_extent){0, 0};
 }
 
 static struct moe_extent draw_kind(struct moe_pen *p, const struct moe_figure *f, const struct moe_facet *facet, double x, double y, double most)
@@ -101,7 +99,7 @@ static struct moe_extent draw_kind(struct moe_pen *p, const struct moe_figure *f
 	case MOE_FACET_FLOW: return moe_draw_flow(p, facet, x, y, most);
 	case MOE_FACET_LINES: return moe_draw_lines(p, facet, x, y, most);
 	}
-	return (struct moe_extent){no_extent, 0};
+	return (struct moe_extent){0, 0};
 }
 
 struct moe_extent moe_facet_draw(struct moe_pen *p, const struct moe_figure *f, const struct moe_facet *facet, double x, double y, double most)
