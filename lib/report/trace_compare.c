@@ -172,28 +172,11 @@ static void pop(const struct comparison *c, struct waiting *w, size_t n)
 
 /* ---- one choice ---- */
 
-static size_t chosen(const uint16_t *e, size_t k)
-{
-	size_t n = 0;
-
-	while (n < k && e[n] != MOE_NO_EXPERT)
-		n++;
-	return n;
-}
-
-static bool has(const uint16_t *e, size_t n, uint16_t expert)
-{
-	for (size_t i = 0; i < n; i++)
-		if (e[i] == expert)
-			return true;
-	return false;
-}
-
 /* The least and the largest value of experts that only one of two sets has. */
 static void add_bounds(const uint16_t *e, size_t n, const uint16_t *other, size_t n_other, const float *value, double *least, double *most)
 {
 	for (size_t i = 0; i < n; i++)
-		if (!has(other, n_other, e[i])) {
+		if (!moe_trace_has(other, n_other, e[i])) {
 			*least = fmin(*least, (double)value[e[i]]);
 			*most = fmax(*most, (double)value[e[i]]);
 		}
@@ -230,7 +213,7 @@ static struct pair pair_at(const struct comparison *c, const struct waiting *a, 
 	for (int i = 0; i < 2; i++) {
 		size_t at = p.row[i] * c->layers + l;
 		p.e[i] = p.w[i]->expert + at * c->k;
-		p.n[i] = chosen(p.e[i], c->k);
+		p.n[i] = moe_trace_chosen(p.e[i], c->k);
 		p.value[i] = p.w[i]->value ? p.w[i]->value + at * c->experts : NULL;
 	}
 	return p;
@@ -302,7 +285,7 @@ static void compare_choice(struct comparison *c, const struct pair *p)
 	size_t common = 0;
 
 	for (size_t i = 0; i < p->n[0]; i++)
-		common += has(p->e[1], p->n[1], p->e[0][i]);
+		common += moe_trace_has(p->e[1], p->n[1], p->e[0][i]);
 	to->rows++;
 	to->common += common;
 	to->chosen += moe_max(p->n[0], p->n[1]);

@@ -50,6 +50,23 @@ struct moe_trace_block {
 	const uint64_t *count;          /* [n_layers][experts] in a trace of counts, else NULL */
 };
 
+/* How many experts a row of k has; is one among n? */
+static inline size_t moe_trace_chosen(const uint16_t *expert, size_t k)
+{
+	size_t n = 0;
+
+	while (n < k && expert[n] != MOE_NO_EXPERT)
+		n++;
+	return n;
+}
+
+static inline bool moe_trace_has(const uint16_t *expert, size_t n, uint16_t one)
+{
+	while (n && expert[n - 1] != one)
+		n--;
+	return n;
+}
+
 /* "softmax", "weights" and the like, and back; -1 for other names. */
 const char *moe_trace_score_name(enum moe_trace_score s);
 const char *moe_trace_detail_name(enum moe_trace_detail t);
