@@ -149,6 +149,7 @@ static void read_all(struct work *w, const char *const *path, size_t n, struct p
 	}
 	if (err != MOE_END)
 		cli_die(&d);
+	cli_check(moe_grouping_finish(&w->grouping, &d), &d);
 	progress_clear();
 	w->failed = moe_traces_failed(t);
 	moe_traces_free(t);

@@ -123,6 +123,8 @@ static enum moe_err print_text(FILE *f, const struct view *v, struct moe_diag *d
 	qsort(told, n, sizeof *told, says_more);
 	fprintf(f, "layer %zu by %s: %zu experts, top %zu, %llu tokens, %zu labels", v->l->number, v->r->by, v->g->experts, v->g->k,
 		(unsigned long long)v->tokens, count_listed(v));
+	if (v->l->unlabelled)
+		fprintf(f, ", %llu token%s without", (unsigned long long)v->l->unlabelled, v->l->unlabelled == 1 ? "" : "s");
 	if (strcmp(v->g->choice, "token")) {
 		fputs(", chosen by ", f);
 		moe_print_escaped(f, v->g->choice, strlen(v->g->choice));
@@ -184,6 +186,7 @@ static void print_json(FILE *f, const struct view *v)
 	moe_set_number(o, "top_k", v->g->k);
 	moe_set_number(o, "tokens", v->tokens);
 	moe_set_number(o, "labels", count_listed(v));
+	moe_set_number(o, "unlabelled", v->l->unlabelled);
 	json_object_set_new(o, "load", moe_json_numbers(v->total, v->g->experts));
 	moe_set_real(o, "chance", (double)v->g->k / (double)v->g->experts);
 	moe_set_real(o, "information", v->s.information);

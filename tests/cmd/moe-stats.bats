@@ -271,7 +271,9 @@ for line in open("pairs"):
 	printf 'x/a\t0\tred\nx/a\t1\tblue\nb.png\tred\n' >list
 	moe-stats --json --by label --labels list labelled.sts | jq -c 'select(.what == "label") | [.label, .tokens, .load]' | xargs >have
 	same "$(cat have)" "[red,4,[3,1]] [blue,1,[0,1]]"
-	same "$(moe-stats --json --by label --labels list labelled.sts | jq -c 'select(.what == "by") | [.tokens, .labels, .load]')" "[5,2,[3,2]]"
+	same "$(moe-stats --json --by label --labels list labelled.sts | jq -c 'select(.what == "by") | [.tokens, .unlabelled, .labels, .load]')" \
+		"[5,1,2,[3,2]]"
+	moe-stats --by label --labels list labelled.sts | grep -q ', 5 tokens, 2 labels, 1 token without$'
 	same "$(moe-stats --tsv --by name labelled.sts | awk -F'\t' 'NR > 1 {print $4, $5, $6, $8, $9, $10}' | head -n 2 | xargs)" \
 		"x/a.png 0 1 0.333333333 0.5 0.5 x/a.png 1 2 0.666666667 0.5 0.5"
 	same "$(moe-stats --json --by trace labelled.sts labelled.sts | jq -c 'select(.what == "label") | [.label, .tokens]')" '["labelled.sts",12]'
@@ -306,6 +308,14 @@ for line in open("pairs"):
 	for by in token next patch; do
 		MOE_MODEL=$olmoe/model moe-stats --tsv --by $by -l 2 run.sts | awk -F'\t' 'NR > 1 && $6 {print $4, $5, $6, $7, $11}' | sort >$by.have
 	done
+	# What has no label is counted, too: each sequence has a last token, and text has no patch.
+	moe-stats --json -l 2 run.sts >all
+	for by in token next patch; do
+		moe-stats --json --by $by -l 2 run.sts | jq -c 'select(.what == "by") | [.tokens, .unlabelled]' >$by.sums
+	done
+	same "$(cat token.sums)" "[$(jq .all.tokens all),0]"
+	same "$(cat next.sums)" "[$(jq '.all.tokens - 3' all),3]"
+	same "$(cat patch.sums)" "[$(jq .image.tokens all),$(jq .text.tokens all)]"
 	refuses 2 'trace is of tokenizer' moe-stats -m "$olmoe/model" --by token run.sts
 	moe-stats --json --by token --min-tokens 4 run.sts | jq -c 'select(.what == "label")' |
 		each '.tokens >= 4 and (.label | type) == "string" and (.number | type) == "number"'
