@@ -260,7 +260,7 @@ static void print_groups(FILE *f, struct work *w, struct moe_diag *d)
 	struct texts texts = {0};
 	bool words = w->grouping.by == MOE_BY_TOKEN || w->grouping.by == MOE_BY_NEXT;
 	struct moe_groups_report r = {.set = &w->grouping.set, .names = &w->grouping.names, .by = o.by, .tokens = words, .least = (uint64_t)o.least,
-				      .most = (size_t)o.most};
+				      .most = (size_t)o.most, .vocabulary = words || !strcmp(o.by, "label")};
 
 	if (words)
 		r.text = open_texts(&texts, w->tokenizer);
