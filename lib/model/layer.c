@@ -76,16 +76,13 @@ void moe_layer_keep(struct moe_batch *b, struct moe_routed *r)
 
 	for (size_t i = 0; i < b->spans; i++) {
 		struct moe_span *s = &b->span[i];
-		size_t n = s->keep && s->keep < s->n ? s->keep : s->n, skipped = s->n - n, from = s->first + skipped;
+		size_t n = moe_span_kept(s), from = s->first + s->n - n;
 		memmove(r->normed + at, r->normed + from, n * sizeof *r->normed);
 		if (k) {
 			memmove(r->expert_id + at * k, r->expert_id + from * k, n * k * sizeof *r->expert_id);
 			memmove(r->weight + at * k, r->weight + from * k, n * k * sizeof *r->weight);
 		}
-		s->x += skipped * b->hidden;
-		s->start += (uint32_t)skipped;
-		s->first = at;
-		s->n = n;
+		moe_span_trim(s, at, b->hidden);
 		at += n;
 	}
 	b->rows = at;
