@@ -89,12 +89,11 @@ void moe_layer_keep(struct moe_batch *b, struct moe_routed *r)
 	r->logit = r->choice = NULL;    /* of all rows */
 }
 
-enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
-			      struct moe_diag *d)
+/* Checks the choices, and makes the normed rows that are not there. */
+static enum moe_err prepare_experts(const struct moe_model *m, size_t layer, const struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
+				    struct moe_diag *d)
 {
-	size_t experts = (size_t)m->spec->router.experts;
-
-	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, r->top_k, experts, d));
+	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, r->top_k, (size_t)m->spec->router.experts, d));
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *span = &b->span[i];
 		float *normed;
@@ -105,7 +104,37 @@ enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct mo
 			return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", span->n);
 		norm_span(m, layer, b, span, normed, r->normed);
 	}
-	return moe_experts_forward(b, r->normed, r->expert_id, r->weight, r->top_k, &m->layer[layer].ffn, experts, work, d);
+	return MOE_OK;
+}
+
+enum moe_err moe_layer_each(const struct moe_model *m, size_t layer, const struct moe_batch *b, struct moe_routed *r, size_t first, size_t last,
+			    const float ***result, const struct moe_compute *work, struct moe_diag *d)
+{
+	size_t n = b->rows * r->top_k;
+	int32_t *id = moe_arena_get(work->scratch, n, sizeof *id);
+	const float **each = moe_arena_get(work->scratch, n, sizeof *each);
+
+	if (!id || !each)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
+	*result = each;
+	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
+	for (size_t i = 0; i < n; i++)
+		id[i] = r->expert_id[i] >= 0 && (size_t)r->expert_id[i] >= first && (size_t)r->expert_id[i] <= last ? r->expert_id[i] : -1;
+	return n ? moe_experts_each(each, b, r->normed, id, r->top_k, m->layer[layer].ffn.expert, (size_t)m->spec->router.experts, work, d) : MOE_OK;
+}
+
+enum moe_err moe_layer_add(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const float *const *result,
+			   const struct moe_compute *work, struct moe_diag *d)
+{
+	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
+	return moe_experts_add(b, r->normed, r->expert_id, r->weight, r->top_k, result, &m->layer[layer].ffn, work, d);
+}
+
+enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
+			      struct moe_diag *d)
+{
+	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
+	return moe_experts_forward(b, r->normed, r->expert_id, r->weight, r->top_k, &m->layer[layer].ffn, (size_t)m->spec->router.experts, work, d);
 }
 
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d)
