@@ -52,7 +52,7 @@ const struct moe_setting moe_settings[] = {
 	{"shared_experts.count", MOE_SET_INT, AT(shared.count), 0, 64, 0, "1", "shared_experts"},
 	{"shared_experts.width", MOE_SET_INT, AT(shared.width), 1, MAX_DIM, 0, 0, "shared_experts"},
 	{"shared_experts.gate", MOE_SET_BOOL, AT(shared.gate), 0, 0, 0, "false", "shared_experts"},
-	{"dense.width", MOE_SET_INT, AT(dense.width), 1, MAX_DIM, 0, 0, "dense"},
+	{"dense.width", MOE_SET_INT, AT(dense.width), 0, MAX_DIM, 0, 0, "dense"},
 	{"dense.first", MOE_SET_INT, AT(dense.first), 0, 4096, 0, "0", "dense"},
 	{"dense.step", MOE_SET_INT, AT(dense.step), 1, 4096, 0, "1", "dense"},
 	{"dense.layers", MOE_SET_IDS, AT(dense.layers), 0, 4096, 0, "[]", "dense"},
