@@ -105,8 +105,9 @@ static enum moe_err route(struct moe_net *n, struct chunk *c, size_t layer, stru
 	moe_rms_norm_keep(h, k->ffn_scale, k->mid, n->weight + w->ffn_norm, c->rows, hidden, (float)n->spec->norm_eps);
 	moe_operand_rows(n->o.unit, k->h2, hidden, h, hidden, c->rows, hidden);
 	moe_dense_forward(&w->router_dense, h, hidden, c->rows, logit, experts, false);
-	MOE_TRY(moe_router_choose(logit, c->rows, s, w->choice_bias ? n->weight + w->choice_bias : NULL, NULL, NULL, &lane->scratch, k->expert_id, k->weight, NULL,
-				  &lane->d));
+	MOE_TRY(moe_router_choose(&(struct moe_router_choice){k->expert_id, k->weight, NULL},
+				  &(struct moe_router_rows){.rows = c->rows, .logit = logit, .choice_bias = w->choice_bias ? n->weight + w->choice_bias : NULL}, s,
+				  &lane->scratch, &lane->d));
 	moe_router_scores(k->p, k->lse, logit, c->rows, s);
 	if (n->replay != MOE_REPLAY_OFF)
 		replay(n, c, layer, k);
