@@ -18,11 +18,11 @@ enum moe_err moe_aux_forward(float *a, const float *u, size_t rows, const struct
 	return MOE_OK;
 }
 
-/* The rows of one pool, whose experts these are. `u`, `out` and `row` have room for all rows. */
-static enum moe_err predict_pool(float *a, const float *all, size_t rows, size_t experts, const struct moe_aux_weights *w, const int32_t *expert, size_t pool,
+/* The rows of one pool. `u`, `out` and `row` have room for all rows. */
+static enum moe_err predict_pool(float *a, const float *all, size_t rows, const struct moe_router_settings *s, const struct moe_aux_weights *w, size_t pool,
 				 const uint8_t *modality, float *u, float *out, uint32_t *row, const struct moe_compute *work, struct moe_diag *d)
 {
-	size_t n = 0, hidden = w->fc1.cols, outputs = w->fc2.rows;
+	size_t n = 0, hidden = w->fc1.cols, outputs = w->fc2.rows, experts = (size_t)s->experts;
 
 	for (size_t r = 0; r < rows; r++)
 		if ((modality ? modality[r] : MOE_TEXT) == pool) {
@@ -31,8 +31,9 @@ static enum moe_err predict_pool(float *a, const float *all, size_t rows, size_t
 		}
 	MOE_TRY(moe_aux_forward(out, u, n, w, work, d));
 	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < outputs; j++)
-			a[row[i] * experts + (size_t)expert[j]] = out[i * outputs + j];
+		for (size_t e = 0, j = 0; e < experts; e++)
+			if (s->pools.of[e] == pool)
+				a[row[i] * experts + e] = out[i * outputs + j++];
 	return MOE_OK;
 }
 
@@ -55,7 +56,7 @@ enum moe_err moe_aux_predict(float *a, const float *u, size_t rows, const struct
 	for (size_t i = 0; i < rows * experts; i++)
 		a[i] = -INFINITY;
 	for (size_t m = 0; m < p->n; m++)
-		MOE_TRY(predict_pool(a, u, rows, experts, &w[m], p->expert + p->first[m], m, modality, some, out, row, work, d));
+		MOE_TRY(predict_pool(a, u, rows, s, &w[m], m, modality, some, out, row, work, d));
 	moe_arena_release(work->scratch, mark);
 	return MOE_OK;
 }

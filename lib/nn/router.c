@@ -136,15 +136,11 @@ static size_t leave_out(int32_t *id, float *weight, size_t n, const bool *mute)
 
 size_t moe_router_width(const struct moe_router_settings *s)
 {
-	size_t most = 0;
+	int64_t most = s->pools.n ? 0 : s->experts;
 
-	if (s->chooses == MOE_CHOOSER_TOKEN)
-		return (size_t)s->top_k;
-	if (!s->pools.n)
-		return (size_t)s->experts;
 	for (size_t m = 0; m < s->pools.n; m++)
-		most = moe_max(most, s->pools.first[m + 1] - s->pools.first[m]);
-	return most;
+		most = moe_max(most, s->pools.size[m]);
+	return (size_t)(s->chooses == MOE_CHOICE_EXPERT ? most : s->top_k);
 }
 
 size_t moe_router_quota(size_t rows, double capacity, size_t experts)
@@ -164,9 +160,9 @@ enum moe_err moe_router_mask(float *logit, size_t rows, const struct moe_router_
 		if (s->pools.n && m >= s->pools.n)
 			return moe_fail_row(d, MOE_EINPUT, r, "the model has no experts for modality %zu (%s): it has %zu pools", m, moe_modality_name((unsigned)m),
 					    s->pools.n);
-		for (size_t i = 0; s->pools.n && i < n; i++)
-			if (i < s->pools.first[m] || i >= s->pools.first[m + 1])
-				logit[s->pools.expert[i]] = -INFINITY;
+		for (size_t e = 0; s->pools.n && e < n; e++)
+			if (s->pools.of[e] != m)
+				logit[e] = -INFINITY;
 		for (size_t e = 0; taken && !taken[r] && e < n; e++)
 			logit[e] = -INFINITY;
 	}
@@ -340,16 +336,17 @@ static void take_rows(struct table *t, const struct moe_router_rows *in, const s
 static void take_all(struct table *t, const struct moe_router_rows *in, const struct moe_router_settings *s)
 {
 	const struct moe_pools *p = &s->pools;
-	size_t pools = p->n ? p->n : 1;
+	double capacity = s->capacity > 0 ? s->capacity : (double)s->top_k;
 
-	for (size_t m = 0; m < pools; m++) {
-		size_t first = p->n ? p->first[m] : 0, end = p->n ? p->first[m + 1] : t->experts, n = 0, quota;
+	for (size_t m = 0; m < moe_max(p->n, 1); m++) {
+		size_t n = 0, quota;
 		for (size_t r = 0; r < in->rows; r++)
 			if (!skips(in, r) && (!p->n || (in->modality ? in->modality[r] : MOE_TEXT) == m))
 				t->row[n++] = (uint32_t)r;
-		quota = moe_router_quota(n, s->capacity, end - first);
-		for (size_t i = first; i < end; i++)
-			take_rows(t, in, s, p->n ? (size_t)p->expert[i] : i, n, quota);
+		quota = moe_router_quota(n, capacity, (size_t)(p->n ? p->size[m] : s->experts));
+		for (size_t e = 0; e < t->experts; e++)
+			if (!p->n || p->of[e] == m)
+				take_rows(t, in, s, e, n, quota);
 	}
 }
 

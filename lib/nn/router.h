@@ -27,13 +27,15 @@
 enum moe_score { MOE_SCORE_SOFTMAX, MOE_SCORE_SIGMOID, MOE_SCORE_LOGIT };
 enum moe_gate_weight { MOE_WEIGHT_SCORE, MOE_WEIGHT_SOFTMAX_OF_CHOSEN };
 enum moe_group_score { MOE_GROUP_MAX, MOE_GROUP_TOP2 };
-enum moe_chooser { MOE_CHOOSER_TOKEN, MOE_CHOOSER_EXPERT };
+enum moe_chooser { MOE_CHOICE_TOKEN, MOE_CHOICE_EXPERT };
 
-/* The experts by modality. Every expert is in one pool. */
+/* Pools: the experts that the rows of a modality choose among, or that choose among them. Every expert is in one pool; without pools all modalities share
+ * all experts. */
+enum { MOE_POOLED_EXPERTS = 1024 };
 struct moe_pools {
-	size_t n;                       /* 0: all experts are for all rows */
-	const int32_t *expert;          /* [experts]: those of pool 0, in the order of its list, then those of pool 1, ... */
-	size_t first[MOE_N_MODALITIES + 1];     /* pool m is expert[first[m]] to expert[first[m + 1] - 1] */
+	size_t n;                       /* 0: none; pool m is that of the modality m */
+	int64_t size[MOE_N_MODALITIES];
+	uint8_t of[MOE_POOLED_EXPERTS]; /* the pool of each expert */
 };
 
 struct moe_router_settings {
@@ -43,8 +45,9 @@ struct moe_router_settings {
 	int64_t groups, top_groups;     /* experts fall into so many equal groups, of which so many remain; 1 and 1: no groups */
 	int group_score;                /* enum moe_group_score */
 	double eps, scale;
-	int chooses;                    /* enum moe_chooser */
-	double capacity;                /* where experts choose: experts per row on average */
+	int chooses;                    /* enum moe_chooser. An expert chooses among the rows of a group (Zhou et al. 2022): those with the largest scores */
+	double capacity;                /* experts that choose: how many of them take a row on average (moe_router_quota); 0: top_k */
+	int64_t batch;                  /* sequences of such a group in training */
 	struct moe_pools pools;
 };
 

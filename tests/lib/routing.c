@@ -22,7 +22,6 @@ struct routing_case {
 	const char *name;
 	json_t *doc, *settings;
 	struct file init, input, want;
-	int32_t pooled[MAX_EXPERTS];    /* experts, pool after pool */
 };
 
 static void open_file(struct file *f, const char *folder, const char *name)
@@ -84,22 +83,21 @@ static bool says(const struct routing_case *c, const char *key, const char *valu
 	return text && !strcmp(text, value);
 }
 
-static struct moe_pools pools(struct routing_case *c)
+static struct moe_pools pools(const struct routing_case *c)
 {
 	json_t *list = json_object_get(c->settings, "pools"), *pool, *id;
-	struct moe_pools p = {.expert = c->pooled};
+	struct moe_pools p = {.n = json_array_size(list)};
 	size_t i, j;
 
 	json_array_foreach(list, i, pool) {
+		p.size[i] = (int64_t)json_array_size(pool);
 		json_array_foreach(pool, j, id)
-			c->pooled[p.first[i] + j] = (int32_t)json_integer_value(id);
-		p.first[i + 1] = p.first[i] + json_array_size(pool);
+			p.of[json_integer_value(id)] = (uint8_t)i;
 	}
-	p.n = json_array_size(list);
 	return p;
 }
 
-static struct moe_router_settings settings(struct routing_case *c)
+static struct moe_router_settings settings(const struct routing_case *c)
 {
 	json_t *s = c->settings, *scale = json_object_get(s, "scale"), *groups = json_object_get(s, "groups");
 
@@ -108,7 +106,7 @@ static struct moe_router_settings settings(struct routing_case *c)
 		.score = says(c, "score", "sigmoid") ? MOE_SCORE_SIGMOID : MOE_SCORE_SOFTMAX, .renormalise = json_is_true(json_object_get(s, "renormalise")),
 		.choice_bias = json_is_true(json_object_get(s, "bias")), .groups = groups ? json_integer_value(groups) : 1,
 		.top_groups = groups ? json_integer_value(json_object_get(s, "groups_kept")) : 1, .group_score = MOE_GROUP_TOP2,
-		.scale = scale ? json_number_value(scale) : 1, .chooses = says(c, "chooser", "expert") ? MOE_CHOOSER_EXPERT : MOE_CHOOSER_TOKEN,
+		.scale = scale ? json_number_value(scale) : 1, .chooses = says(c, "chooser", "expert") ? MOE_CHOICE_EXPERT : MOE_CHOICE_TOKEN,
 		.capacity = json_number_value(json_object_get(s, "capacity_factor")), .pools = pools(c),
 	};
 }
@@ -198,7 +196,7 @@ static void run_case(struct routing_case *c)
 	if (tensor(&c->want, "predicted"))
 		predict(c, &s, normed, rows, aux, &work);
 	expect_ok(&d, tensor(&c->want, "predicted") ? moe_router_choose_predicted(&out, &in, aux, NULL, &s, &scratch, &d)
-		    : s.chooses == MOE_CHOOSER_EXPERT ? moe_router_choose_rows(&out, &in, &s, &scratch, &d) : moe_router_choose(&out, &in, &s, &scratch, &d));
+		    : s.chooses == MOE_CHOICE_EXPERT ? moe_router_choose_rows(&out, &in, &s, &scratch, &d) : moe_router_choose(&out, &in, &s, &scratch, &d));
 	assert_memory_equal(id, data(&c->want, "expert_id"), rows * k * sizeof *id);
 	expect_floats(c, "weight", weight, rows * k);
 	if (tensor(&c->want, "choice"))
@@ -298,7 +296,7 @@ static void test_expert_choice(void **state)
 	static const float logit[10] = {1, 0, 1, 3, 1, 2, 9, 9, 0, 2};
 	static const uint8_t taken[5] = {1, 1, 1, 0, 1};
 	static const bool drop[2] = {true}, force[2] = {[1] = true};
-	struct moe_router_settings s = {.experts = 2, .score = MOE_SCORE_SIGMOID, .groups = 1, .top_groups = 1, .scale = 1, .chooses = MOE_CHOOSER_EXPERT, .capacity = 1};
+	struct moe_router_settings s = {.experts = 2, .score = MOE_SCORE_SIGMOID, .groups = 1, .top_groups = 1, .scale = 1, .chooses = MOE_CHOICE_EXPERT, .capacity = 1};
 	struct moe_router_rows in = {.rows = 5, .logit = logit, .taken = taken};
 	struct moe_arena scratch = {0};
 	struct moe_diag d = {0};
