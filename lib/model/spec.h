@@ -22,11 +22,14 @@
 
 enum { MOE_MAX_PAIRS = 32, MOE_MAX_IDS = 64 };
 
-enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM, MOE_TOWER_VIT };
-enum moe_projector { MOE_PROJECTOR_NONE, MOE_PROJECTOR_QUERY_ATTENTION };
+enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM, MOE_TOWER_VIT, MOE_TOWER_LINEAR, MOE_TOWER_ENCODER };
+enum moe_tower_patches { MOE_PATCHES_LINEAR, MOE_PATCHES_CONV };
+enum moe_projector { MOE_PROJECTOR_NONE, MOE_PROJECTOR_QUERY_ATTENTION, MOE_PROJECTOR_LINEAR, MOE_PROJECTOR_MLP };
 enum moe_image_kind { MOE_IMAGE_FIT, MOE_IMAGE_CANVAS };
 enum moe_alpha_rule { MOE_ALPHA_RULE_OVER, MOE_ALPHA_RULE_DROP };
+enum moe_block_form { MOE_BLOCK_PRE, MOE_BLOCK_POST };  /* h + experts(norm h) | h + norm(experts(h)), as in MoMa (2.2) */
 enum moe_norm_kind { MOE_NORM_RMS, MOE_NORM_LAYER };
+enum moe_aux_threshold { MOE_AUX_HALF, MOE_AUX_STORED };       /* of the foretold probability: 0.5, or the layer's own tensor */
 enum moe_pad { MOE_PAD_BORDER_MEDIAN, MOE_PAD_CONSTANT };
 enum moe_position { MOE_POSITION_SEQUENTIAL, MOE_POSITION_AXIAL };
 
@@ -44,7 +47,7 @@ struct moe_spec {
 	char family[32];
 	int64_t n_layers, hidden, vocab;
 	bool wide;                      /* the configuration says that weights are of 4 bytes, not 2; for plans, where there are no weights to look at */
-	int block;                      /* one choice so far: pre */
+	int block;                      /* enum moe_block_form: where the norm of experts is */
 	int norm_kind;                  /* enum moe_norm_kind */
 	double norm_eps;
 	struct moe_attention_settings attention;
@@ -60,19 +63,28 @@ struct moe_spec {
 		int64_t first, step;    /* the first layers; of the others those whose number, counted from 1, step does not divide */
 		struct moe_ints layers; /* and these */
 	} dense;
+	struct {
+		struct moe_ints layers; /* that only a share of the rows passes (mixture-of-depths, Raposo et al. 2024) */
+		double capacity;        /* which share */
+	} depth;
+	struct {
+		bool routers;           /* small networks foretell, row by row, what a choice over a group would be (MoMa, 2.4) */
+		int threshold;          /* enum moe_aux_threshold */
+	} aux;
 	bool tied;                      /* the head is the embedding */
 	struct {
 		int kind;               /* enum moe_tower */
-		struct moe_conv conv[MOE_MAX_CONV];
+		int patches;            /* enum moe_tower_patches: what an encoder's layers read */
+		struct moe_conv conv[MOE_MAX_CONV];     /* conv_stem, linear and encoder; a linear map of patches is one convolution of a patch's size */
 		size_t n_conv;
-		bool row_col;           /* learned row and column embeddings are added */
-		struct moe_vit_settings vit;
+		bool row_col;           /* learned row and column embeddings are added to what the convolutions give */
+		struct moe_vit_settings vit;    /* vit and encoder; an encoder without layers is none: the trunk reads what the convolutions give */
 		int position;           /* one choice so far: bucketed */
 	} tower;
 	struct {
 		int kind;               /* enum moe_projector */
 		struct moe_pairs queries;       /* patches of a canvas, features that they become */
-		struct moe_query_attention_settings query;
+		struct moe_query_attention_settings query;      /* of mlp the width alone */
 	} projector;
 	struct {
 		int kind, filter;       /* enum moe_image_kind; one choice so far: bicubic */
@@ -139,11 +151,20 @@ enum moe_err moe_spec_check_grid(const struct moe_spec *s, uint64_t rows, uint64
 struct moe_spec_sides { int64_t rows, columns; };
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s);
 
+/* Do the patches pass layers of their own before those of the trunk (late fusion)? */
+bool moe_spec_encodes(const struct moe_spec *s);
+
+/* Numbers of what the tower's convolutions give for a patch. */
+int64_t moe_spec_tower_width(const struct moe_spec *s);
+
 /* Rows of hidden states that a picture (or a crop of one) of this grid becomes. The grid has been checked. */
 size_t moe_spec_features(const struct moe_spec *s, uint64_t rows, uint64_t columns);
 
 /* Does this layer have a dense unit in the place of experts? */
 bool moe_spec_is_dense(const struct moe_spec *s, size_t layer);
+
+/* Does only a share of the rows pass this layer? */
+bool moe_spec_has_depth(const struct moe_spec *s, size_t layer);
 
 /* Experts per token in the tables of a layer: 0 in a dense one. */
 size_t moe_spec_top_k(const struct moe_spec *s, size_t layer);
@@ -159,6 +180,7 @@ struct moe_sizes {
 	uint64_t head;                  /* of the head, whether its own or the embedding's */
 	uint64_t cache_nbytes_per_token;
 	uint64_t flops_per_token;       /* in the layers: 2 per active weight of a matrix; attention over the context and the head apart */
+	uint64_t flops_per_patch;       /* in tower and projector: the same, of a patch; a convolution's weights as often as it meets them. Queries apart */
 };
 
 /* Counts every tensor that the family names for this spec; weights are not needed (bind.c). */

@@ -220,7 +220,7 @@ static enum moe_err put_routed(struct moe_flow *flow, size_t i, const struct moe
 
 static void remove_routed(struct moe_frame *f)
 {
-	static const char *const names[] = {"normed", "router_input", "expert_id", "weight", "router_logit", "choice"};
+	static const char *const names[] = {"normed", "router_input", "expert_id", "weight", "router_logit", "choice", "filled", "part"};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		moe_frame_remove(f, names[i]);

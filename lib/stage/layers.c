@@ -135,6 +135,8 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	moe_arena_reset(&l->scratch);
 	moe_insight_reset(&l->insight);
 	MOE_TRY(moe_flow_open(&flow, f, n, l->model, l->first / MOE_N_STEPS, &l->scratch, d));
+	if (l->partial)
+		return blame(&flow, moe_partial_forward(l->partial, &flow, l->model, l->first / MOE_N_STEPS, &work, out, d), d);
 	mark = moe_arena_mark(&l->scratch);
 	for (size_t step = l->first; step <= l->last; step++) {
 		if (step % MOE_N_STEPS == MOE_STEP_ROUTE)
@@ -199,6 +201,11 @@ static enum moe_err use_math(void *self, enum moe_math math, struct moe_diag *d)
 	for (size_t step = l->first; step <= l->last; step++) {
 		r.attention |= step % MOE_N_STEPS == MOE_STEP_ATTEND;
 		r.experts |= step % MOE_N_STEPS == MOE_STEP_EXPERT;
+	}
+	r.shared = r.experts && !l->partial;
+	if (l->partial) {
+		r.first_expert = l->partial->first;
+		r.n_experts = l->partial->last - l->partial->first + 1;
 	}
 	return moe_model_use_math(l->model, math, &r, l->pool, d);
 }
