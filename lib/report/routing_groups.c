@@ -123,8 +123,10 @@ static enum moe_err print_text(FILE *f, const struct view *v, struct moe_diag *d
 	qsort(told, n, sizeof *told, says_more);
 	fprintf(f, "layer %zu by %s: %zu experts, top %zu, %llu tokens, %zu labels", v->l->number, v->r->by, v->g->experts, v->g->k,
 		(unsigned long long)v->tokens, count_listed(v));
-	if (strcmp(v->g->choice, "token"))
-		fprintf(f, ", chosen by %.39s", v->g->choice);
+	if (strcmp(v->g->choice, "token")) {
+		fputs(", chosen by ", f);
+		moe_print_escaped(f, v->g->choice, strlen(v->g->choice));
+	}
 	fputc('\n', f);
 	moe_print_specialisation(f, &v->s, "the label");
 	fprintf(f, "score              %s (even routing %s, labels permuted %s)\n", moe_figure(a, sizeof a, 4, v->s.score),

@@ -26,7 +26,7 @@ struct moe_grouping {
 		bool any;
 		struct moe_trace_info info;
 		struct moe_trace_block block;
-		char choice[40];
+		char choice[MOE_TRACE_CHOICE];
 		size_t input;
 		uint16_t *expert;
 		uint8_t *depth;

@@ -34,7 +34,7 @@ struct moe_group_layer {
 };
 
 struct moe_groups {
-	char choice[40];
+	char choice[MOE_TRACE_CHOICE];
 	size_t experts, k;
 	struct moe_group_layer *layer;  /* [n_layers], ascending */
 	size_t n_layers, cap;

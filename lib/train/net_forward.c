@@ -110,8 +110,9 @@ static enum moe_err choose(struct moe_net *n, struct chunk *c, size_t layer, con
 	if (!logit)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 	moe_dense_forward(&w->router_dense, h, net_hidden(n), c->rows, logit, w->experts, false);
-	MOE_TRY(moe_router_choose(logit, c->rows, s, w->choice_bias ? n->weight + w->choice_bias : NULL, NULL, NULL, &lane->scratch, k->expert_id, k->weight, NULL,
-				  &lane->d));
+	MOE_TRY(moe_router_choose(&(struct moe_router_choice){k->expert_id, k->weight, NULL},
+				  &(struct moe_router_rows){.rows = c->rows, .logit = logit, .choice_bias = w->choice_bias ? n->weight + w->choice_bias : NULL}, s,
+				  &lane->scratch, &lane->d));
 	moe_router_scores(k->p, k->lse, logit, c->rows, s);
 	if (n->replay != MOE_REPLAY_OFF)
 		replay(n, c, layer, k);
