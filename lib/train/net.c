@@ -145,6 +145,7 @@ static size_t largest(const struct moe_net *n)
 
 	most = moe_max(most, moe_max(moe_heads_width(&n->heads), 2 * width) * hidden);
 	most = moe_max(most, hidden * (moe_max(width, out) + 1));
+	most = moe_max(most, n->o.teacher ? net_hidden(n->o.teacher->net) * hidden : 0);
 	for (size_t i = 0; i < n->stem.n; i++)
 		most = moe_max(most, n->stem.conv[i].dense.out * n->stem.conv[i].dense.in);
 	return most;
@@ -155,9 +156,9 @@ static bool plan_lanes(struct moe_net *n)
 	n->lane = moe_arena_zero(&n->memory, n->o.lanes, sizeof *n->lane);
 	for (size_t i = 0; n->lane && i < n->o.lanes; i++) {
 		struct lane *l = &n->lane[i];
-		l->gradient = i ? moe_arena_zero(&n->memory, n->params.total, sizeof(float)) : n->gradient;
+		l->gradient = i && !n->o.forward_only ? moe_arena_zero(&n->memory, n->params.total, sizeof(float)) : n->gradient;
 		l->pack = moe_arena_get(&n->memory, largest(n), sizeof(float));
-		if (!l->gradient || !l->pack || !plan_sums(n, &l->sums, &l->load, &l->p))
+		if ((!l->gradient && !n->o.forward_only) || !l->pack || !plan_sums(n, &l->sums, &l->load, &l->p))
 			return false;
 	}
 	return n->lane;
@@ -187,7 +188,7 @@ static bool plan(struct moe_net *n)
 			return false;
 	return moe_dense_plan(&n->head_dense, n->o.unit, n->weight + n->head, (size_t)s->vocab, net_hidden(n), &n->memory) &&
 	       moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->tower.n_conv, &n->memory) && plan_positions(n) &&
-	       plan_sums(n, &n->sums, &n->load, &n->sum_p) && plan_lanes(n);
+	       plan_sums(n, &n->sums, &n->load, &n->sum_p) && moe_net_match_plan(n) && plan_lanes(n);
 }
 
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
@@ -197,6 +198,8 @@ struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
 	n.chunk = o->chunk ? o->chunk : CHUNK;
 	n.lanes = o->lanes ? o->lanes : LANES;
 	n.most_pictures = o->most_pictures ? o->most_pictures : PICTURES;
+	if (o->forward_only)
+		n.most_pictures = n.chunk * n.lanes;
 	n.most_text = o->most_text ? o->most_text : TEXT;
 	return n;
 }
@@ -204,6 +207,7 @@ struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
 enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct moe_net_options *o, struct moe_diag *d)
 {
 	struct moe_net *n = calloc(1, sizeof *n);
+	struct moe_param_extra extra[MOE_NET_MATCHES];
 	enum moe_err err;
 
 	*out = n;
@@ -216,10 +220,10 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 	n->kept = moe_calloc(n->n_kept, sizeof *n->kept);
 	err = n->kept ? moe_net_check(m->spec, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (!err)
-		err = moe_params_make(&n->params, &n->weight, m, d);
+		err = moe_params_make(&n->params, &n->weight, m, extra, moe_net_projections(extra, m->spec, o->teacher), d);
 	if (!err) {
-		n->gradient = moe_calloc(n->params.total, sizeof *n->gradient);
-		if (!n->gradient || !plan(n))
+		n->gradient = o->forward_only ? NULL : moe_calloc(n->params.total, sizeof *n->gradient);
+		if ((!n->gradient && !o->forward_only) || !plan(n))
 			err = moe_fail(d, MOE_ENOMEM, "out of memory for a network of %zu weights", n->params.total);
 	}
 	if (!err) {
@@ -259,6 +263,7 @@ static void pack_part(struct moe_net *n, size_t part, void *scratch)
 		conv[i] = n->weight + n->conv[i];
 	if (layer == (size_t)n->spec->n_layers) {
 		moe_dense_pack(&n->head_dense, scratch);
+		moe_net_match_pack(n, scratch);
 		moe_stem_pack(&n->stem, conv, scratch);
 	} else if (which == 0) {
 		moe_dense_pack(&n->layer[layer].qkv_dense, scratch);
@@ -301,7 +306,7 @@ static void forward_lane(void *arg, size_t i)
 	moe_arena_reset(&l->scratch);
 	if (!n->first) {
 		clear_sums(n, l->sums);
-		l->text = l->patch = 0;
+		l->text = l->patch = l->soft = l->match = 0;
 		if (n->backward)
 			memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
 	}
@@ -446,10 +451,14 @@ static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s
 	for (size_t i = 0; i < n->o.lanes; i++) {
 		out->text += n->lane[i].text;
 		out->patch += n->lane[i].patch;
+		out->soft += n->lane[i].soft;
+		out->match += n->lane[i].match;
 	}
 	out->text = n->text_weight > 0 ? out->text / n->text_weight : 0;
 	out->patch = n->patch_weight > 0 ? out->patch / n->patch_weight : 0;
-	out->total = s->text * out->text + s->patch * out->patch + s->balance * out->balance + s->z * out->z;
+	out->soft = n->text_weight > 0 ? out->soft / n->text_weight : 0;
+	out->match = n->n_matches ? out->match / ((double)n->n_matches * (double)n->rows) : 0;
+	out->total = s->text * out->text + s->patch * out->patch + s->balance * out->balance + s->z * out->z + s->soft * out->soft + s->match * out->match;
 	out->finite = isfinite(out->total);
 	return MOE_OK;
 }
@@ -473,6 +482,8 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 			struct moe_step_result *out, struct moe_diag *d)
 {
 	*out = (struct moe_step_result){.load = n->load};
+	if (gradient && n->o.forward_only)
+		return moe_fail(d, MOE_EUSAGE, "a network that only passes forward has no gradient");
 	n->loss = s;
 	MOE_TRY(cut(n, batch, count, out, d));
 	MOE_TRY(prepare_replay(n, d));

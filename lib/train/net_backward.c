@@ -137,8 +137,11 @@ enum moe_err moe_net_chunk_backward(struct moe_net *n, struct chunk *c, struct l
 	for (size_t l = layers; l-- > 0;) {
 		if (l + 1 == at && at < layers)
 			moe_add(c->dx, c->dx_patch, c->rows * net_hidden(n));
+		if (l + 1 < layers)
+			moe_net_match_backward(n, c, l + 1);
 		MOE_TRY(experts(n, c, l, lane));
 		MOE_TRY(attend(n, c, l, lane));
 	}
+	moe_net_match_backward(n, c, 0);
 	return embed(n, c, lane);
 }
