@@ -14,6 +14,19 @@ static enum moe_err refuse(struct moe_diag *d, const char *family, const char *w
 	return moe_fail(d, MOE_EUSAGE, "the family %s cannot be trained: %s has no backward pass", family, what);
 }
 
+/* Queries, keys and values lie together, as do gate and up, each a multiple of 16 numbers (params.h). */
+static enum moe_err check_encoder(const struct moe_spec *s, struct moe_diag *d)
+{
+	int64_t hidden = s->tower.vit.hidden;
+
+	if (!moe_spec_encodes(s))
+		return MOE_OK;
+	if (hidden % 4 || hidden / s->tower.vit.heads % 2 || s->tower.vit.width % 2 || hidden * s->tower.vit.width % 16 || s->projector.query.width % 2)
+		return moe_fail(d, MOE_EUSAGE, "an encoder of pictures is trained where its hidden size is a multiple of 4, heads, width and projector are even, and hidden "
+				"size times width is a multiple of 16");
+	return MOE_OK;
+}
+
 enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 {
 	const struct moe_attention_settings *a = &s->attention;
@@ -22,8 +35,8 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 		{a->qk_norm != MOE_QK_NORM_NONE, "a norm of queries and keys"}, {a->qkv_bias || a->o_bias, "a bias in attention"},
 		{a->clip > 0, "clipping of queries, keys and values"}, {a->window > 0, "a sliding window"}, {s->router.bias, "a bias of the router"},
 		{s->router.score != MOE_SCORE_SOFTMAX, "a router whose scores are no softmax"}, {s->router.groups > 1, "a router with groups of experts"},
-		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind != MOE_PROJECTOR_NONE, "a projector"},
-		{s->tower.kind != MOE_TOWER_NONE && (a->mask != MOE_MASK_BIDIRECTIONAL_IMAGE || !s->merge.image_first), "a picture that does not come first"},
+		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION, "a projector of queries"},
+		{s->tower.kind != MOE_TOWER_NONE && !s->merge.image_first, "a picture that does not come first"},
 	};
 
 	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
@@ -35,7 +48,7 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 	for (size_t i = 0; i < s->tower.n_conv; i++)
 		if (s->tower.conv[i].out % 2)
 			return moe_fail(d, MOE_EUSAGE, "a convolution with %lld outputs cannot be trained: they must be even", (long long)s->tower.conv[i].out);
-	return MOE_OK;
+	return check_encoder(s, d);
 }
 
 const struct moe_params *moe_net_params(const struct moe_net *n) { return &n->params; }
@@ -54,12 +67,9 @@ static size_t offset_of(const struct moe_net *n, const char *logical, size_t nth
 
 static size_t offset_in(const struct moe_net *n, const char *logical, int64_t layer, int64_t expert)
 {
-	for (size_t i = 0; i < n->params.n; i++) {
-		const struct moe_param *p = &n->params.p[i];
-		if (p->layer == layer && p->expert == expert && !strcmp(p->logical, logical))
-			return p->offset;
-	}
-	return 0;
+	const struct moe_param *p = moe_params_find(&n->params, logical, layer, expert);
+
+	return p ? p->offset : 0;
 }
 
 static void plan_unit(const struct moe_net *n, size_t l, struct net_layer *w)
@@ -146,9 +156,7 @@ static size_t largest(const struct moe_net *n)
 	most = moe_max(most, moe_max(moe_heads_width(&n->heads), 2 * width) * hidden);
 	most = moe_max(most, hidden * (moe_max(width, out) + 1));
 	most = moe_max(most, n->o.teacher ? net_hidden(n->o.teacher->net) * hidden : 0);
-	for (size_t i = 0; i < n->stem.n; i++)
-		most = moe_max(most, n->stem.conv[i].dense.out * n->stem.conv[i].dense.in);
-	return most;
+	return moe_max(most, moe_net_pictures_largest(n));
 }
 
 static bool plan_lanes(struct moe_net *n)
@@ -169,15 +177,12 @@ static bool plan(struct moe_net *n)
 	const struct moe_spec *s = n->spec;
 	size_t layers = (size_t)s->n_layers;
 
-	n->heads = (struct moe_heads){n->o.unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
+	n->heads = (struct moe_heads){n->o.unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim,
+				      s->attention.mask == MOE_MASK_CAUSAL};
 	n->pairs = (size_t)(s->attention.rope.dim ? s->attention.rope.dim : s->attention.head_dim) / 2;
 	n->embed = offset_of(n, "embed", 0);
 	n->final_norm = offset_of(n, "final_norm", 0);
 	n->head = offset_of(n, "lm_head", 0);
-	n->row_embed = offset_of(n, "row_embed", 0);
-	n->col_embed = offset_of(n, "col_embed", 0);
-	for (size_t i = 0; i < s->tower.n_conv; i++)
-		n->conv[i] = offset_of(n, "conv", i);
 	n->layer = moe_arena_zero(&n->memory, layers, sizeof *n->layer);
 	n->pull = moe_arena_zero(&n->memory, layers, sizeof *n->pull);
 	n->pull_p = moe_arena_zero(&n->memory, layers * net_experts(n), sizeof *n->pull_p);
@@ -187,8 +192,7 @@ static bool plan(struct moe_net *n)
 		if (!plan_layer(n, l))
 			return false;
 	return moe_dense_plan(&n->head_dense, n->o.unit, n->weight + n->head, (size_t)s->vocab, net_hidden(n), &n->memory) &&
-	       moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->tower.n_conv, &n->memory) && plan_positions(n) &&
-	       plan_sums(n, &n->sums, &n->load, &n->sum_p) && moe_net_match_plan(n) && plan_lanes(n);
+	       moe_net_pictures_plan(n) && plan_positions(n) && plan_sums(n, &n->sums, &n->load, &n->sum_p) && moe_net_match_plan(n) && plan_lanes(n);
 }
 
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
@@ -257,14 +261,11 @@ void moe_net_free(struct moe_net *n)
 static void pack_part(struct moe_net *n, size_t part, void *scratch)
 {
 	size_t per = net_experts(n) + 1, layer = part / per, which = part % per;
-	const float *conv[MOE_MAX_CONV];
 
-	for (size_t i = 0; i < n->stem.n; i++)
-		conv[i] = n->weight + n->conv[i];
 	if (layer == (size_t)n->spec->n_layers) {
 		moe_dense_pack(&n->head_dense, scratch);
 		moe_net_match_pack(n, scratch);
-		moe_stem_pack(&n->stem, conv, scratch);
+		moe_net_pictures_pack(n, scratch);
 	} else if (which == 0) {
 		moe_dense_pack(&n->layer[layer].qkv_dense, scratch);
 		moe_dense_pack(&n->layer[layer].o_dense, scratch);

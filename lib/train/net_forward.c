@@ -7,30 +7,16 @@
 /* Vectors of the pictures' patches and of the text's tokens, into the first layer's x. */
 static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 {
-	size_t hidden = net_hidden(n), patch = (size_t)n->spec->image.patch;
-	float *x = c->layer[0].x;
+	size_t hidden = net_hidden(n);
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
 		const struct moe_packed_rows *s = &c->span[i];
-		struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-		float *at = x + s->first * hidden;
-		if (s->n_image) {
-			size_t height = p->rows * patch, width = p->columns * patch;
-			void *scratch = moe_arena_get(&lane->scratch, moe_stem_scratch(&n->stem, height, width), 1);
-			if (!scratch)
-				return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-			moe_stem_keep(&n->stem, at, hidden, p->planes, height, width, &c->stem[i], scratch);
-		}
-		for (size_t r = 0; n->spec->tower.row_col && r < s->n_image; r++) {
-			moe_add(at + r * hidden, n->weight + n->row_embed + r / p->columns * hidden, hidden);
-			moe_add(at + r * hidden, n->weight + n->col_embed + r % p->columns * hidden, hidden);
-		}
+		float *at = c->layer[0].x + (s->first + s->n_image) * hidden;
 		for (size_t t = 0; t < p->n_text; t++)
-			memcpy(at + (s->n_image + t) * hidden, n->weight + n->embed + (size_t)p->token[t] * hidden, hidden * sizeof *at);
-		moe_arena_release(&lane->scratch, mark);
+			memcpy(at + t * hidden, n->weight + n->embed + (size_t)p->token[t] * hidden, hidden * sizeof *at);
 	}
-	return MOE_OK;
+	return moe_net_pictures_forward(n, c, lane);
 }
 
 /* Turns queries and keys of a row, and scales the queries. */

@@ -5,6 +5,7 @@
 #include "grad/attention_grad.h"
 #include "grad/experts_grad.h"
 #include "grad/head_grad.h"
+#include "grad/layer_grad.h"
 #include "grad/router_grad.h"
 #include "grad/stem_grad.h"
 #include "train/net.h"
@@ -17,6 +18,30 @@ struct net_layer {
 	size_t *gate_up, *down;         /* [experts] */
 	struct moe_dense qkv_dense, o_dense, router_dense;
 	struct moe_expert_dense *expert;        /* [experts] */
+};
+
+/* A layer of the encoder of pictures; offsets as above. */
+struct net_encoder_layer {
+	size_t norm1, norm2, qkv, o, gate_up, down;
+	struct moe_dense qkv_dense, o_dense;
+	struct moe_expert_dense unit;
+};
+
+/* The encoder and the projector behind it; n layers, 0: there is none. */
+struct net_encoder {
+	size_t n, norm, up, project;    /* up: of a two-layer projector */
+	struct moe_heads heads;
+	struct net_encoder_layer *layer;        /* [n] */
+	struct moe_dense up_dense, project_dense;
+};
+
+/* What the backward pass of a chunk needs of the encoder. P: the chunk's patches. */
+struct kept_encoder {
+	struct moe_spans rows;          /* of the sequences that have a picture */
+	struct moe_gated_rows gated;
+	struct { struct moe_attend_kept attend; struct moe_gated_kept gated; } *layer;  /* [layers] */
+	float *top, *scale;             /* [P][width], [P]: behind the last layer, and of the norm there */
+	void *h, *between, *act;        /* [P][width], [P][inner], [P][inner] numbers: what the projector reads; of two layers, before and behind silu */
 };
 
 /* What the backward pass of a chunk needs of a layer. T: the chunk's rows. */
@@ -49,6 +74,7 @@ struct chunk {
 	uint8_t *modality;              /* [rows] */
 	float *cosine, *sine, *minus;   /* [rows][pairs]; minus: -sine */
 	struct moe_stem_kept *stem;     /* [n] */
+	struct kept_encoder encoder;
 	struct kept_layer *layer;       /* [n_layers] */
 	float *top;                     /* [rows][hidden]: behind the last layer */
 	float **dx_match;               /* [matches] of [rows][hidden]: gradients of where rows are matched, where that is not the top; NULL: they are not */
@@ -86,6 +112,7 @@ struct moe_net {
 	size_t n_matches;
 	float *ones;                    /* as many as the wider of the two */
 	struct moe_stem stem;
+	struct net_encoder encoder;
 	struct moe_heads heads;
 	size_t pairs, positions;        /* pairs of numbers that turn in a head; positions in the table */
 	float *cosine, *sine;           /* [positions][pairs] */
@@ -152,6 +179,15 @@ enum moe_err moe_net_match(struct moe_net *n, struct chunk *c, const struct chun
 
 /* Adds to dx, the gradient behind so many layers, that of the matches there. */
 void moe_net_match_backward(const struct moe_net *n, struct chunk *c, size_t layers);
+/* The way of pictures to the first layer (net_pictures.c): its weights, numbers of its largest matrix, their forms; memory of a chunk, and bytes of it for a
+ * picture; and both passes, from pixels to the rows of pictures in the first layer's x, and back from c->dx. */
+bool moe_net_pictures_plan(struct moe_net *n);
+size_t moe_net_pictures_largest(const struct moe_net *n);
+void moe_net_pictures_pack(struct moe_net *n, void *scratch);
+enum moe_err moe_net_pictures_kept(const struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
+uint64_t moe_net_pictures_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches);
+enum moe_err moe_net_pictures_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err moe_net_pictures_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
 
 /* Both work in a lane's scratch. The forward pass computes the losses and, for a backward pass, the gradients of the head and of what it read. */
 enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
