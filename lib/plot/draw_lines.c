@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "plot/draw_priv.h"
+#include "report/amount.h"
 
 enum { WIDTH = 330, HEIGHT = 190, LEFT = 46, BELOW = 40, MOST_LABELS = 12 };
 
@@ -46,19 +47,6 @@ static void range(const struct moe_line_facet *f, bool y, double *lo, double *hi
 		*lo = *hi = 0;
 }
 
-/* 2500000 as "2.5M". */
-static const char *amount(double v, char to[32])
-{
-	static const struct { double unit; const char *name; } units[] = {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}, {1, ""}};
-
-	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-		if (fabs(v) >= units[i].unit || units[i].unit == 1) {
-			snprintf(to, 32, "%.4g%s", v / units[i].unit, units[i].name);
-			break;
-		}
-	return to;
-}
-
 struct plane {
 	struct axis x, y;
 	double left, top, width;
@@ -92,7 +80,7 @@ static void draw_axes(struct moe_pen *p, const struct moe_line_facet *f, const s
 			moe_pen_text(p, at_x(a, (double)i), a->top + HEIGHT + 16, &middle, moe_ink(MOE_PAINT_TEXT), f->tick[i]);
 	} else {
 		for (int i = 0; label_at(&a->x, i, &v); i++)
-			moe_pen_text(p, at_x(a, v), a->top + HEIGHT + 16, &middle, moe_ink(MOE_PAINT_TEXT), amount(v, text));
+			moe_pen_text(p, at_x(a, v), a->top + HEIGHT + 16, &middle, moe_ink(MOE_PAINT_TEXT), moe_amount_text(v, 4, text));
 	}
 	moe_pen_text(p, a->left + a->width / 2, a->top + HEIGHT + 33, &middle, moe_ink(MOE_PAINT_FAINT), f->x_name);
 	snprintf(text, sizeof text, "%.30s (%%)", f->y_name);
