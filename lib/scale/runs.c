@@ -62,7 +62,7 @@ enum moe_err moe_runs_measure(struct moe_runs *r, size_t *number, const char *na
 
 void moe_run_draft_init(struct moe_run_draft *w, size_t file, size_t line)
 {
-	*w = (struct moe_run_draft){.n = NAN, .d = NAN, .s = NAN, .flops = NAN, .seconds = NAN, .file = file, .line = line};
+	*w = (struct moe_run_draft){.n = NAN, .d = NAN, .s = NAN, .flops = NAN, .flops_per_token = NAN, .seconds = NAN, .file = file, .line = line};
 	for (size_t i = 0; i < MOE_RUN_MEASURES; i++)
 		w->measure[i] = NAN;
 }
@@ -86,7 +86,7 @@ static enum moe_err run_number(struct moe_runs *r, const struct moe_run_draft *w
 
 enum moe_err moe_runs_add(struct moe_runs *r, const struct moe_run_draft *w, const struct moe_runs_options *o, struct moe_diag *d)
 {
-	struct moe_run_at a = {.n = w->n, .d = w->d, .s = isnan(w->s) ? 0 : w->s, .flops = w->flops, .seconds = w->seconds, .seed = w->seed, .seeded = w->seeded, .file = w->file,
+	struct moe_run_at a = {.n = w->n, .d = w->d, .s = isnan(w->s) ? 0 : w->s, .flops = isnan(w->flops) ? w->flops_per_token * w->d : w->flops, .seconds = w->seconds, .seed = w->seed, .seeded = w->seeded, .file = w->file,
 			       .line = w->line, .n_measures = r->n_measures};
 
 	if (r->n == MOST_MEASUREMENTS)

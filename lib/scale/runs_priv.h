@@ -6,7 +6,7 @@
 
 /* A measurement that is being read: what is not known is NAN, and its names are not numbers yet. */
 struct moe_run_draft {
-	double n, d, s, flops, seconds, measure[MOE_RUN_MEASURES];
+	double n, d, s, flops, flops_per_token, seconds, measure[MOE_RUN_MEASURES];
 	int64_t seed;
 	bool seeded;
 	const char *arm;                /* NULL: "" */

@@ -7,9 +7,9 @@
 
 enum { MOST_COLUMNS = 128, MOST_SEED = 1 << 30 };
 
-enum column { IS_N, IS_D, IS_S, IS_FLOPS, IS_SECONDS, IS_SEED, IS_ARM, IS_RUN, IS_LOG, N_NAMED, IS_MEASURE = N_NAMED, IS_NOTHING };
+enum column { IS_N, IS_D, IS_S, IS_FLOPS, IS_RATE, IS_SECONDS, IS_SEED, IS_ARM, IS_RUN, IS_LOG, N_NAMED, IS_MEASURE = N_NAMED, IS_NOTHING };
 
-static const char *const named[N_NAMED] = {"N", "D", "S", "flops", "seconds", "seed", "arm", "run", "log"};
+static const char *const named[N_NAMED] = {"N", "D", "S", "flops", "flops_per_token", "seconds", "seed", "arm", "run", "log"};
 
 struct table {
 	struct moe_runs *runs;
@@ -108,6 +108,7 @@ static enum moe_err take(const struct table *t, size_t column, const char *text,
 	case IS_D: return amount(t, column, text, &w->d, d);
 	case IS_S: return amount(t, column, text, &w->s, d);
 	case IS_FLOPS: return amount(t, column, text, &w->flops, d);
+	case IS_RATE: return amount(t, column, text, &w->flops_per_token, d);
 	case IS_SECONDS: return amount(t, column, text, &w->seconds, d);
 	case IS_SEED:
 		MOE_TRY(amount(t, column, text, &seed, d));
