@@ -53,6 +53,11 @@ struct moe_runs_options {
 /* Adds a table, a log, or the folder of a run. `path` may be "-", a table on standard input. `arm`, unless it is NULL, is the arm of logs. MOE_EINPUT with file and line for what
  * is wrong there. A last line of a log that is cut short is passed over. */
 enum moe_err moe_runs_read(struct moe_runs *r, const char *path, const char *arm, const struct moe_runs_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* The same from n bytes and a NUL, which are changed; `path` says where they lie, "-" nowhere. */
+enum moe_err moe_runs_parse(struct moe_runs *r, char *text, size_t n, const char *path, const char *arm, const struct moe_runs_options *o,
+			    struct moe_diag *d) MOE_CHECK_RESULT;
+
 void moe_runs_free(struct moe_runs *r);
 
 /* The number of a measure by its name; SIZE_MAX: there is none. */
