@@ -320,6 +320,7 @@ enum moe_err moe_graft_tensors(struct moe_graft_plan *p, struct moe_targets *out
 	err = moe_names_init(&k.names, &p->spec, first->weights, d);
 	if (!err)
 		err = moe_spec_each(&p->spec, visit, &k, d);
+	out->ignored = p->source[0].ignored;
 	free(k.cells);
 	return err;
 }
