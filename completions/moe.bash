@@ -101,6 +101,15 @@ _moe() {
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
+	moe-graft)
+		all="-m --model -o --output --experts -n --number -l --layers --top-k --pools --router --deviation --noise --random --width --rescale --gumbel --weights --load --any-model --seed --type --shard-size --no-check --restart --json --family -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--experts --load --family"
+		values="-o --output -n --number -l --layers --top-k --pools --router --deviation --noise --weights --seed --type --shard-size -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
 	moe-import)
 		all="-m --model --experts --top-k --layers --score --renormalise --axes --weights --tokens --image-token --no-pg -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
@@ -233,4 +242,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-import moe-info moe-merge moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-graft moe-import moe-info moe-merge moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view
