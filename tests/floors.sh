@@ -11,7 +11,7 @@ declare -A floor=(
 	[stream]=3 [text]=3 [image]=3 [nn]=3
 	[model]=4 [data]=4 [grad]=4 [trace]=4
 	[stage]=5 [stats]=5 [import]=5
-	[run]=6 [convert]=6 [synth]=6
+	[run]=6 [convert]=6 [synth]=6 [scale]=6
 	[graft]=7 [train]=7
 	[report]=8
 	[bench]=9 [eval]=9 [plot]=9

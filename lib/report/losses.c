@@ -42,7 +42,7 @@ enum moe_err moe_losses_print(FILE *f, const char *log, size_t n, const char *ti
 			thin(&c[i]);
 		}
 		if (c[i].n)
-			chart.series[chart.n_series++] = (struct moe_series){names[i], c[i].x, c[i].y, c[i].n, i >= DEV_TEXT};
+			chart.series[chart.n_series++] = (struct moe_series){.name = names[i], .x = c[i].x, .y = c[i].y, .n = c[i].n, .points = i >= DEV_TEXT};
 	}
 	if (!err)
 		err = moe_chart_print(f, &chart, d);

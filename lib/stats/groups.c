@@ -189,8 +189,12 @@ static enum moe_err add_rows(struct moe_group_layer *l, size_t experts, size_t k
 	for (size_t r = 0; r < b->rows; r++) {
 		const uint16_t *id = b->expert + (layer * b->rows + r) * k;
 		uint32_t g = group[r];
-		if (g == MOE_NO_GROUP || (b->depth && !b->depth[layer * b->rows + r]))
+		if (g == MOE_LATER_GROUP || (b->depth && !b->depth[layer * b->rows + r]))
 			continue;
+		if (g == MOE_NO_GROUP) {
+			l->unlabelled++;
+			continue;
+		}
 		if (g >= l->groups)
 			MOE_TRY(grow_layer(l, g + 1, experts, d));
 		if (l->tokens[g]++ == UINT32_MAX)
