@@ -188,6 +188,36 @@ near() {
 	refuses 2 'how many experts' moe-graft upcycle -m dense -o bad
 }
 
+@test "upcycling of a Hugging Face family" {
+	# Qwen3-MoE in which all layers are dense, and one in which the second is.
+	numpy - "$golden/qwen3moe/model" <<-'PY'
+		import json, os, shutil, sys
+		import numpy as np, frames, tensors
+		source = sys.argv[1]
+		r = np.random.default_rng(1)
+		for name, dense in (("all", [0, 1, 2]), ("some", [1])):
+		    os.mkdir(name)
+		    c = json.load(open(source + "/config.json"))
+		    c["mlp_only_layers"], c["intermediate_size"] = dense, c["moe_intermediate_size"]
+		    json.dump(c, open(name + "/config.json", "w"))
+		    shutil.copy(source + "/tokenizer.json", name)
+		    t = {n: v for n, v in tensors.load(source).items() if not any(f"layers.{l}.mlp." in n for l in dense)}
+		    h, w = c["hidden_size"], c["intermediate_size"]
+		    for l in dense:
+		        for n, s in (("gate", (w, h)), ("up", (w, h)), ("down", (h, w))):
+		            t[f"model.layers.{l}.mlp.{n}_proj.weight"] = r.standard_normal(s) * 0.1
+		    t = {n: ("F32", list(v.shape), v.astype("<f4").tobytes()) for n, v in t.items()}
+		    open(name + "/model.safetensors", "wb").write(frames.build({}, t))
+	PY
+	checked bits upcycle -n 8 --router zero -m all -o new
+	jq -e '.num_experts == 8 and .num_experts_per_tok == 2 and .norm_topk_prob and (has("mlp_only_layers") | not) and .intermediate_size == .moe_intermediate_size' new/config.json
+	checked rounding upcycle -n 8 -l 1- -m all -o half
+	jq -e '.mlp_only_layers == [0]' half/config.json
+	checked rounding upcycle -m some -o full
+	jq -e '.num_experts == 12 and (has("mlp_only_layers") | not)' full/config.json
+	same "$(moe-run -m some --json -n 4 -p Hello | jq -c .ids)" "$(moe-run -m full --json -n 4 -p Hello | jq -c .ids)"
+}
+
 @test "experts are left out" {
 	# 3 is what this picture's rows do without in layer 1, and so on: the outputs stay as long as nobody chose what is gone.
 	moe-run --trace seen.sts "$word" >old
