@@ -90,7 +90,7 @@ static json_t *make_note(struct moe_model *const *model, size_t n, const struct 
 	if (o->operation == MOE_GRAFT_UPCYCLE || o->operation == MOE_GRAFT_MIX) {
 		json_t *training = json_pack("{ss}", "schedule", "fresh");
 		if (o->noise_in_training)
-			json_object_set_new(training, "router_noise", json_string("gumbel"));
+			json_object_set_new(training, "router_noise", integer(1));
 		json_object_set_new(note, "training", training);
 	}
 	return note;

@@ -178,7 +178,7 @@ near() {
 		assert all(abs(x.std() / u.std() / 0.01 - 1) < 0.1 for x in d) and abs(np.corrcoef(d[0].ravel(), d[1].ravel())[0, 1]) < 0.1
 	PY
 	graft upcycle -n 4 --gumbel -m dense -o gumbel
-	jq -e '.moe_provenance[0].training == {"schedule": "fresh", "router_noise": "gumbel"}' gumbel/config.json
+	jq -e '.moe_provenance[0].training == {"schedule": "fresh", "router_noise": 1}' gumbel/config.json
 	refuses 2 'the model has no dense layers' moe-graft upcycle -n 4 -o bad
 	refuses 2 'layer 0 has experts already' moe-graft upcycle -l 0- -m mixed -o bad
 	refuses 2 'other layers have 4 experts already' moe-graft upcycle -n 5 -m mixed -o bad
