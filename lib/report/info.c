@@ -1,7 +1,10 @@
 #include "report/info.h"
 
 #include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "model/provenance.h"
 #include "report/escape.h"
 
 static const char *const part_names[MOE_N_PARTS] = {
@@ -34,7 +37,7 @@ static json_t *parts_json(const struct moe_sizes *z)
 static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct moe_sizes *z, const struct moe_plan *p, uint64_t tokens, struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
-	json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "family", s->family, "layers", integer((uint64_t)s->n_layers),
+	json_t *made, *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "family", s->family, "layers", integer((uint64_t)s->n_layers),
 			      "hidden", integer((uint64_t)s->hidden), "vocab", integer((uint64_t)s->vocab), "heads", integer((uint64_t)s->attention.heads),
 			      "experts", integer((uint64_t)s->router.experts), "experts_per_token", integer((uint64_t)s->router.top_k),
 			      "expert_width", integer((uint64_t)s->expert_width), "parameters", integer(z->parameters), "active_parameters", integer(z->active),
@@ -51,9 +54,69 @@ static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct 
 		json_object_set_new(o, "fingerprint", json_string(m->fingerprint));
 		json_object_set_new(o, "bytes", integer(weight_nbytes(m)));
 	}
+	if (moe_provenance_read(&made, m->directory, d)) {
+		json_decref(o);
+		return d->code;
+	}
+	if (json_array_size(made))
+		json_object_set(o, "made_by", made);
+	json_decref(made);
 	json_object_set_new(o, "memory", json_pack("{s:o, s:o, s:o, s:o, s:o}", "tokens", integer(tokens), "weights", integer(p->weights), "cache", integer(p->cache),
 						   "scratch", integer(p->scratch), "total", integer(p->total)));
 	return moe_print_json(f, o) ? MOE_OK : moe_fail_errno(d, "cannot write");
+}
+
+/* A value of a config.json, which strangers write, as JSON has it. */
+static void print_value(FILE *f, const json_t *v)
+{
+	char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
+	size_t n = text ? strlen(text) : 0;
+
+	if (json_is_string(v) && n > 1)
+		fprintf(f, "%.*s", (int)n - 2, text + 1);
+	else
+		fputs(text ? text : "?", f);
+	free(text);
+}
+
+static void print_settings(FILE *f, json_t *operation)
+{
+	const char *key, *sep = " (";
+	json_t *v;
+
+	json_object_foreach(operation, key, v) {
+		json_t *name;
+		if (!strcmp(key, "operation") || !strcmp(key, "program") || !strcmp(key, "sources"))
+			continue;
+		name = json_string(key);
+		fputs(sep, f);
+		print_value(f, name);
+		fputc(' ', f);
+		print_value(f, v);
+		json_decref(name);
+		sep = ", ";
+	}
+	fputs(*sep == ',' ? ")\n" : "\n", f);
+}
+
+/* What was done to the model, one operation a line. */
+static enum moe_err print_provenance(FILE *f, const struct moe_model *m, struct moe_diag *d)
+{
+	json_t *list, *operation, *source;
+	size_t i, j;
+
+	MOE_TRY(moe_provenance_read(&list, m->directory, d));
+	json_array_foreach(list, i, operation) {
+		fprintf(f, "%-16s ", i ? "" : "made by");
+		print_value(f, json_object_get(operation, "operation"));
+		json_array_foreach(json_object_get(operation, "sources"), j, source) {
+			fputs(j ? ", " : " of ", f);
+			print_value(f, source);
+		}
+		print_settings(f, operation);
+	}
+	json_decref(list);
+	return MOE_OK;
 }
 
 /* Three digits and a unit. */
@@ -131,6 +194,7 @@ enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens,
 	fprintf(f, "model            %s%s\nfamily           %s\n", m->directory, m->weights ? "" : " (its configuration alone: there are no weights)", s->family);
 	if (m->weights)
 		fprintf(f, "fingerprint      %s\n", m->fingerprint);
+	MOE_TRY(print_provenance(f, m, d));
 	fprintf(f, "layers           %lld, hidden %lld, vocabulary %lld\n", (long long)s->n_layers, (long long)s->hidden, (long long)s->vocab);
 	fprintf(f, "attention        %lld heads of %lld, %lld key heads\n", (long long)s->attention.heads, (long long)s->attention.head_dim,
 		(long long)s->attention.kv_heads);
