@@ -287,6 +287,7 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 
 void moe_layer_keep(struct moe_batch *b, struct moe_routed *r)
 {
+	move_kept(b, b->modality, 1);
 	move_kept(b, r->normed, sizeof *r->normed);
 	if (r->top_k) {
 		move_kept(b, r->expert_id, r->top_k * sizeof *r->expert_id);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "model/choosing.h"
 #include "nn/sample.h"
 #include "stage/flow.h"
 #include "stage/layers.h"
@@ -608,12 +609,27 @@ static enum moe_err run(struct state *st, const struct moe_identity *id, struct 
 	return st->pair.index ? MOE_OK : moe_fail(d, MOE_EINPUT, "the streams have no sequences");
 }
 
+/* What can be put together again. */
+static enum moe_err check_model(const struct moe_splice *s, struct moe_diag *d)
+{
+	const struct moe_spec *spec = s->model->spec;
+
+	if (spec->depth.layers.n)
+		return moe_fail(d, MOE_EMATCH, "only some rows take layer %lld of the model (mixture-of-depths), and runs of such a model cannot be spliced",
+				(long long)spec->depth.layers.v[0]);
+	if (s->what == MOE_SPLICE_EXPERT && spec->block == MOE_BLOCK_POST)
+		return moe_fail(d, MOE_EMATCH, "a norm stands behind the experts of this model: what one of them gives cannot be taken out of the sum");
+	return moe_choosing_check(s->model, d);
+}
+
 enum moe_err moe_splice_run(struct moe_splice *s, struct moe_reader *clean, struct moe_reader *corrupt, const struct moe_identity *id, struct moe_diag *d)
 {
 	const struct moe_spec *spec = s->model->spec;
-	struct state *st = calloc(1, sizeof *st);
+	struct state *st;
 	enum moe_err err;
 
+	MOE_TRY(check_model(s, d));
+	st = calloc(1, sizeof *st);
 	if (!st)
 		return no_memory(d);
 	st->s = s;
