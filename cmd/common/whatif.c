@@ -153,7 +153,7 @@ static bool in_pool(const struct moe_model *m, size_t expert, unsigned modality)
 {
 	const struct moe_pools *p = &m->spec->router.pools;
 
-	return modality >= p->n || p->of[expert] == modality;
+	return !p->n || (modality < p->n && p->of[expert] == modality);
 }
 
 static void set_force(struct moe_what_if *w, const struct rule *r)

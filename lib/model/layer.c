@@ -123,10 +123,9 @@ static enum moe_err gather_taken(struct moe_batch *out, const struct moe_batch *
 		n += b->depth.taken[r];
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *s = &b->span[i];
-		const struct moe_cache *c = &s->cache[layer];
-		if (s->start && s->start != c->n_rows)
-			return moe_fail(d, MOE_EUSAGE, "layer %zu has seen %zu rows of a sequence, not %u", layer, c->n_rows, s->start);
-		span[i] = (struct moe_span){.first = at, .x = x + at * b->hidden, .start = s->start ? (uint32_t)c->n_slots : 0, .cache = s->cache};
+		size_t slot;
+		MOE_TRY(moe_cache_see(&s->cache[layer], s->start, b->depth.taken + s->first, s->n, &slot, d));
+		span[i] = (struct moe_span){.first = at, .x = x + at * b->hidden, .start = (uint32_t)slot, .cache = s->cache};
 		for (size_t r = s->first; r < s->first + s->n; r++) {
 			if (!b->depth.taken[r])
 				continue;
@@ -155,6 +154,7 @@ static enum moe_err attend_taken(const struct moe_model *m, size_t layer, struct
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *s = &b->span[i];
 		const float *x = taken.span[i].x;
+		s->cache[layer].n_slots = taken.span[i].start + taken.span[i].n;
 		for (size_t r = 0; r < s->n; r++)
 			if (b->depth.taken[s->first + r]) {
 				memcpy(s->x + r * b->hidden, x, b->hidden * sizeof *x);

@@ -165,16 +165,19 @@ static enum moe_err make_batch(struct state *st, struct moe_batch *b, const stru
 	size_t rows = one->rows, axes = one->axes;
 	int32_t *position = moe_arena_get(&st->scratch, axes * n * rows, sizeof *position), *image = moe_arena_get(&st->scratch, n * rows, sizeof *image);
 	struct moe_span *span = moe_arena_zero(&st->scratch, n, sizeof *span);
+	uint8_t *modality = one->modality ? moe_arena_get(&st->scratch, n * rows, 1) : NULL;
 
-	if (!position || !image || !span)
+	if (!position || !image || !span || (one->modality && !modality))
 		return no_memory(d);
 	for (size_t i = 0; i < n; i++) {
+		if (modality)
+			memcpy(modality + i * rows, one->modality, rows);
 		memcpy(image + i * rows, one->image, rows * sizeof *image);
 		for (size_t a = 0; a < axes; a++)
 			memcpy(position + (a * n + i) * rows, one->position + a * rows, rows * sizeof *position);
 		span[i] = (struct moe_span){.first = i * rows, .n = rows, .x = x + i * rows * st->hidden, .cache = st->cache + i * st->layers};
 	}
-	*b = (struct moe_batch){.rows = n * rows, .hidden = st->hidden, .axes = axes, .position = position, .image = image, .span = span, .spans = n};
+	*b = (struct moe_batch){.rows = n * rows, .hidden = st->hidden, .axes = axes, .position = position, .image = image, .modality = modality, .span = span, .spans = n};
 	return MOE_OK;
 }
 
