@@ -21,8 +21,6 @@ static enum moe_err no_memory(size_t rows, struct moe_diag *d) { return moe_fail
 
 /* ---- rows that go on ---- */
 
-static size_t kept(const struct moe_span *s) { return s->keep && s->keep < s->n ? s->keep : s->n; }
-
 /* Moves the rows that spans keep together, in an array of `nbytes` for each row (NULL: nothing). */
 static void move_kept(const struct moe_batch *b, void *array, size_t nbytes)
 {
@@ -31,7 +29,7 @@ static void move_kept(const struct moe_batch *b, void *array, size_t nbytes)
 
 	for (size_t i = 0; p && i < b->spans; i++) {
 		const struct moe_span *s = &b->span[i];
-		size_t n = kept(s);
+		size_t n = moe_span_kept(s);
 		memmove(p + at * nbytes, p + (s->first + s->n - n) * nbytes, n * nbytes);
 		at += n;
 	}
@@ -48,13 +46,8 @@ static void cut_spans(struct moe_batch *b)
 		move_kept(b, b->depth.logit, sizeof(float));
 	}
 	for (size_t i = 0; i < b->spans; i++) {
-		struct moe_span *s = &b->span[i];
-		size_t n = kept(s), skipped = s->n - n;
-		s->x += skipped * b->hidden;
-		s->start += (uint32_t)skipped;
-		s->first = at;
-		s->n = n;
-		at += n;
+		moe_span_trim(&b->span[i], at, b->hidden);
+		at += b->span[i].n;
 	}
 	b->rows = at;
 }
@@ -315,18 +308,31 @@ static enum moe_err check_eligible(const struct moe_model *m, const struct moe_b
 	return MOE_OK;
 }
 
-/* The taken rows as one span of x - entry, and how they were routed. */
-static enum moe_err gather_routed(struct moe_batch *out, struct moe_routed *to, const struct moe_batch *b, const struct moe_routed *r, struct moe_arena *a,
-				  struct moe_diag *d)
+/* The experts' results that are given, or that are made now. */
+static enum moe_err add_experts(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_routed *r, const float *const *result,
+				const struct moe_compute *work, struct moe_diag *d)
+{
+	const struct moe_ffn_weights *w = &m->layer[layer].ffn;
+
+	if (result)
+		return moe_experts_add(b, r->normed, r->expert_id, r->weight, r->top_k, result, w, work, d);
+	return moe_experts_forward(b, r->normed, r->expert_id, r->weight, r->top_k, w, (size_t)m->spec->router.experts, work, d);
+}
+
+/* The taken rows as one span of x - entry, how they were routed, and results that are given: *each [rows · top_k], or NULL. */
+static enum moe_err gather_routed(struct moe_batch *out, struct moe_routed *to, const float ***each, const struct moe_batch *b, const struct moe_routed *r,
+				  const float *const *result, struct moe_arena *a, struct moe_diag *d)
 {
 	size_t n = 0, k = r->top_k, h = b->hidden;
+	const float **given = result ? moe_arena_get(a, b->rows * k, sizeof *given) : NULL;
 	struct moe_span *span = moe_arena_zero(a, 1, sizeof *span);
 	float *x = moe_arena_get(a, b->rows * h, sizeof *x);
 
 	*to = (struct moe_routed){.top_k = k, .normed = moe_arena_get(a, b->rows, sizeof *to->normed), .expert_id = moe_arena_get(a, b->rows * k, sizeof(int32_t)),
 				  .weight = moe_arena_get(a, b->rows * k, sizeof(float))};
-	if (!span || !x || !to->normed || !to->expert_id || !to->weight)
+	if (!span || !x || !to->normed || !to->expert_id || !to->weight || (result && !given))
 		return no_memory(b->rows, d);
+	*each = given;
 	for (size_t i = 0; i < b->spans; i++)
 		for (size_t s = 0, row = b->span[i].first; s < b->span[i].n; s++, row++) {
 			if (!b->depth.taken[row])
@@ -334,6 +340,8 @@ static enum moe_err gather_routed(struct moe_batch *out, struct moe_routed *to, 
 			for (size_t j = 0; j < h; j++)
 				x[n * h + j] = b->span[i].x[s * h + j] - b->depth.entry[row * h + j];
 			to->normed[n] = r->normed[row];
+			if (given)
+				memcpy(given + n * k, result + row * k, k * sizeof(float *));
 			memcpy(to->expert_id + n * k, r->expert_id + row * k, k * sizeof *to->expert_id);
 			memcpy(to->weight + n++ * k, r->weight + row * k, k * sizeof *to->weight);
 		}
@@ -343,19 +351,18 @@ static enum moe_err gather_routed(struct moe_batch *out, struct moe_routed *to, 
 }
 
 /* The experts of those who took the layer, and with them all that it adds to what they were before it. */
-static enum moe_err expert_taken(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_compute *work,
-				 struct moe_diag *d)
+static enum moe_err expert_taken(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const float *const *result,
+				 const struct moe_compute *work, struct moe_diag *d)
 {
 	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
 	struct moe_batch taken;
 	struct moe_routed routed;
-	const float *delta;
+	const float *delta, **each;
 
-	MOE_TRY(gather_routed(&taken, &routed, b, r, work->scratch, d));
+	MOE_TRY(gather_routed(&taken, &routed, &each, b, r, result, work->scratch, d));
 	delta = taken.span->x;
 	if (taken.rows)
-		MOE_TRY(moe_experts_forward(&taken, routed.normed, routed.expert_id, routed.weight, r->top_k, &m->layer[layer].ffn, (size_t)m->spec->router.experts,
-					    work, d));
+		MOE_TRY(add_experts(m, layer, &taken, &routed, each, work, d));
 	for (size_t i = 0; i < b->spans; i++)
 		for (size_t s = 0, row = b->span[i].first; s < b->span[i].n; s++, row++) {
 			float *x = b->span[i].x + s * b->hidden;
@@ -366,16 +373,16 @@ static enum moe_err expert_taken(const struct moe_model *m, size_t layer, struct
 			delta += b->hidden;
 		}
 	moe_arena_release(work->scratch, mark);
+	b->depth.on = false;
 	return MOE_OK;
 }
 
-enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
-			      struct moe_diag *d)
+/* Checks the choices, and makes the normed rows that are not there. */
+static enum moe_err prepare_experts(const struct moe_model *m, size_t layer, const struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
+				    struct moe_diag *d)
 {
-	size_t experts = (size_t)m->spec->router.experts;
-
 	MOE_TRY(check_depth(m, layer, b, d));
-	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, r->top_k, experts, d));
+	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, r->top_k, (size_t)m->spec->router.experts, d));
 	if (b->depth.on || m->spec->router.pools.n)
 		MOE_TRY(check_eligible(m, b, r, d));
 	for (size_t i = 0; i < b->spans; i++) {
@@ -388,11 +395,36 @@ enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct mo
 			return no_memory(span->n, d);
 		norm_span(m, layer, b, span, normed, r->normed);
 	}
-	if (!b->depth.on)
-		return moe_experts_forward(b, r->normed, r->expert_id, r->weight, r->top_k, &m->layer[layer].ffn, experts, work, d);
-	MOE_TRY(expert_taken(m, layer, b, r, work, d));
-	b->depth.on = false;
 	return MOE_OK;
+}
+
+enum moe_err moe_layer_each(const struct moe_model *m, size_t layer, const struct moe_batch *b, struct moe_routed *r, size_t first, size_t last,
+			    const float ***result, const struct moe_compute *work, struct moe_diag *d)
+{
+	size_t n = b->rows * r->top_k;
+	int32_t *id = moe_arena_get(work->scratch, n, sizeof *id);
+	const float **each = moe_arena_get(work->scratch, n, sizeof *each);
+
+	if (!id || !each)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
+	*result = each;
+	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
+	for (size_t i = 0; i < n; i++)
+		id[i] = r->expert_id[i] >= 0 && (size_t)r->expert_id[i] >= first && (size_t)r->expert_id[i] <= last ? r->expert_id[i] : -1;
+	return n ? moe_experts_each(each, b, r->normed, id, r->top_k, m->layer[layer].ffn.expert, (size_t)m->spec->router.experts, work, d) : MOE_OK;
+}
+
+enum moe_err moe_layer_add(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const float *const *result,
+			   const struct moe_compute *work, struct moe_diag *d)
+{
+	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
+	return b->depth.on ? expert_taken(m, layer, b, r, result, work, d) : add_experts(m, layer, b, r, result, work, d);
+}
+
+enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
+			      struct moe_diag *d)
+{
+	return moe_layer_add(m, layer, b, r, NULL, work, d);
 }
 
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d)
@@ -405,6 +437,18 @@ enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, 
 		moe_mat_row(x + i * hidden, &m->embed, (size_t)token[i]);
 	}
 	return MOE_OK;
+}
+
+/* x[i] += row_embed[i / columns] + col_embed[i % columns], n rows of the tower's width; nothing where the model has no such. */
+static void add_row_col(const struct moe_model *m, float *x, size_t n, size_t columns)
+{
+	size_t width = (size_t)moe_spec_tower_width(m->spec);
+
+	for (size_t i = 0; m->row_embed && i < n; i++) {
+		const float *r = m->row_embed + i / columns * width, *c = m->col_embed + i % columns * width;
+		for (size_t j = 0; j < width; j++)
+			x[i * width + j] += r[j] + c[j];
+	}
 }
 
 static enum moe_err stem_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
@@ -420,6 +464,47 @@ static enum moe_err stem_forward(const struct moe_model *m, const float *pixel, 
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu patches", rows, columns);
 	moe_planes_from_patches(planes, pixel, &cut);
 	MOE_TRY(moe_stem_forward(feature, rows, columns, planes, rows * p, columns * p, s->tower.conv, m->conv, s->tower.n_conv, work, d));
+	moe_arena_release(work->scratch, mark);
+	return MOE_OK;
+}
+
+/* feature = mlp_out(silu(mlp_in x)), or project x; x [n][width of the tower]. */
+static enum moe_err project(const struct moe_model *m, const float *x, size_t n, float *feature, const struct moe_compute *work, struct moe_diag *d)
+{
+	size_t hidden = (size_t)m->spec->hidden, width = (size_t)m->spec->tower.vit.hidden, inner = (size_t)m->spec->projector.query.width;
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+	float *between;
+
+	if (m->spec->projector.kind == MOE_PROJECTOR_LINEAR) {
+		moe_linear_forward(feature, hidden, x, width, n, &m->project, work->pool);
+		return MOE_OK;
+	}
+	between = moe_arena_get(work->scratch, n * inner, sizeof *between);
+	if (!between)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu patches", n);
+	moe_linear_forward(between, inner, x, width, n, &m->projector.mlp_in, work->pool);
+	moe_silu(between, between, n * inner);
+	moe_linear_forward(feature, hidden, between, inner, n, &m->projector.mlp_out, work->pool);
+	moe_arena_release(work->scratch, mark);
+	return MOE_OK;
+}
+
+/* What the convolutions give through the layers, the norm and the projector of an encoder. */
+static enum moe_err encoder_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
+				    struct moe_diag *d)
+{
+	const struct moe_vit_settings *s = &m->spec->tower.vit;
+	size_t n = rows * columns, width = (size_t)s->hidden;
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+	float *x = moe_arena_get(work->scratch, n * width, sizeof *x);
+
+	if (!x)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu patches", rows, columns);
+	MOE_TRY(stem_forward(m, pixel, rows, columns, x, work, d));
+	add_row_col(m, x, n, columns);
+	MOE_TRY(moe_vit_forward(x, n, s, &m->vit, work, d));
+	moe_norm_forward(x, width, x, width, &m->vit_norm, n, width, (float)s->eps);
+	MOE_TRY(project(m, x, n, feature, work, d));
 	moe_arena_release(work->scratch, mark);
 	return MOE_OK;
 }
@@ -444,20 +529,17 @@ enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, si
 			       struct moe_diag *d)
 {
 	MOE_TRY(moe_spec_check_grid(m->spec, rows, columns, d));
+	if (moe_spec_encodes(m->spec))
+		return encoder_forward(m, pixel, rows, columns, feature, work, d);
 	return m->spec->tower.kind == MOE_TOWER_VIT ? vit_forward(m, pixel, rows, columns, feature, work, d)
 						    : stem_forward(m, pixel, rows, columns, feature, work, d);
 }
 
 void moe_place_forward(const struct moe_model *m, const float *feature, const struct moe_patch_grid *g, float *x)
 {
-	size_t hidden = (size_t)m->spec->hidden;
-
-	memmove(x, feature, g->features * hidden * sizeof *x);
-	for (size_t i = 0; m->row_embed && i < g->features; i++) {
-		const float *r = m->row_embed + i / g->columns * hidden, *c = m->col_embed + i % g->columns * hidden;
-		for (size_t j = 0; j < hidden; j++)
-			x[i * hidden + j] += r[j] + c[j];
-	}
+	memmove(x, feature, g->features * (size_t)m->spec->hidden * sizeof *x);
+	if (!moe_spec_encodes(m->spec))         /* an encoder has read them */
+		add_row_col(m, x, g->features, g->columns);
 }
 
 enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d)
