@@ -338,3 +338,14 @@ differ() {
 	(np.where(np.frombuffer(t["expert_id"][2], "<i4") >= 0, 5 - np.frombuffer(t["expert_id"][2], "<i4"), -1)).astype("<i4").tobytes()))'
 	refuses 2 'is not in the pool of modality' moe-expert -l 1 <f
 }
+
+@test "experts of a layer split over processes" {
+	for model in moma momad; do
+		use $model
+		asked '<image><ask> what colour' p0.ppm p1.ppm | moe-block -l 0 | moe-attend -l 1 | moe-route -l 1 >routed
+		moe-expert -l 1 --experts 0-2 --partial <routed >a
+		moe-expert -l 1 --experts 3-5 --partial <routed >b
+		moe-merge -l 1 a b >merged
+		cmp <(moe-expert -l 1 <routed | numpy "$frames_py" data hidden) <(numpy "$frames_py" data hidden <merged)
+	done
+}
