@@ -34,6 +34,22 @@ static json_t *parts_json(const struct moe_sizes *z)
 	return parts;
 }
 
+static json_t *routing_json(const struct moe_model *m)
+{
+	const struct moe_spec *s = m->spec;
+	json_t *o = json_object(), *pools = json_object(), *layers = json_array();
+
+	for (size_t p = 0; p < s->router.pools.n; p++)
+		json_object_set_new(pools, moe_modality_name((unsigned)p), integer((uint64_t)s->router.pools.size[p]));
+	for (size_t l = 0; l < s->depth.layers.n; l++)
+		json_array_append_new(layers, integer((uint64_t)s->depth.layers.v[l]));
+	json_object_set_new(o, "chooses", json_string(s->router.chooses == MOE_CHOICE_EXPERT ? "expert" : "token"));
+	json_object_set_new(o, "pools", pools);
+	json_object_set_new(o, "depth_layers", layers);
+	json_object_set_new(o, "choice", m->choosing == MOE_CHOOSING_NOBODY ? json_null() : json_string(m->choice));
+	return o;
+}
+
 static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct moe_sizes *z, const struct moe_plan *p, uint64_t tokens, struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
@@ -44,6 +60,8 @@ static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct 
 			      "head_parameters", integer(z->head), "flops_per_token", integer(z->flops_per_token),
 			      "cache_bytes_per_token", integer(z->cache_nbytes_per_token));
 
+	if (moe_spec_chooses_rows(s) || s->router.pools.n)
+		json_object_set_new(o, "routing", routing_json(m));
 	if (s->tower.kind != MOE_TOWER_NONE)
 		json_object_set_new(o, "flops_per_patch", integer(z->flops_per_patch));
 	if (moe_spec_encodes(s))
@@ -172,12 +190,34 @@ static void print_experts(FILE *f, const struct moe_spec *s)
 		fprintf(f, "experts          none: every layer has one unit of width %lld\n", (long long)s->dense.width);
 		return;
 	}
-	fprintf(f, "experts          %lld of width %lld, %lld per token", (long long)s->router.experts, (long long)s->expert_width, (long long)s->router.top_k);
+	fprintf(f, "experts          %lld of width %lld, ", (long long)s->router.experts, (long long)s->expert_width);
+	if (s->router.chooses == MOE_CHOICE_EXPERT)
+		fprintf(f, "%g per token on average", moe_router_capacity(&s->router));
+	else
+		fprintf(f, "%lld per token", (long long)s->router.top_k);
 	if (s->shared.count)
 		fprintf(f, ", beside shared ones of width %lld", (long long)(s->shared.count * s->shared.width));
 	if (dense)
 		fprintf(f, "; %zu layer%s without, of width %lld", dense, dense == 1 ? "" : "s", (long long)s->dense.width);
 	fputc('\n', f);
+}
+
+/* How tokens are routed, where that is not the usual way. */
+static void print_routing(FILE *f, const struct moe_model *m)
+{
+	const struct moe_spec *s = m->spec;
+
+	for (size_t p = 0; p < s->router.pools.n; p++)
+		fprintf(f, "%s%s %lld", p ? ", " : "pools            ", moe_modality_name((unsigned)p), (long long)s->router.pools.size[p]);
+	if (s->router.pools.n)
+		fputc('\n', f);
+	for (size_t l = 0; l < s->depth.layers.n; l++)
+		fprintf(f, "%s%lld", l ? ", " : "depth            of layers ", (long long)s->depth.layers.v[l]);
+	if (s->depth.layers.n)
+		fprintf(f, ": %g of the tokens take them\n", s->depth.capacity);
+	if (moe_spec_chooses_rows(s))
+		fprintf(f, "choice           %s among the tokens of a batch; %s\n", s->router.chooses == MOE_CHOICE_EXPERT ? "experts choose" : "layers choose",
+			m->choosing == MOE_CHOOSING_NOBODY ? "no auxiliary routers foretell it" : m->choice);
 }
 
 enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens, bool json, struct moe_diag *d)
@@ -199,6 +239,7 @@ enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens,
 	fprintf(f, "attention        %lld heads of %lld, %lld key heads\n", (long long)s->attention.heads, (long long)s->attention.head_dim,
 		(long long)s->attention.kv_heads);
 	print_experts(f, s);
+	print_routing(f, m);
 	print_pictures(f, s);
 	print_fusion(f, s);
 	fprintf(f, "parameters       %llu; a token passes %llu in the layers and %llu in the head\n", (unsigned long long)z.parameters, (unsigned long long)z.active,
