@@ -180,15 +180,6 @@ _moe() {
 		all="--loss --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --evaluations --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--flops --coefficients --svg -o --output"
-		values="--loss --law --huber --hours --rate --aspect --baseline --over --evaluations --resamples --seed -t --threads"
-		case $prev in
-		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
-		esac
-		;;
-	moe-scale)
-		all="--loss --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --evaluations --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
-		folders=""
-		files="--flops --coefficients --svg -o --output"
 		values="--loss --huber --hours --rate --aspect --baseline --evaluations --resamples --seed -t --threads"
 		case $prev in
 		--law) COMPREPLY=($(compgen -W 'dense sparse' -- "$cur")) && return ;;
