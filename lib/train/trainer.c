@@ -493,7 +493,7 @@ static bool update(struct moe_trainer *t, const struct moe_step_result *r, struc
 		step.scale = stage->clip / line->grad_norm;
 	moe_optimiser_step(t->optimiser, &step, moe_net_weights(t->net), gradient);
 	if (stage->bias_rate > 0)
-		moe_balance_update(moe_net_params(t->net), moe_net_weights(t->net), r->load, (size_t)t->model->spec->router.experts, stage->bias_rate, t->frozen);
+		moe_balance_update(moe_net_params(t->net), moe_net_weights(t->net), r->load, &t->model->spec->router, stage->bias_rate, t->frozen);
 	moe_net_changed(t->net);
 	return true;
 }
