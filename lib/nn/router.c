@@ -6,11 +6,23 @@
 #include "base/check.h"
 #include "nn/pick.h"
 
+/* The sum of numbers from 0 to 1 in whole steps of 2^-47, which has the same bits in whatever order the experts are. */
+static float sum_exactly(const float *s, size_t n)
+{
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += (int64_t)((double)s[i] * 0x1p47);
+	return (float)((double)sum * 0x1p-47);
+}
+
 /* Scores of one row. z is already divided by the temperature. */
 static void scores(const float *z, float *s, size_t n, int kind)
 {
 	if (kind == MOE_SCORE_SOFTMAX) {
-		float sum = moe_exp_sum(s, z, n);
+		float sum;
+		moe_exp_sum(s, z, n);
+		sum = sum_exactly(s, n);
 		for (size_t i = 0; i < n; i++)
 			s[i] /= sum;
 		return;
@@ -94,13 +106,20 @@ static void sort_chosen(int32_t *id, float *weight, size_t n)
 		}
 }
 
+/* Probabilities that are divided by their sum are a softmax of the chosen logits, which no other expert has a part in, not even by rounding. */
+static bool of_chosen(const struct moe_router_settings *s)
+{
+	return s->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN || (s->score == MOE_SCORE_SOFTMAX && s->renormalise && s->eps == 0);
+}
+
 static void weigh(const float *z, const float *s, const struct moe_router_settings *set, const int32_t *id, float *weight, size_t n)
 {
+	bool chosen = of_chosen(set);
 	float sum = 0;
 
 	for (size_t i = 0; i < n; i++)
-		weight[i] = set->weight == MOE_WEIGHT_SCORE ? s[id[i]] : z[id[i]];
-	if (set->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN)
+		weight[i] = chosen ? z[id[i]] : s[id[i]];
+	if (chosen)
 		sum = moe_exp_sum(weight, weight, n);
 	else if (set->renormalise)
 		for (size_t i = 0; i < n; i++)

@@ -101,6 +101,15 @@ static json_t *grids(const struct moe_description *m)
 	return list;
 }
 
+static json_t *dense_layers(const struct moe_description *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->dense.n; i++)
+		json_array_append_new(list, integer(m->dense.v[i]));
+	return list;
+}
+
 static bool has_task(const struct moe_description *m, const char *task)
 {
 	for (size_t i = 0; i < m->tasks.n; i++)
@@ -126,6 +135,10 @@ static json_t *config(const struct moe_description *m)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		json_object_set_new(c, rows[i].key, rows[i].v);
+	if (m->dense.n) {
+		json_object_set_new(c, "intermediate_size", integer(m->dense_width));
+		json_object_set_new(c, "dense_layers", dense_layers(m));
+	}
 	if (has_task(m, "ask"))
 		json_object_set_new(c, "chat", json_pack("{ss sb}", "user", "{image}<ask> {content}", "lower_first", 1));
 	return c;
@@ -215,28 +228,58 @@ static enum moe_err MOE_PRINTF(5, 6) add(struct weights *w, unsigned rank, const
 	return MOE_OK;
 }
 
-static enum moe_err add_layer(struct weights *w, const struct moe_description *m, long long l)
-{
-	int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim, h = m->hidden, f = m->expert_width;
-	double inner = 1 / sqrt((double)h), less = 1 / sqrt(2 * (double)m->layers);
-
 #define MATRIX(out, in) 2, (const int64_t[]){out, in}
 #define VECTOR(n) 1, (const int64_t[]){n}
-	MOE_TRY(add(w, VECTOR(h), 0, "model.layers.%lld.input_layernorm.weight", l));
-	MOE_TRY(add(w, MATRIX(q, h), inner, "model.layers.%lld.self_attn.q_proj.weight", l));
-	MOE_TRY(add(w, MATRIX(kv, h), inner, "model.layers.%lld.self_attn.k_proj.weight", l));
-	MOE_TRY(add(w, MATRIX(kv, h), inner, "model.layers.%lld.self_attn.v_proj.weight", l));
-	MOE_TRY(add(w, MATRIX(h, q), less / sqrt((double)q), "model.layers.%lld.self_attn.o_proj.weight", l));
-	MOE_TRY(add(w, VECTOR(h), 0, "model.layers.%lld.post_attention_layernorm.weight", l));
-	MOE_TRY(add(w, MATRIX(m->experts, h), 0.02, "model.layers.%lld.mlp.gate.weight", l));
+
+static double inner(const struct moe_description *m) { return 1 / sqrt((double)m->hidden); }
+
+/* Of what is added to the hidden states. */
+static double less(const struct moe_description *m) { return 1 / sqrt(2 * (double)m->layers); }
+
+/* A gated unit of width f: an expert, or the unit of a dense layer. */
+static enum moe_err add_unit(struct weights *w, const struct moe_description *m, const char *prefix, int64_t f)
+{
+	MOE_TRY(add(w, MATRIX(f, m->hidden), inner(m), "%s.gate_proj.weight", prefix));
+	MOE_TRY(add(w, MATRIX(f, m->hidden), inner(m), "%s.up_proj.weight", prefix));
+	return add(w, MATRIX(m->hidden, f), less(m) / sqrt((double)f), "%s.down_proj.weight", prefix);
+}
+
+static bool is_dense(const struct moe_description *m, long long l)
+{
+	for (size_t i = 0; i < m->dense.n; i++)
+		if (m->dense.v[i] == l)
+			return true;
+	return false;
+}
+
+static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, long long l)
+{
+	char prefix[NAME];
+
+	snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp", l);
+	if (is_dense(m, l))
+		return add_unit(w, m, prefix, m->dense_width);
+	MOE_TRY(add(w, MATRIX(m->experts, m->hidden), 0.02, "%s.gate.weight", prefix));
 	if (m->choice_bias)
-		MOE_TRY(add(w, VECTOR(m->experts), -1, "model.layers.%lld.mlp.gate.choice_bias", l));
+		MOE_TRY(add(w, VECTOR(m->experts), -1, "%s.gate.choice_bias", prefix));
 	for (long long e = 0; e < m->experts; e++) {
-		MOE_TRY(add(w, MATRIX(f, h), inner, "model.layers.%lld.mlp.experts.%lld.gate_proj.weight", l, e));
-		MOE_TRY(add(w, MATRIX(f, h), inner, "model.layers.%lld.mlp.experts.%lld.up_proj.weight", l, e));
-		MOE_TRY(add(w, MATRIX(h, f), less / sqrt((double)f), "model.layers.%lld.mlp.experts.%lld.down_proj.weight", l, e));
+		snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp.experts.%lld", l, e);
+		MOE_TRY(add_unit(w, m, prefix, m->expert_width));
 	}
 	return MOE_OK;
+}
+
+static enum moe_err add_layer(struct weights *w, const struct moe_description *m, long long l)
+{
+	int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim, h = m->hidden;
+
+	MOE_TRY(add(w, VECTOR(h), 0, "model.layers.%lld.input_layernorm.weight", l));
+	MOE_TRY(add(w, MATRIX(q, h), inner(m), "model.layers.%lld.self_attn.q_proj.weight", l));
+	MOE_TRY(add(w, MATRIX(kv, h), inner(m), "model.layers.%lld.self_attn.k_proj.weight", l));
+	MOE_TRY(add(w, MATRIX(kv, h), inner(m), "model.layers.%lld.self_attn.v_proj.weight", l));
+	MOE_TRY(add(w, MATRIX(h, q), less(m) / sqrt((double)q), "model.layers.%lld.self_attn.o_proj.weight", l));
+	MOE_TRY(add(w, VECTOR(h), 0, "model.layers.%lld.post_attention_layernorm.weight", l));
+	return add_ffn(w, m, l);
 }
 
 static enum moe_err add_stem(struct weights *w, const struct moe_description *m)

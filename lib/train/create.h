@@ -9,10 +9,12 @@
 
 /* The description is an object of these keys; those without a default must be there, others than these are errors.
  *
- *     hidden, layers, heads, experts, expert_width     sizes
+ *     hidden, layers, heads, experts, expert_width     sizes; experts and expert_width are needless where all layers are dense
  *     kv_heads (heads), head_dim (hidden / heads)      of the attention; head_dim is a multiple of 4
  *     top_k (2, or 1 of one expert)                    experts for each token; 1 of several takes its probability as weight, else they are renormalised
  *     renormalise                                      false: weights are probabilities
+ *     dense_layers ([])                                layers without experts, rising, or "all": every token passes one unit there
+ *     dense_width (top_k * expert_width)               of that unit, which then costs a token as much as its experts
  *     choice_bias (false)                              a bias of each expert in the choice, which balances the load without a loss (moe-train --bias-rate)
  *     stem ([32, 64])                                  channels between the convolutions, each of which halves the picture's sides
  *     patch (2 ^ number of convolutions)               pixels

@@ -20,16 +20,17 @@ static const struct number {
 	{"heads", offsetof(struct moe_description, heads), 1, 1024, REQUIRED},
 	{"kv_heads", offsetof(struct moe_description, kv_heads), 1, 1024, LATER},
 	{"head_dim", offsetof(struct moe_description, head_dim), 4, 512, LATER},
-	{"experts", offsetof(struct moe_description, experts), 1, 4096, REQUIRED},
+	{"experts", offsetof(struct moe_description, experts), 1, 4096, LATER},
 	{"top_k", offsetof(struct moe_description, top_k), 1, 256, LATER},
-	{"expert_width", offsetof(struct moe_description, expert_width), 1, MAX_WIDTH, REQUIRED},
+	{"expert_width", offsetof(struct moe_description, expert_width), 1, MAX_WIDTH, LATER},
+	{"dense_width", offsetof(struct moe_description, dense_width), 1, MAX_WIDTH, LATER},
 	{"patch", offsetof(struct moe_description, patch), 2, 256, LATER},
 	{"text_offset", offsetof(struct moe_description, text_offset), 1, 1 << 30, LATER},
 	{"max_text", offsetof(struct moe_description, max_text), 2, MAX_TEXT, 96},
 	{"max_new", offsetof(struct moe_description, max_new), 1, MAX_TEXT, LATER},
 };
 
-static const char *const other_keys[] = {"renormalise", "choice_bias", "stem", "grids", "rope_theta", "norm_eps", "mean", "std", "pad", "vocabulary"};
+static const char *const other_keys[] = {"renormalise", "choice_bias", "dense_layers", "stem", "grids", "rope_theta", "norm_eps", "mean", "std", "pad", "vocabulary"};
 
 /* ---- values ---- */
 
@@ -274,10 +275,50 @@ static enum moe_err check_attention(struct moe_description *m, struct moe_diag *
 	return MOE_OK;
 }
 
+/* Layers without experts: a list, or all of them. */
+static enum moe_err read_dense(struct moe_description *m, json_t *json, struct moe_diag *d)
+{
+	json_t *v = json_object_get(json, "dense_layers");
+	bool all = json_is_string(v) && !strcmp(json_string_value(v), "all");
+	size_t n = all ? (size_t)m->layers : json_array_size(v);
+
+	if (v && !all && !json_is_array(v))
+		return moe_fail(d, MOE_EUSAGE, "dense_layers: expected \"all\", or a list of layers");
+	if (n > MOE_MAX_IDS)
+		return moe_fail(d, MOE_EUSAGE, "dense_layers: more than %d layers", MOE_MAX_IDS);
+	for (size_t i = 0; i < n; i++) {
+		int64_t layer = (int64_t)i;
+		if (!all)
+			MOE_TRY(whole(json_array_get(v, i), "dense_layers", 0, m->layers - 1, &layer, d));
+		if (i && layer <= m->dense.v[i - 1])
+			return moe_fail(d, MOE_EUSAGE, "dense_layers: layers must rise, %lld comes behind %lld", (long long)layer, (long long)m->dense.v[i - 1]);
+		m->dense.v[m->dense.n++] = layer;
+	}
+	return MOE_OK;
+}
+
+/* A model of dense layers alone stands in the settings as one with a single expert, which no layer has. */
+static enum moe_err check_dense(struct moe_description *m, json_t *json, struct moe_diag *d)
+{
+	MOE_TRY(read_dense(m, json, d));
+	if (m->dense_width && !m->dense.n)
+		return moe_fail(d, MOE_EUSAGE, "dense_width goes with dense_layers");
+	if ((int64_t)m->dense.n == m->layers && !m->experts) {
+		if (!m->dense_width)
+			return moe_fail(d, MOE_EUSAGE, "the description of a model without experts lacks \"dense_width\"");
+		m->experts = 1;
+		m->expert_width = m->dense_width;
+	}
+	if (!m->experts || !m->expert_width)
+		return moe_fail(d, MOE_EUSAGE, "the description of a model lacks \"%s\"", m->experts ? "expert_width" : "experts");
+	return MOE_OK;
+}
+
 static enum moe_err check_experts(struct moe_description *m, json_t *json, struct moe_diag *d)
 {
 	json_t *v = json_object_get(json, "renormalise"), *bias = json_object_get(json, "choice_bias");
 
+	MOE_TRY(check_dense(m, json, d));
 	if (!m->top_k)
 		m->top_k = moe_min(2, m->experts);
 	if (m->top_k > m->experts)
@@ -286,6 +327,10 @@ static enum moe_err check_experts(struct moe_description *m, json_t *json, struc
 		return moe_fail(d, MOE_EUSAGE, "renormalise: expected true or false");
 	if (bias && !json_is_boolean(bias))
 		return moe_fail(d, MOE_EUSAGE, "choice_bias: expected true or false");
+	if (m->dense.n && !m->dense_width)
+		m->dense_width = m->top_k * m->expert_width;
+	if (m->dense_width > MAX_WIDTH)
+		return moe_fail(d, MOE_EUSAGE, "dense_width: top_k (%lld) experts of %lld are wider than %d", (long long)m->top_k, (long long)m->expert_width, MAX_WIDTH);
 	m->choice_bias = json_is_true(bias);
 	m->renormalise = v ? json_is_true(v) : m->top_k > 1;
 	if (m->renormalise && m->top_k == 1 && m->experts > 1)

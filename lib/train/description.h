@@ -15,7 +15,8 @@ struct moe_words {
 };
 
 struct moe_description {
-	int64_t hidden, layers, heads, kv_heads, head_dim, experts, top_k, expert_width, patch, text_offset, max_text, max_new;
+	int64_t hidden, layers, heads, kv_heads, head_dim, experts, top_k, expert_width, dense_width, patch, text_offset, max_text, max_new;
+	struct moe_ints dense;                  /* layers without experts, rising */
 	bool renormalise, choice_bias;
 	int64_t stem[MOE_MAX_STEM + 1];         /* channels behind each convolution, hidden behind the last */
 	size_t n_stem;                          /* convolutions */

@@ -4,66 +4,70 @@
 
 #include "train/net_priv.h"
 
-/* Rows [n][hidden] of the experts' pass backwards. */
-struct experts_pass {
-	void *dyn, *scratch, *along;
-	float *dy, *dh, *dweight, *dlogit, *h;
-	float **gate_up, **down;
-};
-
-static enum moe_err begin_experts(struct experts_pass *p, const struct moe_net *n, const struct net_layer *w, const struct kept_layer *k, struct lane *lane)
+/* Adds to dh [n][hidden] what comes back through the router. */
+static enum moe_err route(struct moe_net *n, const struct chunk *c, size_t layer, struct lane *lane, const float *dweight, float *dh)
 {
-	size_t hidden = net_hidden(n), experts = net_experts(n), rows = k->rows.n;
-	struct moe_arena *a = &lane->scratch;
+	const struct net_layer *w = &n->layer[layer];
+	const struct kept_layer *k = &c->layer[layer];
+	size_t hidden = net_hidden(n), rows = k->rows.n;
+	void *along = moe_arena_get(&lane->scratch, (rows + 1) * (hidden + w->experts), sizeof(float));
+	float *dlogit = moe_arena_get(&lane->scratch, rows * w->experts, sizeof *dlogit), *h = k->mid;
 
-	p->dyn = moe_arena_get(a, rows * hidden, moe_unit_number(n->o.unit));
-	p->scratch = moe_arena_get(a, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, net_width(n)), 1);
-	p->along = moe_arena_get(a, (rows + 1) * (hidden + experts), sizeof(float));
-	p->dh = moe_arena_zero(a, rows * hidden, sizeof *p->dh);
-	p->dweight = moe_arena_zero(a, rows * net_k(n), sizeof *p->dweight);
-	p->dlogit = moe_arena_get(a, rows * experts, sizeof *p->dlogit);
-	p->h = moe_arena_get(a, rows * hidden, sizeof *p->h);
-	p->gate_up = moe_arena_get(a, experts, sizeof *p->gate_up);
-	p->down = moe_arena_get(a, experts, sizeof *p->down);
-	if (!p->dyn || !p->scratch || !p->along || !p->dh || !p->dweight || !p->dlogit || !p->h || !p->gate_up || !p->down)
+	if (n->spec->block == MOE_BLOCK_PRE)
+		h = moe_arena_get(&lane->scratch, rows * hidden, sizeof *h);
+	if (!along || !dlogit || !h)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	for (size_t e = 0; e < experts; e++) {
-		p->gate_up[e] = lane->gradient + w->gate_up[e];
-		p->down[e] = lane->gradient + w->down[e];
-	}
+	moe_router_backward(dlogit, dweight, &k->router, rows, w->k, &n->spec->router, &n->pull[layer]);
+	if (n->spec->block == MOE_BLOCK_PRE)
+		moe_rms_norm_keep(h, k->ffn_scale, k->mid, n->weight + w->ffn_norm, rows, hidden, (float)n->spec->norm_eps);
+	moe_dense_gradient(MOE_UNIT_F32, lane->gradient + w->router, dlogit, w->experts, w->experts, h, hidden, hidden, rows, along);
+	moe_dense_backward(&w->router_dense, dlogit, w->experts, rows, dh, hidden, true);
 	return MOE_OK;
+}
+
+/* dh [n][hidden] += what the units' and the router's inputs get, of de, the gradient of the units' sum. */
+static enum moe_err units(struct moe_net *n, const struct chunk *c, size_t layer, struct lane *lane, const float *de, float *dh)
+{
+	const struct net_layer *w = &n->layer[layer];
+	const struct kept_layer *k = &c->layer[layer];
+	size_t hidden = net_hidden(n), rows = k->rows.n;
+	struct moe_arena *a = &lane->scratch;
+	void *dyn = moe_arena_get(a, rows * hidden, moe_unit_number(n->o.unit));
+	void *scratch = moe_arena_get(a, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, w->width), 1);
+	float *dweight = moe_arena_zero(a, rows * w->k, sizeof *dweight);
+	float **gate_up = moe_arena_get(a, w->experts, sizeof *gate_up), **down = moe_arena_get(a, w->experts, sizeof *down);
+
+	if (!dyn || !scratch || !dweight || !gate_up || !down)
+		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
+	for (size_t e = 0; e < w->experts; e++) {
+		gate_up[e] = lane->gradient + w->gate_up[e];
+		down[e] = lane->gradient + w->down[e];
+	}
+	moe_operand_rows(n->o.unit, dyn, hidden, de, hidden, rows, hidden);
+	moe_experts_backward(w->expert, &k->pairs, dh, dweight, gate_up, down, dyn, k->h2, k->router.weight, k->gate_up, scratch);
+	return w->dense ? MOE_OK : route(n, c, layer, lane, dweight, dh);
 }
 
 /* dy [n][hidden], the gradient of what the layer makes, becomes that of what its attention does. */
 static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, float *dy, struct lane *lane)
 {
-	const struct net_layer *w = &n->layer[layer];
 	struct kept_layer *k = &c->layer[layer];
-	size_t hidden = net_hidden(n), n_experts = net_experts(n), rows = k->rows.n;
+	size_t hidden = net_hidden(n), rows = k->rows.n, at = n->layer[layer].ffn_norm;
 	bool post = n->spec->block == MOE_BLOCK_POST;
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-	const float *norm = n->weight + w->ffn_norm, *h = k->mid;
-	float *dnorm = lane->gradient + w->ffn_norm;
-	struct experts_pass p;
+	float *dh = moe_arena_zero(&lane->scratch, rows * hidden, sizeof *dh), *de = dy;
 
-	MOE_TRY(begin_experts(&p, n, w, k, lane));
-	if (post) {             /* what the experts gave to the norm; p.h is free yet */
-		memset(p.h, 0, rows * hidden * sizeof *p.h);
-		moe_rms_norm_backward(p.h, dnorm, dy, k->ffn, k->ffn_scale, norm, rows, hidden);
-	}
-	moe_operand_rows(n->o.unit, p.dyn, hidden, post ? p.h : dy, hidden, rows, hidden);
-	moe_experts_backward(w->expert, &k->pairs, p.dh, p.dweight, p.gate_up, p.down, p.dyn, k->h2, k->router.weight, k->gate_up, p.scratch);
-	moe_router_backward(p.dlogit, p.dweight, &k->router, rows, net_k(n), &n->spec->router, &n->pull[layer]);
-	if (!post) {
-		moe_rms_norm_keep(p.h, k->ffn_scale, k->mid, norm, rows, hidden, (float)n->spec->norm_eps);
-		h = p.h;
-	}
-	moe_dense_gradient(MOE_UNIT_F32, lane->gradient + w->router, p.dlogit, n_experts, n_experts, h, hidden, hidden, rows, p.along);
-	moe_dense_backward(&w->router_dense, p.dlogit, n_experts, rows, p.dh, hidden, true);
 	if (post)
-		moe_add(dy, p.dh, rows * hidden);
+		de = moe_arena_zero(&lane->scratch, rows * hidden, sizeof *de);
+	if (!dh || !de)
+		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
+	if (post)
+		moe_rms_norm_backward(de, lane->gradient + at, dy, k->ffn, k->ffn_scale, n->weight + at, rows, hidden);
+	MOE_TRY(units(n, c, layer, lane, de, dh));
+	if (post)
+		moe_add(dy, dh, rows * hidden);
 	else
-		moe_rms_norm_backward(dy, dnorm, p.dh, k->mid, k->ffn_scale, norm, rows, hidden);
+		moe_rms_norm_backward(dy, lane->gradient + at, dh, k->mid, k->ffn_scale, n->weight + at, rows, hidden);
 	moe_arena_release(&lane->scratch, mark);
 	return MOE_OK;
 }

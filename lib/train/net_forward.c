@@ -80,7 +80,7 @@ static enum moe_err attend(struct moe_net *n, struct chunk *c, size_t layer, str
 }
 
 /* What the router and the experts read: the normed rows, or the rows as they are where the norm is behind the experts. */
-static const float *experts_input(struct moe_net *n, struct kept_layer *k, const struct net_layer *w, float *h)
+static void experts_input(struct moe_net *n, struct kept_layer *k, const struct net_layer *w, float *h)
 {
 	size_t hidden = net_hidden(n), rows = k->rows.n;
 
@@ -89,21 +89,34 @@ static const float *experts_input(struct moe_net *n, struct kept_layer *k, const
 	else
 		memcpy(h, k->mid, rows * hidden * sizeof *h);
 	moe_operand_rows(n->o.unit, k->h2, hidden, h, hidden, rows, hidden);
-	return h;
+}
+
+/* Every row to the one unit of a layer without experts. */
+static void choose_all(struct kept_layer *k)
+{
+	for (size_t r = 0; r < k->rows.n; r++) {
+		k->router.expert_id[r] = 0;
+		k->router.weight[r] = 1;
+	}
 }
 
 static enum moe_err route(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
 {
 	struct kept_layer *k = &c->layer[layer];
+	const struct net_layer *w = &n->layer[layer];
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
 	float *h = moe_arena_get(&lane->scratch, k->rows.n * net_hidden(n), sizeof *h);
 
 	if (!h)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	MOE_TRY(moe_net_route(n, c, layer, experts_input(n, k, &n->layer[layer], h), lane));
+	experts_input(n, k, w, h);
+	if (w->dense)
+		choose_all(k);
+	else
+		MOE_TRY(moe_net_route(n, c, layer, h, lane));
 	moe_arena_release(&lane->scratch, mark);
-	MOE_TRY(moe_expert_pairs_make(&k->pairs, k->router.expert_id, k->rows.n, net_k(n), net_experts(n), c->memory, &lane->d));
-	k->gate_up = moe_arena_get(c->memory, k->pairs.n * 2 * net_width(n), moe_unit_number(n->o.unit));
+	MOE_TRY(moe_expert_pairs_make(&k->pairs, k->router.expert_id, k->rows.n, w->k, w->experts, c->memory, &lane->d));
+	k->gate_up = moe_arena_get(c->memory, k->pairs.n * 2 * w->width, moe_unit_number(n->o.unit));
 	return k->gate_up ? MOE_OK : moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 }
 
@@ -113,7 +126,7 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, st
 	size_t hidden = net_hidden(n), rows = k->rows.n;
 	bool post = n->spec->block == MOE_BLOCK_POST;
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-	void *scratch = moe_arena_get(&lane->scratch, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, net_width(n)), 1);
+	void *scratch = moe_arena_get(&lane->scratch, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, n->layer[layer].width), 1);
 
 	if (!scratch)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");

@@ -216,6 +216,7 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 {
 	struct kept_layer *k = &c->layer[layer];
 	bool post = n->spec->block == MOE_BLOCK_POST, last = layer + 1 == (size_t)n->spec->n_layers, found = true;
+	const struct net_layer *w = &n->layer[layer];
 	size_t hidden = net_hidden(n), number = moe_unit_number(n->o.unit), slots, rows;
 	struct moe_router_kept *r = &k->router;
 
@@ -223,15 +224,15 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 	if (taken)
 		found = take_rows(&k->rows, c, taken);
 	rows = k->rows.n;
-	slots = rows * net_k(n);
+	slots = rows * w->k;
 	k->in = k->x;
 	k->made = last ? c->top : c->layer[layer + 1].x;
 	struct { void *to; size_t n, size; bool wanted; } part[] = {
 		{&k->in, rows * hidden, 4, taken}, {&k->made, rows * hidden, 4, taken}, {&k->mid, rows * hidden, 4, true}, {&k->ffn, rows * hidden, 4, post},
 		{&k->attn_scale, rows, 4, true}, {&k->ffn_scale, rows, 4, true}, {&k->h1, rows * hidden, number, true}, {&k->h2, rows * hidden, number, true},
 		{&k->qkv, rows * moe_heads_width(&n->heads), number, true}, {&k->out, rows * n->heads.heads * n->heads.dim, number, true},
-		{&k->probability, c->n, sizeof(void *), true}, {&r->logit, rows * net_experts(n), 4, true}, {&r->p, rows * net_experts(n), 4, true},
-		{&r->lse, rows, 4, true}, {&r->weight, slots, 4, true}, {&r->expert_id, slots, 4, true},
+		{&k->probability, c->n, sizeof(void *), true}, {&r->logit, rows * w->experts, 4, !w->dense}, {&r->p, rows * w->experts, 4, !w->dense},
+		{&r->lse, rows, 4, !w->dense}, {&r->weight, slots, 4, true}, {&r->expert_id, slots, 4, true},
 	};
 	for (size_t i = 0; found && i < sizeof part / sizeof *part; i++) {
 		void *p = part[i].wanted ? moe_arena_get(c->memory, part[i].n, part[i].size) : NULL;
@@ -284,10 +285,11 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 static uint64_t kept_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches, size_t text)
 {
 	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = (uint64_t)s->router.top_k;
+	uint64_t width = moe_max(k * (uint64_t)s->expert_width, (uint64_t)s->dense.width);
 	uint64_t q = (uint64_t)(s->attention.heads * s->attention.head_dim), kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim);
 	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
 	struct moe_packed_rows longest = {.n_image = patches, .n_text = text, .longest = text};
-	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * k * (uint64_t)s->expert_width);
+	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
 	uint64_t n = (uint64_t)s->n_layers * (rows * of_row + number * moe_attention_kept(&heads, &longest)) + rows * (3 * 4 * hidden + 64 + 6 * q);
 	uint64_t area = patches * (uint64_t)(s->image.patch * s->image.patch);
 
@@ -305,7 +307,7 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 	struct moe_spec_sides sides = moe_spec_largest_sides(s);
 	struct moe_sizes sizes;
 	size_t patches = 0, rows;
-	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)s->expert_width, lane;
+	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)moe_max(s->expert_width, s->dense.width), lane;
 
 	if (moe_spec_sizes(s, &sizes, NULL))
 		return 0;
