@@ -52,6 +52,21 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 	return MOE_OK;
 }
 
+enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_loss_settings *loss, struct moe_diag *d)
+{
+	const struct moe_router_settings *s = &spec->router;
+	int64_t groups = loss->balance_groups;
+	bool even = !groups || s->pools.n || s->experts % groups == 0;
+
+	for (size_t m = 0; groups && m < s->pools.n; m++)
+		even &= s->pools.size[m] % groups == 0;
+	if (!even)
+		return moe_fail(d, MOE_EUSAGE, "losses.balance_groups: the experts of %s are no multiple of %lld", s->pools.n ? "a pool" : "a layer", (long long)groups);
+	if (loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
+		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
+	return MOE_OK;
+}
+
 const struct moe_params *moe_net_params(const struct moe_net *n) { return &n->params; }
 float *moe_net_weights(struct moe_net *n) { return n->weight; }
 float *moe_net_gradient(struct moe_net *n) { return n->gradient; }
@@ -513,28 +528,12 @@ static enum moe_err backward(struct moe_net *n, struct moe_diag *d)
 	return MOE_OK;
 }
 
-/* Do the settings fit the router? */
-static enum moe_err check_losses(const struct moe_net *n, struct moe_diag *d)
-{
-	const struct moe_router_settings *s = &n->spec->router;
-	int64_t groups = n->loss->balance_groups;
-	bool even = !groups || s->pools.n || s->experts % groups == 0;
-
-	for (size_t m = 0; groups && m < s->pools.n; m++)
-		even &= s->pools.size[m] % groups == 0;
-	if (!even)
-		return moe_fail(d, MOE_EUSAGE, "losses.balance_groups: the experts of %s are no multiple of %lld", s->pools.n ? "a pool" : "a layer", (long long)groups);
-	if (n->loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
-		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
-	return MOE_OK;
-}
-
 static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool gradient,
 			struct moe_step_result *out, struct moe_diag *d)
 {
 	*out = (struct moe_step_result){.load = n->sums[0].load};
 	n->loss = s;
-	MOE_TRY(check_losses(n, d));
+	MOE_TRY(moe_net_check_losses(n->spec, s, d));
 	MOE_TRY(cut(n, batch, count, out, d));
 	MOE_TRY(prepare_replay(n, d));
 	n->backward = gradient && n->n_chunks <= n->n_kept;
