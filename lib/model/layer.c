@@ -21,8 +21,6 @@ static enum moe_err no_memory(size_t rows, struct moe_diag *d) { return moe_fail
 
 /* ---- rows that go on ---- */
 
-static size_t kept(const struct moe_span *s) { return s->keep && s->keep < s->n ? s->keep : s->n; }
-
 /* Moves the rows that spans keep together, in an array of `nbytes` for each row (NULL: nothing). */
 static void move_kept(const struct moe_batch *b, void *array, size_t nbytes)
 {
@@ -31,7 +29,7 @@ static void move_kept(const struct moe_batch *b, void *array, size_t nbytes)
 
 	for (size_t i = 0; p && i < b->spans; i++) {
 		const struct moe_span *s = &b->span[i];
-		size_t n = kept(s);
+		size_t n = moe_span_kept(s);
 		memmove(p + at * nbytes, p + (s->first + s->n - n) * nbytes, n * nbytes);
 		at += n;
 	}
@@ -48,13 +46,8 @@ static void cut_spans(struct moe_batch *b)
 		move_kept(b, b->depth.logit, sizeof(float));
 	}
 	for (size_t i = 0; i < b->spans; i++) {
-		struct moe_span *s = &b->span[i];
-		size_t n = kept(s), skipped = s->n - n;
-		s->x += skipped * b->hidden;
-		s->start += (uint32_t)skipped;
-		s->first = at;
-		s->n = n;
-		at += n;
+		moe_span_trim(&b->span[i], at, b->hidden);
+		at += b->span[i].n;
 	}
 	b->rows = at;
 }
@@ -368,13 +361,12 @@ static enum moe_err expert_taken(const struct moe_model *m, size_t layer, struct
 	return MOE_OK;
 }
 
-enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
-			      struct moe_diag *d)
+/* Checks the choices, and makes the normed rows that are not there. */
+static enum moe_err prepare_experts(const struct moe_model *m, size_t layer, const struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
+				    struct moe_diag *d)
 {
-	size_t experts = (size_t)m->spec->router.experts;
-
 	MOE_TRY(check_depth(m, layer, b, d));
-	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, r->top_k, experts, d));
+	MOE_TRY(moe_router_check(r->expert_id, r->weight, b->rows, r->top_k, (size_t)m->spec->router.experts, d));
 	if (b->depth.on || m->spec->router.pools.n)
 		MOE_TRY(check_eligible(m, b, r, d));
 	for (size_t i = 0; i < b->spans; i++) {
@@ -387,8 +379,40 @@ enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct mo
 			return no_memory(span->n, d);
 		norm_span(m, layer, b, span, normed, r->normed);
 	}
+	return MOE_OK;
+}
+
+enum moe_err moe_layer_each(const struct moe_model *m, size_t layer, const struct moe_batch *b, struct moe_routed *r, size_t first, size_t last,
+			    const float ***result, const struct moe_compute *work, struct moe_diag *d)
+{
+	size_t n = b->rows * r->top_k;
+	int32_t *id = moe_arena_get(work->scratch, n, sizeof *id);
+	const float **each = moe_arena_get(work->scratch, n, sizeof *each);
+
+	if (b->depth.on)
+		return moe_fail(d, MOE_EUSAGE, "a layer that only some rows take cannot be shared out: run it whole (moe-expert without --experts)");
+	if (!id || !each)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
+	*result = each;
+	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
+	for (size_t i = 0; i < n; i++)
+		id[i] = r->expert_id[i] >= 0 && (size_t)r->expert_id[i] >= first && (size_t)r->expert_id[i] <= last ? r->expert_id[i] : -1;
+	return n ? moe_experts_each(each, b, r->normed, id, r->top_k, m->layer[layer].ffn.expert, (size_t)m->spec->router.experts, work, d) : MOE_OK;
+}
+
+enum moe_err moe_layer_add(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const float *const *result,
+			   const struct moe_compute *work, struct moe_diag *d)
+{
+	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
+	return moe_experts_add(b, r->normed, r->expert_id, r->weight, r->top_k, result, &m->layer[layer].ffn, work, d);
+}
+
+enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
+			      struct moe_diag *d)
+{
+	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
 	if (!b->depth.on)
-		return moe_experts_forward(b, r->normed, r->expert_id, r->weight, r->top_k, &m->layer[layer].ffn, experts, work, d);
+		return moe_experts_forward(b, r->normed, r->expert_id, r->weight, r->top_k, &m->layer[layer].ffn, (size_t)m->spec->router.experts, work, d);
 	MOE_TRY(expert_taken(m, layer, b, r, work, d));
 	b->depth.on = false;
 	return MOE_OK;

@@ -42,6 +42,14 @@ void moe_layer_keep(struct moe_batch *b, struct moe_routed *r);
 enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Its two halves, for a layer whose experts are shared out. moe_layer_each: (*result)[rows · top_k], of work->scratch, gets what the experts [first, last] give,
+ * [hidden] for each pair of a row and a slot that has one of them, before its weight, and NULL for the others. moe_layer_add: from results of all pairs that
+ * have an expert, all else that the layer does. */
+enum moe_err moe_layer_each(const struct moe_model *m, size_t layer, const struct moe_batch *b, struct moe_routed *r, size_t first, size_t last,
+			    const float ***result, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_layer_add(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const float *const *result,
+			   const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* Embeddings of n tokens into x [n][hidden]; ids outside the vocabulary fail. Placeholders (rows of pictures) are left alone. */
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d) MOE_CHECK_RESULT;
 

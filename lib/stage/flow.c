@@ -93,10 +93,10 @@ static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct 
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"hidden\" is %llu x %llu, expected rows of %lld", (unsigned long long)shape[0],
 				      (unsigned long long)shape[1], (long long)m->spec->hidden);
 	MOE_TRY(matrix(f, "position", MOE_I32, (uint64_t)m->spec->attention.rope.axes, p->rows, (const void **)&p->position, d));
-	MOE_TRY(column(f, "image", MOE_I32, p->rows, (const void **)&p->image, d));
-	MOE_TRY(column(f, "patch_index", MOE_I32, p->rows, (const void **)&patch, d));
+	MOE_TRY(moe_frame_column(f, "image", MOE_I32, p->rows, (const void **)&p->image, d));
+	MOE_TRY(moe_frame_column(f, "patch_index", MOE_I32, p->rows, (const void **)&patch, d));
 	if (moe_frame_find(f, "modality"))
-		MOE_TRY(column(f, "modality", MOE_U8, p->rows, (const void **)&p->modality, d));
+		MOE_TRY(moe_frame_column(f, "modality", MOE_U8, p->rows, (const void **)&p->modality, d));
 	if (m->layer[layer].depth.data && moe_frame_find(f, "depth"))
 		MOE_TRY(open_depth(p, f, m, d));
 	if (m->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE && p->image[0] >= 0 && patch[0] != 0)
@@ -289,7 +289,9 @@ static enum moe_err put_depth(struct moe_flow *flow, size_t i, const struct moe_
 /* What behind the experts nobody needs. */
 static void remove_routed(struct moe_frame *f)
 {
-	static const char *const names[] = {"normed", "router_input", "expert_id", "weight", "router_logit", "choice", "entry", "depth", "depth_logit"};
+	static const char *const names[] = {
+		"normed", "router_input", "expert_id", "weight", "router_logit", "choice", "entry", "depth", "depth_logit", "filled", "part",
+	};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		moe_frame_remove(f, names[i]);

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "model/choosing.h"
 
+#include "base/range.h"
+
 const char *moe_step_name(enum moe_step s)
 {
 	static const char *const names[] = {"attend", "route", "expert"};
@@ -27,30 +29,16 @@ void moe_layers_free(struct moe_layers *l)
 	free(l->seq);
 }
 
-/* Digits at *p, at least one. */
-static bool parse_number(const char **p, const char *end, size_t *out)
-{
-	const char *from = *p;
-
-	for (*out = 0; *p < end && **p >= '0' && **p <= '9'; ++*p)
-		if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, (size_t)(**p - '0'), out))
-			return false;
-	return *p > from;
-}
-
 bool moe_layers_parse(const char *text, size_t n, size_t n_layers, size_t *first, size_t *last)
 {
 	const char *p = text, *end = text + n;
+	uint64_t a, b;
 
-	if (!parse_number(&p, end, first))
+	if (!moe_range_read(&p, end, n_layers - 1, &a, &b) || p != end)
 		return false;
-	*last = *first;
-	if (p < end && *p == '-') {
-		*last = n_layers - 1;
-		if (++p < end && !parse_number(&p, end, last))
-			return false;
-	}
-	return p == end && *first <= *last && *last < n_layers;
+	*first = (size_t)a;
+	*last = (size_t)b;
+	return true;
 }
 
 void moe_step_before(size_t n, char *at, size_t cap)
@@ -153,6 +141,8 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	moe_arena_reset(&l->scratch);
 	moe_insight_reset(&l->insight);
 	MOE_TRY(moe_flow_open(&flow, f, n, l->model, l->first / MOE_N_STEPS, &l->scratch, d));
+	if (l->partial)
+		return blame(&flow, moe_partial_forward(l->partial, &flow, l->model, l->first / MOE_N_STEPS, &work, out, d), d);
 	mark = moe_arena_mark(&l->scratch);
 	for (size_t step = l->first; step <= l->last; step++) {
 		if (step % MOE_N_STEPS == MOE_STEP_ROUTE)
@@ -217,6 +207,11 @@ static enum moe_err use_math(void *self, enum moe_math math, struct moe_diag *d)
 	for (size_t step = l->first; step <= l->last; step++) {
 		r.attention |= step % MOE_N_STEPS == MOE_STEP_ATTEND;
 		r.experts |= step % MOE_N_STEPS == MOE_STEP_EXPERT;
+	}
+	r.shared = r.experts && !l->partial;
+	if (l->partial) {
+		r.first_expert = l->partial->first;
+		r.n_experts = l->partial->last - l->partial->first + 1;
 	}
 	return moe_model_use_math(l->model, math, &r, l->pool, d);
 }

@@ -3,6 +3,7 @@
 #define MOE_STAGE_LAYERS_H
 
 #include "stage/insight.h"
+#include "stage/partial_experts.h"
 #include "stage/tracing.h"
 
 enum moe_step { MOE_STEP_ATTEND, MOE_STEP_ROUTE, MOE_STEP_EXPERT, MOE_N_STEPS };
@@ -23,6 +24,7 @@ struct moe_layers {
 	bool only_wanted;               /* the last layer goes on only with rows whose logits are wanted */
 	size_t group;                   /* frames whose rows are chosen among (choosing.h, batch), whole sequences; 0: none */
 	const struct moe_what_if_table *what_if;
+	const struct moe_partial *partial;      /* the step expert of one layer computes these experts' results only, unsummed; NULL: all that it is */
 	struct moe_insight insight;     /* what to put into the frames beside the rows */
 	struct moe_pool *pool;
 
