@@ -120,7 +120,7 @@ enum moe_err moe_add_aux(const char *dir, struct moe_model *m, bool stored, uint
 	struct work w = {.m = m, .seed = seed, .d = d};
 	enum moe_err err;
 
-	if (s->router.chooses != MOE_CHOICE_EXPERT && !s->depth.layers.n)
+	if (!moe_spec_chooses_rows(s))
 		return moe_fail(d, MOE_EUSAGE, "the model needs no auxiliary routers: its tokens choose for themselves");
 	if (s->aux.routers)
 		return moe_fail(d, MOE_EUSAGE, "the model has auxiliary routers");

@@ -87,7 +87,7 @@ static enum moe_err check_groups(const struct moe_net *n, struct moe_diag *d)
 {
 	const struct moe_spec *own = n->spec, *its = n->o.teacher ? n->o.teacher->net->spec : NULL;
 
-	if (!its || !moe_net_chooses_together(own) || !moe_net_chooses_together(its) || own->router.batch == its->router.batch)
+	if (!its || !moe_spec_chooses_rows(own) || !moe_spec_chooses_rows(its) || own->router.batch == its->router.batch)
 		return MOE_OK;
 	return moe_fail(d, MOE_EUSAGE, "the teacher chooses among %lld sequences, the model among %lld: they must be as many (route_batch)", (long long)its->router.batch,
 			(long long)own->router.batch);
@@ -406,10 +406,10 @@ static void add_run(void *arg, size_t run)
 /* Sequences of the next chunk of `left`: whole groups where rows are chosen among each other, here or in the teacher. */
 static size_t chunk_size(const struct moe_net *n, const struct moe_packed *batch, size_t left)
 {
-	const struct moe_spec *s = !moe_net_chooses_together(n->spec) && n->o.teacher ? n->o.teacher->net->spec : n->spec;
+	const struct moe_spec *s = !moe_spec_chooses_rows(n->spec) && n->o.teacher ? n->o.teacher->net->spec : n->spec;
 	size_t size = 0;
 
-	if (!moe_net_chooses_together(s))
+	if (!moe_spec_chooses_rows(s))
 		return moe_min(n->o.chunk, left);
 	while (size < left && size < n->o.chunk)
 		size += moe_packed_together(batch + size, left - size, (size_t)s->router.batch);

@@ -138,7 +138,7 @@ static bool plan_groups(const struct moe_net *n, struct chunk *c)
 	c->n_groups = 0;
 	while (at && i < c->n) {
 		at[c->n_groups++] = (uint32_t)c->all.span[i].first;
-		i += moe_net_chooses_together(n->spec) ? moe_packed_together(c->packed + i, c->n - i, (size_t)n->spec->router.batch) : c->n;
+		i += moe_spec_chooses_rows(n->spec) ? moe_packed_together(c->packed + i, c->n - i, (size_t)n->spec->router.batch) : c->n;
 	}
 	if (at)
 		at[c->n_groups] = (uint32_t)c->rows;
@@ -293,7 +293,7 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 
 	if (moe_spec_sizes(s, &sizes, NULL))
 		return 0;
-	rows = moe_max(o.chunk, moe_net_chooses_together(s) ? (size_t)s->router.batch : 0) * (patches + o.most_text);
+	rows = moe_max(o.chunk, moe_spec_chooses_rows(s) ? (size_t)s->router.batch : 0) * (patches + o.most_text);
 	kept = kept_nbytes(s, o.unit, patches, o.most_text);
 	/* Scratch of a lane: an expert that gets every row, or the gradients of attention; a step of the stem is smaller. */
 	lane = moe_experts_scratch(rows, (size_t)hidden, (size_t)width) + 4 * rows * (4 * hidden + 2 * (uint64_t)s->router.experts);

@@ -188,9 +188,6 @@ struct moe_net_options moe_net_defaults(const struct moe_net_options *o);
 /* The layers behind which patch labels are read. */
 size_t moe_net_patch_layer(const struct moe_net *n);
 
-/* Is anything chosen among the rows of several sequences together? */
-bool moe_net_chooses_together(const struct moe_spec *s);
-
 /* Lays a chunk out: rows, spans, positions, targets, and the layers' inputs. */
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
 

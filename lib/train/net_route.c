@@ -6,8 +6,6 @@
 #include "nn/depth.h"
 #include "train/net_priv.h"
 
-bool moe_net_chooses_together(const struct moe_spec *s) { return s->router.chooses == MOE_CHOICE_EXPERT || s->depth.layers.n; }
-
 /* ---- depth ---- */
 
 /* taken [rows]: 1 for those that pass the layer. */

@@ -690,7 +690,7 @@ static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, 
 static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
 {
 	const struct moe_spec *s = t->model->spec;
-	bool together = s->router.chooses == MOE_CHOICE_EXPERT || s->depth.layers.n, last = moe_trainer_finished(t);
+	bool together = moe_spec_chooses_rows(s), last = moe_trainer_finished(t);
 	char choice[32];
 
 	snprintf(choice, sizeof choice, "batch:%lld", (long long)s->router.batch);
