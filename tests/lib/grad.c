@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "format/safetensors.h"
 #include "grad/attention_grad.h"
 #include "grad/experts_grad.h"
 #include "grad/head_grad.h"
@@ -384,6 +385,7 @@ struct head {
 	struct moe_dense dense;
 	float *norm, *weight, *x, *scratch, *pack;
 	struct moe_targets_of targets;
+	struct moe_soft soft;           /* without a head: there is none */
 };
 
 static double run_head(struct head *h, float *dx, float *dnorm, float *ddense)
@@ -391,17 +393,57 @@ static double run_head(struct head *h, float *dx, float *dnorm, float *ddense)
 	struct moe_head head = {h->norm, 1e-6f, &h->dense};
 
 	moe_dense_pack(&h->dense, h->pack);
+	h->soft.loss = 0;
+	h->targets.soft = h->soft.head ? &h->soft : NULL;
 	return moe_head_loss(&head, h->x, &h->targets, 0.5f, dx, dnorm, ddense, NULL, h->scratch);
 }
 
-static double head_loss(void *arg) { return 0.5 * run_head(arg, NULL, NULL, NULL); }
+static double head_loss(void *arg)
+{
+	struct head *h = arg;
+	double hard = run_head(h, NULL, NULL, NULL);
+
+	return 0.5 * hard + (double)h->soft.scale * h->soft.loss;
+}
+
+/* Gradients of a head with its targets, and with those of another one of another width. */
+static void check_head(struct head *h)
+{
+	float *dx = zeros(2 * H_ROWS * H_HIDDEN), *dnorm = zeros(H_HIDDEN), *ddense = zeros(VOCAB * H_HIDDEN);
+
+	run_head(h, dx, dnorm, ddense);
+	check("rows", h->x, dx, 2 * H_ROWS * H_HIDDEN, head_loss, h, 1e-2);
+	check("norm", h->norm, dnorm, H_HIDDEN, head_loss, h, 1e-2);
+	check("head", h->weight, ddense, VOCAB * H_HIDDEN, head_loss, h, 1e-2);
+	free(dx);
+	free(dnorm);
+	free(ddense);
+}
+
+static void check_soft(struct head *h)
+{
+	enum { THEIRS = 10 };
+	struct moe_dense dense;
+	struct moe_head its = {numbers(THEIRS), 1e-6f, &dense};
+	float *weight = numbers(VOCAB * THEIRS), *x = numbers(2 * H_ROWS * THEIRS), *pack = zeros(VOCAB * (THEIRS + 1));
+
+	assert_true(moe_dense_plan(&dense, MOE_UNIT_F32, weight, VOCAB, THEIRS, &h->memory));
+	moe_dense_pack(&dense, pack);
+	h->soft = (struct moe_soft){.head = &its, .x = x, .tau = 1.7f, .scale = 0.8f, .scratch = zeros(moe_head_scratch(&its) / 4)};
+	check_head(h);
+	free((float *)(uintptr_t)its.norm);
+	free(weight);
+	free(x);
+	free(pack);
+	free(h->soft.scratch);
+}
 
 static void test_head(void **state)
 {
 	struct head h = {0};
 	uint32_t row[H_ROWS];
 	int32_t token[H_ROWS];
-	float weight[H_ROWS], *dx = zeros(2 * H_ROWS * H_HIDDEN), *dnorm = zeros(H_HIDDEN), *ddense = zeros(VOCAB * H_HIDDEN);
+	float weight[H_ROWS];
 
 	(void)state;
 	h.norm = numbers(H_HIDDEN);
@@ -413,22 +455,100 @@ static void test_head(void **state)
 		token[i] = (int32_t)(i % VOCAB);
 		weight[i] = 1 + draw() / 2;
 	}
-	h.targets = (struct moe_targets_of){H_ROWS, row, token, weight};
+	h.targets = (struct moe_targets_of){H_ROWS, row, token, weight, NULL};
 	assert_true(moe_dense_plan(&h.dense, MOE_UNIT_F32, h.weight, VOCAB, H_HIDDEN, &h.memory));
 	h.scratch = zeros(moe_head_scratch(&(struct moe_head){.dense = &h.dense}) / 4);
-	run_head(&h, dx, dnorm, ddense);
-	check("rows", h.x, dx, 2 * H_ROWS * H_HIDDEN, head_loss, &h, 1e-2);
-	check("norm", h.norm, dnorm, H_HIDDEN, head_loss, &h, 1e-2);
-	check("head", h.weight, ddense, VOCAB * H_HIDDEN, head_loss, &h, 1e-2);
+	check_head(&h);
+	check_soft(&h);
 	moe_arena_free(&h.memory);
 	free(h.norm);
 	free(h.weight);
 	free(h.x);
 	free(h.scratch);
 	free(h.pack);
-	free(dx);
-	free(dnorm);
-	free(ddense);
+}
+
+/* ---- soft targets ---- */
+
+static const void *tensor_of(const char *file, const char *name, struct moe_header *h, uint8_t **bytes)
+{
+	char path[200];
+	struct moe_diag d = {0};
+	size_t n;
+
+	snprintf(path, sizeof path, "tests/golden/routing/15-distil/%s.safetensors", file);
+	*bytes = read_bytes(path, &n);
+	expect_ok(&d, moe_safetensors_parse(h, *bytes, n, &d));
+	for (size_t i = 0; i < h->n_tensors; i++)
+		if (!strcmp(h->tensor[i].name, name))
+			return h->tensor[i].data;
+	fail_msg("%s: no tensor %s", path, name);
+	return NULL;
+}
+
+/* A file's tensor, to be freed. */
+static void *copy_of(const char *file, const char *name, size_t count)
+{
+	struct moe_header h = {0};
+	uint8_t *bytes;
+	const void *data = tensor_of(file, name, &h, &bytes);
+	void *copy = calloc(count, 4);
+
+	assert_non_null(copy);
+	memcpy(copy, data, count * 4);
+	moe_header_free(&h);
+	free(bytes);
+	return copy;
+}
+
+/* 0.5 tau² KL + 0.5 cross entropy, tau 2, against PyTorch: means over the rows with a label. */
+static void test_distil(void **state)
+{
+	enum { N = 7, V = 11 };
+	float *student = copy_of("input", "student_logit", N * V), *teacher = copy_of("input", "teacher_logit", N * V);
+	int32_t *label = copy_of("input", "label", N);
+	float *want = copy_of("want", "grad.student_logit", N * V), *want_kl = copy_of("want", "loss.kl", 1), *want_ce = copy_of("want", "loss.ce", 1);
+	double kl = 0, ce = 0, n = 0, largest = 0;
+
+	(void)state;
+	for (int i = 0; i < N; i++)
+		n += label[i] >= 0;
+	for (int i = 0; i < N * V; i++)
+		largest = fmax(largest, fabs((double)want[i]));
+	assert_true(n > 0 && n < N);
+	for (int i = 0; i < N; i++) {
+		float slope[V] = {0}, share = (float)(0.5 / n);
+		if (label[i] >= 0) {
+			ce -= (double)moe_cross_entropy(MOE_UNIT_F32, slope, NULL, student + i * V, V, V, (size_t)label[i], share) / n;
+			kl += (double)moe_soft_targets(slope, student + i * V, teacher + i * V, V, 2, share) / n;
+		}
+		for (int v = 0; v < V; v++)
+			assert_true(fabs((double)slope[v] - (double)want[i * V + v]) <= 2e-6 * largest);
+	}
+	assert_true(fabs(kl - (double)*want_kl) < 2e-6 * (double)*want_kl && fabs(ce - (double)*want_ce) < 2e-6 * (double)*want_ce);
+	free(student);
+	free(teacher);
+	free(label);
+	free(want);
+	free(want_kl);
+	free(want_ce);
+}
+
+/* The same logits: nothing to learn. Far apart: no NaN, and the slope of a plain cross entropy. */
+static void test_soft_edges(void **state)
+{
+	float logit[20], far[20], slope[20] = {0};
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		logit[i] = 50 * draw();
+		far[i] = i == 3 ? 1e4f : -1e4f;
+	}
+	assert_true(fabsf(moe_soft_targets(slope, logit, logit, 20, 2, 1)) < 1e-5f);
+	for (int i = 0; i < 20; i++)
+		assert_true(fabsf(slope[i]) < 1e-6f);
+	assert_true(isfinite(moe_soft_targets(slope, logit, far, 20, 1, 1)));
+	assert_true(slope[3] < 0 && slope[3] >= -1);
 }
 
 /* ---- norm and activations ---- */
@@ -482,7 +602,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_attention), cmocka_unit_test(test_segments_apart), cmocka_unit_test(test_who_sees_whom), cmocka_unit_test(test_experts), cmocka_unit_test(test_router),
-		cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
+		cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_distil), cmocka_unit_test(test_soft_edges), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
