@@ -223,7 +223,6 @@ static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct
 /* What a conversation would have to pass over in silence. */
 static void check_talk(void)
 {
-
 	if (o.prompt || o.prompts || prompt_options.messages || generation_options.json || generation_options.logprobs || o.timings || o.exec.n)
 		cli_fail("-i is a conversation: prompts, --json, --logprobs, --timings and --exec do not go with it");
 	if (o.features || pictures_options.files_from || pictures_options.frames)
@@ -243,7 +242,6 @@ static int run_talk(const struct moe_model *m, struct moe_tokenizer *t, const st
 		.model = m, .tokenizer = t, .generation = generation, .pool = pool, .system = prompt_options.system, .picture = operand, .n_pictures = n,
 		.no_sandbox = pictures_options.no_sandbox, .image = pictures_choice(), .tracing = trace->tracing,
 	};
-
 	int status;
 
 	check_talk();

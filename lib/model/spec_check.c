@@ -45,13 +45,32 @@ static enum moe_err check_sizes(const struct moe_spec *s, struct moe_diag *d)
 	return known ? MOE_OK : moe_fail(d, MOE_EINPUT, "image.size (%lld) is not among image.sizes", (long long)s->image.size);
 }
 
+/* Layers of an encoder need a projector behind them; without any, the trunk reads the patches. */
+static enum moe_err check_encoder(const struct moe_spec *s, struct moe_diag *d)
+{
+	bool projects = s->projector.kind == MOE_PROJECTOR_LINEAR || s->projector.kind == MOE_PROJECTOR_MLP;
+
+	if (s->tower.kind != MOE_TOWER_ENCODER || s->image.kind != MOE_IMAGE_FIT)
+		return moe_fail(d, MOE_EINPUT, "tower.kind encoder, projector.kind linear or mlp, and image.kind fit go together");
+	if (!s->tower.vit.layers && (s->projector.kind != MOE_PROJECTOR_NONE || s->tower.vit.hidden != s->hidden))
+		return moe_fail(d, MOE_EINPUT, "tower.layers 0 goes with projector.kind none and tower.hidden (%lld) equal to hidden (%lld): that is early fusion",
+				(long long)s->tower.vit.hidden, (long long)s->hidden);
+	if (s->tower.vit.layers && !projects)
+		return moe_fail(d, MOE_EINPUT, "tower.kind encoder with layers goes with projector.kind linear or mlp");
+	return MOE_OK;
+}
+
 /* Widths of tower and projector. */
 static enum moe_err check_vit(const struct moe_spec *s, struct moe_diag *d)
 {
 	const struct moe_vit_settings *v = &s->tower.vit;
 
-	if (s->tower.kind == MOE_TOWER_VIT && (v->hidden % v->heads || v->hidden / v->heads > 512))
+	if ((s->tower.kind == MOE_TOWER_VIT || s->tower.kind == MOE_TOWER_ENCODER) && (v->hidden % v->heads || v->hidden / v->heads > 512))
 		return moe_fail(d, MOE_EINPUT, "tower.heads (%lld) must divide tower.hidden (%lld) into at most 512 each", (long long)v->heads, (long long)v->hidden);
+	if (s->tower.kind == MOE_TOWER_VIT && !v->layers)
+		return moe_fail(d, MOE_EINPUT, "tower.layers is 0, which only a tower of kind encoder may have");
+	if (s->projector.kind == MOE_PROJECTOR_LINEAR || s->projector.kind == MOE_PROJECTOR_MLP || s->tower.kind == MOE_TOWER_ENCODER)
+		return check_encoder(s, d);
 	if (s->projector.kind == MOE_PROJECTOR_NONE)
 		return s->tower.kind != MOE_TOWER_VIT ? MOE_OK : moe_fail(d, MOE_EINPUT, "tower.kind vit goes with projector.kind query_attention");
 	if (s->tower.kind != MOE_TOWER_VIT || s->image.kind != MOE_IMAGE_CANVAS)
@@ -62,12 +81,12 @@ static enum moe_err check_vit(const struct moe_spec *s, struct moe_diag *d)
 	return MOE_OK;
 }
 
-/* The convolutions fit to each other, to the patches and to the hidden states. */
+/* The convolutions fit to each other, to the patches and to what reads them. */
 static enum moe_err check_tower(const struct moe_spec *s, struct moe_diag *d)
 {
-	int64_t out = s->image.channels, side = 1;
+	int64_t out = s->image.channels, side = 1, width = moe_spec_tower_width(s);
 
-	if (s->tower.kind != MOE_TOWER_CONV_STEM)
+	if (!s->tower.n_conv)
 		return MOE_OK;
 	for (size_t i = 0; i < s->tower.n_conv; i++) {
 		const struct moe_conv *c = &s->tower.conv[i];
@@ -76,9 +95,9 @@ static enum moe_err check_tower(const struct moe_spec *s, struct moe_diag *d)
 		out = c->out;
 		side *= c->stride;
 	}
-	if (out != s->hidden || side != s->image.patch)
-		return moe_fail(d, MOE_EINPUT, "tower.conv: %lld channels at a stride of %lld come out, expected hidden %lld and patch %lld", (long long)out,
-				(long long)side, (long long)s->hidden, (long long)s->image.patch);
+	if (out != width || side != s->image.patch)
+		return moe_fail(d, MOE_EINPUT, "tower.conv: %lld channels at a stride of %lld come out, expected %shidden %lld and patch %lld", (long long)out,
+				(long long)side, s->tower.kind == MOE_TOWER_ENCODER ? "tower." : "", (long long)width, (long long)s->image.patch);
 	return MOE_OK;
 }
 
@@ -138,6 +157,8 @@ enum moe_err moe_spec_check(const struct moe_spec *s, struct moe_diag *d)
 		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than the experts of router.top_groups groups", (long long)s->router.top_k);
 	if (s->router.top_k > s->router.experts)
 		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than router.experts (%lld)", (long long)s->router.top_k, (long long)s->router.experts);
+	if (!s->dense.width && (s->dense.layers.n || s->dense.first || s->dense.step > 1))
+		return moe_fail(d, MOE_EINPUT, "dense: layers without experts need a width (dense.width)");
 	MOE_TRY(check_ids(s, "text.bos", &s->text.bos, d));
 	MOE_TRY(check_ids(s, "text.eos", &s->text.eos, d));
 	MOE_TRY(check_ids(s, "text.suppress", &s->text.suppress, d));

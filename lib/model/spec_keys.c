@@ -27,11 +27,12 @@ static json_t *real(double v)
 	return json_real(v);
 }
 
-static json_t *ids_of(const struct moe_ints *ids)
+/* Tokens are an id or a list; layers are a list in any case. */
+static json_t *ids_of(const struct moe_ints *ids, bool tokens)
 {
 	json_t *list;
 
-	if (ids->n == 1)
+	if (ids->n == 1 && tokens)
 		return json_integer(ids->v[0]);
 	list = json_array();
 	for (size_t i = 0; i < ids->n; i++)
@@ -62,7 +63,7 @@ json_t *moe_setting_get(const struct moe_spec *spec, const struct moe_setting *s
 	case MOE_SET_REAL: return real(*(const double *)at);
 	case MOE_SET_BOOL: return json_boolean(*(const bool *)at);
 	case MOE_SET_CHOICE: return choice(s->choices, *(const int *)at);
-	case MOE_SET_IDS: return ids_of(at);
+	case MOE_SET_IDS: return ids_of(at, !strncmp(s->path, "text.", 5));
 	case MOE_SET_POOLS: return pools_of(at, spec->router.experts);
 	default: return NULL;
 	}
@@ -73,6 +74,8 @@ bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s
 	json_t *v, *absent;
 	bool same;
 
+	if (s->only_if && !strcmp(s->only_if, "dense") && !spec->dense.width)
+		return true;
 	if (!s->newer)
 		return false;
 	v = moe_setting_get(spec, s);
@@ -84,11 +87,23 @@ bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s
 }
 
 /* A key of the model's main file alone: neither one of another file nor a product. */
-static const char *key_of(const json_t *ref)
+static const char *key_of(const json_t *ref, json_t **table)
 {
-	const char *text = json_string_value(ref);
+	const char *text = moe_docs_reference(ref, table);
 
-	return text && *text == '@' && !strpbrk(text, ":*/") ? text + 1 : NULL;
+	return text && !strpbrk(text, ":*/") ? text + 1 : NULL;
+}
+
+/* The word of a table that stands for the value, or the value where there is no table; borrowed from neither. NULL: there is none. */
+static json_t *word_for(json_t *v, json_t *table)
+{
+	const char *word;
+	json_t *value;
+
+	json_object_foreach(table, word, value)
+		if (json_equal(value, v))
+			return json_string(word);
+	return table ? NULL : json_incref(v);
 }
 
 /* Is it the value that stands for "there is none"? Some programs take a key with such a value for more than its absence. */
@@ -116,12 +131,13 @@ static void put_setting(json_t *keys, const struct moe_spec *s, const struct moe
 	bool first = true, is_id = row->type == MOE_SET_IDS && json_is_integer(v);
 
 	for (size_t i = 0; v && i < n; i++) {
-		const char *key = key_of(json_is_array(node) ? json_array_get(node, i) : node);
+		json_t *table;
+		const char *key = key_of(json_is_array(node) ? json_array_get(node, i) : node, &table);
 		if (!key)
 			continue;
 		if ((first != others) && !idle(s, key) && !(!is_id && is_nothing(v) && (!last || json_equal(last, v) || is_nothing(last))) && !json_object_get(keys, key) &&
 		    strncmp(key, "gguf.", 5) && (first || (gguf ? strncmp(key, "tokenizer.", 10) != 0 : !strchr(key, '.'))))
-			json_object_set(keys, key, v);
+			json_object_set_new(keys, key, word_for(v, table));
 		first = false;
 	}
 	json_decref(v);

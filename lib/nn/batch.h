@@ -31,6 +31,20 @@ struct moe_span {
 	struct moe_span_parts *parts;   /* gets what the next experts give; NULL: not wanted */
 };
 
+/* How many of its rows go on. */
+static inline size_t moe_span_kept(const struct moe_span *s) { return s->keep && s->keep < s->n ? s->keep : s->n; }
+
+/* Reduces it to the rows that go on, which are from now on those from row `first` of the batch. */
+static inline void moe_span_trim(struct moe_span *s, size_t first, size_t hidden)
+{
+	size_t n = moe_span_kept(s), skipped = s->n - n;
+
+	s->x += skipped * hidden;
+	s->start += (uint32_t)skipped;
+	s->first = first;
+	s->n = n;
+}
+
 struct moe_batch {
 	size_t rows, hidden, axes;
 	const int32_t *position;        /* [axes][rows] */

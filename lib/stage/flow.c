@@ -61,17 +61,10 @@ static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct 
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"hidden\" is %llu x %llu, expected rows of %lld", (unsigned long long)shape[0],
 				      (unsigned long long)shape[1], (long long)m->spec->hidden);
 	MOE_TRY(matrix(f, "position", MOE_I32, (uint64_t)m->spec->attention.rope.axes, p->rows, (const void **)&p->position, d));
-	MOE_TRY(moe_frame_tensor(f, "image", MOE_I32, 1, (const void **)&p->image, &shape, d));
-	if (shape[0] != p->rows)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"image\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
-	MOE_TRY(moe_frame_tensor(f, "patch_index", MOE_I32, 1, (const void **)&patch, &shape, d));
-	if (shape[0] != p->rows)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"patch_index\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
-	if (moe_frame_find(f, "modality")) {
-		MOE_TRY(moe_frame_tensor(f, "modality", MOE_U8, 1, (const void **)&p->modality, &shape, d));
-		if (shape[0] != p->rows)
-			return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"modality\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
-	}
+	MOE_TRY(moe_frame_column(f, "image", MOE_I32, p->rows, (const void **)&p->image, d));
+	MOE_TRY(moe_frame_column(f, "patch_index", MOE_I32, p->rows, (const void **)&patch, d));
+	if (moe_frame_find(f, "modality"))
+		MOE_TRY(moe_frame_column(f, "modality", MOE_U8, p->rows, (const void **)&p->modality, d));
 	if (m->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE && p->image[0] >= 0 && patch[0] != 0)
 		return moe_frame_fail(f, d, MOE_EINPUT, "the frame begins inside a picture, whose patches must come whole");
 	return f->kind == MOE_KIND_ROUTED ? open_routed(p, f, m, layer, d) : MOE_OK;

@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 
+#include "base/range.h"
+
 const char *moe_step_name(enum moe_step s)
 {
 	static const char *const names[] = {"attend", "route", "expert"};
@@ -22,30 +24,16 @@ void moe_layers_free(struct moe_layers *l)
 	moe_insight_free(&l->insight);
 }
 
-/* Digits at *p, at least one. */
-static bool parse_number(const char **p, const char *end, size_t *out)
-{
-	const char *from = *p;
-
-	for (*out = 0; *p < end && **p >= '0' && **p <= '9'; ++*p)
-		if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, (size_t)(**p - '0'), out))
-			return false;
-	return *p > from;
-}
-
 bool moe_layers_parse(const char *text, size_t n, size_t n_layers, size_t *first, size_t *last)
 {
 	const char *p = text, *end = text + n;
+	uint64_t a, b;
 
-	if (!parse_number(&p, end, first))
+	if (!moe_range_read(&p, end, n_layers - 1, &a, &b) || p != end)
 		return false;
-	*last = *first;
-	if (p < end && *p == '-') {
-		*last = n_layers - 1;
-		if (++p < end && !parse_number(&p, end, last))
-			return false;
-	}
-	return p == end && *first <= *last && *last < n_layers;
+	*first = (size_t)a;
+	*last = (size_t)b;
+	return true;
 }
 
 void moe_step_before(size_t n, char *at, size_t cap)

@@ -112,15 +112,6 @@ enum moe_err moe_tracing_span(struct moe_tracing *t, size_t layer, const struct 
 	return moe_collect(t->collector, layer, &rows, &choice, d);
 }
 
-/* A tensor [n] that frames of hidden rows have. */
-static enum moe_err column(struct moe_frame *f, const char *name, enum moe_dtype type, size_t n, const void **data, struct moe_diag *d)
-{
-	const uint64_t *shape;
-
-	MOE_TRY(moe_frame_tensor(f, name, type, 1, data, &shape, d));
-	return shape[0] == n ? MOE_OK : moe_frame_fail(f, d, MOE_EINPUT, "tensor \"%s\" has %llu rows, expected %zu", name, (unsigned long long)shape[0], n);
-}
-
 enum moe_err moe_tracing_flow(struct moe_tracing *t, size_t layer, const struct moe_flow *flow, struct moe_diag *d)
 {
 	for (size_t i = 0; i < flow->n; i++) {
@@ -129,10 +120,10 @@ enum moe_err moe_tracing_flow(struct moe_tracing *t, size_t layer, const struct 
 		struct moe_trace_rows r = {.name = moe_frame_meta(f, "moe.name")};
 		MOE_TRY(moe_frame_number(f, "moe.seq", UINT64_MAX, &r.seq, d));
 		MOE_TRY(moe_frame_number(f, "moe.step", 0, &r.step, d));
-		MOE_TRY(column(f, "token", MOE_I32, n, (const void **)&r.token, d));
-		MOE_TRY(column(f, "image", MOE_I32, n, (const void **)&r.image, d));
-		MOE_TRY(column(f, "patch_index", MOE_I32, n, (const void **)&r.patch, d));
-		MOE_TRY(column(f, "modality", MOE_U8, n, (const void **)&r.modality, d));
+		MOE_TRY(moe_frame_column(f, "token", MOE_I32, n, (const void **)&r.token, d));
+		MOE_TRY(moe_frame_column(f, "image", MOE_I32, n, (const void **)&r.image, d));
+		MOE_TRY(moe_frame_column(f, "patch_index", MOE_I32, n, (const void **)&r.patch, d));
+		MOE_TRY(moe_frame_column(f, "modality", MOE_U8, n, (const void **)&r.modality, d));
 		MOE_TRY(moe_tracing_span(t, layer, &flow->batch, &flow->span[i], &flow->routed, &r, d));
 	}
 	return MOE_OK;

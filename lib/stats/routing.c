@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "kernel/kernel.h"
+#include "stats/ordered.h"
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory"); }
 
@@ -361,18 +362,12 @@ void moe_routing_free(struct moe_routing *r)
 
 struct moe_routing_layer *moe_routing_layer(struct moe_routing *r, size_t number)
 {
-	size_t at = r->n_layers;
+	size_t known = r->n_layers;
+	struct moe_routing_layer *l = moe_ordered_get(&r->layer, &r->n_layers, &r->cap, sizeof *r->layer, number);
 
-	while (at && r->layer[at - 1].number >= number)
-		at--;
-	if (at < r->n_layers && r->layer[at].number == number)
-		return &r->layer[at];
-	if (moe_grow(&r->layer, &r->cap, r->n_layers + 1, sizeof *r->layer, NULL))
-		return NULL;
-	memmove(r->layer + at + 1, r->layer + at, (r->n_layers - at) * sizeof *r->layer);
-	r->layer[at] = (struct moe_routing_layer){.number = number, .next = SIZE_MAX};
-	r->n_layers++;
-	return &r->layer[at];
+	if (r->n_layers > known)
+		l->next = SIZE_MAX;
+	return l;
 }
 
 enum moe_err moe_routing_join(struct moe_routing *to, const struct moe_routing *from, struct moe_diag *d)

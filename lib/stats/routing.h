@@ -48,7 +48,7 @@ struct moe_routing_layer {
 };
 
 struct moe_routing {
-	char choice[40];                /* moe.choice */
+	char choice[MOE_TRACE_CHOICE];
 	size_t experts, k;
 	enum moe_trace_score score;
 	unsigned tables;

@@ -17,10 +17,9 @@ static enum moe_err refuse(struct moe_diag *d, const char *family, const char *w
 enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 {
 	const struct moe_attention_settings *a = &s->attention;
-	bool dense = s->dense.width || s->dense.first || s->dense.layers.n;
 	struct { bool is; const char *what; } missing[] = {
 		{s->norm_kind != MOE_NORM_RMS, "LayerNorm"}, {s->tied, "a head that is the embedding"}, {s->shared.count > 0, "a shared expert"},
-		{dense, "a layer without experts"}, {a->qk_norm != MOE_QK_NORM_NONE, "a norm of queries and keys"}, {a->qkv_bias || a->o_bias, "a bias in attention"},
+		{a->qk_norm != MOE_QK_NORM_NONE, "a norm of queries and keys"}, {a->qkv_bias || a->o_bias, "a bias in attention"},
 		{a->clip > 0, "clipping of queries, keys and values"}, {a->window > 0, "a sliding window"}, {s->router.bias, "a bias of the router"},
 		{s->router.score != MOE_SCORE_SOFTMAX, "a router whose scores are no softmax"}, {s->router.groups > 1, "a router with groups of experts"},
 		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind != MOE_PROJECTOR_NONE, "a projector"},
@@ -30,7 +29,8 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
 		if (missing[i].is)
 			return refuse(d, s->family, missing[i].what);
-	if (s->hidden % 2 || a->head_dim % 2 || s->expert_width % 2 || (s->hidden * s->expert_width) % 16 || (s->hidden * a->head_dim) % 16)
+	if (s->hidden % 2 || a->head_dim % 2 || s->expert_width % 2 || s->dense.width % 2 || (s->hidden * s->expert_width) % 16 ||
+	    (s->hidden * s->dense.width) % 16 || (s->hidden * a->head_dim) % 16)
 		return moe_fail(d, MOE_EUSAGE, "hidden, head and expert sizes must be even, and hidden times either of the others a multiple of 16, to be trained");
 	for (size_t i = 0; i < s->tower.n_conv; i++)
 		if (s->tower.conv[i].out % 2)
@@ -62,35 +62,44 @@ static size_t offset_in(const struct moe_net *n, const char *logical, int64_t la
 	return 0;
 }
 
+static void plan_unit(const struct moe_net *n, size_t l, struct net_layer *w)
+{
+	w->dense = moe_spec_is_dense(n->spec, l);
+	w->experts = w->dense ? 1 : net_experts(n);
+	w->k = w->dense ? 1 : net_k(n);
+	w->width = (size_t)(w->dense ? n->spec->dense.width : n->spec->expert_width);
+}
+
 static bool plan_layer(struct moe_net *n, size_t l)
 {
 	struct net_layer *w = &n->layer[l];
-	size_t hidden = net_hidden(n), experts = net_experts(n), width = net_width(n), out = n->heads.heads * n->heads.dim;
+	size_t hidden = net_hidden(n), out = n->heads.heads * n->heads.dim;
 	enum moe_unit unit = n->o.unit;
 	struct moe_arena *a = &n->memory;
 	int64_t at = (int64_t)l;
 
+	plan_unit(n, l, w);
 	w->attn_norm = offset_in(n, "attn_norm", at, -1);
 	w->ffn_norm = offset_in(n, "ffn_norm", at, -1);
 	w->qkv = offset_in(n, "q", at, -1);
 	w->o = offset_in(n, "o", at, -1);
 	w->router = offset_in(n, "router", at, -1);
 	w->choice_bias = offset_in(n, "choice_bias", at, -1);
-	w->gate_up = moe_arena_get(a, experts, sizeof *w->gate_up);
-	w->down = moe_arena_get(a, experts, sizeof *w->down);
-	w->expert = moe_arena_zero(a, experts, sizeof *w->expert);
+	w->gate_up = moe_arena_get(a, w->experts, sizeof *w->gate_up);
+	w->down = moe_arena_get(a, w->experts, sizeof *w->down);
+	w->expert = moe_arena_zero(a, w->experts, sizeof *w->expert);
 	if (!w->gate_up || !w->down || !w->expert)
 		return false;
-	for (size_t e = 0; e < experts; e++) {
-		w->gate_up[e] = offset_in(n, "gate", at, (int64_t)e);
-		w->down[e] = offset_in(n, "down", at, (int64_t)e);
-		if (!moe_dense_plan(&w->expert[e].gate_up, unit, n->weight + w->gate_up[e], 2 * width, hidden, a) ||
-		    !moe_dense_plan(&w->expert[e].down, unit, n->weight + w->down[e], hidden, width, a))
+	for (size_t e = 0; e < w->experts; e++) {
+		w->gate_up[e] = offset_in(n, w->dense ? "dense_gate" : "gate", at, w->dense ? -1 : (int64_t)e);
+		w->down[e] = offset_in(n, w->dense ? "dense_down" : "down", at, w->dense ? -1 : (int64_t)e);
+		if (!moe_dense_plan(&w->expert[e].gate_up, unit, n->weight + w->gate_up[e], 2 * w->width, hidden, a) ||
+		    !moe_dense_plan(&w->expert[e].down, unit, n->weight + w->down[e], hidden, w->width, a))
 			return false;
 	}
 	return moe_dense_plan(&w->qkv_dense, unit, n->weight + w->qkv, moe_heads_width(&n->heads), hidden, a) &&
 	       moe_dense_plan(&w->o_dense, unit, n->weight + w->o, hidden, out, a) &&
-	       moe_dense_plan(&w->router_dense, MOE_UNIT_F32, n->weight + w->router, experts, hidden, a);
+	       (w->dense || moe_dense_plan(&w->router_dense, MOE_UNIT_F32, n->weight + w->router, w->experts, hidden, a));
 }
 
 /* Rotations of all positions that there may be: rows and columns of a picture, and those of text. */
@@ -132,9 +141,10 @@ static bool plan_sums(struct moe_net *n, struct moe_router_sums **sums, uint64_t
 static size_t largest(const struct moe_net *n)
 {
 	size_t hidden = net_hidden(n) + 1, out = n->heads.heads * n->heads.dim, most = (size_t)n->spec->vocab * hidden;
+	size_t width = (size_t)moe_max(n->spec->expert_width, n->spec->dense.width);
 
-	most = moe_max(most, moe_max(moe_heads_width(&n->heads), 2 * net_width(n)) * hidden);
-	most = moe_max(most, hidden * (moe_max(net_width(n), out) + 1));
+	most = moe_max(most, moe_max(moe_heads_width(&n->heads), 2 * width) * hidden);
+	most = moe_max(most, hidden * (moe_max(width, out) + 1));
 	most = moe_max(most, n->o.teacher ? net_hidden(n->o.teacher->net) * hidden : 0);
 	for (size_t i = 0; i < n->stem.n; i++)
 		most = moe_max(most, n->stem.conv[i].dense.out * n->stem.conv[i].dense.in);
@@ -258,8 +268,9 @@ static void pack_part(struct moe_net *n, size_t part, void *scratch)
 	} else if (which == 0) {
 		moe_dense_pack(&n->layer[layer].qkv_dense, scratch);
 		moe_dense_pack(&n->layer[layer].o_dense, scratch);
-		moe_dense_pack(&n->layer[layer].router_dense, scratch);
-	} else {
+		if (!n->layer[layer].dense)
+			moe_dense_pack(&n->layer[layer].router_dense, scratch);
+	} else if (which <= n->layer[layer].experts) {
 		moe_dense_pack(&n->layer[layer].expert[which - 1].gate_up, scratch);
 		moe_dense_pack(&n->layer[layer].expert[which - 1].down, scratch);
 	}

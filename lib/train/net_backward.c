@@ -4,21 +4,37 @@
 
 #include "train/net_priv.h"
 
+/* Adds to dh [rows][hidden] what comes back through the router. */
+static enum moe_err route(struct moe_net *n, const struct chunk *c, size_t layer, struct lane *lane, const float *dweight, float *dh)
+{
+	const struct net_layer *w = &n->layer[layer];
+	const struct kept_layer *k = &c->layer[layer];
+	size_t hidden = net_hidden(n), rows = c->rows;
+	void *along = moe_arena_get(&lane->scratch, (rows + 1) * (hidden + w->experts), sizeof(float));
+	float *dlogit = moe_arena_get(&lane->scratch, rows * w->experts, sizeof *dlogit), *h = moe_arena_get(&lane->scratch, rows * hidden, sizeof *h);
+
+	if (!along || !dlogit || !h)
+		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
+	moe_router_backward(dlogit, dweight, k->p, k->lse, k->expert_id, k->weight, rows, &n->spec->router, &n->pull[layer]);
+	moe_rms_norm_keep(h, k->ffn_scale, k->mid, n->weight + w->ffn_norm, rows, hidden, (float)n->spec->norm_eps);
+	moe_dense_gradient(MOE_UNIT_F32, lane->gradient + w->router, dlogit, w->experts, w->experts, h, hidden, hidden, rows, along);
+	moe_dense_backward(&w->router_dense, dlogit, w->experts, rows, dh, hidden, true);
+	return MOE_OK;
+}
+
 static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
 {
 	const struct net_layer *w = &n->layer[layer];
 	struct kept_layer *k = &c->layer[layer];
-	size_t hidden = net_hidden(n), n_experts = net_experts(n), number = moe_unit_number(n->o.unit), rows = c->rows;
+	size_t hidden = net_hidden(n), n_experts = w->experts, number = moe_unit_number(n->o.unit), rows = c->rows;
 	struct moe_arena *a = &lane->scratch;
 	struct moe_arena_mark mark = moe_arena_mark(a);
 	void *dyn = moe_arena_get(a, rows * hidden, number);
-	void *scratch = moe_arena_get(a, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, net_width(n)), 1);
-	void *along = moe_arena_get(a, (rows + 1) * (hidden + n_experts), sizeof(float));
-	float *dh = moe_arena_zero(a, rows * hidden, sizeof *dh), *dweight = moe_arena_zero(a, rows * net_k(n), sizeof *dweight);
-	float *dlogit = moe_arena_get(a, rows * n_experts, sizeof *dlogit), *h = moe_arena_get(a, rows * hidden, sizeof *h);
+	void *scratch = moe_arena_get(a, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, w->width), 1);
+	float *dh = moe_arena_zero(a, rows * hidden, sizeof *dh), *dweight = moe_arena_zero(a, rows * w->k, sizeof *dweight);
 	float **gate_up = moe_arena_get(a, n_experts, sizeof *gate_up), **down = moe_arena_get(a, n_experts, sizeof *down);
 
-	if (!dyn || !scratch || !along || !dh || !dweight || !dlogit || !h || !gate_up || !down)
+	if (!dyn || !scratch || !dh || !dweight || !gate_up || !down)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 	for (size_t e = 0; e < n_experts; e++) {
 		gate_up[e] = lane->gradient + w->gate_up[e];
@@ -26,10 +42,8 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, st
 	}
 	moe_operand_rows(n->o.unit, dyn, hidden, c->dx, hidden, rows, hidden);
 	moe_experts_backward(w->expert, &k->pairs, dh, dweight, gate_up, down, dyn, k->h2, k->weight, k->gate_up, scratch);
-	moe_router_backward(dlogit, dweight, k->p, k->lse, k->expert_id, k->weight, rows, &n->spec->router, &n->pull[layer]);
-	moe_rms_norm_keep(h, k->ffn_scale, k->mid, n->weight + w->ffn_norm, rows, hidden, (float)n->spec->norm_eps);
-	moe_dense_gradient(MOE_UNIT_F32, lane->gradient + w->router, dlogit, n_experts, n_experts, h, hidden, hidden, rows, along);
-	moe_dense_backward(&w->router_dense, dlogit, n_experts, rows, dh, hidden, true);
+	if (!w->dense)
+		MOE_TRY(route(n, c, layer, lane, dweight, dh));
 	moe_rms_norm_backward(c->dx, lane->gradient + w->ffn_norm, dh, k->mid, k->ffn_scale, n->weight + w->ffn_norm, rows, hidden);
 	moe_arena_release(a, mark);
 	return MOE_OK;

@@ -91,28 +91,53 @@ static void replay(struct moe_net *n, const struct chunk *c, size_t layer, struc
 	moe_router_weigh(k->weight, k->p, k->expert_id, c->rows, &n->spec->router);
 }
 
-static enum moe_err route(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
+/* Every row to the one unit of a layer without experts. */
+static void choose_all(const struct chunk *c, struct kept_layer *k)
+{
+	for (size_t r = 0; r < c->rows; r++) {
+		k->expert_id[r] = 0;
+		k->weight[r] = 1;
+	}
+}
+
+static enum moe_err choose(struct moe_net *n, struct chunk *c, size_t layer, const float *h, struct lane *lane)
 {
 	struct net_layer *w = &n->layer[layer];
 	struct kept_layer *k = &c->layer[layer];
 	const struct moe_router_settings *s = &n->spec->router;
-	size_t hidden = net_hidden(n), experts = net_experts(n);
-	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-	float *h = moe_arena_get(&lane->scratch, c->rows * hidden, sizeof *h), *logit = moe_arena_get(&lane->scratch, c->rows * experts, sizeof *logit);
+	float *logit = moe_arena_get(&lane->scratch, c->rows * w->experts, sizeof *logit);
 
-	if (!h || !logit)
+	if (!logit)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	moe_rms_norm_keep(h, k->ffn_scale, k->mid, n->weight + w->ffn_norm, c->rows, hidden, (float)n->spec->norm_eps);
-	moe_operand_rows(n->o.unit, k->h2, hidden, h, hidden, c->rows, hidden);
-	moe_dense_forward(&w->router_dense, h, hidden, c->rows, logit, experts, false);
-	MOE_TRY(moe_router_choose(logit, c->rows, s, w->choice_bias ? n->weight + w->choice_bias : NULL, NULL, NULL, &lane->scratch, k->expert_id, k->weight, NULL,
-				  &lane->d));
+	moe_dense_forward(&w->router_dense, h, net_hidden(n), c->rows, logit, w->experts, false);
+	MOE_TRY(moe_router_choose(&(struct moe_router_choice){k->expert_id, k->weight, NULL},
+				  &(struct moe_router_rows){.rows = c->rows, .logit = logit, .choice_bias = w->choice_bias ? n->weight + w->choice_bias : NULL}, s,
+				  &lane->scratch, &lane->d));
 	moe_router_scores(k->p, k->lse, logit, c->rows, s);
 	if (n->replay != MOE_REPLAY_OFF)
 		replay(n, c, layer, k);
 	moe_router_measure(&lane->sums[layer], k->p, k->lse, k->expert_id, c->modality, c->rows, s);
+	return MOE_OK;
+}
+
+static enum moe_err route(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
+{
+	struct net_layer *w = &n->layer[layer];
+	struct kept_layer *k = &c->layer[layer];
+	size_t hidden = net_hidden(n);
+	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
+	float *h = moe_arena_get(&lane->scratch, c->rows * hidden, sizeof *h);
+
+	if (!h)
+		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
+	moe_rms_norm_keep(h, k->ffn_scale, k->mid, n->weight + w->ffn_norm, c->rows, hidden, (float)n->spec->norm_eps);
+	moe_operand_rows(n->o.unit, k->h2, hidden, h, hidden, c->rows, hidden);
+	if (w->dense)
+		choose_all(c, k);
+	else
+		MOE_TRY(choose(n, c, layer, h, lane));
 	moe_arena_release(&lane->scratch, mark);
-	return moe_expert_pairs_make(&k->pairs, k->expert_id, c->rows, net_k(n), experts, c->memory, &lane->d);
+	return moe_expert_pairs_make(&k->pairs, k->expert_id, c->rows, w->k, w->experts, c->memory, &lane->d);
 }
 
 static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
@@ -121,7 +146,7 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, st
 	size_t hidden = net_hidden(n), layers = (size_t)n->spec->n_layers;
 	float *y = layer + 1 < layers ? c->layer[layer + 1].x : c->top;
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-	void *scratch = moe_arena_get(&lane->scratch, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, net_width(n)), 1);
+	void *scratch = moe_arena_get(&lane->scratch, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, n->layer[layer].width), 1);
 
 	if (!scratch)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");

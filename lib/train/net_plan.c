@@ -128,15 +128,15 @@ static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_
 }
 
 /* Memory that a layer keeps, and for its experts as soon as it is known how many pairs there are: all slots, at most. */
-static bool plan_layer(const struct moe_net *n, struct chunk *c, struct kept_layer *k)
+static bool plan_layer(const struct moe_net *n, struct chunk *c, const struct net_layer *w, struct kept_layer *k)
 {
-	size_t rows = c->rows, hidden = net_hidden(n), experts = net_experts(n), slots = rows * net_k(n), number = moe_unit_number(n->o.unit);
+	size_t rows = c->rows, hidden = net_hidden(n), routed = w->dense ? 0 : rows, slots = rows * w->k, number = moe_unit_number(n->o.unit);
 	struct moe_arena *a = c->memory;
 	struct { void *to; size_t n, size; } part[] = {
 		{&k->x, rows * hidden, 4}, {&k->mid, rows * hidden, 4}, {&k->attn_scale, rows, 4}, {&k->ffn_scale, rows, 4}, {&k->h1, rows * hidden, number},
 		{&k->h2, rows * hidden, number}, {&k->qkv, rows * moe_heads_width(&n->heads), number}, {&k->out, rows * n->heads.heads * n->heads.dim, number},
-		{&k->probability, c->n, sizeof(void *)}, {&k->p, rows * experts, 4}, {&k->lse, rows, 4}, {&k->weight, slots, 4}, {&k->expert_id, slots, 4},
-		{&k->gate_up, slots * 2 * net_width(n), number},
+		{&k->probability, c->n, sizeof(void *)}, {&k->p, routed * w->experts, 4}, {&k->lse, routed, 4}, {&k->weight, slots, 4}, {&k->expert_id, slots, 4},
+		{&k->gate_up, slots * 2 * w->width, number},
 	};
 
 	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
@@ -159,7 +159,7 @@ static bool plan_layers(const struct moe_net *n, struct chunk *c)
 
 	c->layer = moe_arena_zero(c->memory, layers, sizeof *c->layer);
 	for (size_t l = 0; c->layer && l < layers; l++)
-		if (!plan_layer(n, c, &c->layer[l]))
+		if (!plan_layer(n, c, &n->layer[l], &c->layer[l]))
 			return false;
 	return c->layer;
 }
@@ -201,10 +201,11 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 static uint64_t kept_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches, size_t text)
 {
 	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = (uint64_t)s->router.top_k;
+	uint64_t width = moe_max(k * (uint64_t)s->expert_width, (uint64_t)s->dense.width);
 	uint64_t q = (uint64_t)(s->attention.heads * s->attention.head_dim), kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim);
 	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
 	struct moe_packed_rows longest = {.n_image = patches, .n_text = text, .longest = text};
-	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * k * (uint64_t)s->expert_width);
+	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
 	uint64_t n = (uint64_t)s->n_layers * (rows * of_row + number * moe_attention_kept(&heads, &longest)) + rows * (3 * 4 * hidden + 64 + 6 * q);
 	uint64_t area = patches * (uint64_t)(s->image.patch * s->image.patch);
 
@@ -222,7 +223,7 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 	struct moe_spec_sides sides = moe_spec_largest_sides(s);
 	struct moe_sizes sizes;
 	size_t patches = 0, rows;
-	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)s->expert_width, lane, kept;
+	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)moe_max(s->expert_width, s->dense.width), lane, kept;
 
 	if (moe_spec_sizes(s, &sizes, NULL))
 		return 0;

@@ -12,6 +12,8 @@
 /* A layer's tensors: offsets into the vectors of parameters, and the forms that products read. */
 struct net_layer {
 	size_t attn_norm, ffn_norm, qkv, o, router, choice_bias;        /* choice_bias: 0 where there is none */
+	bool dense;                     /* its unit is one expert that every row gets with the weight 1; there is no router */
+	size_t experts, k, width;       /* of this layer */
 	size_t *gate_up, *down;         /* [experts] */
 	struct moe_dense qkv_dense, o_dense, router_dense;
 	struct moe_expert_dense *expert;        /* [experts] */
@@ -114,7 +116,6 @@ struct moe_net {
 static inline size_t net_hidden(const struct moe_net *n) { return (size_t)n->spec->hidden; }
 static inline size_t net_experts(const struct moe_net *n) { return (size_t)n->spec->router.experts; }
 static inline size_t net_k(const struct moe_net *n) { return (size_t)n->spec->router.top_k; }
-static inline size_t net_width(const struct moe_net *n) { return (size_t)n->spec->expert_width; }
 
 /* The options with their defaults. */
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o);
