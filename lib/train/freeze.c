@@ -77,10 +77,13 @@ static bool is_by_expert(const struct moe_param *p)
 /* Pieces that are frozen or not, each by itself. */
 static size_t n_pieces(const struct moe_param *p, size_t experts) { return experts > 1 && is_by_expert(p) && p->count % experts == 0 ? experts : 1; }
 
+/* Layers without a part are the trunk's. */
 static bool meant(const struct rule *r, const struct moe_param *p, size_t pieces, size_t piece)
 {
 	int64_t expert = pieces > 1 ? (int64_t)piece : p->expert;
 
+	if (r->part == MOE_N_PARTS && !r->layers.any && p->part == MOE_PART_TOWER)
+		return false;
 	return p->part != MOE_N_PARTS && (r->part == MOE_N_PARTS || r->part == p->part) && holds(&r->layers, p->layer) && holds(&r->experts, expert);
 }
 

@@ -24,6 +24,19 @@ static bool router_is_mute(const struct moe_router_settings *s)
 	return several && s->top_k == 1 && (s->renormalise || s->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN);
 }
 
+/* Queries, keys and values lie together, as do gate and up, each a multiple of 16 numbers (params.h). */
+static enum moe_err check_encoder(const struct moe_spec *s, struct moe_diag *d)
+{
+	int64_t hidden = s->tower.vit.hidden;
+
+	if (!moe_spec_encodes(s))
+		return MOE_OK;
+	if (hidden % 4 || hidden / s->tower.vit.heads % 2 || s->tower.vit.width % 2 || hidden * s->tower.vit.width % 16 || s->projector.query.width % 2)
+		return moe_fail(d, MOE_EUSAGE, "an encoder of pictures is trained where its hidden size is a multiple of 4, heads, width and projector are even, and hidden "
+				"size times width is a multiple of 16");
+	return MOE_OK;
+}
+
 enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 {
 	const struct moe_attention_settings *a = &s->attention;
@@ -33,8 +46,8 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 		{a->clip > 0, "clipping of queries, keys and values"}, {a->window > 0, "a sliding window"}, {s->router.bias, "a bias of the router"},
 		{s->router.score == MOE_SCORE_LOGIT, "a router whose scores are its logits"},
 		{s->router.score == MOE_SCORE_SIGMOID && s->router.weight != MOE_WEIGHT_SCORE, "a router that weighs by another score than it chooses by"},
-		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind != MOE_PROJECTOR_NONE, "a projector"},
-		{s->tower.kind != MOE_TOWER_NONE && (a->mask != MOE_MASK_BIDIRECTIONAL_IMAGE || !s->merge.image_first), "a picture that does not come first"},
+		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION, "a projector of queries"},
+		{s->tower.kind != MOE_TOWER_NONE && !s->merge.image_first, "a picture that does not come first"},
 	};
 
 	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
@@ -49,7 +62,7 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 	for (size_t i = 0; i < s->tower.n_conv; i++)
 		if (s->tower.conv[i].out % 2)
 			return moe_fail(d, MOE_EUSAGE, "a convolution with %lld outputs cannot be trained: they must be even", (long long)s->tower.conv[i].out);
-	return MOE_OK;
+	return check_encoder(s, d);
 }
 
 enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_loss_settings *loss, struct moe_diag *d)
@@ -65,6 +78,17 @@ enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_
 	if (loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
 		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
 	return MOE_OK;
+}
+
+/* Groups of teacher and pupil must not cut each other's. */
+static enum moe_err check_groups(const struct moe_net *n, struct moe_diag *d)
+{
+	const struct moe_spec *own = n->spec, *its = n->o.teacher ? n->o.teacher->net->spec : NULL;
+
+	if (!its || !moe_net_chooses_together(own) || !moe_net_chooses_together(its) || own->router.batch == its->router.batch)
+		return MOE_OK;
+	return moe_fail(d, MOE_EUSAGE, "the teacher chooses among %lld sequences, the model among %lld: they must be as many (route_batch)", (long long)its->router.batch,
+			(long long)own->router.batch);
 }
 
 const struct moe_params *moe_net_params(const struct moe_net *n) { return &n->params; }
@@ -83,12 +107,9 @@ static size_t offset_of(const struct moe_net *n, const char *logical, size_t nth
 
 static size_t offset_in(const struct moe_net *n, const char *logical, int64_t layer, int64_t expert)
 {
-	for (size_t i = 0; i < n->params.n; i++) {
-		const struct moe_param *p = &n->params.p[i];
-		if (p->layer == layer && p->expert == expert && !strcmp(p->logical, logical))
-			return p->offset;
-	}
-	return 0;
+	const struct moe_param *p = moe_params_find(&n->params, logical, layer, expert);
+
+	return p ? p->offset : 0;
 }
 
 static void plan_unit(const struct moe_net *n, size_t l, struct net_layer *w)
@@ -177,9 +198,7 @@ static size_t largest(const struct moe_net *n)
 	most = moe_max(most, moe_max(moe_heads_width(&n->heads), 2 * width) * hidden);
 	most = moe_max(most, hidden * (moe_max(width, out) + 1));
 	most = moe_max(most, n->o.teacher ? net_hidden(n->o.teacher->net) * hidden : 0);
-	for (size_t i = 0; i < n->stem.n; i++)
-		most = moe_max(most, n->stem.conv[i].dense.out * n->stem.conv[i].dense.in);
-	return most;
+	return moe_max(most, moe_net_pictures_largest(n));
 }
 
 static bool plan_lanes(struct moe_net *n)
@@ -201,15 +220,12 @@ static bool plan(struct moe_net *n)
 	const struct moe_spec *s = n->spec;
 	size_t layers = (size_t)s->n_layers;
 
-	n->heads = (struct moe_heads){n->o.unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
+	n->heads = (struct moe_heads){n->o.unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim,
+				      s->attention.mask == MOE_MASK_CAUSAL};
 	n->pairs = (size_t)(s->attention.rope.dim ? s->attention.rope.dim : s->attention.head_dim) / 2;
 	n->embed = offset_of(n, "embed", 0);
 	n->final_norm = offset_of(n, "final_norm", 0);
 	n->head = offset_of(n, "lm_head", 0);
-	n->row_embed = offset_of(n, "row_embed", 0);
-	n->col_embed = offset_of(n, "col_embed", 0);
-	for (size_t i = 0; i < s->tower.n_conv; i++)
-		n->conv[i] = offset_of(n, "conv", i);
 	n->layer = moe_arena_zero(&n->memory, layers, sizeof *n->layer);
 	n->pull = moe_arena_zero(&n->memory, layers, sizeof *n->pull);
 	n->pull_q = moe_arena_zero(&n->memory, layers * net_experts(n), sizeof *n->pull_q);
@@ -221,8 +237,7 @@ static bool plan(struct moe_net *n)
 		if (!plan_layer(n, l))
 			return false;
 	return moe_dense_plan(&n->head_dense, n->o.unit, n->weight + n->head, (size_t)s->vocab, net_hidden(n), &n->memory) &&
-	       moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->tower.n_conv, &n->memory) && plan_positions(n) &&
-	       moe_net_match_plan(n) && plan_lanes(n);
+	       moe_net_pictures_plan(n) && plan_positions(n) && moe_net_match_plan(n) && plan_lanes(n);
 }
 
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
@@ -253,6 +268,8 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 	n->n_kept = (n->o.most_pictures + n->o.chunk - 1) / n->o.chunk;
 	n->kept = moe_calloc(n->n_kept, sizeof *n->kept);
 	err = n->kept ? moe_net_check(m->spec, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+	if (!err)
+		err = check_groups(n, d);
 	if (!err)
 		err = moe_params_make(&n->params, &n->weight, m, extra, moe_net_projections(extra, m->spec, o->teacher), d);
 	if (!err) {
@@ -292,14 +309,11 @@ void moe_net_free(struct moe_net *n)
 static void pack_part(struct moe_net *n, size_t part, void *scratch)
 {
 	size_t per = net_experts(n) + 1, layer = part / per, which = part % per;
-	const float *conv[MOE_MAX_CONV];
 
-	for (size_t i = 0; i < n->stem.n; i++)
-		conv[i] = n->weight + n->conv[i];
 	if (layer == (size_t)n->spec->n_layers) {
 		moe_dense_pack(&n->head_dense, scratch);
 		moe_net_match_pack(n, scratch);
-		moe_stem_pack(&n->stem, conv, scratch);
+		moe_net_pictures_pack(n, scratch);
 	} else if (which == 0) {
 		moe_dense_pack(&n->layer[layer].qkv_dense, scratch);
 		moe_dense_pack(&n->layer[layer].o_dense, scratch);
@@ -372,15 +386,16 @@ static void add_run(void *arg, size_t run)
 		moe_add(n->gradient + at, n->lane[i].gradient + at, count);
 }
 
-/* Sequences of the next chunk of `left`: whole groups where rows are chosen among each other. */
+/* Sequences of the next chunk of `left`: whole groups where rows are chosen among each other, here or in the teacher. */
 static size_t chunk_size(const struct moe_net *n, const struct moe_packed *batch, size_t left)
 {
+	const struct moe_spec *s = !moe_net_chooses_together(n->spec) && n->o.teacher ? n->o.teacher->net->spec : n->spec;
 	size_t size = 0;
 
-	if (!moe_net_chooses_together(n->spec))
+	if (!moe_net_chooses_together(s))
 		return moe_min(n->o.chunk, left);
 	while (size < left && size < n->o.chunk)
-		size += moe_packed_together(batch + size, left - size, (size_t)n->spec->router.batch);
+		size += moe_packed_together(batch + size, left - size, (size_t)s->router.batch);
 	return size;
 }
 
