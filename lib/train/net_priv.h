@@ -255,6 +255,9 @@ enum moe_err moe_net_match(struct moe_net *n, struct chunk *c, const struct chun
 
 /* Adds to dx, the gradient behind so many layers, that of the matches there. */
 void moe_net_match_backward(const struct moe_net *n, struct chunk *c, size_t layers);
+
+/* ---- of pictures, and of a chunk ---- */
+
 /* The way of pictures to the first layer (net_pictures.c): its weights, numbers of its largest matrix, their forms; memory of a chunk, and bytes of it for a
  * picture; and both passes, from pixels to the rows of pictures in the first layer's x, and back from c->dx. */
 bool moe_net_pictures_plan(struct moe_net *n);
