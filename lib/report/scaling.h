@@ -11,7 +11,7 @@
 
 /* A law of a loss and what it was fitted to. */
 struct moe_scaling_law {
-	const char *loss;
+	const char *arm, *loss;         /* arm: "" where there are none */
 	const struct moe_law_fit *fit;
 	const struct moe_law_cost *cost;
 	bool counted;                   /* FLOPs were told, not 6 N D */

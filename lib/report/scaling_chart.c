@@ -104,7 +104,7 @@ enum moe_err moe_chart_law(FILE *f, const struct moe_scaling_law *l, const struc
 		free(memory);
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
-	snprintf(title, sizeof title, "Law of %.60s: E = %.3g, alpha = %.3g, beta = %.3g", l->loss, l->fit->law.value[MOE_LAW_E], l->fit->law.value[MOE_LAW_ALPHA],
+	snprintf(title, sizeof title, "%.40s%s%.60s: E = %.3g, alpha = %.3g, beta = %.3g", l->arm, *l->arm ? ", " : "", l->loss, l->fit->law.value[MOE_LAW_E], l->fit->law.value[MOE_LAW_ALPHA],
 		 l->fit->law.value[MOE_LAW_BETA]);
 	snprintf(label, sizeof label, "FLOPs (%.3g N D)", l->cost->cost);
 	q->chart = (struct moe_chart){.title = title, .x_label = label, .y_label = l->loss, .log_x = true, .log_y = true};

@@ -77,6 +77,13 @@ static enum moe_err tell(struct told *t, size_t *n, const struct moe_scaling_law
 	return MOE_OK;
 }
 
+void moe_scaling_heading(FILE *f, const struct moe_scaling_law *l)
+{
+	moe_print_escaped(f, l->arm, strlen(l->arm));
+	fputs(*l->arm ? ", " : "", f);
+	moe_print_escaped(f, l->loss, strlen(l->loss));
+}
+
 const char *moe_scaling_formula(enum moe_law_kind k)
 {
 	return k == MOE_LAW_DENSE ? "L = E + A/N^alpha + B/D^beta" : "L = E + A/N^alpha + B/D^beta + C/(1-S)^lambda + F/((1-S)^delta N^gamma)";
@@ -96,7 +103,7 @@ static void print_text(FILE *f, const struct moe_scaling_law *l, const struct to
 	const struct moe_law_fit *fit = l->fit;
 	char text[80], v[32], low[32], high[32];
 
-	moe_print_escaped(f, l->loss, strlen(l->loss));
+	moe_scaling_heading(f, l);
 	fprintf(f, ": %s\n%zu runs: %zu sizes N, %s; ", moe_scaling_formula(fit->law.kind), fit->runs, fit->n_sizes, range(fit->least.n, fit->most.n, text));
 	fprintf(f, "%zu numbers of tokens D, %s", fit->n_tokens, range(fit->least.d, fit->most.d, text));
 	if (fit->law.kind == MOE_LAW_SPARSE)
@@ -127,6 +134,7 @@ static void print_json(FILE *f, const struct moe_scaling_law *l, const struct to
 	json_t *o = json_object();
 
 	moe_set_text(o, "what", "law");
+	moe_set_text(o, "arm", l->arm);
 	moe_set_text(o, "loss", l->loss);
 	moe_set_text(o, "law", moe_law_kind_name(fit->law.kind));
 	moe_set_number(o, "runs", fit->runs);
@@ -149,8 +157,10 @@ static void print_json(FILE *f, const struct moe_scaling_law *l, const struct to
 static void print_tsv(FILE *f, const struct moe_scaling_law *l, const struct told *t, size_t n, bool header)
 {
 	if (header)
-		fputs("loss\tlaw\truns\tparameter\tvalue\tlow\thigh\n", f);
+		fputs("arm\tloss\tlaw\truns\tparameter\tvalue\tlow\thigh\n", f);
 	for (size_t i = 0; i < n; i++) {
+		moe_print_escaped(f, l->arm, strlen(l->arm));
+		fputc('\t', f);
 		moe_print_escaped(f, l->loss, strlen(l->loss));
 		fprintf(f, "\t%s\t%zu\t%s", moe_law_kind_name(l->fit->law.kind), l->fit->runs, t[i].name);
 		moe_scaling_tsv(f, &t[i].is);

@@ -220,6 +220,26 @@ enum moe_err moe_runs_read(struct moe_runs *r, const char *path, const char *arm
 	return err;
 }
 
+void moe_runs_keep(struct moe_runs *r, const bool *keep)
+{
+	size_t n = 0, arms = 0;
+
+	for (size_t arm = 0; arm < r->n_arms; arm++) {
+		for (size_t i = 0; i < r->n; i++)
+			if (keep[arm] && r->at[i].arm == arm)
+				r->at[i].arm = arms;
+			else if (r->at[i].arm == arm)
+				r->at[i].arm = SIZE_MAX;
+		if (keep[arm])
+			r->arm[arms++] = r->arm[arm];
+	}
+	for (size_t i = 0; i < r->n; i++)
+		if (r->at[i].arm != SIZE_MAX)
+			r->at[n++] = r->at[i];
+	r->n = n;
+	r->n_arms = arms;
+}
+
 void moe_runs_free(struct moe_runs *r)
 {
 	free(r->at);

@@ -60,6 +60,9 @@ enum moe_err moe_runs_parse(struct moe_runs *r, char *text, size_t n, const char
 
 void moe_runs_free(struct moe_runs *r);
 
+/* Leaves the arms that `keep` [n_arms] says, in their order. */
+void moe_runs_keep(struct moe_runs *r, const bool *keep);
+
 /* The number of a measure by its name; SIZE_MAX: there is none. */
 size_t moe_runs_find(const struct moe_runs *r, const char *measure);
 
