@@ -22,8 +22,8 @@ struct trainings {
 	size_t measure[MOST_LOSSES], n_measures;        /* those that are asked for */
 };
 
-/* Reads n operands, [ARM=]RUN, or standard input where there are none. `last`: the last evaluation of each log, unless --evaluations says otherwise; `unsized`: N may
- * be missing. */
+/* Reads n operands, [ARM=]RUN, or standard input where there are none. `last`: the last evaluation of each log, unless --evaluations says otherwise;
+ * `unsized`: N may be missing. */
 void trainings_read(struct trainings *t, char **path, int n, bool last, bool unsized);
 
 /* The measures of --loss, or the usual ones. */

@@ -60,7 +60,8 @@ static double growth(const struct moe_law *l, const void *self)
 static enum moe_err tell(struct told *t, size_t *n, const struct moe_scaling_law *l, struct moe_diag *d)
 {
 	static const char *const names[N_GROWTH] = {"a", "b", "c", "K"};
-	static const char *const abouts[N_GROWTH] = {"the best N grows with (FLOPs)^a", "the best D grows with (FLOPs)^b", "the loss of the best sizes is K (FLOPs)^c", ""};
+	static const char *const abouts[N_GROWTH] = {"the best N grows with (FLOPs)^a", "the best D grows with (FLOPs)^b",
+						     "the loss of the best sizes is K (FLOPs)^c", ""};
 	struct growth g = {l->cost, 0};
 
 	*n = 0;
@@ -101,7 +102,7 @@ static const char *range(double from, double to, char text[80])
 static void print_text(FILE *f, const struct moe_scaling_law *l, const struct told *t, size_t n)
 {
 	const struct moe_law_fit *fit = l->fit;
-	char text[80], v[32], low[32], high[32];
+	char text[80], v[32];
 
 	moe_scaling_heading(f, l);
 	fprintf(f, ": %s\n%zu runs: %zu sizes N, %s; ", moe_scaling_formula(fit->law.kind), fit->runs, fit->n_sizes, range(fit->least.n, fit->most.n, text));
@@ -124,8 +125,8 @@ static void print_text(FILE *f, const struct moe_scaling_law *l, const struct to
 			fprintf(f, "%s%s", fit->draws ? "" : "   ", t[i].about);
 		fputc('\n', f);
 	}
-	fprintf(f, "R2 %s; predicted within %s %% on average, %s %% at most\n", moe_figure(v, sizeof v, 5, fit->r2), moe_figure(low, sizeof low, -2, 100 * fit->mean_error),
-		moe_figure(high, sizeof high, -2, 100 * fit->largest_error));
+	fprintf(f, "R2 %s; predicted within %.2g %% on average, %.2g %% at most\n", moe_figure(v, sizeof v, 5, fit->r2), 100 * fit->mean_error,
+		100 * fit->largest_error);
 }
 
 static void print_json(FILE *f, const struct moe_scaling_law *l, const struct told *t, size_t n)
