@@ -56,7 +56,7 @@ static void ask_model(struct moe_import_options *i, size_t **layer)
 	m = cli_model();
 	s = m->spec;
 	i->experts = i->experts ? i->experts : (size_t)s->router.experts;
-	i->k = i->k ? i->k : (size_t)s->router.top_k;
+	i->k = i->k ? i->k : moe_router_width(&s->router);
 	if (!o.score) {
 		i->score = s->router.score == MOE_SCORE_SIGMOID ? MOE_TRACE_SIGMOID : s->router.score == MOE_SCORE_LOGIT ? MOE_TRACE_LOGIT : MOE_TRACE_SOFTMAX;
 		i->renormalise |= s->router.renormalise || s->router.weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN;

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/choosing.h"
 #include "common/trace.h"
 
 struct layers_options layers_options;
@@ -60,6 +61,7 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	struct moe_identity id;
 	struct stats stats;
 	struct trace trace;
+	struct moe_diag d = {0};
 	bool routes = first <= MOE_STEP_ROUTE && last >= MOE_STEP_ROUTE;
 	size_t a, b;
 	int status;
@@ -81,6 +83,9 @@ int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first
 	if (parse_partial(&partial, (size_t)m->spec->router.experts))
 		l.partial = &partial;
 	l.what_if = what_if_table(m);
+	choosing_apply(m);
+	l.group = (size_t)choosing_options.batch;
+	cli_check(moe_layers_check(&l, &d), &d);
 	stats_init(&stats, m, a, b);
 	if (stats.load) {
 		l.observe = stats_observe;

@@ -285,6 +285,49 @@ static enum moe_err bind_router(struct binder *b, struct moe_place at, struct mo
 	return s->router.choice_bias ? bind_vector(b, "choice_bias", at, s->router.experts, &w->choice_bias) : MOE_OK;
 }
 
+/* An auxiliary router of so many outputs, under the names PREFIXfc1 and PREFIXfc2. */
+static enum moe_err bind_aux(struct binder *b, const char *prefix, struct moe_place at, int64_t outputs, struct moe_aux_weights *w)
+{
+	int64_t hidden = b->m->spec->hidden, inner = hidden / 2;
+	char name[2][32];
+
+	snprintf(name[0], sizeof name[0], "%sfc1", prefix);
+	snprintf(name[1], sizeof name[1], "%sfc2", prefix);
+	MOE_TRY(bind_mat(b, name[0], at, inner, hidden, &w->fc1));
+	return bind_mat(b, name[1], at, outputs, inner, &w->fc2);
+}
+
+/* The auxiliary routers of a layer's experts, one for each pool, whose number is its name. */
+static enum moe_err bind_expert_aux(struct binder *b, struct moe_place at, struct moe_layer *l)
+{
+	static const char *const numbers[MOE_N_MODALITIES] = {"0", "1", "2", "3", "4"};
+	const struct moe_router_settings *s = &b->m->spec->router;
+	size_t n = s->pools.n ? s->pools.n : 1;
+
+	l->aux = moe_arena_zero(&b->m->memory, n, sizeof *l->aux);
+	if (!l->aux)
+		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
+	for (size_t m = 0; m < n; m++) {
+		at.name = numbers[m];
+		MOE_TRY(bind_aux(b, "aux_", at, s->pools.n ? s->pools.size[m] : s->experts, &l->aux[m]));
+	}
+	at.name = NULL;
+	return b->m->spec->aux.threshold == MOE_AUX_STORED ? bind_vector(b, "aux_threshold", at, s->experts, &l->aux_threshold) : MOE_OK;
+}
+
+/* What decides who takes the layer. */
+static enum moe_err bind_depth(struct binder *b, struct moe_place at, struct moe_layer *l)
+{
+	const struct moe_spec *s = b->m->spec;
+
+	b->part = MOE_PART_ROUTER;
+	MOE_TRY(bind_mat(b, "depth", at, 1, s->hidden, &l->depth));
+	if (!s->aux.routers)
+		return MOE_OK;
+	MOE_TRY(bind_aux(b, "depth_aux_", at, 1, &l->depth_aux));
+	return s->aux.threshold == MOE_AUX_STORED ? bind_vector(b, "depth_threshold", at, 1, &l->depth_threshold) : MOE_OK;
+}
+
 static enum moe_err bind_experts(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
 {
 	int64_t n = b->sizes ? 1 : b->m->spec->router.experts;         /* one is counted for all */
@@ -313,16 +356,21 @@ static enum moe_err bind_shared(struct binder *b, struct moe_place at, struct mo
 	return s->shared.gate ? bind_mat(b, "shared_router", at, 1, s->hidden, &w->shared_gate) : MOE_OK;
 }
 
-static enum moe_err bind_ffn(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
+static enum moe_err bind_ffn(struct binder *b, struct moe_place at, struct moe_layer *l)
 {
 	const struct moe_spec *s = b->m->spec;
+	struct moe_ffn_weights *w = &l->ffn;
 
+	w->post = s->block == MOE_BLOCK_POST;
+	w->eps = (float)s->norm_eps;
 	MOE_TRY(bind_text_norm(b, "ffn_norm", at, &w->norm));
 	if (moe_spec_is_dense(s, (size_t)at.layer)) {
 		b->part = MOE_PART_DENSE;
 		return bind_glu(b, "dense_", at, s->dense.width, &w->shared);
 	}
 	MOE_TRY(bind_router(b, at, w));
+	if (s->aux.routers && s->router.chooses == MOE_CHOICE_EXPERT)
+		MOE_TRY(bind_expert_aux(b, at, l));
 	MOE_TRY(bind_experts(b, at, w));
 	return bind_shared(b, at, w);
 }
@@ -512,7 +560,9 @@ static enum moe_err walk(struct binder *b)
 	for (int64_t l = 0; l < s->n_layers; l++) {
 		struct moe_place at = {l, -1, NULL};
 		MOE_TRY(bind_attention(b, at, &m->layer[l].attention));
-		MOE_TRY(bind_ffn(b, at, &m->layer[l].ffn));
+		if (moe_spec_has_depth(s, (size_t)l))
+			MOE_TRY(bind_depth(b, at, &m->layer[l]));
+		MOE_TRY(bind_ffn(b, at, &m->layer[l]));
 	}
 	MOE_TRY(bind_tower(b));
 	return bind_projector(b);

@@ -3,6 +3,7 @@
 #ifndef MOE_NN_BATCH_H
 #define MOE_NN_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,14 @@ static inline void moe_span_trim(struct moe_span *s, size_t first, size_t hidden
 	s->n = n;
 }
 
+/* The rows of a batch that take a layer which not all take, and what they were before it (depth.h). */
+struct moe_batch_depth {
+	bool on;                        /* the batch is inside of such a layer, behind its attention */
+	uint8_t *taken;                 /* [rows]: 1 or 0 */
+	float *entry;                   /* [rows][hidden]: x before attention */
+	float *logit;                   /* [rows] */
+};
+
 struct moe_batch {
 	size_t rows, hidden, axes;
 	const int32_t *position;        /* [axes][rows] */
@@ -53,6 +62,7 @@ struct moe_batch {
 	float *cosine, *sine;           /* [rows][pairs that turn]: the rotation of each row, made by the first attention of a pass; NULL before */
 	struct moe_span *span;          /* [spans], in order, covering all rows */
 	size_t spans;
+	struct moe_batch_depth depth;
 };
 
 /* The span whose row a recorded failure is about (diag.row counts from 1 through the batch), and the row counts through the span from now on.

@@ -248,7 +248,7 @@ static enum moe_err attribute_row(struct moe_attribution *a, const struct moe_fr
 	struct reader reader = {hidden, m->final_norm.bias != NULL, norm_scale(m, p->x + at * hidden), moe_arena_get(&a->scratch, hidden, sizeof(double)),
 				moe_arena_zero(&a->scratch, hidden, sizeof(double))};
 	float *room = moe_arena_get(&a->scratch, hidden, sizeof *room);
-	struct moe_summand *list = moe_arena_get(&a->scratch, 2 + layers * (2 + (size_t)m->spec->router.top_k), sizeof *list);
+	struct moe_summand *list = moe_arena_get(&a->scratch, 2 + layers * (2 + moe_router_width(&m->spec->router)), sizeof *list);
 	struct reading v;
 
 	if (!reader.answer || !reader.second || !room || !list)

@@ -94,6 +94,15 @@ double moe_routing_even(const struct moe_routing_part *p, size_t experts, size_t
 
 bool moe_routing_eligible(const struct moe_routing_part *p, size_t e) { return p->open || p->eligible[e]; }
 
+bool moe_routing_by_experts(const char *choice, const struct moe_routing_part *p, size_t k)
+{
+	size_t numbers = 0;
+
+	for (size_t n = 0; n <= k; n++)
+		numbers += p->chosen[n] > 0;
+	return (numbers > 1 || p->margin.least < 0) && strcmp(choice, "token");
+}
+
 /* ---- tokens ---- */
 
 static size_t count_choices(struct moe_routing_part *p, size_t k, const uint16_t *id, const float *weight)
@@ -248,6 +257,22 @@ static size_t count_pool(struct moe_routing_part *p, const float *z, size_t expe
 	return pool;
 }
 
+/* The same of a token without logits, whose pool is that of its modality. */
+static void count_named_pool(const struct moe_routing *r, struct moe_routing_part *p, unsigned modality, size_t n)
+{
+	const struct moe_pools *pools = &r->pools;
+
+	if (modality >= pools->n) {
+		p->open += n;
+		return;
+	}
+	for (size_t e = 0; e < r->experts; e++)
+		if (pools->of[e] == modality) {
+			p->eligible[e]++;
+			p->narrow[e] += (double)n / (double)pools->size[modality];
+		}
+}
+
 /* A difference of scores, given the two logits. */
 static double score_margin(enum moe_trace_score score, const struct scores *s, double chosen, double other)
 {
@@ -336,7 +361,7 @@ enum moe_err moe_routing_add(struct moe_routing *r, struct moe_routing_layer *l,
 		if (rows->logit)
 			score_token(r, p, rows->logit + i * experts, rows->compared ? rows->compared + i * experts : NULL, id, n);
 		else
-			p->open += n;
+			count_named_pool(r, p, rows->modality[i], n);
 	}
 	return MOE_OK;
 }
@@ -345,7 +370,7 @@ enum moe_err moe_routing_add(struct moe_routing *r, struct moe_routing_layer *l,
 
 enum moe_err moe_routing_init(struct moe_routing *r, const struct moe_trace_info *info, const char *choice, unsigned tables, struct moe_diag *d)
 {
-	*r = (struct moe_routing){.experts = info->experts, .k = info->k, .score = info->score, .tables = tables};
+	*r = (struct moe_routing){.experts = info->experts, .k = info->k, .score = info->score, .pools = info->pools, .tables = tables};
 	snprintf(r->choice, sizeof r->choice, "%s", choice ? choice : "token");
 	r->scratch = moe_calloc(2 * info->experts, sizeof *r->scratch);
 	return r->scratch ? MOE_OK : no_memory(d);

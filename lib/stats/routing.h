@@ -28,7 +28,7 @@ struct moe_routing_part {
 	uint64_t *together;             /* [experts][experts] or NULL: tokens that have both, the first with the larger weight */
 	uint64_t *next;                 /* [experts][experts] or NULL: tokens by expert here and expert in the next traced layer */
 
-	/* The pool of a token: the experts whose logits are not -inf, all without logits. */
+	/* The pool of a token: the experts whose logits are not -inf; without logits, what the head says (moe.pools), else all. */
 	uint64_t open;                  /* choices of tokens whose pool is all experts */
 	uint64_t *eligible;             /* [experts]: other tokens in whose pool it is */
 	double *narrow;                 /* [experts]: choices it would have if those tokens chose evenly from their pools */
@@ -51,6 +51,7 @@ struct moe_routing {
 	char choice[MOE_TRACE_CHOICE];
 	size_t experts, k;
 	enum moe_trace_score score;
+	struct moe_pools pools;         /* of tokens without logits */
 	unsigned tables;
 	struct moe_routing_layer *layer;        /* [n_layers], ascending */
 	size_t n_layers, cap;
@@ -102,5 +103,9 @@ void moe_routing_part_join(struct moe_routing_part *to, const struct moe_routing
 /* Choices that expert e would have if every token chose evenly from its pool; and whether it is in any token's pool. */
 double moe_routing_even(const struct moe_routing_part *p, size_t experts, size_t e);
 bool moe_routing_eligible(const struct moe_routing_part *p, size_t e);
+
+/* Did experts choose? Then tokens have different numbers of them, or one that was not chosen stands above one that was: what was compared for a token is not
+ * what decided, and it has no margins. */
+bool moe_routing_by_experts(const char *choice, const struct moe_routing_part *p, size_t k);
 
 #endif

@@ -7,6 +7,7 @@
 #include "format/json.h"
 #include "stream/account.h"
 #include "stream/check.h"
+#include "trace/pools.h"
 
 struct moe_trace {
 	struct moe_reader *reader;
@@ -140,6 +141,11 @@ enum moe_err moe_trace_info_read(struct moe_trace_info *i, const struct moe_fram
 		if (err == MOE_ENOMEM)
 			return moe_fail(d, err, "%s", why.text);
 		return moe_frame_fail(head, d, MOE_EINPUT, why.byte >= 0 ? "moe.trace: %s, at its byte %lld" : "moe.trace: %s", why.text, (long long)why.byte);
+	}
+	err = moe_pools_read(&i->pools, head, i->experts, d);
+	if (err) {
+		moe_trace_info_free(i);
+		return err;
 	}
 	copy_text(i->model, sizeof i->model, moe_frame_meta(head, "moe.model"));
 	copy_text(i->tokenizer, sizeof i->tokenizer, moe_frame_meta(head, "moe.tokenizer"));

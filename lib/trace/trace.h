@@ -5,6 +5,7 @@
 #ifndef MOE_TRACE_TRACE_H
 #define MOE_TRACE_TRACE_H
 
+#include "nn/router.h"
 #include "stream/reader.h"
 
 /* What a trace tells, each more than the one before. Counts: how often each expert was chosen, of a source that kept no tokens. */
@@ -28,6 +29,7 @@ struct moe_trace_info {
 	size_t *layer, n_layers;        /* numbers of the traced layers, ascending */
 	size_t experts, k;              /* k: 0 where a source of counts did not say */
 	enum moe_trace_score score;
+	struct moe_pools pools;         /* of the head: the experts that tokens of a modality may get; none: all */
 	bool renormalise;               /* chosen weights of a token add up to 1 */
 	enum moe_trace_detail detail;
 };

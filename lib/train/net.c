@@ -14,6 +14,19 @@ static enum moe_err refuse(struct moe_diag *d, const char *family, const char *w
 	return moe_fail(d, MOE_EUSAGE, "the family %s cannot be trained: %s has no backward pass", family, what);
 }
 
+/* Queries, keys and values lie together, as do gate and up, each a multiple of 16 numbers (params.h). */
+static enum moe_err check_encoder(const struct moe_spec *s, struct moe_diag *d)
+{
+	int64_t hidden = s->tower.vit.hidden;
+
+	if (!moe_spec_encodes(s))
+		return MOE_OK;
+	if (hidden % 4 || hidden / s->tower.vit.heads % 2 || s->tower.vit.width % 2 || hidden * s->tower.vit.width % 16 || s->projector.query.width % 2)
+		return moe_fail(d, MOE_EUSAGE, "an encoder of pictures is trained where its hidden size is a multiple of 4, heads, width and projector are even, and hidden "
+				"size times width is a multiple of 16");
+	return MOE_OK;
+}
+
 enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 {
 	const struct moe_attention_settings *a = &s->attention;
@@ -22,8 +35,8 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 		{a->qk_norm != MOE_QK_NORM_NONE, "a norm of queries and keys"}, {a->qkv_bias || a->o_bias, "a bias in attention"},
 		{a->clip > 0, "clipping of queries, keys and values"}, {a->window > 0, "a sliding window"}, {s->router.bias, "a bias of the router"},
 		{s->router.score != MOE_SCORE_SOFTMAX, "a router whose scores are no softmax"}, {s->router.groups > 1, "a router with groups of experts"},
-		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind != MOE_PROJECTOR_NONE, "a projector"},
-		{s->tower.kind != MOE_TOWER_NONE && (a->mask != MOE_MASK_BIDIRECTIONAL_IMAGE || !s->merge.image_first), "a picture that does not come first"},
+		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION, "a projector of queries"},
+		{s->tower.kind != MOE_TOWER_NONE && !s->merge.image_first, "a picture that does not come first"},
 	};
 
 	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
@@ -35,7 +48,7 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 	for (size_t i = 0; i < s->tower.n_conv; i++)
 		if (s->tower.conv[i].out % 2)
 			return moe_fail(d, MOE_EUSAGE, "a convolution with %lld outputs cannot be trained: they must be even", (long long)s->tower.conv[i].out);
-	return MOE_OK;
+	return check_encoder(s, d);
 }
 
 const struct moe_params *moe_net_params(const struct moe_net *n) { return &n->params; }
@@ -54,12 +67,9 @@ static size_t offset_of(const struct moe_net *n, const char *logical, size_t nth
 
 static size_t offset_in(const struct moe_net *n, const char *logical, int64_t layer, int64_t expert)
 {
-	for (size_t i = 0; i < n->params.n; i++) {
-		const struct moe_param *p = &n->params.p[i];
-		if (p->layer == layer && p->expert == expert && !strcmp(p->logical, logical))
-			return p->offset;
-	}
-	return 0;
+	const struct moe_param *p = moe_params_find(&n->params, logical, layer, expert);
+
+	return p ? p->offset : 0;
 }
 
 static void plan_unit(const struct moe_net *n, size_t l, struct net_layer *w)
@@ -145,9 +155,8 @@ static size_t largest(const struct moe_net *n)
 
 	most = moe_max(most, moe_max(moe_heads_width(&n->heads), 2 * width) * hidden);
 	most = moe_max(most, hidden * (moe_max(width, out) + 1));
-	for (size_t i = 0; i < n->stem.n; i++)
-		most = moe_max(most, n->stem.conv[i].dense.out * n->stem.conv[i].dense.in);
-	return most;
+	most = moe_max(most, n->o.teacher ? net_hidden(n->o.teacher->net) * hidden : 0);
+	return moe_max(most, moe_net_pictures_largest(n));
 }
 
 static bool plan_lanes(struct moe_net *n)
@@ -155,9 +164,9 @@ static bool plan_lanes(struct moe_net *n)
 	n->lane = moe_arena_zero(&n->memory, n->o.lanes, sizeof *n->lane);
 	for (size_t i = 0; n->lane && i < n->o.lanes; i++) {
 		struct lane *l = &n->lane[i];
-		l->gradient = i ? moe_arena_zero(&n->memory, n->params.total, sizeof(float)) : n->gradient;
+		l->gradient = i && !n->o.forward_only ? moe_arena_zero(&n->memory, n->params.total, sizeof(float)) : n->gradient;
 		l->pack = moe_arena_get(&n->memory, largest(n), sizeof(float));
-		if (!l->gradient || !l->pack || !plan_sums(n, &l->sums, &l->load, &l->p))
+		if ((!l->gradient && !n->o.forward_only) || !l->pack || !plan_sums(n, &l->sums, &l->load, &l->p))
 			return false;
 	}
 	return n->lane;
@@ -168,15 +177,12 @@ static bool plan(struct moe_net *n)
 	const struct moe_spec *s = n->spec;
 	size_t layers = (size_t)s->n_layers;
 
-	n->heads = (struct moe_heads){n->o.unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
+	n->heads = (struct moe_heads){n->o.unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim,
+				      s->attention.mask == MOE_MASK_CAUSAL};
 	n->pairs = (size_t)(s->attention.rope.dim ? s->attention.rope.dim : s->attention.head_dim) / 2;
 	n->embed = offset_of(n, "embed", 0);
 	n->final_norm = offset_of(n, "final_norm", 0);
 	n->head = offset_of(n, "lm_head", 0);
-	n->row_embed = offset_of(n, "row_embed", 0);
-	n->col_embed = offset_of(n, "col_embed", 0);
-	for (size_t i = 0; i < s->tower.n_conv; i++)
-		n->conv[i] = offset_of(n, "conv", i);
 	n->layer = moe_arena_zero(&n->memory, layers, sizeof *n->layer);
 	n->pull = moe_arena_zero(&n->memory, layers, sizeof *n->pull);
 	n->pull_p = moe_arena_zero(&n->memory, layers * net_experts(n), sizeof *n->pull_p);
@@ -186,8 +192,7 @@ static bool plan(struct moe_net *n)
 		if (!plan_layer(n, l))
 			return false;
 	return moe_dense_plan(&n->head_dense, n->o.unit, n->weight + n->head, (size_t)s->vocab, net_hidden(n), &n->memory) &&
-	       moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->tower.n_conv, &n->memory) && plan_positions(n) &&
-	       plan_sums(n, &n->sums, &n->load, &n->sum_p) && plan_lanes(n);
+	       moe_net_pictures_plan(n) && plan_positions(n) && plan_sums(n, &n->sums, &n->load, &n->sum_p) && moe_net_match_plan(n) && plan_lanes(n);
 }
 
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
@@ -197,6 +202,8 @@ struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
 	n.chunk = o->chunk ? o->chunk : CHUNK;
 	n.lanes = o->lanes ? o->lanes : LANES;
 	n.most_pictures = o->most_pictures ? o->most_pictures : PICTURES;
+	if (o->forward_only)
+		n.most_pictures = n.chunk * n.lanes;
 	n.most_text = o->most_text ? o->most_text : TEXT;
 	return n;
 }
@@ -204,6 +211,7 @@ struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
 enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct moe_net_options *o, struct moe_diag *d)
 {
 	struct moe_net *n = calloc(1, sizeof *n);
+	struct moe_param_extra extra[MOE_NET_MATCHES];
 	enum moe_err err;
 
 	*out = n;
@@ -216,10 +224,10 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 	n->kept = moe_calloc(n->n_kept, sizeof *n->kept);
 	err = n->kept ? moe_net_check(m->spec, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (!err)
-		err = moe_params_make(&n->params, &n->weight, m, d);
+		err = moe_params_make(&n->params, &n->weight, m, extra, moe_net_projections(extra, m->spec, o->teacher), d);
 	if (!err) {
-		n->gradient = moe_calloc(n->params.total, sizeof *n->gradient);
-		if (!n->gradient || !plan(n))
+		n->gradient = o->forward_only ? NULL : moe_calloc(n->params.total, sizeof *n->gradient);
+		if ((!n->gradient && !o->forward_only) || !plan(n))
 			err = moe_fail(d, MOE_ENOMEM, "out of memory for a network of %zu weights", n->params.total);
 	}
 	if (!err) {
@@ -253,13 +261,11 @@ void moe_net_free(struct moe_net *n)
 static void pack_part(struct moe_net *n, size_t part, void *scratch)
 {
 	size_t per = net_experts(n) + 1, layer = part / per, which = part % per;
-	const float *conv[MOE_MAX_CONV];
 
-	for (size_t i = 0; i < n->stem.n; i++)
-		conv[i] = n->weight + n->conv[i];
 	if (layer == (size_t)n->spec->n_layers) {
 		moe_dense_pack(&n->head_dense, scratch);
-		moe_stem_pack(&n->stem, conv, scratch);
+		moe_net_match_pack(n, scratch);
+		moe_net_pictures_pack(n, scratch);
 	} else if (which == 0) {
 		moe_dense_pack(&n->layer[layer].qkv_dense, scratch);
 		moe_dense_pack(&n->layer[layer].o_dense, scratch);
@@ -301,7 +307,7 @@ static void forward_lane(void *arg, size_t i)
 	moe_arena_reset(&l->scratch);
 	if (!n->first) {
 		clear_sums(n, l->sums);
-		l->text = l->patch = 0;
+		l->text = l->patch = l->soft = l->match = 0;
 		if (n->backward)
 			memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
 	}
@@ -446,10 +452,14 @@ static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s
 	for (size_t i = 0; i < n->o.lanes; i++) {
 		out->text += n->lane[i].text;
 		out->patch += n->lane[i].patch;
+		out->soft += n->lane[i].soft;
+		out->match += n->lane[i].match;
 	}
 	out->text = n->text_weight > 0 ? out->text / n->text_weight : 0;
 	out->patch = n->patch_weight > 0 ? out->patch / n->patch_weight : 0;
-	out->total = s->text * out->text + s->patch * out->patch + s->balance * out->balance + s->z * out->z;
+	out->soft = n->text_weight > 0 ? out->soft / n->text_weight : 0;
+	out->match = n->n_matches ? out->match / ((double)n->n_matches * (double)n->rows) : 0;
+	out->total = s->text * out->text + s->patch * out->patch + s->balance * out->balance + s->z * out->z + s->soft * out->soft + s->match * out->match;
 	out->finite = isfinite(out->total);
 	return MOE_OK;
 }
@@ -473,6 +483,8 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 			struct moe_step_result *out, struct moe_diag *d)
 {
 	*out = (struct moe_step_result){.load = n->load};
+	if (gradient && n->o.forward_only)
+		return moe_fail(d, MOE_EUSAGE, "a network that only passes forward has no gradient");
 	n->loss = s;
 	MOE_TRY(cut(n, batch, count, out, d));
 	MOE_TRY(prepare_replay(n, d));

@@ -102,32 +102,16 @@ static enum moe_err attend(struct moe_net *n, struct chunk *c, size_t layer, str
 
 static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 {
-	size_t hidden = net_hidden(n), patch = (size_t)n->spec->image.patch;
-	float *g = lane->gradient, *conv[MOE_MAX_CONV];
+	size_t hidden = net_hidden(n);
 
-	for (size_t i = 0; i < n->stem.n; i++)
-		conv[i] = g + n->conv[i];
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
 		const struct moe_packed_rows *s = &c->span[i];
-		const float *dx = c->dx + s->first * hidden;
-		struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-		if (s->n_image) {
-			size_t height = p->rows * patch, width = p->columns * patch;
-			void *scratch = moe_arena_get(&lane->scratch, moe_stem_scratch(&n->stem, height, width), 1);
-			if (!scratch)
-				return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-			moe_stem_backward(&n->stem, conv, dx, hidden, height, width, &c->stem[i], scratch);
-		}
-		for (size_t r = 0; n->spec->tower.row_col && r < s->n_image; r++) {
-			moe_add(g + n->row_embed + r / p->columns * hidden, dx + r * hidden, hidden);
-			moe_add(g + n->col_embed + r % p->columns * hidden, dx + r * hidden, hidden);
-		}
+		const float *dx = c->dx + (s->first + s->n_image) * hidden;
 		for (size_t t = 0; t < p->n_text; t++)
-			moe_add(g + n->embed + (size_t)p->token[t] * hidden, dx + (s->n_image + t) * hidden, hidden);
-		moe_arena_release(&lane->scratch, mark);
+			moe_add(lane->gradient + n->embed + (size_t)p->token[t] * hidden, dx + t * hidden, hidden);
 	}
-	return MOE_OK;
+	return moe_net_pictures_backward(n, c, lane);
 }
 
 enum moe_err moe_net_chunk_backward(struct moe_net *n, struct chunk *c, struct lane *lane)
@@ -137,8 +121,11 @@ enum moe_err moe_net_chunk_backward(struct moe_net *n, struct chunk *c, struct l
 	for (size_t l = layers; l-- > 0;) {
 		if (l + 1 == at && at < layers)
 			moe_add(c->dx, c->dx_patch, c->rows * net_hidden(n));
+		if (l + 1 < layers)
+			moe_net_match_backward(n, c, l + 1);
 		MOE_TRY(experts(n, c, l, lane));
 		MOE_TRY(attend(n, c, l, lane));
 	}
+	moe_net_match_backward(n, c, 0);
 	return embed(n, c, lane);
 }

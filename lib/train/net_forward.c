@@ -7,30 +7,16 @@
 /* Vectors of the pictures' patches and of the text's tokens, into the first layer's x. */
 static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 {
-	size_t hidden = net_hidden(n), patch = (size_t)n->spec->image.patch;
-	float *x = c->layer[0].x;
+	size_t hidden = net_hidden(n);
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
 		const struct moe_packed_rows *s = &c->span[i];
-		struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-		float *at = x + s->first * hidden;
-		if (s->n_image) {
-			size_t height = p->rows * patch, width = p->columns * patch;
-			void *scratch = moe_arena_get(&lane->scratch, moe_stem_scratch(&n->stem, height, width), 1);
-			if (!scratch)
-				return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-			moe_stem_keep(&n->stem, at, hidden, p->planes, height, width, &c->stem[i], scratch);
-		}
-		for (size_t r = 0; n->spec->tower.row_col && r < s->n_image; r++) {
-			moe_add(at + r * hidden, n->weight + n->row_embed + r / p->columns * hidden, hidden);
-			moe_add(at + r * hidden, n->weight + n->col_embed + r % p->columns * hidden, hidden);
-		}
+		float *at = c->layer[0].x + (s->first + s->n_image) * hidden;
 		for (size_t t = 0; t < p->n_text; t++)
-			memcpy(at + (s->n_image + t) * hidden, n->weight + n->embed + (size_t)p->token[t] * hidden, hidden * sizeof *at);
-		moe_arena_release(&lane->scratch, mark);
+			memcpy(at + t * hidden, n->weight + n->embed + (size_t)p->token[t] * hidden, hidden * sizeof *at);
 	}
-	return MOE_OK;
+	return moe_net_pictures_forward(n, c, lane);
 }
 
 /* Turns queries and keys of a row, and scales the queries. */
@@ -170,27 +156,49 @@ static void hand_out(struct moe_net *n, const struct chunk *c, const int32_t *be
 		}
 }
 
-static enum moe_err text_loss(struct moe_net *n, struct chunk *c, const struct moe_head *head, float *gradient, struct lane *lane, void *scratch)
+static struct moe_head head_of(const struct moe_net *n)
 {
+	return (struct moe_head){.norm = n->weight + n->final_norm, .eps = (float)n->spec->norm_eps, .dense = &n->head_dense};
+}
+
+/* What the teacher says of the text's rows. */
+static enum moe_err soft_targets(const struct moe_net *n, const struct chunk *taught, struct moe_soft *soft, const struct moe_head *its, struct lane *lane)
+{
+	*soft = (struct moe_soft){.head = its, .x = taught->top, .tau = (float)n->o.teacher->temperature,
+				  .scale = n->text_weight > 0 ? (float)(n->loss->soft / n->text_weight) : 0, .scratch = moe_arena_get(&lane->scratch, moe_head_scratch(its), 1)};
+	return soft->scratch ? MOE_OK : moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
+}
+
+static enum moe_err text_loss(struct moe_net *n, struct chunk *c, const struct moe_head *head, const struct chunk *taught, float *gradient, struct lane *lane,
+			      void *scratch)
+{
+	struct moe_head its = head_of(taught ? n->o.teacher->net : n);
+	struct moe_targets_of targets = c->text.of;
+	struct moe_soft soft = {0};
 	float scale = n->text_weight > 0 ? (float)(n->loss->text / n->text_weight) : 0;
 	struct moe_predicted out = {0};
 
+	if (taught && n->loss->soft > 0) {
+		MOE_TRY(soft_targets(n, taught, &soft, &its, lane));
+		targets.soft = &soft;
+	}
 	if (n->best) {
 		out.best = moe_arena_get(&lane->scratch, c->text.of.n, sizeof *out.best);
 		out.logprob = moe_arena_get(&lane->scratch, c->text.of.n, sizeof *out.logprob);
 		if (!out.best || !out.logprob)
 			return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 	}
-	lane->text += moe_head_loss(head, c->top, &c->text.of, scale, gradient ? c->dx : NULL, gradient ? gradient + n->final_norm : NULL,
+	lane->text += moe_head_loss(head, c->top, &targets, scale, gradient ? c->dx : NULL, gradient ? gradient + n->final_norm : NULL,
 				    gradient ? gradient + n->head : NULL, &out, scratch);
+	lane->soft += soft.loss;
 	if (n->best)
 		hand_out(n, c, out.best, out.logprob);
 	return MOE_OK;
 }
 
-static enum moe_err losses(struct moe_net *n, struct chunk *c, struct lane *lane)
+static enum moe_err losses(struct moe_net *n, struct chunk *c, const struct chunk *taught, struct lane *lane)
 {
-	struct moe_head head = {.norm = n->weight + n->final_norm, .eps = (float)n->spec->norm_eps, .dense = &n->head_dense};
+	struct moe_head head = head_of(n);
 	size_t at = moe_net_patch_layer(n);
 	bool top = at == (size_t)n->spec->n_layers;
 	float scale = n->patch_weight > 0 ? (float)(n->loss->patch / n->patch_weight) : 0, *gradient = n->backward ? lane->gradient : NULL;
@@ -199,14 +207,14 @@ static enum moe_err losses(struct moe_net *n, struct chunk *c, struct lane *lane
 
 	if (!scratch)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	MOE_TRY(text_loss(n, c, &head, gradient, lane, scratch));
+	MOE_TRY(text_loss(n, c, &head, taught, gradient, lane, scratch));
 	lane->patch += moe_head_loss(&head, top ? c->top : c->layer[at].x, &c->patch.of, scale, gradient ? (top ? c->dx : c->dx_patch) : NULL,
 				     gradient ? gradient + n->final_norm : NULL, gradient ? gradient + n->head : NULL, NULL, scratch);
 	moe_arena_release(&lane->scratch, mark);
 	return MOE_OK;
 }
 
-enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane)
+enum moe_err moe_net_chunk_pass(struct moe_net *n, struct chunk *c, struct lane *lane)
 {
 	MOE_TRY(moe_net_chunk_plan(n, c, &lane->d));
 	MOE_TRY(embed(n, c, lane));
@@ -215,5 +223,17 @@ enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct la
 		MOE_TRY(route(n, c, l, lane));
 		MOE_TRY(experts(n, c, l, lane));
 	}
-	return losses(n, c, lane);
+	return MOE_OK;
+}
+
+enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane)
+{
+	struct chunk taught;
+
+	MOE_TRY(moe_net_chunk_pass(n, c, lane));
+	if (!moe_net_is_taught(n))
+		return losses(n, c, NULL, lane);
+	MOE_TRY(moe_net_teach(n, c, &taught, lane));
+	MOE_TRY(losses(n, c, &taught, lane));
+	return n->loss->match > 0 && n->n_matches ? moe_net_match(n, c, &taught, lane) : MOE_OK;
 }

@@ -164,17 +164,6 @@ static bool plan_layers(const struct moe_net *n, struct chunk *c)
 	return c->layer;
 }
 
-static bool plan_stem(const struct moe_net *n, struct chunk *c)
-{
-	size_t patch = (size_t)n->spec->image.patch;
-
-	c->stem = moe_arena_zero(c->memory, c->n, sizeof *c->stem);
-	for (size_t i = 0; c->stem && i < c->n; i++)
-		if (c->packed[i].rows && !moe_stem_kept_plan(&c->stem[i], &n->stem, c->packed[i].rows * patch, c->packed[i].columns * patch, c->memory))
-			return false;
-	return c->stem;
-}
-
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d)
 {
 	size_t hidden = net_hidden(n);
@@ -190,31 +179,26 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 	c->dx = n->backward ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
 	c->dx_patch = n->backward && middle ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
 	ok = c->modality && c->cosine && c->sine && c->minus && c->top && (c->dx || !n->backward) && (c->dx_patch || !n->backward || !middle) &&
-	     plan_layers(n, c) && plan_stem(n, c);
+	     moe_net_match_chunk(n, c) && plan_layers(n, c);
 	if (!ok)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", c->rows);
 	plan_rows(n, c);
+	MOE_TRY(moe_net_pictures_kept(n, c, d));
 	return find_targets(n, c, d);
 }
 
-/* Bytes that a sequence keeps: what plan_layer and plan_stem take. */
+/* Bytes that a sequence keeps: what plan_layer and the pictures' way take. */
 static uint64_t kept_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches, size_t text)
 {
 	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = (uint64_t)s->router.top_k;
 	uint64_t width = moe_max(k * (uint64_t)s->expert_width, (uint64_t)s->dense.width);
 	uint64_t q = (uint64_t)(s->attention.heads * s->attention.head_dim), kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim);
-	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
+	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim, false};
 	struct moe_packed_rows longest = {.n_image = patches, .n_text = text, .longest = text};
 	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
 	uint64_t n = (uint64_t)s->n_layers * (rows * of_row + number * moe_attention_kept(&heads, &longest)) + rows * (3 * 4 * hidden + 64 + 6 * q);
-	uint64_t area = patches * (uint64_t)(s->image.patch * s->image.patch);
 
-	for (size_t i = 0; i < s->tower.n_conv; i++) {
-		const struct moe_conv *c = &s->tower.conv[i];
-		area /= (uint64_t)(c->stride * c->stride);
-		n += number * area * (uint64_t)(c->kernel * c->kernel * c->in + 1 + c->out);
-	}
-	return n;
+	return n + moe_net_pictures_nbytes(s, unit, patches);
 }
 
 uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *given)
@@ -223,16 +207,19 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 	struct moe_spec_sides sides = moe_spec_largest_sides(s);
 	struct moe_sizes sizes;
 	size_t patches = 0, rows;
-	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)moe_max(s->expert_width, s->dense.width), lane;
+	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)moe_max(s->expert_width, s->dense.width), lane, kept;
 
 	if (moe_spec_sizes(s, &sizes, NULL))
 		return 0;
 	for (size_t i = 0; i < s->image.grids.n; i++)
 		patches = moe_max(patches, (size_t)(s->image.grids.v[i][0] * s->image.grids.v[i][1]));
 	rows = o.chunk * (patches + o.most_text);
+	kept = kept_nbytes(s, o.unit, patches, o.most_text);
 	/* Scratch of a lane: an expert that gets every row, or the gradients of attention; a step of the stem is smaller. */
 	lane = moe_experts_scratch(rows, (size_t)hidden, (size_t)width) + 4 * rows * (4 * hidden + 2 * (uint64_t)s->router.experts);
+	if (o.teacher)
+		kept += o.teacher->n_matches * (patches + o.most_text) * 4 * hidden;
 	/* Weights, gradients, and the forms of the weights: two of bf16 or one of f32. */
-	return sizes.parameters * 4 * (2 + o.lanes) + o.most_pictures * kept_nbytes(s, o.unit, patches, o.most_text) + o.lanes * lane +
+	return sizes.parameters * 4 * (2 + (o.forward_only ? 0 : o.lanes)) + o.most_pictures * kept + o.lanes * lane +
 	       8 * (uint64_t)(sides.rows + sides.columns) * hidden;
 }

@@ -5,6 +5,7 @@
 #include "grad/attention_grad.h"
 #include "grad/experts_grad.h"
 #include "grad/head_grad.h"
+#include "grad/layer_grad.h"
 #include "grad/router_grad.h"
 #include "grad/stem_grad.h"
 #include "train/net.h"
@@ -17,6 +18,30 @@ struct net_layer {
 	size_t *gate_up, *down;         /* [experts] */
 	struct moe_dense qkv_dense, o_dense, router_dense;
 	struct moe_expert_dense *expert;        /* [experts] */
+};
+
+/* A layer of the encoder of pictures; offsets as above. */
+struct net_encoder_layer {
+	size_t norm1, norm2, qkv, o, gate_up, down;
+	struct moe_dense qkv_dense, o_dense;
+	struct moe_expert_dense unit;
+};
+
+/* The encoder and the projector behind it; n layers, 0: there is none. */
+struct net_encoder {
+	size_t n, norm, up, project;    /* up: of a two-layer projector */
+	struct moe_heads heads;
+	struct net_encoder_layer *layer;        /* [n] */
+	struct moe_dense up_dense, project_dense;
+};
+
+/* What the backward pass of a chunk needs of the encoder. P: the chunk's patches. */
+struct kept_encoder {
+	struct moe_spans rows;          /* of the sequences that have a picture */
+	struct moe_gated_rows gated;
+	struct { struct moe_attend_kept attend; struct moe_gated_kept gated; } *layer;  /* [layers] */
+	float *top, *scale;             /* [P][width], [P]: behind the last layer, and of the norm there */
+	void *h, *between, *act;        /* [P][width], [P][inner], [P][inner] numbers: what the projector reads; of two layers, before and behind silu */
 };
 
 /* What the backward pass of a chunk needs of a layer. T: the chunk's rows. */
@@ -49,8 +74,10 @@ struct chunk {
 	uint8_t *modality;              /* [rows] */
 	float *cosine, *sine, *minus;   /* [rows][pairs]; minus: -sine */
 	struct moe_stem_kept *stem;     /* [n] */
+	struct kept_encoder encoder;
 	struct kept_layer *layer;       /* [n_layers] */
 	float *top;                     /* [rows][hidden]: behind the last layer */
+	float **dx_match;               /* [matches] of [rows][hidden]: gradients of where rows are matched, where that is not the top; NULL: they are not */
 	float *dx, *dx_patch;           /* [rows][hidden]: gradients of `top` and of where patch labels are read, where that is not the top */
 	struct chunk_targets text, patch;
 };
@@ -63,7 +90,7 @@ struct lane {
 	struct moe_router_sums *sums;   /* [n_layers] */
 	uint64_t *load;
 	double *p;
-	double text, patch;
+	double text, patch, soft, match;
 	struct moe_diag d;
 };
 
@@ -77,7 +104,15 @@ struct moe_net {
 	struct net_layer *layer;
 	size_t embed, final_norm, head, row_embed, col_embed, conv[MOE_MAX_CONV];
 	struct moe_dense head_dense;
+	struct net_match {
+		size_t own, its, projection;    /* offset of the matrix */
+		bool projected;
+		struct moe_dense dense;
+	} match[MOE_NET_MATCHES];
+	size_t n_matches;
+	float *ones;                    /* as many as the wider of the two */
 	struct moe_stem stem;
+	struct net_encoder encoder;
 	struct moe_heads heads;
 	size_t pairs, positions;        /* pairs of numbers that turn in a head; positions in the table */
 	float *cosine, *sine;           /* [positions][pairs] */
@@ -117,6 +152,42 @@ size_t moe_net_patch_layer(const struct moe_net *n);
 
 /* Lays a chunk out: rows, spans, positions, targets, and the memory of its layers. */
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* The layers alone. */
+enum moe_err moe_net_chunk_pass(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+
+/* ---- of a teacher (net_teach.c) ---- */
+
+/* Is it asked in the step at hand? */
+bool moe_net_is_taught(const struct moe_net *n);
+
+/* The matrices that matches need, [n] of which it returns. */
+size_t moe_net_projections(struct moe_param_extra extra[MOE_NET_MATCHES], const struct moe_spec *own, const struct moe_net_teacher *t);
+
+/* Makes the matches ready, behind the table of parameters; false: no memory. Their forms, as moe_dense_pack. */
+bool moe_net_match_plan(struct moe_net *n);
+void moe_net_match_pack(struct moe_net *n, void *scratch);
+
+/* Memory for the gradients of a chunk's matches; false: there is none. */
+bool moe_net_match_chunk(const struct moe_net *n, struct chunk *c);
+
+/* The teacher's pass over the rows of a chunk; what *taught has is valid until the lane's next. */
+enum moe_err moe_net_teach(struct moe_net *n, const struct chunk *c, struct chunk *taught, struct lane *lane) MOE_CHECK_RESULT;
+
+/* The loss of the matches, and its gradients with respect to rows and matrices. */
+enum moe_err moe_net_match(struct moe_net *n, struct chunk *c, const struct chunk *taught, struct lane *lane) MOE_CHECK_RESULT;
+
+/* Adds to dx, the gradient behind so many layers, that of the matches there. */
+void moe_net_match_backward(const struct moe_net *n, struct chunk *c, size_t layers);
+/* The way of pictures to the first layer (net_pictures.c): its weights, numbers of its largest matrix, their forms; memory of a chunk, and bytes of it for a
+ * picture; and both passes, from pixels to the rows of pictures in the first layer's x, and back from c->dx. */
+bool moe_net_pictures_plan(struct moe_net *n);
+size_t moe_net_pictures_largest(const struct moe_net *n);
+void moe_net_pictures_pack(struct moe_net *n, void *scratch);
+enum moe_err moe_net_pictures_kept(const struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
+uint64_t moe_net_pictures_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches);
+enum moe_err moe_net_pictures_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err moe_net_pictures_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
 
 /* Both work in a lane's scratch. The forward pass computes the losses and, for a backward pass, the gradients of the head and of what it read. */
 enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;

@@ -468,7 +468,7 @@ static void collected(bool in_order, char text[200])
 
 	expect_ok(&d, moe_writer_new(&w, fd, &d));
 	expect_ok(&d, moe_trace_writer_new(&t, w, NULL, &info, &d));
-	expect_ok(&d, moe_collector_new(&c, t, &info, in_order, &d));
+	expect_ok(&d, moe_collector_new(&c, t, &info, in_order, false, &d));
 	feed(c, &d);
 	expect_ok(&d, moe_trace_writer_end(t, &d));
 	moe_collector_free(c);
