@@ -177,10 +177,10 @@ _moe() {
 		esac
 		;;
 	moe-scale)
-		all="--loss --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --evaluations --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--loss --arms --evaluations --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--flops --coefficients --svg -o --output"
-		values="--loss --huber --hours --rate --aspect --baseline --evaluations --resamples --seed -t --threads"
+		values="--loss --arms --evaluations --huber --hours --rate --aspect --baseline --resamples --seed -t --threads"
 		case $prev in
 		--law) COMPREPLY=($(compgen -W 'dense sparse' -- "$cur")) && return ;;
 		--over) COMPREPLY=($(compgen -W 'flops tokens seconds' -- "$cur")) && return ;;
