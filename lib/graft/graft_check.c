@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "kernel/normal.h"
+#include "model/choosing.h"
 #include "run/session.h"
 
 enum { TOKENS = 24, SEQUENCES = 3, SEED = 1, STREAM_TOKENS = 1, STREAM_PIXELS = 2 };
@@ -178,6 +179,19 @@ static enum moe_err judge(struct moe_graft_check *out, const struct run *before,
 	return MOE_OK;
 }
 
+/* Where one of them has nobody who could choose for a token alone, both choose over the rows of a sequence. */
+static enum moe_err choose_alike(struct moe_model *a, struct moe_model *b, struct moe_diag *d)
+{
+	struct moe_model *const both[] = {a, b};
+
+	if (a->choosing != MOE_CHOOSING_NOBODY && b->choosing != MOE_CHOOSING_NOBODY)
+		return MOE_OK;
+	for (size_t i = 0; i < 2; i++)
+		if (both[i]->choosing != MOE_CHOOSING_TOKEN)
+			MOE_TRY(moe_choosing_batch(both[i], 1, d));
+	return MOE_OK;
+}
+
 enum moe_err moe_graft_compare(struct moe_graft_check *out, struct moe_model *m, const char *made, const struct moe_graft_promise *promise,
 			       const struct moe_graft_options *o, struct moe_diag *d)
 {
@@ -187,7 +201,9 @@ enum moe_err moe_graft_compare(struct moe_graft_check *out, struct moe_model *m,
 	enum moe_err err;
 
 	MOE_TRY(moe_model_open(&other, &s, d));
-	err = run_model(&a, m, o->convert.pool, d);
+	err = choose_alike(m, other, d);
+	if (!err)
+		err = run_model(&a, m, o->convert.pool, d);
 	if (!err)
 		err = run_model(&b, other, o->convert.pool, d);
 	if (!err) {
@@ -196,6 +212,7 @@ enum moe_err moe_graft_compare(struct moe_graft_check *out, struct moe_model *m,
 	}
 	free_run(&a);
 	free_run(&b);
+	moe_choosing_init(m);
 	moe_model_close(other);
 	return err;
 }

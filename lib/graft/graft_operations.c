@@ -147,9 +147,18 @@ static enum moe_err check_use(const struct graft *g)
 	for (size_t m = 0; m < g->n; m++)
 		if (g->source[m].model->spec->gguf)
 			return moe_fail(g->d, MOE_EUSAGE, "%s is a GGUF file: moe-convert makes a folder of it, on which surgery is done", g->source[m].model->directory);
-	if (g->from->aux.routers && g->o->operation != MOE_GRAFT_AVERAGE)
-		return moe_fail(g->d, MOE_EUSAGE, "the model has auxiliary routers, which know its experts by number: leave them out, and train others afterwards");
 	return MOE_OK;
+}
+
+/* Auxiliary routers know the experts that there were. */
+static void leave_out_aux(struct graft *g)
+{
+	if (!g->from->aux.routers)
+		return;
+	g->to.aux.routers = false;
+	g->to.aux.threshold = MOE_AUX_HALF;
+	if (g->o->convert.note)
+		g->o->convert.note(g->o->convert.arg, "the auxiliary routers, which know the experts that there were, are left out: moe-train --aux trains others");
 }
 
 static bool any_experts(const struct moe_spec *s)
@@ -172,6 +181,8 @@ enum moe_err moe_graft_operate(struct moe_graft_plan *out, const struct moe_graf
 	MOE_TRY(check_models(&g));
 	if (of_experts && !any_experts(g.from))
 		return moe_fail(d, MOE_EUSAGE, "the model has no experts (moe-graft upcycle makes some)");
+	if (o->operation != MOE_GRAFT_AVERAGE)
+		leave_out_aux(&g);
 	if (of_experts && o->top_k)
 		g.to.router.top_k = o->top_k;
 	MOE_TRY(moe_graft_lists(&g.list, o->list, o->n_lists, (size_t)g.from->n_layers, operations[o->operation].joint, &out->memory, d));
