@@ -172,10 +172,12 @@ static enum moe_err judge(struct moe_graft_check *out, const struct run *before,
 	if (!isfinite(out->difference))
 		return moe_fail(d, MOE_EMATCH, "the model that was made has outputs that are not finite");
 	if (out->claim == MOE_GRAFT_BITS && !out->same_bits)
-		return moe_fail(d, MOE_EMATCH, "the outputs are not those of the source, bit for bit, as they must be: they differ by %.3g of their root mean square",
+		return moe_fail(d, MOE_EMATCH,
+				"the outputs are not those of the source, bit for bit, as they must be: they differ by %.3g of their root mean square",
 				out->difference);
 	if (out->claim == MOE_GRAFT_NUMBERS && out->difference > ROUNDING + AMPLIFIED * p->rounded)
-		return moe_fail(d, MOE_EMATCH, "the outputs are not those of the source, as they must be: they differ by %.3g of their root mean square", out->difference);
+		return moe_fail(d, MOE_EMATCH, "the outputs are not those of the source, as they must be: they differ by %.3g of their root mean square",
+				out->difference);
 	return MOE_OK;
 }
 

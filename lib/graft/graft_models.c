@@ -84,13 +84,15 @@ static enum moe_err first_experts(struct graft *g, int64_t experts)
 static enum moe_err same_experts(struct graft *g, int64_t experts)
 {
 	if (g->from->expert_width != g->from->dense.width)
-		return moe_fail(g->d, MOE_EUSAGE, "dense layers are %lld wide, the experts that other layers have already %lld: a model has experts of one width",
+		return moe_fail(g->d, MOE_EUSAGE,
+				"dense layers are %lld wide, the experts that other layers have already %lld: a model has experts of one width",
 				(long long)g->from->dense.width, (long long)g->from->expert_width);
 	if (experts && experts != g->from->router.experts)
 		return moe_fail(g->d, MOE_EUSAGE, "-n %lld: other layers have %lld experts already, and a model has as many in every layer", (long long)experts,
 				(long long)g->from->router.experts);
 	if (g->o->top_k && g->o->top_k != g->from->router.top_k)
-		return moe_fail(g->d, MOE_EUSAGE, "--top-k %lld: tokens have %lld experts in other layers already", (long long)g->o->top_k, (long long)g->from->router.top_k);
+		return moe_fail(g->d, MOE_EUSAGE, "--top-k %lld: tokens have %lld experts in other layers already", (long long)g->o->top_k,
+				(long long)g->from->router.top_k);
 	return MOE_OK;
 }
 
@@ -100,7 +102,8 @@ static enum moe_err check_top_k(const struct graft *g)
 	int64_t most = largest_pool(r);
 
 	if (r->top_k > most || r->top_k > MOST_TOP_K)
-		return moe_fail(g->d, MOE_EUSAGE, "a token cannot have %lld experts of %lld%s", (long long)r->top_k, (long long)most, r->pools.n ? " in the largest pool" : "");
+		return moe_fail(g->d, MOE_EUSAGE, "a token cannot have %lld experts of %lld%s", (long long)r->top_k, (long long)most,
+				r->pools.n ? " in the largest pool" : "");
 	return MOE_OK;
 }
 
@@ -307,7 +310,8 @@ static enum moe_err mix_layer(struct graft *g, size_t layer)
 				MOE_TRY(copy_unit(g, layer, to, t));
 				continue;
 			}
-			if (!moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].unit, t) || !moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].row, t))
+			if (!moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].unit, t) ||
+			    !moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].row, t))
 				return graft_no_memory(g);
 		}
 	return MOE_OK;

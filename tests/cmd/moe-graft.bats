@@ -8,7 +8,7 @@ setup_file() {
 	cd "$BATS_FILE_TMPDIR" || return
 	echo '{"hidden": 48, "layers": 3, "heads": 3, "dense_layers": "all", "dense_width": 64}' >dense.json
 	echo '{"hidden": 48, "layers": 3, "heads": 3, "experts": 4, "expert_width": 24, "dense_layers": [1], "dense_width": 24}' >mixed.json
-	echo '{"hidden": 48, "layers": 3, "heads": 3, "dense_layers": "all", "dense_width": 64, "vocabulary": {"tasks": ["other"], "words": ["word"]}}' >words.json
+	jq '.vocabulary = {tasks: ["other"], words: ["word"]}' dense.json >words.json
 	"$maker" dense.json dense 3
 	"$maker" dense.json other 4
 	"$maker" mixed.json mixed 5
@@ -82,7 +82,7 @@ near() {
 }
 
 @test "reordered experts give the same bits, in every family" {
-	for m in "$first:8" "$golden/aria/model:11" "$golden/mixtral/model:6" "$golden/olmoe/model:10" "$golden/qwen2moe/model:9" "$golden/qwen3moe/model:12"; do
+	for m in "$first:8" "$golden"/{aria/model:11,mixtral/model:6,olmoe/model:10,qwen2moe/model:9,qwen3moe/model:12}; do
 		n=${m##*:} m=${m%:*}
 		rm -rf out back
 		checked bits reorder --experts "$((n - 1)),1-$((n - 2)),0" -m "$m" -o out
@@ -278,7 +278,8 @@ changed() {
 		    open(name + "/model.safetensors", "wb").write(frames.build({}, t))
 	PY
 	checked bits upcycle -n 8 --router zero -m all -o new
-	jq -e '.num_experts == 8 and .num_experts_per_tok == 2 and .norm_topk_prob and (has("mlp_only_layers") | not) and .intermediate_size == .moe_intermediate_size' new/config.json
+	jq -e '.num_experts == 8 and .num_experts_per_tok == 2 and .norm_topk_prob and (has("mlp_only_layers") | not) and
+		.intermediate_size == .moe_intermediate_size' new/config.json
 	checked rounding upcycle -n 8 -l 1- -m all -o half
 	jq -e '.mlp_only_layers == [0]' half/config.json
 	checked rounding upcycle -m some -o full
