@@ -39,7 +39,7 @@ bool moe_setting_counts(const struct moe_spec *spec, const struct moe_setting *s
 /* The setting's value as JSON, a new reference; NULL for the kinds that a model file has in no such form. */
 json_t *moe_setting_get(const struct moe_spec *spec, const struct moe_setting *s);
 
-/* Does it go without saying, being newer and absent? */
+/* Does it go without saying, being newer and absent, or about the dense layers of a model that has none? */
 bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s);
 
 /* Gives the setting of the spec the value v; one of another type or out of range fails with what was expected. */

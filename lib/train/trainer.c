@@ -21,7 +21,7 @@
 #include "train/snapshot.h"
 #include "train/trainlog.h"
 
-enum { STREAM_STAGE = 5, STREAM_DEV = 6, WAITING_NBYTES = 8192 };
+enum { STREAM_STAGE = 5, STREAM_DEV = 6, STREAM_NOISE = 7, WAITING_NBYTES = 8192 };
 
 struct moe_trainer {
 	const struct moe_trainer_options *o;
@@ -77,7 +77,9 @@ struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struc
 
 struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
 {
-	return (struct moe_loss_settings){.text = s->text, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer};
+	return (struct moe_loss_settings){
+		.text = s->text, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer, .balance_groups = s->balance_groups, .noise = s->noise,
+	};
 }
 
 static struct moe_augment augment_of(int kind)
@@ -312,8 +314,11 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 /* What a stage asks of the model is there. */
 static enum moe_err check_stage(const struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
 {
+	struct moe_loss_settings losses = moe_trainer_losses(s);
+
 	if (s->bias_rate > 0 && !moe_balance_possible(moe_net_params(t->net)))
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
+	MOE_TRY(moe_net_check_losses(t->model->spec, &losses, d));
 	if (s->patch_layer > t->model->spec->n_layers)
 		return moe_fail(d, MOE_EUSAGE, "losses.patch_layer: the model has %lld layers", (long long)t->model->spec->n_layers);
 	return moe_freeze(t->frozen, moe_net_params(t->net), s->freeze.item, s->freeze.n, d);
@@ -465,6 +470,7 @@ static enum moe_err compute(struct moe_trainer *t, struct moe_step_result *r, si
 	}
 	MOE_TRY(err);
 	tell_failed(t, b);
+	losses.noise_seed = moe_random_u64(t->o->recipe->seed, STREAM_NOISE, t->at.step);
 	MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, r, d));
 	*samples = b->n;
 	t->at.data = b->after;
@@ -493,7 +499,7 @@ static bool update(struct moe_trainer *t, const struct moe_step_result *r, struc
 		step.scale = stage->clip / line->grad_norm;
 	moe_optimiser_step(t->optimiser, &step, moe_net_weights(t->net), gradient);
 	if (stage->bias_rate > 0)
-		moe_balance_update(moe_net_params(t->net), moe_net_weights(t->net), r->load, (size_t)t->model->spec->router.experts, stage->bias_rate, t->frozen);
+		moe_balance_update(moe_net_params(t->net), moe_net_weights(t->net), r->load, &t->model->spec->router, stage->bias_rate, t->frozen);
 	moe_net_changed(t->net);
 	return true;
 }
@@ -586,6 +592,7 @@ static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
 	struct moe_loader *loader;
 	enum moe_err err;
 
+	losses.noise = 0;
 	MOE_TRY(moe_loader_new(&loader, &o, d));
 	err = moe_devset_run(&v, t->net, loader, r->dev.samples, &losses, d);
 	if (v.failed)
