@@ -225,13 +225,11 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 		found = take_rows(&k->rows, c, taken);
 	rows = k->rows.n;
 	slots = rows * w->k;
-	k->in = k->x;
+	k->attend.x = k->x;
 	k->made = last ? c->top : c->layer[layer + 1].x;
 	struct { void *to; size_t n, size; bool wanted; } part[] = {
-		{&k->in, rows * hidden, 4, taken}, {&k->made, rows * hidden, 4, taken}, {&k->mid, rows * hidden, 4, true}, {&k->ffn, rows * hidden, 4, post},
-		{&k->attn_scale, rows, 4, true}, {&k->ffn_scale, rows, 4, true}, {&k->h1, rows * hidden, number, true}, {&k->h2, rows * hidden, number, true},
-		{&k->qkv, rows * moe_heads_width(&n->heads), number, true}, {&k->out, rows * n->heads.heads * n->heads.dim, number, true},
-		{&k->probability, c->n, sizeof(void *), true}, {&r->logit, rows * w->experts, 4, !w->dense}, {&r->p, rows * w->experts, 4, !w->dense},
+		{&k->attend.x, rows * hidden, 4, taken}, {&k->made, rows * hidden, 4, taken}, {&k->ffn, rows * hidden, 4, post}, {&k->ffn_scale, rows, 4, true},
+		{&k->h2, rows * hidden, number, true}, {&r->logit, rows * w->experts, 4, !w->dense}, {&r->p, rows * w->experts, 4, !w->dense},
 		{&r->lse, rows, 4, !w->dense}, {&r->weight, slots, 4, true}, {&r->expert_id, slots, 4, true},
 	};
 	for (size_t i = 0; found && i < sizeof part / sizeof *part; i++) {
@@ -240,9 +238,9 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 		if (p)
 			memcpy(part[i].to, &p, sizeof p);
 	}
-	for (size_t i = 0; found && i < c->n; i++) {
-		k->probability[i] = moe_arena_get(c->memory, moe_attention_kept(&n->heads, &k->rows.span[i]), number);
-		found = k->probability[i];
+	if (found) {
+		struct moe_spans spans = net_spans(c, layer);
+		found = moe_attend_plan(&k->attend, &n->heads, hidden, &spans, c->memory);
 	}
 	return found ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", rows);
 }

@@ -58,13 +58,11 @@ struct layer_rows {
 struct kept_layer {
 	float *x;                       /* [T][hidden]: the layer's input, */
 	struct layer_rows rows;
-	float *in, *made;               /* [n][hidden]: of the rows that pass, what they bring and what the layer makes of them */
-	float *depth_logit;             /* [T] in a layer of mixture-of-depths; in others NULL, `in` is x, and `made` the next layer's */
-	float *mid, *ffn;               /* [n][hidden]: behind the attention; with a norm behind the experts, what they give to it */
-	float *attn_scale, *ffn_scale;  /* [n] of the norms */
-	void *h1, *h2;                  /* [n][hidden] numbers: inputs of attention and experts */
-	void *qkv, *out;                /* [n][width], [n][heads · dim] numbers */
-	void **probability;             /* [sequences] */
+	struct moe_attend_kept attend;  /* of the rows that pass; its x is what they bring */
+	float *made;                    /* [n][hidden]: what the layer makes of them */
+	float *depth_logit;             /* [T] in a layer of mixture-of-depths; in others NULL, `attend.x` is x, and `made` the next layer's */
+	float *ffn, *ffn_scale;         /* [n][hidden], [n]: with a norm behind the experts, what they give to it; of the norm */
+	void *h2;                       /* [n][hidden] numbers: what the experts read */
 	struct moe_router_kept router;
 	struct moe_expert_pairs pairs;
 	void *gate_up;                  /* [pairs][2 · width] numbers */
@@ -149,6 +147,24 @@ static inline size_t net_k(const struct moe_net *n) { return moe_router_width(&n
 
 /* The number in the chunk of row i of a layer. */
 static inline size_t moe_net_row(const struct layer_rows *rows, size_t i) { return rows->row ? rows->row[i] : i; }
+
+/* The rows of a layer, how they turn, and its attention, as the halves of layers take them (grad/layer_grad.h). */
+static inline struct moe_spans net_spans(const struct chunk *c, size_t layer)
+{
+	return (struct moe_spans){c->layer[layer].rows.span, c->n, c->layer[layer].rows.n};
+}
+
+static inline struct moe_rotation net_rotation(const struct moe_net *n, const struct chunk *c, size_t layer)
+{
+	return (struct moe_rotation){&n->spec->attention.rope, n->pairs, c->cosine, c->sine, c->minus, c->layer[layer].rows.row};
+}
+
+static inline struct moe_attend net_attend(const struct moe_net *n, size_t layer, const struct moe_rotation *rotation)
+{
+	const struct net_layer *w = &n->layer[layer];
+
+	return (struct moe_attend){n->heads, (float)n->spec->norm_eps, n->weight + w->attn_norm, &w->qkv_dense, &w->o_dense, rotation};
+}
 
 /* The options with their defaults. */
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o);
