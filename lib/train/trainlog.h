@@ -16,6 +16,8 @@ struct moe_trainlog_step {
 	uint64_t step, tokens;          /* after it, of the whole run */
 	const char *stage;
 	double loss, text, patch, balance, z;
+	bool taught;                    /* by a teacher: the line has the next two */
+	double soft, match;
 	double grad_norm, muon_rate, adamw_rate, busiest;
 	bool skipped;                   /* loss or gradient was not finite: the weights are as before */
 	double seconds;                 /* with times: how long it took; 0: not written */
