@@ -103,7 +103,7 @@ static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 			void *scratch = moe_arena_get(&lane->scratch, moe_stem_scratch(&n->stem, height, width), 1);
 			if (!scratch)
 				return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-			moe_stem_backward(&n->stem, conv, dx, hidden, height, width, &c->stem[i], scratch);
+			moe_stem_backward(&n->stem, conv, dx, hidden, NULL, height, width, &c->stem[i], scratch);
 		}
 		for (size_t r = 0; n->spec->tower.row_col && r < s->n_image; r++) {
 			moe_add(g + n->row_embed + r / p->columns * hidden, dx + r * hidden, hidden);

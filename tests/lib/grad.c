@@ -360,7 +360,7 @@ static void test_stem(void **state)
 		g[i] = zeros(n);
 	}
 	stem_loss(&s);
-	moe_stem_backward(&s.stem, g, s.c, 8, HEIGHT, ACROSS, &s.kept, s.scratch);
+	moe_stem_backward(&s.stem, g, s.c, 8, NULL, HEIGHT, ACROSS, &s.kept, s.scratch);
 	for (size_t i = 0; i < 3; i++)
 		check(conv[i].name, s.weight[i], g[i], (size_t)(conv[i].out * conv[i].in * conv[i].kernel * conv[i].kernel), stem_loss, &s, 1e-3);
 	for (size_t i = 0; i < 3; i++) {
