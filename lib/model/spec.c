@@ -249,14 +249,14 @@ static void print_choice(FILE *f, const char *choices, int index)
 	fprintf(f, "%.*s", (int)strcspn(choices, " "), choices);
 }
 
-/* As JSON has it, so that a setting stays a line. */
-static void print_text(FILE *f, const char *text)
+static void print_json(FILE *f, json_t *v)
 {
-	json_t *v = json_string(text);
-
 	json_dumpf(v, f, JSON_ENCODE_ANY);
 	json_decref(v);
 }
+
+/* As JSON has it, so that a setting stays a line. */
+static void print_text(FILE *f, const char *text) { print_json(f, json_string(text)); }
 
 static void print_setting(FILE *f, const struct moe_spec *spec, const struct moe_setting *s)
 {
@@ -287,6 +287,7 @@ static void print_setting(FILE *f, const struct moe_spec *spec, const struct moe
 		for (size_t i = 0; i < pairs->n; i++)
 			fprintf(f, "%s%lldx%lld", i ? " " : "", (long long)pairs->v[i][0], (long long)pairs->v[i][1]);
 		break;
+	case MOE_SET_POOLS: print_json(f, moe_setting_get(spec, s)); break;
 	case MOE_SET_CONVS:
 		for (size_t i = 0; i < spec->tower.n_conv; i++) {
 			const struct moe_conv *c = &spec->tower.conv[i];
@@ -308,7 +309,7 @@ char *moe_spec_string(const struct moe_spec *s)
 		return NULL;
 	fprintf(f, "family = %s\n", s->family);
 	for (size_t i = 0; i < moe_n_settings; i++)
-		if (moe_setting_counts(s, &moe_settings[i]))
+		if (moe_setting_counts(s, &moe_settings[i]) && !moe_setting_unsaid(s, &moe_settings[i]))
 			print_setting(f, s, &moe_settings[i]);
 	if (fclose(f)) {
 		free(text);
@@ -373,6 +374,14 @@ bool moe_spec_is_dense(const struct moe_spec *s, size_t layer)
 		if ((int64_t)layer == s->dense.layers.v[i])
 			return true;
 	return (int64_t)layer < s->dense.first || (s->dense.step > 1 && ((int64_t)layer + 1) % s->dense.step);
+}
+
+bool moe_spec_has_depth(const struct moe_spec *s, size_t layer)
+{
+	for (size_t i = 0; i < s->depth.layers.n; i++)
+		if ((int64_t)layer == s->depth.layers.v[i])
+			return true;
+	return false;
 }
 
 size_t moe_spec_top_k(const struct moe_spec *s, size_t layer) { return moe_spec_is_dense(s, layer) ? 0 : (size_t)s->router.top_k; }

@@ -26,7 +26,9 @@ enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM, MOE_TOWER_VIT };
 enum moe_projector { MOE_PROJECTOR_NONE, MOE_PROJECTOR_QUERY_ATTENTION };
 enum moe_image_kind { MOE_IMAGE_FIT, MOE_IMAGE_CANVAS };
 enum moe_alpha_rule { MOE_ALPHA_RULE_OVER, MOE_ALPHA_RULE_DROP };
+enum moe_block_form { MOE_BLOCK_PRE, MOE_BLOCK_POST };  /* h + experts(norm h) | h + norm(experts(h)), as in MoMa (2.2) */
 enum moe_norm_kind { MOE_NORM_RMS, MOE_NORM_LAYER };
+enum moe_aux_threshold { MOE_AUX_HALF, MOE_AUX_STORED };       /* of the foretold probability: 0.5, or the layer's own tensor */
 enum moe_pad { MOE_PAD_BORDER_MEDIAN, MOE_PAD_CONSTANT };
 enum moe_position { MOE_POSITION_SEQUENTIAL, MOE_POSITION_AXIAL };
 
@@ -44,7 +46,7 @@ struct moe_spec {
 	char family[32];
 	int64_t n_layers, hidden, vocab;
 	bool wide;                      /* the configuration says that weights are of 4 bytes, not 2; for plans, where there are no weights to look at */
-	int block;                      /* one choice so far: pre */
+	int block;                      /* enum moe_block_form: where the norm of experts is */
 	int norm_kind;                  /* enum moe_norm_kind */
 	double norm_eps;
 	struct moe_attention_settings attention;
@@ -60,6 +62,14 @@ struct moe_spec {
 		int64_t first, step;    /* the first layers; of the others those whose number, counted from 1, step does not divide */
 		struct moe_ints layers; /* and these */
 	} dense;
+	struct {
+		struct moe_ints layers; /* that only a share of the rows passes (mixture-of-depths, Raposo et al. 2024) */
+		double capacity;        /* which share */
+	} depth;
+	struct {
+		bool routers;           /* small networks foretell, row by row, what a choice over a group would be (MoMa, 2.4) */
+		int threshold;          /* enum moe_aux_threshold */
+	} aux;
 	bool tied;                      /* the head is the embedding */
 	struct {
 		int kind;               /* enum moe_tower */
@@ -144,6 +154,9 @@ size_t moe_spec_features(const struct moe_spec *s, uint64_t rows, uint64_t colum
 
 /* Does this layer have a dense unit in the place of experts? */
 bool moe_spec_is_dense(const struct moe_spec *s, size_t layer);
+
+/* Does only a share of the rows pass this layer? */
+bool moe_spec_has_depth(const struct moe_spec *s, size_t layer);
 
 /* Experts per token in the tables of a layer: 0 in a dense one. */
 size_t moe_spec_top_k(const struct moe_spec *s, size_t layer);

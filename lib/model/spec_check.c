@@ -82,8 +82,46 @@ static enum moe_err check_tower(const struct moe_spec *s, struct moe_diag *d)
 	return MOE_OK;
 }
 
+static enum moe_err check_choice(const struct moe_router_settings *r, struct moe_diag *d)
+{
+	int64_t largest = 0;
+
+	for (size_t m = 0; m < r->pools.n; m++)
+		largest = r->pools.size[m] > largest ? r->pools.size[m] : largest;
+	if (r->pools.n && r->top_k > largest)
+		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than the largest of router.pools (%lld experts)", (long long)r->top_k, (long long)largest);
+	if (r->pools.n && r->groups > 1)
+		return moe_fail(d, MOE_EINPUT, "router.pools and router.groups exclude each other");
+	if (r->chooses == MOE_CHOICE_EXPERT && (r->score == MOE_SCORE_LOGIT || r->weight != MOE_WEIGHT_SCORE || r->renormalise || r->choice_bias || r->groups > 1))
+		return moe_fail(d, MOE_EINPUT, "router.chooses expert goes with a softmax or sigmoid score that is the weight: no renormalise, choice_bias or groups");
+	return MOE_OK;
+}
+
+static enum moe_err check_depth(const struct moe_spec *s, struct moe_diag *d)
+{
+	for (size_t i = 0; i < s->depth.layers.n; i++)
+		if (s->depth.layers.v[i] >= s->n_layers)
+			return moe_fail(d, MOE_EINPUT, "depth.layers (%lld): the model has %lld layers", (long long)s->depth.layers.v[i], (long long)s->n_layers);
+	if (s->depth.layers.n && s->depth.capacity <= 0)
+		return moe_fail(d, MOE_EINPUT, "depth.capacity is 0: no row would pass such a layer");
+	if (s->aux.routers && !s->depth.layers.n && s->router.chooses == MOE_CHOICE_TOKEN)
+		return moe_fail(d, MOE_EINPUT, "aux.routers go with router.chooses expert or with depth.layers: nothing else is chosen over a group");
+	return MOE_OK;
+}
+
+/* What has settings, but no pass yet. */
+static enum moe_err check_computed(const struct moe_spec *s, struct moe_diag *d)
+{
+	if (s->router.pools.n || s->router.chooses == MOE_CHOICE_EXPERT || s->depth.layers.n || s->aux.routers || s->block != MOE_BLOCK_PRE)
+		return moe_fail(d, MOE_EINPUT, "pools of experts, experts that choose, mixture-of-depths and norms behind the experts are not computed by this version");
+	return MOE_OK;
+}
+
 enum moe_err moe_spec_check(const struct moe_spec *s, struct moe_diag *d)
 {
+	MOE_TRY(check_choice(&s->router, d));
+	MOE_TRY(check_depth(s, d));
+	MOE_TRY(check_computed(s, d));
 	if (s->attention.heads % s->attention.kv_heads)
 		return moe_fail(d, MOE_EINPUT, "attention.heads (%lld) is not a multiple of attention.kv_heads (%lld)", (long long)s->attention.heads,
 				(long long)s->attention.kv_heads);

@@ -27,27 +27,60 @@ static json_t *real(double v)
 	return json_real(v);
 }
 
-/* The setting's value; NULL for the kinds that no model file has. */
-static json_t *value_of(const struct moe_spec *spec, const struct moe_setting *s)
+static json_t *ids_of(const struct moe_ints *ids)
+{
+	json_t *list;
+
+	if (ids->n == 1)
+		return json_integer(ids->v[0]);
+	list = json_array();
+	for (size_t i = 0; i < ids->n; i++)
+		json_array_append_new(list, json_integer(ids->v[i]));
+	return list;
+}
+
+static json_t *pools_of(const struct moe_pools *p, int64_t experts)
+{
+	json_t *list = json_array();
+
+	for (size_t m = 0; m < p->n; m++) {
+		json_t *pool = json_array();
+		for (int64_t e = 0; e < experts; e++)
+			if (p->of[e] == m)
+				json_array_append_new(pool, json_integer(e));
+		json_array_append_new(list, pool);
+	}
+	return list;
+}
+
+json_t *moe_setting_get(const struct moe_spec *spec, const struct moe_setting *s)
 {
 	const void *at = (const char *)spec + s->offset;
-	const struct moe_ints *ids = at;
-	json_t *list;
 
 	switch (s->type) {
 	case MOE_SET_INT: return json_integer(*(const int64_t *)at);
 	case MOE_SET_REAL: return real(*(const double *)at);
 	case MOE_SET_BOOL: return json_boolean(*(const bool *)at);
 	case MOE_SET_CHOICE: return choice(s->choices, *(const int *)at);
-	case MOE_SET_IDS:
-		if (ids->n == 1)
-			return json_integer(ids->v[0]);
-		list = json_array();
-		for (size_t i = 0; i < ids->n; i++)
-			json_array_append_new(list, json_integer(ids->v[i]));
-		return list;
+	case MOE_SET_IDS: return ids_of(at);
+	case MOE_SET_POOLS: return pools_of(at, spec->router.experts);
 	default: return NULL;
 	}
+}
+
+bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s)
+{
+	json_t *v, *absent;
+	bool same;
+
+	if (!s->newer)
+		return false;
+	v = moe_setting_get(spec, s);
+	absent = json_loads(s->absent, JSON_DECODE_ANY, NULL);
+	same = json_is_number(v) ? json_number_value(v) == json_number_value(absent) : json_equal(v, absent);
+	json_decref(v);
+	json_decref(absent);
+	return same;
 }
 
 /* A key of the model's main file alone: neither one of another file nor a product. */
@@ -79,7 +112,7 @@ static bool is_length(const struct moe_setting *row) { return row->offset == off
 static void put_setting(json_t *keys, const struct moe_spec *s, const struct moe_setting *row, json_t *node, bool others, bool gguf)
 {
 	size_t n = json_is_array(node) ? json_array_size(node) : 1;
-	json_t *v = is_length(row) ? json_integer((json_int_t)s->attention.rope.original) : value_of(s, row), *last = json_array_get(node, n - 1);
+	json_t *v = is_length(row) ? json_integer((json_int_t)s->attention.rope.original) : moe_setting_get(s, row), *last = json_array_get(node, n - 1);
 	bool first = true, is_id = row->type == MOE_SET_IDS && json_is_integer(v);
 
 	for (size_t i = 0; v && i < n; i++) {
@@ -112,7 +145,7 @@ enum moe_err moe_spec_keys(json_t **out, const struct moe_spec *s, bool gguf, st
 		json_object_set(keys, key, v);
 	for (int others = 0; others < 2; others++)
 		for (size_t i = 0; i < moe_n_settings; i++)
-			if (moe_setting_counts(&to, &moe_settings[i]))
+			if (moe_setting_counts(&to, &moe_settings[i]) && !moe_setting_unsaid(&to, &moe_settings[i]))
 				put_setting(keys, &to, &moe_settings[i], moe_json_descend(section, moe_settings[i].path, strlen(moe_settings[i].path)), others, gguf);
 	json_decref(to.doc);
 	*out = keys;
@@ -161,8 +194,8 @@ enum moe_err moe_spec_same(const struct moe_spec *a, const struct moe_spec *b, b
 		char *is, *must;
 		if (passed_over(a, row->path, turned) || (!counts && !moe_setting_counts(b, row)))
 			continue;
-		x = value_of(a, row);
-		y = value_of(b, row);
+		x = moe_setting_get(a, row);
+		y = moe_setting_get(b, row);
 		if (counts == moe_setting_counts(b, row) && (!x || same_value(x, y))) {
 			json_decref(x);
 			json_decref(y);

@@ -16,6 +16,7 @@ enum moe_setting_type {
 	MOE_SET_TRIPLE,         /* double[3] */
 	MOE_SET_PAIRS,          /* struct moe_pairs: [[a, b], ...], one such pair, or {"a": b, ...} */
 	MOE_SET_CONVS,          /* list of convolution layers */
+	MOE_SET_POOLS,          /* struct moe_pools: [[expert, ...], ...] */
 };
 
 struct moe_setting {
@@ -26,6 +27,7 @@ struct moe_setting {
 	const char *choices;    /* "a b c" */
 	const char *absent;     /* value when the family file does not have it (JSON), NULL: required */
 	const char *only_if;    /* "section", or "section.setting=choice" of a row above: what must be there for this setting to count */
+	bool newer;             /* said only where it is not `absent`: it came when models had fingerprints, and theirs stay */
 };
 
 extern const struct moe_setting moe_settings[];
@@ -33,6 +35,12 @@ extern const size_t moe_n_settings;
 
 /* Does the setting count in this spec (only_if)? */
 bool moe_setting_counts(const struct moe_spec *spec, const struct moe_setting *s);
+
+/* The setting's value as JSON, a new reference; NULL for the kinds that a model file has in no such form. */
+json_t *moe_setting_get(const struct moe_spec *spec, const struct moe_setting *s);
+
+/* Does it go without saying, being newer and absent? */
+bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s);
 
 /* Gives the setting of the spec the value v; one of another type or out of range fails with what was expected. */
 enum moe_err moe_setting_set(struct moe_spec *spec, const struct moe_setting *s, json_t *v, struct moe_diag *d) MOE_CHECK_RESULT;

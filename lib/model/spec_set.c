@@ -139,6 +139,35 @@ static enum moe_err set_pairs(const struct moe_setting *s, json_t *v, struct moe
 	return MOE_OK;
 }
 
+/* [[0, 1], [2, 3]]: each expert in one pool. The number of experts is a row above. */
+static enum moe_err set_pools(const struct moe_setting *s, json_t *v, struct moe_spec *spec, struct moe_diag *d)
+{
+	struct moe_pools *to = &spec->router.pools;
+	int64_t experts = spec->router.experts, e, placed = 0;
+	json_t *pool, *item;
+	size_t m, i;
+
+	if (!json_is_array(v) || json_array_size(v) > MOE_N_MODALITIES || (json_array_size(v) && experts > MOE_POOLED_EXPERTS))
+		return wrong(d, s, v, "a list of at most 5 lists of experts, of at most 1024 experts in all");
+	*to = (struct moe_pools){.n = json_array_size(v)};
+	memset(to->of, UINT8_MAX, sizeof to->of);
+	json_array_foreach(v, m, pool) {
+		if (!json_array_size(pool))
+			return wrong(d, s, v, "a list of experts for each modality, none of them empty");
+		json_array_foreach(pool, i, item) {
+			MOE_TRY(set_int(s, item, &e, d));
+			if (e >= experts || to->of[e] != UINT8_MAX)
+				return moe_fail(d, MOE_EINPUT, "setting %s: expert %lld %s: the pools must hold each of the %lld experts once", s->path, (long long)e,
+						e >= experts ? "is none of the model's" : "is there twice", (long long)experts);
+			to->of[e] = (uint8_t)m;
+		}
+		to->size[m] = (int64_t)json_array_size(pool);
+		placed += to->size[m];
+	}
+	return !to->n || placed == experts ? MOE_OK : moe_fail(d, MOE_EINPUT, "setting %s holds %lld experts, the model has %lld: each must be in one pool", s->path,
+							       (long long)placed, (long long)experts);
+}
+
 static enum moe_err conv_number(const struct moe_setting *s, json_t *layer, const char *key, int64_t lo, int64_t hi, int64_t *to, struct moe_diag *d)
 {
 	json_t *v = json_object_get(layer, key);
@@ -189,6 +218,7 @@ enum moe_err moe_setting_set(struct moe_spec *spec, const struct moe_setting *s,
 	case MOE_SET_TRIPLE: return set_triple(s, v, to, d);
 	case MOE_SET_PAIRS: return set_pairs(s, v, to, d);
 	case MOE_SET_CONVS: return set_convs(s, v, spec, d);
+	case MOE_SET_POOLS: return set_pools(s, v, spec, d);
 	case MOE_SET_BOOL:
 		if (!json_is_boolean(v))
 			return wrong(d, s, v, "true or false");

@@ -22,6 +22,17 @@ enum moe_score { MOE_SCORE_SOFTMAX, MOE_SCORE_SIGMOID, MOE_SCORE_LOGIT };
 enum moe_gate_weight { MOE_WEIGHT_SCORE, MOE_WEIGHT_SOFTMAX_OF_CHOSEN };
 enum moe_group_score { MOE_GROUP_MAX, MOE_GROUP_TOP2 };
 
+enum moe_chooser { MOE_CHOICE_TOKEN, MOE_CHOICE_EXPERT };
+
+/* Pools: the experts that the rows of a modality choose among, or that choose among them. Every expert is in one pool; without pools all modalities share
+ * all experts. */
+enum { MOE_POOLED_EXPERTS = 1024 };
+struct moe_pools {
+	size_t n;                       /* 0: none; pool m is that of the modality m */
+	int64_t size[MOE_N_MODALITIES];
+	uint8_t of[MOE_POOLED_EXPERTS]; /* the pool of each expert */
+};
+
 struct moe_router_settings {
 	int64_t experts, top_k;
 	int score, weight;              /* enum moe_score, enum moe_gate_weight */
@@ -29,6 +40,10 @@ struct moe_router_settings {
 	int64_t groups, top_groups;     /* experts fall into so many equal groups, of which so many remain; 1 and 1: no groups */
 	int group_score;                /* enum moe_group_score */
 	double eps, scale;
+	int chooses;                    /* enum moe_chooser. An expert chooses among the rows of a group (Zhou et al. 2022): those with the largest scores */
+	double capacity;                /* experts that choose: how many of them take a row on average (moe_router_share); 0: top_k */
+	int64_t batch;                  /* sequences of such a group in training */
+	struct moe_pools pools;
 };
 
 /* Changes of the choice for experiments, in the order in which they act; zeroed: none. Arrays are [experts], or NULL. The width of the tables stays the
