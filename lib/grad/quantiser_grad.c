@@ -9,8 +9,11 @@
 bool moe_quantiser_plan(struct moe_quantiser *q, enum moe_unit unit, const struct moe_conv *encoder, size_t n_encoder, const struct moe_conv *decoder,
 			size_t n_decoder, const float *code, size_t codes, struct moe_arena *a)
 {
-	*q = (struct moe_quantiser){.codes = codes, .code = code, .width = (size_t)encoder[n_encoder - 1].out, .decoder.map = true};
-	return moe_stem_plan(&q->encoder, unit, encoder, n_encoder, a) && moe_stem_plan(&q->decoder, unit, decoder, n_decoder, a);
+	*q = (struct moe_quantiser){.codes = codes, .code = code, .width = (size_t)encoder[n_encoder - 1].out};
+	if (!moe_stem_plan(&q->encoder, unit, encoder, n_encoder, a) || !moe_stem_plan(&q->decoder, unit, decoder, n_decoder, a))
+		return false;
+	q->decoder.map = true;
+	return true;
 }
 
 static size_t patch_size(const struct moe_quantiser *q) { return (size_t)q->decoder.conv[q->decoder.n - 1].conv.out; }

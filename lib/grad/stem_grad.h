@@ -15,7 +15,7 @@ struct moe_conv_dense {
 
 struct moe_stem {
 	enum moe_unit unit;
-	bool map;                       /* what comes in is a map, and no planes; moe_stem_plan leaves it alone */
+	bool map;                       /* what comes in is a map, and no planes; to be set behind moe_stem_plan */
 	size_t n;
 	struct moe_conv_dense conv[MOE_MAX_CONV];
 };

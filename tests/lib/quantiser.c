@@ -296,7 +296,8 @@ static void test_decode(void **state)
 	}
 	expect_ok(&d, moe_picture_decode(pixel, t.kept.id, ROWS, COLUMNS, &q, &work, &d));
 	for (size_t i = 0; i < ROWS * COLUMNS * N_PIXELS; i++)
-		assert_true(fabsf(pixel[i] - t.kept.pixel[i]) < 1e-5f);
+		if (!(fabsf(pixel[i] - t.kept.pixel[i]) < 1e-5f))
+			fail_msg("pixel %zu is %g, expected %g", i, (double)pixel[i], (double)t.kept.pixel[i]);
 	t.kept.id[3] = 9;
 	expect_fail(&d, moe_picture_decode(pixel, t.kept.id, ROWS, COLUMNS, &q, &work, &d), MOE_EINPUT, "code 9 of a picture is outside the book of 9");
 	moe_arena_free(&scratch);
