@@ -21,6 +21,8 @@ struct moe_model {
 	struct moe_norm final_norm;             /* [hidden] */
 	struct moe_layer *layer;                /* [n_layers] */
 	struct moe_mat conv[MOE_MAX_CONV];      /* tower conv_stem */
+	struct moe_mat decoder[MOE_MAX_CONV];   /* image_tokens */
+	const float *code;                      /* [codes][width], or NULL */
 	const float *row_embed, *col_embed;     /* [rows][hidden], [columns][hidden] of the largest grid, or NULL */
 	struct moe_vit_weights vit;             /* tower vit */
 	struct moe_query_attention_weights projector;   /* projector query_attention */

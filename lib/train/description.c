@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "io/source.h"
+#include "train/image_tokens.h"
 
 enum { MAX_WIDTH = 1 << 16, MAX_TEXT = 1 << 20, WORDS_LIMIT = 16 << 20, MOST_WORDS = 1 << 20, WORD = 64, MOST_TENSORS = 1000000 };
 enum { REQUIRED = -1, LATER = 0 };      /* in the place of a default; LATER: it follows from other keys */
@@ -29,7 +30,7 @@ static const struct number {
 	{"max_new", offsetof(struct moe_description, max_new), 1, MAX_TEXT, LATER},
 };
 
-static const char *const other_keys[] = {"renormalise", "choice_bias", "stem", "grids", "rope_theta", "norm_eps", "mean", "std", "pad", "vocabulary"};
+static const char *const other_keys[] = {"renormalise", "choice_bias", "stem", "grids", "rope_theta", "norm_eps", "mean", "std", "pad", "vocabulary", "image_tokens"};
 
 /* ---- values ---- */
 
@@ -112,6 +113,7 @@ static enum moe_err read_stem(struct moe_description *m, json_t *json, struct mo
 	for (size_t i = 0; v && i < m->n_stem; i++)
 		MOE_TRY(whole(json_array_get(v, i), "stem", 1, MAX_WIDTH, &m->stem[i], d));
 	m->stem[m->n_stem++] = m->hidden;
+	m->halvings = (int64_t)m->n_stem;
 	return MOE_OK;
 }
 
@@ -120,6 +122,8 @@ static enum moe_err read_grids(struct moe_description *m, json_t *json, struct m
 	json_t *v = json_object_get(json, "grids");
 
 	m->grids = (struct moe_pairs){.v = {{4, 16}}, .n = 1};
+	if (json_object_get(json, "image_tokens"))
+		m->grids = (struct moe_pairs){.v = {{8, 8}}, .n = 1};
 	if (!v)
 		return MOE_OK;
 	m->grids.n = json_array_size(v);
@@ -297,15 +301,15 @@ static enum moe_err check_experts(struct moe_description *m, json_t *json, struc
 
 static enum moe_err check_pictures(struct moe_description *m, struct moe_diag *d)
 {
-	int64_t side = (int64_t)1 << m->n_stem;
+	int64_t side = (int64_t)1 << m->halvings;
 	struct moe_spec_sides most = moe_description_sides(m);
 	int64_t longest = most.rows > most.columns ? most.rows : most.columns;
 
 	if (!m->patch)
 		m->patch = side;
 	if (m->patch != side)
-		return moe_fail(d, MOE_EUSAGE, "patch (%lld) is not %lld, to which the %zu convolutions of the stem lead, each by half", (long long)m->patch, (long long)side,
-				m->n_stem);
+		return moe_fail(d, MOE_EUSAGE, "patch (%lld) is not %lld, to which the %lld convolutions of the stem lead, each by half", (long long)m->patch, (long long)side,
+				(long long)m->halvings);
 	if (!m->text_offset)
 		m->text_offset = longest;
 	if (m->text_offset < longest)
@@ -314,13 +318,18 @@ static enum moe_err check_pictures(struct moe_description *m, struct moe_diag *d
 	return MOE_OK;
 }
 
-enum moe_err moe_description_read(struct moe_description *m, json_t *json, struct moe_diag *d)
+enum moe_err moe_description_read(struct moe_description *m, json_t *given, struct moe_diag *d)
 {
+	json_t *json;
+
 	*m = (struct moe_description){.rope_theta = 100, .norm_eps = 1e-6};
+	MOE_TRY(moe_image_tokens_expand(&m->json, given, d));
+	json = m->json;
 	MOE_TRY(check_keys(json, d));
 	MOE_TRY(read_numbers(m, json, d));
 	MOE_TRY(read_stem(m, json, d));
 	MOE_TRY(read_grids(m, json, d));
+	MOE_TRY(moe_image_tokens_read(m, json, d));
 	MOE_TRY(real(json, "rope_theta", 1, 1e12, &m->rope_theta, d));
 	MOE_TRY(real(json, "norm_eps", 1e-12, 1, &m->norm_eps, d));
 	MOE_TRY(channels(json, "mean", -1e6, 1e6, 115, m->mean, d));
@@ -346,5 +355,6 @@ void moe_description_free(struct moe_description *m)
 {
 	free_words(&m->words);
 	free_words(&m->tasks);
+	json_decref(m->json);
 	*m = (struct moe_description){0};
 }

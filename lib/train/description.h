@@ -14,15 +14,26 @@ struct moe_words {
 	size_t n, cap;
 };
 
+/* Image tokens (image_tokens.h); codes 0: none. */
+struct moe_token_description {
+	int64_t codes, width;
+	int64_t decoder[MOE_MAX_STEM + 1];      /* channels behind each convolution, the numbers of a patch behind the last */
+	size_t n_decoder;
+	const char *from;                       /* the model that they are taken from, or NULL */
+};
+
 struct moe_description {
 	int64_t hidden, layers, heads, kv_heads, head_dim, experts, top_k, expert_width, patch, text_offset, max_text, max_new;
 	bool renormalise, choice_bias;
 	int64_t stem[MOE_MAX_STEM + 1];         /* channels behind each convolution, hidden behind the last */
-	size_t n_stem;                          /* convolutions */
+	size_t n_stem;                          /* convolutions, */
+	int64_t halvings;                       /* of which so many first ones halve the sides */
+	struct moe_token_description tokens;
 	struct moe_pairs grids;
 	double rope_theta, norm_eps, mean[3], std[3];
-	json_t *pad;                            /* what preprocessor_config.json has as pad_color; borrowed from the description, or NULL: border_median */
+	json_t *pad;                            /* what preprocessor_config.json has as pad_color; borrowed from json, or NULL: border_median */
 	struct moe_words words, tasks;
+	json_t *json;                           /* what it was read from, owned */
 };
 
 /* *out is freed in any case. MOE_EUSAGE names the key. */
