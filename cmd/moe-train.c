@@ -252,7 +252,7 @@ static uint64_t check_trainable(const struct moe_model *m, const struct moe_reci
 	struct moe_diag d = {0};
 	uint64_t need, room = moe_memory_available();
 
-	if (moe_net_check(m->spec, &d)) {
+	if (r->kind == MOE_RECIPE_MODEL && moe_net_check(m->spec, &d)) {
 		moe_diag_path(&d, cli.model);
 		cli_die(&d);
 	}
@@ -288,7 +288,11 @@ static void on_progress(void *arg, const struct moe_train_progress *p)
 	char line[200];
 
 	(void)arg;
-	snprintf(line, sizeof line, "%.*s%s%.1f of %.1f M tokens, loss %.3f (patches %.3f), %.0f tokens/s, busiest expert %.0f %%, %u:%02u:%02u left", 24, p->stage,
+	if (p->quantiser)
+		snprintf(line, sizeof line, "%.1f of %.1f M patches, PSNR %.2f dB, %llu codes, %.0f patches/s, %u:%02u:%02u left", (double)p->tokens / 1e6,
+			 (double)p->all_tokens / 1e6, p->psnr, (unsigned long long)p->codes, p->tokens_per_second, left / 3600, left / 60 % 60, left % 60);
+	else
+		snprintf(line, sizeof line, "%.*s%s%.1f of %.1f M tokens, loss %.3f (patches %.3f), %.0f tokens/s, busiest expert %.0f %%, %u:%02u:%02u left", 24, p->stage,
 		 *p->stage ? ": " : "", (double)p->tokens / 1e6, (double)p->all_tokens / 1e6, p->text, p->patch, p->tokens_per_second, 100 * p->busiest, left / 3600,
 		 left / 60 % 60, left % 60);
 	progress_line(line);

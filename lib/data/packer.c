@@ -140,7 +140,7 @@ static enum moe_err lay_out(struct moe_packing *out, const struct moe_packer *p,
 	out->packed.planes = planes;
 	out->packed.rows = p->fit->grid[g].rows;
 	out->packed.columns = p->fit->grid[g].cols;
-	if (!s->labelled)
+	if (!s->labelled || !p->most_text)
 		return MOE_OK;
 	out->packed.label = label;
 	return moe_packer_labels(label, p, g, in->width, in->height, s->box, s->n_boxes, d);
@@ -253,7 +253,9 @@ enum moe_err moe_packer_run(struct moe_packing *out, const struct moe_packer *p,
 	moe_arena_reset(&out->memory);
 	out->packed = (struct moe_packed){0};
 	out->n_questions = out->left_out = 0;
-	err = pack_questions(out, p, s, key, d);
+	err = p->most_text ? pack_questions(out, p, s, key, d) : MOE_OK;
+	if (!err && !p->most_text && !s->picture)
+		err = moe_fail(d, MOE_EINPUT, "there is no picture, and nothing else is wanted");
 	if (!err)
 		err = pack_picture(out, p, s, a, key, decoder, d);
 	if (err)

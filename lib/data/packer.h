@@ -20,7 +20,7 @@ struct moe_packer {
 	int32_t eos;                    /* behind every answer */
 	int32_t pad;                    /* label of patches that no box touches; -1: they have none */
 	int32_t placeholder;            /* of pictures, -1: none */
-	size_t most_text;               /* rows of text in all */
+	size_t most_text;               /* rows of text in all; 0: pictures without any */
 	const struct moe_type_weight *weight;   /* of the loss of a type of questions; others have 1 */
 	size_t n_weights;
 };

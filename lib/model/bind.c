@@ -378,7 +378,7 @@ static enum moe_err bind_stem(struct binder *b)
 		MOE_TRY(bind_image_tokens(b));
 	if (s->tower.row_col) {
 		struct moe_spec_sides most = moe_spec_largest_sides(s);
-		uint64_t rows[2] = {(uint64_t)most.rows, (uint64_t)s->hidden}, columns[2] = {(uint64_t)most.columns, (uint64_t)s->hidden};
+		uint64_t width = (uint64_t)moe_spec_tower_width(s), rows[2] = {(uint64_t)most.rows, width}, columns[2] = {(uint64_t)most.columns, width};
 		MOE_TRY(bind_floats(b, "row_embed", nowhere, rows, 2, &m->row_embed));
 		MOE_TRY(bind_floats(b, "col_embed", nowhere, columns, 2, &m->col_embed));
 	}
@@ -394,18 +394,43 @@ static enum moe_err bind_linear(struct binder *b, const char *logical, struct mo
 	return bias ? bind_vector(b, name, at, o, &l->bias) : MOE_OK;
 }
 
-static enum moe_err bind_vit_layer(struct binder *b, struct moe_place at, struct moe_vit_layer *w)
+/* A LayerNorm, or the RMSNorm of gated layers. */
+static enum moe_err bind_vit_norm(struct binder *b, const char *logical, struct moe_place at, struct moe_norm *w)
 {
 	const struct moe_vit_settings *s = &b->m->spec->tower.vit;
 
-	MOE_TRY(bind_norm(b, "norm1", at, s->hidden, &w->norm1));
-	MOE_TRY(bind_norm(b, "norm2", at, s->hidden, &w->norm2));
-	MOE_TRY(bind_linear(b, "vit_q", at, s->hidden, s->hidden, true, &w->q));
-	MOE_TRY(bind_linear(b, "vit_k", at, s->hidden, s->hidden, true, &w->k));
-	MOE_TRY(bind_linear(b, "vit_v", at, s->hidden, s->hidden, true, &w->v));
-	MOE_TRY(bind_linear(b, "vit_o", at, s->hidden, s->hidden, true, &w->o));
-	MOE_TRY(bind_linear(b, "fc1", at, s->width, s->hidden, true, &w->fc1));
-	return bind_linear(b, "fc2", at, s->hidden, s->width, true, &w->fc2);
+	return s->gated ? bind_vector(b, logical, at, s->hidden, &w->weight) : bind_norm(b, logical, at, s->hidden, w);
+}
+
+static enum moe_err bind_vit_layer(struct binder *b, struct moe_place at, struct moe_vit_layer *w)
+{
+	const struct moe_vit_settings *s = &b->m->spec->tower.vit;
+	bool bias = !s->gated;
+
+	MOE_TRY(bind_vit_norm(b, "norm1", at, &w->norm1));
+	MOE_TRY(bind_vit_norm(b, "norm2", at, &w->norm2));
+	MOE_TRY(bind_linear(b, "vit_q", at, s->hidden, s->hidden, bias, &w->q));
+	MOE_TRY(bind_linear(b, "vit_k", at, s->hidden, s->hidden, bias, &w->k));
+	MOE_TRY(bind_linear(b, "vit_v", at, s->hidden, s->hidden, bias, &w->v));
+	MOE_TRY(bind_linear(b, "vit_o", at, s->hidden, s->hidden, bias, &w->o));
+	if (s->gated)
+		MOE_TRY(bind_linear(b, "vit_gate", at, s->width, s->hidden, bias, &w->gate));
+	MOE_TRY(bind_linear(b, "fc1", at, s->width, s->hidden, bias, &w->fc1));
+	return bind_linear(b, "fc2", at, s->hidden, s->width, bias, &w->fc2);
+}
+
+static enum moe_err bind_vit_layers(struct binder *b)
+{
+	int64_t layers = b->m->spec->tower.vit.layers;
+	struct moe_vit_weights *w = &b->m->vit;
+
+	b->part = MOE_PART_TOWER;
+	w->layer = moe_arena_zero(&b->m->memory, (size_t)layers, sizeof *w->layer);
+	if (!w->layer)
+		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
+	for (int64_t l = 0; l < layers; l++)
+		MOE_TRY(bind_vit_layer(b, (struct moe_place){l, -1, NULL}, &w->layer[l]));
+	return MOE_OK;
 }
 
 static enum moe_err bind_vit(struct binder *b)
@@ -417,18 +442,33 @@ static enum moe_err bind_vit(struct binder *b)
 	uint64_t table[2] = {(uint64_t)(v->position_grid * v->position_grid), (uint64_t)v->hidden};
 
 	b->part = MOE_PART_TOWER;
-	w->layer = moe_arena_zero(&b->m->memory, (size_t)v->layers, sizeof *w->layer);
-	if (!w->layer)
-		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(bind_kernel(b, "patch", nowhere, kernel, &w->patch.weight));
 	MOE_TRY(bind_vector(b, "patch_bias", nowhere, v->hidden, &w->patch.bias));
 	MOE_TRY(bind_floats(b, "position", nowhere, table, 2, &w->position));
-	for (int64_t l = 0; l < v->layers; l++)
-		MOE_TRY(bind_vit_layer(b, (struct moe_place){l, -1, NULL}, &w->layer[l]));
-	return MOE_OK;
+	return bind_vit_layers(b);
 }
 
-static enum moe_err bind_projector(struct binder *b)
+static enum moe_err bind_encoder(struct binder *b)
+{
+	MOE_TRY(bind_stem(b));
+	if (!moe_spec_encodes(b->m->spec))
+		return MOE_OK;
+	MOE_TRY(bind_vit_layers(b));
+	return bind_vit_norm(b, "vit_norm", nowhere, &b->m->vit_norm);
+}
+
+static enum moe_err bind_tower(struct binder *b)
+{
+	switch (b->m->spec->tower.kind) {
+	case MOE_TOWER_CONV_STEM:
+	case MOE_TOWER_LINEAR: return bind_stem(b);
+	case MOE_TOWER_ENCODER: return bind_encoder(b);
+	case MOE_TOWER_VIT: return bind_vit(b);
+	default: return MOE_OK;
+	}
+}
+
+static enum moe_err bind_query_attention(struct binder *b)
 {
 	const struct moe_spec *s = b->m->spec;
 	const struct moe_query_attention_settings *q = &s->projector.query;
@@ -436,7 +476,6 @@ static enum moe_err bind_projector(struct binder *b)
 	int64_t n = s->tower.vit.hidden;
 	uint64_t queries[2] = {(uint64_t)q->queries, (uint64_t)n};
 
-	b->part = MOE_PART_PROJECTOR;
 	MOE_TRY(bind_floats(b, "query", nowhere, queries, 2, &w->query));
 	MOE_TRY(bind_norm(b, "query_norm", nowhere, n, &w->query_norm));
 	MOE_TRY(bind_norm(b, "patch_norm", nowhere, n, &w->patch_norm));
@@ -451,6 +490,22 @@ static enum moe_err bind_projector(struct binder *b)
 	MOE_TRY(bind_linear(b, "linear", nowhere, n, n, true, &w->linear));
 	MOE_TRY(bind_linear(b, "mlp_in", nowhere, q->width, n, false, &w->mlp_in));
 	return bind_linear(b, "mlp_out", nowhere, s->hidden, q->width, false, &w->mlp_out);
+}
+
+static enum moe_err bind_projector(struct binder *b)
+{
+	const struct moe_spec *s = b->m->spec;
+	int64_t n = s->tower.vit.hidden, width = s->projector.query.width;
+
+	b->part = MOE_PART_PROJECTOR;
+	switch (s->projector.kind) {
+	case MOE_PROJECTOR_QUERY_ATTENTION: return bind_query_attention(b);
+	case MOE_PROJECTOR_LINEAR: return bind_linear(b, "project", nowhere, s->hidden, n, false, &b->m->project);
+	case MOE_PROJECTOR_MLP:
+		MOE_TRY(bind_linear(b, "mlp_in", nowhere, width, n, false, &b->m->projector.mlp_in));
+		return bind_linear(b, "mlp_out", nowhere, s->hidden, width, false, &b->m->projector.mlp_out);
+	default: return MOE_OK;
+	}
 }
 
 static bool ignorable(json_t *ignore, const char *name)
@@ -497,11 +552,8 @@ static enum moe_err walk(struct binder *b)
 		MOE_TRY(bind_attention(b, at, &m->layer[l].attention));
 		MOE_TRY(bind_ffn(b, at, &m->layer[l].ffn));
 	}
-	if (s->tower.kind == MOE_TOWER_CONV_STEM)
-		MOE_TRY(bind_stem(b));
-	if (s->tower.kind == MOE_TOWER_VIT)
-		MOE_TRY(bind_vit(b));
-	return s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION ? bind_projector(b) : MOE_OK;
+	MOE_TRY(bind_tower(b));
+	return bind_projector(b);
 }
 
 enum moe_err moe_model_each(struct moe_model *m, enum moe_err (*fn)(void *arg, const struct moe_named *t), void *arg, struct moe_diag *d)
@@ -524,6 +576,31 @@ enum moe_err moe_model_each(struct moe_model *m, enum moe_err (*fn)(void *arg, c
 
 enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d) { return moe_model_each(m, NULL, NULL, d); }
 
+/* Of the weights that a patch meets in tower and projector; one of a convolution as often as its map has positions for the patch. */
+static uint64_t flops_per_patch(const struct moe_spec *s)
+{
+	const struct moe_vit_settings *v = &s->tower.vit;
+	uint64_t patch = (uint64_t)s->image.patch, side = patch, d = (uint64_t)v->hidden, n = 0;
+	bool vit = s->tower.kind == MOE_TOWER_VIT;
+
+	for (size_t i = 0; i < s->tower.n_conv; i++) {
+		const struct moe_conv *c = &s->tower.conv[i];
+		side /= (uint64_t)c->stride;
+		n += side * side * (uint64_t)(c->kernel * c->kernel * c->in * c->out);
+	}
+	if (vit)
+		n += d * patch * patch * (uint64_t)s->image.channels;
+	if (vit || moe_spec_encodes(s))
+		n += (uint64_t)v->layers * d * (4 * d + (v->gated ? 3 : 2) * (uint64_t)v->width);
+	if (s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION)
+		n += 4 * d * d;         /* keys and values, through two products each */
+	else if (s->projector.kind == MOE_PROJECTOR_LINEAR)
+		n += d * (uint64_t)s->hidden;
+	else if (s->projector.kind == MOE_PROJECTOR_MLP)
+		n += (d + (uint64_t)s->hidden) * (uint64_t)s->projector.query.width;
+	return 2 * n;
+}
+
 enum moe_err moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out, struct moe_diag *d)
 {
 	struct moe_model m = {.spec = (struct moe_spec *)(uintptr_t)s};
@@ -545,5 +622,6 @@ enum moe_err moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out, str
 	out->head = (uint64_t)(s->vocab * s->hidden);
 	out->cache_nbytes_per_token = (uint64_t)s->n_layers * 2 * kv * sizeof(float);
 	out->flops_per_token = 2 * (out->active - out->part[MOE_PART_NORM]);
+	out->flops_per_patch = flops_per_patch(s);
 	return err;
 }

@@ -164,6 +164,18 @@ enum moe_err moe_codes_decode(const struct moe_model *m, const int32_t *code, si
 	return MOE_OK;
 }
 
+/* x[i] += row_embed[i / columns] + col_embed[i % columns], n rows of the tower's width; nothing where the model has no such. */
+static void add_row_col(const struct moe_model *m, float *x, size_t n, size_t columns)
+{
+	size_t width = (size_t)moe_spec_tower_width(m->spec);
+
+	for (size_t i = 0; m->row_embed && i < n; i++) {
+		const float *r = m->row_embed + i / columns * width, *c = m->col_embed + i % columns * width;
+		for (size_t j = 0; j < width; j++)
+			x[i * width + j] += r[j] + c[j];
+	}
+}
+
 static enum moe_err stem_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
 				 struct moe_diag *d)
 {
@@ -188,6 +200,47 @@ static enum moe_err stem_forward(const struct moe_model *m, const float *pixel, 
 	return MOE_OK;
 }
 
+/* feature = mlp_out(silu(mlp_in x)), or project x; x [n][width of the tower]. */
+static enum moe_err project(const struct moe_model *m, const float *x, size_t n, float *feature, const struct moe_compute *work, struct moe_diag *d)
+{
+	size_t hidden = (size_t)m->spec->hidden, width = (size_t)m->spec->tower.vit.hidden, inner = (size_t)m->spec->projector.query.width;
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+	float *between;
+
+	if (m->spec->projector.kind == MOE_PROJECTOR_LINEAR) {
+		moe_linear_forward(feature, hidden, x, width, n, &m->project, work->pool);
+		return MOE_OK;
+	}
+	between = moe_arena_get(work->scratch, n * inner, sizeof *between);
+	if (!between)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu patches", n);
+	moe_linear_forward(between, inner, x, width, n, &m->projector.mlp_in, work->pool);
+	moe_silu(between, between, n * inner);
+	moe_linear_forward(feature, hidden, between, inner, n, &m->projector.mlp_out, work->pool);
+	moe_arena_release(work->scratch, mark);
+	return MOE_OK;
+}
+
+/* What the convolutions give through the layers, the norm and the projector of an encoder. */
+static enum moe_err encoder_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
+				    struct moe_diag *d)
+{
+	const struct moe_vit_settings *s = &m->spec->tower.vit;
+	size_t n = rows * columns, width = (size_t)s->hidden;
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+	float *x = moe_arena_get(work->scratch, n * width, sizeof *x);
+
+	if (!x)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu patches", rows, columns);
+	MOE_TRY(stem_forward(m, pixel, rows, columns, x, work, d));
+	add_row_col(m, x, n, columns);
+	MOE_TRY(moe_vit_forward(x, n, s, &m->vit, work, d));
+	moe_norm_forward(x, width, x, width, &m->vit_norm, n, width, (float)s->eps);
+	MOE_TRY(project(m, x, n, feature, work, d));
+	moe_arena_release(work->scratch, mark);
+	return MOE_OK;
+}
+
 static enum moe_err vit_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
 				struct moe_diag *d)
 {
@@ -208,20 +261,17 @@ enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, si
 			       struct moe_diag *d)
 {
 	MOE_TRY(moe_spec_check_grid(m->spec, rows, columns, d));
+	if (moe_spec_encodes(m->spec))
+		return encoder_forward(m, pixel, rows, columns, feature, work, d);
 	return m->spec->tower.kind == MOE_TOWER_VIT ? vit_forward(m, pixel, rows, columns, feature, work, d)
 						    : stem_forward(m, pixel, rows, columns, feature, work, d);
 }
 
 void moe_place_forward(const struct moe_model *m, const float *feature, const struct moe_patch_grid *g, float *x)
 {
-	size_t hidden = (size_t)m->spec->hidden;
-
-	memmove(x, feature, g->features * hidden * sizeof *x);
-	for (size_t i = 0; m->row_embed && i < g->features; i++) {
-		const float *r = m->row_embed + i / g->columns * hidden, *c = m->col_embed + i % g->columns * hidden;
-		for (size_t j = 0; j < hidden; j++)
-			x[i * hidden + j] += r[j] + c[j];
-	}
+	memmove(x, feature, g->features * (size_t)m->spec->hidden * sizeof *x);
+	if (!moe_spec_encodes(m->spec))         /* an encoder has read them */
+		add_row_col(m, x, g->features, g->columns);
 }
 
 enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d)

@@ -20,12 +20,14 @@ struct moe_model {
 	struct moe_mat embed, lm_head;          /* [vocab][hidden] */
 	struct moe_norm final_norm;             /* [hidden] */
 	struct moe_layer *layer;                /* [n_layers] */
-	struct moe_mat conv[MOE_MAX_CONV];      /* tower conv_stem */
+	struct moe_mat conv[MOE_MAX_CONV];      /* tower conv_stem, linear and encoder */
 	struct moe_mat decoder[MOE_MAX_CONV];   /* image_tokens */
 	const float *code;                      /* [codes][width], or NULL */
-	const float *row_embed, *col_embed;     /* [rows][hidden], [columns][hidden] of the largest grid, or NULL */
-	struct moe_vit_weights vit;             /* tower vit */
-	struct moe_query_attention_weights projector;   /* projector query_attention */
+	const float *row_embed, *col_embed;     /* [rows][width], [columns][width] of the largest grid, as wide as what the convolutions give, or NULL */
+	struct moe_vit_weights vit;             /* tower vit and encoder */
+	struct moe_norm vit_norm;               /* behind an encoder's layers */
+	struct moe_query_attention_weights projector;   /* projector query_attention; of mlp mlp_in and mlp_out */
+	struct moe_linear project;              /* projector linear */
 	char fingerprint[33];                   /* 32 hex digits */
 	char *directory;
 	enum moe_math math;                     /* the arithmetic in use, and the packed weights of the fast one, or NULL (math.h) */

@@ -10,23 +10,34 @@
 /* The setting's node in the family file (borrowed), NULL when it is not there. */
 static json_t *node_of(json_t *family, const char *path) { return moe_json_descend(family, path, strlen(path)); }
 
-bool moe_setting_counts(const struct moe_spec *spec, const struct moe_setting *s)
+/* Does "section" or "section.setting=choice", n bytes of text, hold? The setting is a row above. */
+static bool holds(const struct moe_spec *spec, const char *text, size_t n, const struct moe_setting *before)
 {
-	const char *choice = s->only_if ? strchr(s->only_if, '=') : NULL;
-	size_t section = s->only_if ? strcspn(s->only_if, ".") : 0;
+	const char *choice = memchr(text, '=', n);
+	size_t path = choice ? (size_t)(choice - text) : n, section = strcspn(text, ".");
 
-	if (!s->only_if)
-		return true;
-	if (!json_object_getn(spec->doc, s->only_if, section))
+	if (!json_object_getn(spec->doc, text, section < path ? section : path))
 		return false;
-	for (const struct moe_setting *at = moe_settings; choice && at < s; at++)
-		if (strlen(at->path) == (size_t)(choice - s->only_if) && !strncmp(at->path, s->only_if, strlen(at->path))) {
+	for (const struct moe_setting *at = moe_settings; choice && at < before; at++)
+		if (strlen(at->path) == path && !memcmp(at->path, text, path)) {
 			const char *p = at->choices;
 			for (int i = *(const int *)(const void *)((const char *)spec + at->offset); i; i--)
 				p += strcspn(p, " ") + 1;
-			return strlen(choice + 1) == strcspn(p, " ") && !strncmp(p, choice + 1, strlen(choice + 1));
+			return n - path - 1 == strcspn(p, " ") && !memcmp(p, choice + 1, n - path - 1);
 		}
 	return true;
+}
+
+bool moe_setting_counts(const struct moe_spec *spec, const struct moe_setting *s)
+{
+	const char *end, *p = s->only_if;
+
+	for (; p; p = end ? end + 4 : NULL) {
+		end = strstr(p, " or ");
+		if (holds(spec, p, end ? (size_t)(end - p) : strlen(p), s))
+			return true;
+	}
+	return !s->only_if;
 }
 
 static enum moe_err set_one(struct moe_spec *spec, const struct moe_setting *s, const struct moe_docs *docs, struct moe_diag *d)
@@ -35,10 +46,10 @@ static enum moe_err set_one(struct moe_spec *spec, const struct moe_setting *s, 
 	enum moe_err err;
 
 	if (!moe_setting_counts(spec, s))
-		return node && json_object_getn(spec->doc, s->path, strcspn(s->path, ".")) && strchr(s->only_if, '=')
-			       ? moe_fail(d, MOE_EINPUT, "setting %s goes with %s only", s->path, s->only_if) : MOE_OK;
+		return node && strchr(s->only_if, '=') && moe_docs_say(docs, node) ? moe_fail(d, MOE_EINPUT, "setting %s goes with %s only", s->path, s->only_if)
+										   : MOE_OK;
 	if (node) {
-		v = moe_docs_resolve(docs, node);
+		MOE_TRY(moe_docs_resolve(&v, docs, node, d));
 		if (!v) {
 			char *text = json_dumps(node, JSON_COMPACT | JSON_ENCODE_ANY);
 			moe_fail(d, MOE_EINPUT, "setting %s: the model's files do not have %.120s", s->path, text ? text : "it");
@@ -181,6 +192,21 @@ static bool says_float32(const struct moe_docs *docs)
 	return type && !strcmp(type, "float32");
 }
 
+/* What follows from the settings: the one convolution that a linear map of patches is, the layers of an encoder, and how many queries there are. */
+static void derive(struct moe_spec *s)
+{
+	int64_t patch = s->image.patch;
+
+	s->tower.vit.gated = s->tower.kind == MOE_TOWER_ENCODER;
+	if (s->tower.kind == MOE_TOWER_LINEAR || (s->tower.kind == MOE_TOWER_ENCODER && s->tower.patches == MOE_PATCHES_LINEAR)) {
+		s->tower.conv[0] = (struct moe_conv){.name = "patch", .in = s->image.channels, .out = moe_spec_tower_width(s), .kernel = patch, .stride = patch};
+		s->tower.n_conv = 1;
+	}
+	for (size_t i = 0; i < s->projector.queries.n; i++)
+		if (s->projector.queries.v[i][1] > s->projector.query.queries)
+			s->projector.query.queries = s->projector.queries.v[i][1];
+}
+
 static enum moe_err build(struct moe_spec *s, const struct moe_docs *docs, const struct moe_spec_options *o, struct moe_diag *d)
 {
 	const char *name;
@@ -203,8 +229,10 @@ static enum moe_err build(struct moe_spec *s, const struct moe_docs *docs, const
 		err = check_required(s, docs, d);
 	for (size_t i = 0; i < moe_n_settings && !err; i++)
 		err = set_one(s, &moe_settings[i], docs, d);
-	if (!err)
+	if (!err) {
+		derive(s);
 		err = moe_spec_check(s, d);
+	}
 	if (err && d && !d->path[0])
 		snprintf(d->path, sizeof d->path, "%s%s (family %s)", docs->directory, docs->gguf ? "" : "/config.json", s->family);
 	return err;
@@ -223,9 +251,6 @@ enum moe_err moe_spec_load(struct moe_spec **out, const struct moe_spec_options 
 	if (!err)
 		err = build(s, &docs, o, d);
 	moe_docs_free(&docs);
-	for (size_t i = 0; i < s->projector.queries.n; i++)
-		if (s->projector.queries.v[i][1] > s->projector.query.queries)
-			s->projector.query.queries = s->projector.queries.v[i][1];
 	if (err)
 		moe_spec_free(s);
 	else
@@ -329,7 +354,6 @@ size_t moe_spec_queries(const struct moe_spec *s, uint64_t patches)
 	return 0;
 }
 
-
 static bool on_canvas(const struct moe_spec *s, uint64_t rows, uint64_t columns)
 {
 	uint64_t patch = (uint64_t)s->image.patch, longer = rows > columns ? rows : columns, shorter = rows > columns ? columns : rows;
@@ -355,8 +379,12 @@ size_t moe_spec_features(const struct moe_spec *s, uint64_t rows, uint64_t colum
 {
 	uint64_t side = rows > columns ? rows : columns;
 
-	return s->projector.kind == MOE_PROJECTOR_NONE ? rows * columns : moe_spec_queries(s, side * side);
+	return s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION ? moe_spec_queries(s, side * side) : rows * columns;
 }
+
+bool moe_spec_encodes(const struct moe_spec *s) { return s->tower.kind == MOE_TOWER_ENCODER && s->tower.vit.layers; }
+
+int64_t moe_spec_tower_width(const struct moe_spec *s) { return s->tower.kind == MOE_TOWER_ENCODER ? s->tower.vit.hidden : s->hidden; }
 
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s)
 {

@@ -22,8 +22,9 @@
 
 enum { MOE_MAX_PAIRS = 32, MOE_MAX_IDS = 64 };
 
-enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM, MOE_TOWER_VIT };
-enum moe_projector { MOE_PROJECTOR_NONE, MOE_PROJECTOR_QUERY_ATTENTION };
+enum moe_tower { MOE_TOWER_NONE, MOE_TOWER_CONV_STEM, MOE_TOWER_VIT, MOE_TOWER_LINEAR, MOE_TOWER_ENCODER };
+enum moe_tower_patches { MOE_PATCHES_LINEAR, MOE_PATCHES_CONV };
+enum moe_projector { MOE_PROJECTOR_NONE, MOE_PROJECTOR_QUERY_ATTENTION, MOE_PROJECTOR_LINEAR, MOE_PROJECTOR_MLP };
 enum moe_image_kind { MOE_IMAGE_FIT, MOE_IMAGE_CANVAS };
 enum moe_alpha_rule { MOE_ALPHA_RULE_OVER, MOE_ALPHA_RULE_DROP };
 enum moe_block_form { MOE_BLOCK_PRE, MOE_BLOCK_POST };  /* h + experts(norm h) | h + norm(experts(h)), as in MoMa (2.2) */
@@ -73,10 +74,11 @@ struct moe_spec {
 	bool tied;                      /* the head is the embedding */
 	struct {
 		int kind;               /* enum moe_tower */
-		struct moe_conv conv[MOE_MAX_CONV];
+		int patches;            /* enum moe_tower_patches: what an encoder's layers read */
+		struct moe_conv conv[MOE_MAX_CONV];     /* conv_stem, linear and encoder; a linear map of patches is one convolution of a patch's size */
 		size_t n_conv;
-		bool row_col;           /* learned row and column embeddings are added */
-		struct moe_vit_settings vit;
+		bool row_col;           /* learned row and column embeddings are added to what the convolutions give */
+		struct moe_vit_settings vit;    /* vit and encoder; an encoder without layers is none: the trunk reads what the convolutions give */
 		int position;           /* one choice so far: bucketed */
 	} tower;
 	struct {
@@ -89,7 +91,7 @@ struct moe_spec {
 	struct {
 		int kind;               /* enum moe_projector */
 		struct moe_pairs queries;       /* patches of a canvas, features that they become */
-		struct moe_query_attention_settings query;
+		struct moe_query_attention_settings query;      /* of mlp the width alone */
 	} projector;
 	struct {
 		int kind, filter;       /* enum moe_image_kind; one choice so far: bicubic */
@@ -156,6 +158,12 @@ enum moe_err moe_spec_check_grid(const struct moe_spec *s, uint64_t rows, uint64
 struct moe_spec_sides { int64_t rows, columns; };
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s);
 
+/* Do the patches pass layers of their own before those of the trunk (late fusion)? */
+bool moe_spec_encodes(const struct moe_spec *s);
+
+/* Numbers of what the tower's convolutions give for a patch. */
+int64_t moe_spec_tower_width(const struct moe_spec *s);
+
 /* Rows of hidden states that a picture (or a crop of one) of this grid becomes. The grid has been checked. */
 size_t moe_spec_features(const struct moe_spec *s, uint64_t rows, uint64_t columns);
 
@@ -185,6 +193,7 @@ struct moe_sizes {
 	uint64_t head;                  /* of the head, whether its own or the embedding's */
 	uint64_t cache_nbytes_per_token;
 	uint64_t flops_per_token;       /* in the layers: 2 per active weight of a matrix; attention over the context and the head apart */
+	uint64_t flops_per_patch;       /* in tower and projector: the same, of a patch; a convolution's weights as often as it meets them. Queries apart */
 };
 
 /* Counts every tensor that the family names for this spec; weights are not needed (bind.c). */

@@ -45,13 +45,32 @@ static enum moe_err check_sizes(const struct moe_spec *s, struct moe_diag *d)
 	return known ? MOE_OK : moe_fail(d, MOE_EINPUT, "image.size (%lld) is not among image.sizes", (long long)s->image.size);
 }
 
+/* Layers of an encoder need a projector behind them; without any, the trunk reads the patches. */
+static enum moe_err check_encoder(const struct moe_spec *s, struct moe_diag *d)
+{
+	bool projects = s->projector.kind == MOE_PROJECTOR_LINEAR || s->projector.kind == MOE_PROJECTOR_MLP;
+
+	if (s->tower.kind != MOE_TOWER_ENCODER || s->image.kind != MOE_IMAGE_FIT)
+		return moe_fail(d, MOE_EINPUT, "tower.kind encoder, projector.kind linear or mlp, and image.kind fit go together");
+	if (!s->tower.vit.layers && (s->projector.kind != MOE_PROJECTOR_NONE || s->tower.vit.hidden != s->hidden))
+		return moe_fail(d, MOE_EINPUT, "tower.layers 0 goes with projector.kind none and tower.hidden (%lld) equal to hidden (%lld): that is early fusion",
+				(long long)s->tower.vit.hidden, (long long)s->hidden);
+	if (s->tower.vit.layers && !projects)
+		return moe_fail(d, MOE_EINPUT, "tower.kind encoder with layers goes with projector.kind linear or mlp");
+	return MOE_OK;
+}
+
 /* Widths of tower and projector. */
 static enum moe_err check_vit(const struct moe_spec *s, struct moe_diag *d)
 {
 	const struct moe_vit_settings *v = &s->tower.vit;
 
-	if (s->tower.kind == MOE_TOWER_VIT && (v->hidden % v->heads || v->hidden / v->heads > 512))
+	if ((s->tower.kind == MOE_TOWER_VIT || s->tower.kind == MOE_TOWER_ENCODER) && (v->hidden % v->heads || v->hidden / v->heads > 512))
 		return moe_fail(d, MOE_EINPUT, "tower.heads (%lld) must divide tower.hidden (%lld) into at most 512 each", (long long)v->heads, (long long)v->hidden);
+	if (s->tower.kind == MOE_TOWER_VIT && !v->layers)
+		return moe_fail(d, MOE_EINPUT, "tower.layers is 0, which only a tower of kind encoder may have");
+	if (s->projector.kind == MOE_PROJECTOR_LINEAR || s->projector.kind == MOE_PROJECTOR_MLP || s->tower.kind == MOE_TOWER_ENCODER)
+		return check_encoder(s, d);
 	if (s->projector.kind == MOE_PROJECTOR_NONE)
 		return s->tower.kind != MOE_TOWER_VIT ? MOE_OK : moe_fail(d, MOE_EINPUT, "tower.kind vit goes with projector.kind query_attention");
 	if (s->tower.kind != MOE_TOWER_VIT || s->image.kind != MOE_IMAGE_CANVAS)
@@ -62,12 +81,12 @@ static enum moe_err check_vit(const struct moe_spec *s, struct moe_diag *d)
 	return MOE_OK;
 }
 
-/* The convolutions fit to each other, to the patches and to the hidden states. */
+/* The convolutions fit to each other, to the patches and to what reads them. */
 static enum moe_err check_tower(const struct moe_spec *s, struct moe_diag *d)
 {
-	int64_t out = s->image.channels, side = 1, width = s->image_tokens.count ? s->image_tokens.width : s->hidden;
+	int64_t out = s->image.channels, side = 1, width = s->image_tokens.count ? s->image_tokens.width : moe_spec_tower_width(s);
 
-	if (s->tower.kind != MOE_TOWER_CONV_STEM)
+	if (!s->tower.n_conv)
 		return MOE_OK;
 	for (size_t i = 0; i < s->tower.n_conv; i++) {
 		const struct moe_conv *c = &s->tower.conv[i];
@@ -77,8 +96,9 @@ static enum moe_err check_tower(const struct moe_spec *s, struct moe_diag *d)
 		side *= c->stride;
 	}
 	if (out != width || side != s->image.patch)
-		return moe_fail(d, MOE_EINPUT, "tower.conv: %lld channels at a stride of %lld come out, expected %s %lld and patch %lld", (long long)out,
-				(long long)side, s->image_tokens.count ? "image_tokens.width" : "hidden", (long long)width, (long long)s->image.patch);
+		return moe_fail(d, MOE_EINPUT, "tower.conv: %lld channels at a stride of %lld come out, expected %s %lld and patch %lld", (long long)out, (long long)side,
+				s->image_tokens.count ? "image_tokens.width" : s->tower.kind == MOE_TOWER_ENCODER ? "tower.hidden" : "hidden", (long long)width,
+				(long long)s->image.patch);
 	return MOE_OK;
 }
 

@@ -109,19 +109,77 @@ static json_t *compute(const struct moe_docs *docs, const char *text, const char
 	return __builtin_mul_overflow(x, y, &x) ? NULL : json_integer(x);
 }
 
-json_t *moe_docs_resolve(const struct moe_docs *docs, json_t *node)
+const char *moe_docs_reference(const json_t *node, json_t **table)
 {
-	const char *text = json_string_value(node);
-	json_t *first = json_array_get(node, 0), *v = NULL;
+	json_t *words = (json_t *)(uintptr_t)node;
+	const char *text = json_is_object(node) && json_object_size(node) == 1 ? json_object_iter_key(json_object_iter(words)) : json_string_value(node);
 
-	if (text && *text == '@') {
-		const char *op = strpbrk(text, "/*");
-		return op && op[1] == '@' ? compute(docs, text, op) : json_incref(moe_docs_get(docs, text + 1, strlen(text) - 1));
+	if (!text || *text != '@')
+		return NULL;
+	*table = json_is_object(node) ? json_object_get(node, text) : NULL;
+	return text;
+}
+
+/* The value of one reference. */
+static json_t *follow(const struct moe_docs *docs, const char *text)
+{
+	const char *op = strpbrk(text, "/*");
+
+	return op && op[1] == '@' ? compute(docs, text, op) : json_incref(moe_docs_get(docs, text + 1, strlen(text) - 1));
+}
+
+/* What a word stands for. */
+static enum moe_err translate(json_t **out, const char *text, json_t *table, struct moe_diag *d)
+{
+	json_t *word = *out, *v = json_object_get(table, json_string_value(word) ? json_string_value(word) : "");
+	char known[200] = "", *is;
+	const char *key;
+	json_t *value;
+
+	*out = json_incref(v);
+	if (v) {
+		json_decref(word);
+		return MOE_OK;
 	}
-	if (json_string_value(first) && *json_string_value(first) == '@') {
-		for (size_t i = 0; i < json_array_size(node) && !v; i++)
-			v = moe_docs_resolve(docs, json_array_get(node, i));
-		return v;
+	json_object_foreach(table, key, value)
+		snprintf(known + strlen(known), sizeof known - strlen(known), " %s", key);
+	is = json_dumps(word, JSON_COMPACT | JSON_ENCODE_ANY);
+	moe_fail(d, MOE_EINPUT, "%s is %.60s, expected one of:%s", text + 1, is ? is : "?", known);
+	free(is);
+	json_decref(word);
+	return MOE_EINPUT;
+}
+
+enum moe_err moe_docs_resolve(json_t **out, const struct moe_docs *docs, json_t *node, struct moe_diag *d)
+{
+	json_t *table;
+	const char *text = moe_docs_reference(node, &table);
+
+	*out = NULL;
+	if (text) {
+		*out = follow(docs, text);
+		return *out && table ? translate(out, text, table, d) : MOE_OK;
 	}
-	return json_incref(node);
+	if (!json_is_array(node) || !moe_docs_reference(json_array_get(node, 0), &table)) {
+		*out = json_incref(node);
+		return MOE_OK;
+	}
+	for (size_t i = 0; i < json_array_size(node) && !*out; i++)
+		MOE_TRY(moe_docs_resolve(out, docs, json_array_get(node, i), d));
+	return MOE_OK;
+}
+
+bool moe_docs_say(const struct moe_docs *docs, json_t *node)
+{
+	bool list = json_is_array(node), references = false, said = false;
+	json_t *table;
+
+	for (size_t i = 0; i < (list ? json_array_size(node) : 1) && !said; i++) {
+		const char *text = moe_docs_reference(list ? json_array_get(node, i) : node, &table);
+		json_t *v = text ? follow(docs, text) : NULL;
+		references |= text != NULL;
+		said = v != NULL;
+		json_decref(v);
+	}
+	return said || !references;
 }

@@ -94,11 +94,23 @@ bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s
 }
 
 /* A key of the model's main file alone: neither one of another file nor a product. */
-static const char *key_of(const json_t *ref)
+static const char *key_of(const json_t *ref, json_t **table)
 {
-	const char *text = json_string_value(ref);
+	const char *text = moe_docs_reference(ref, table);
 
-	return text && *text == '@' && !strpbrk(text, ":*/") ? text + 1 : NULL;
+	return text && !strpbrk(text, ":*/") ? text + 1 : NULL;
+}
+
+/* The word of a table that stands for the value, or the value where there is no table; borrowed from neither. NULL: there is none. */
+static json_t *word_for(json_t *v, json_t *table)
+{
+	const char *word;
+	json_t *value;
+
+	json_object_foreach(table, word, value)
+		if (json_equal(value, v))
+			return json_string(word);
+	return table ? NULL : json_incref(v);
 }
 
 /* Is it the value that stands for "there is none"? Some programs take a key with such a value for more than its absence. */
@@ -126,12 +138,13 @@ static void put_setting(json_t *keys, const struct moe_spec *s, const struct moe
 	bool first = true, is_id = row->type == MOE_SET_IDS && json_is_integer(v);
 
 	for (size_t i = 0; v && i < n; i++) {
-		const char *key = key_of(json_is_array(node) ? json_array_get(node, i) : node);
+		json_t *table;
+		const char *key = key_of(json_is_array(node) ? json_array_get(node, i) : node, &table);
 		if (!key)
 			continue;
 		if ((first != others) && !idle(s, key) && !(!is_id && is_nothing(v) && (!last || json_equal(last, v) || is_nothing(last))) && !json_object_get(keys, key) &&
 		    strncmp(key, "gguf.", 5) && (first || (gguf ? strncmp(key, "tokenizer.", 10) != 0 : !strchr(key, '.'))))
-			json_object_set(keys, key, v);
+			json_object_set_new(keys, key, word_for(v, table));
 		first = false;
 	}
 	json_decref(v);

@@ -26,7 +26,7 @@ struct moe_setting {
 	double lo, hi;          /* range of numbers */
 	const char *choices;    /* "a b c" */
 	const char *absent;     /* value when the family file does not have it (JSON), NULL: required */
-	const char *only_if;    /* "section", or "section.setting=choice" of a row above: what must be there for this setting to count */
+	const char *only_if;    /* "section", or "section.setting=choice" of a row above, and others behind " or ": what must be there for this setting to count */
 	bool newer;             /* said only where it is not `absent`: it came when models had fingerprints, and theirs stay */
 };
 
@@ -87,8 +87,14 @@ json_t *moe_json_descend(json_t *node, const char *path, size_t n);
 /* The value of "key" or "word:key", n bytes; borrowed, NULL when there is none. */
 json_t *moe_docs_get(const struct moe_docs *docs, const char *ref, size_t n);
 
-/* A value of the family file made concrete: a reference, a list of alternatives (its first element is a reference), or a literal. A new reference, NULL when
- * nothing was found. */
-json_t *moe_docs_resolve(const struct moe_docs *docs, json_t *node);
+/* A value of the family file made concrete: a reference, a table of a reference's words, a list of alternatives (its first element is one of these), or a literal.
+ * *out: a new reference, NULL when nothing was found. Fails where the model has a word that is not in the table. */
+enum moe_err moe_docs_resolve(json_t **out, const struct moe_docs *docs, json_t *node, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Is a value there without the default that ends a list of alternatives? */
+bool moe_docs_say(const struct moe_docs *docs, json_t *node);
+
+/* "@key", or the one key of {"@key": {"word": value}}; NULL for what is neither. Of the latter *table is what its words stand for, else NULL. */
+const char *moe_docs_reference(const json_t *node, json_t **table);
 
 #endif

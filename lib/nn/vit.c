@@ -16,7 +16,7 @@ struct pass {
 	size_t n, chunk, band;          /* rows of the picture, of a chunk and of a band */
 	size_t first, rows;             /* the band at work */
 	float *normed, *a, *b;          /* [band][hidden] */
-	float *inner;                   /* [band][width] */
+	float *inner, *gate;            /* [band][width]; gate NULL where there is none */
 	uint32_t *zero, *limit;         /* [band]: every patch sees all */
 	struct moe_cache cache;
 	struct moe_cache_pool blocks;   /* its shape only: the memory is the arena's */
@@ -60,25 +60,27 @@ static bool plan(struct pass *p, struct moe_arena *scratch)
 	p->a = moe_arena_get(scratch, p->band * hidden, sizeof(float));
 	p->b = moe_arena_get(scratch, p->band * hidden, sizeof(float));
 	p->inner = moe_arena_get(scratch, p->band * (size_t)p->s->width, sizeof(float));
+	p->gate = p->s->gated ? moe_arena_get(scratch, p->band * (size_t)p->s->width, sizeof(float)) : NULL;
 	p->zero = moe_arena_zero(scratch, p->band, sizeof(uint32_t));
 	p->limit = moe_arena_get(scratch, p->band, sizeof(uint32_t));
 	for (size_t i = 0; p->limit && i < p->band; i++)
 		p->limit[i] = (uint32_t)p->n;
-	return p->normed && p->a && p->b && p->inner && p->zero && p->limit && moe_cache_plan(&p->cache, &p->blocks, p->n, scratch);
+	return p->normed && p->a && p->b && p->inner && (p->gate || !p->s->gated) && p->zero && p->limit && moe_cache_plan(&p->cache, &p->blocks, p->n, scratch);
 }
 
 /* The rows of a chunk of the band, and where they are in each buffer. */
 struct chunk {
 	size_t first, rows;     /* first: in the picture */
-	float *x, *normed, *a, *b, *inner;
+	float *x, *normed, *a, *b, *inner, *gate;
 };
 
 static struct chunk cut(const struct pass *p, size_t i)
 {
-	size_t at = i * p->chunk, hidden = (size_t)p->s->hidden;
+	size_t at = i * p->chunk, hidden = (size_t)p->s->hidden, inner = at * (size_t)p->s->width;
 
 	return (struct chunk){.first = p->first + at, .rows = moe_min(p->chunk, p->rows - at), .x = p->x + (p->first + at) * hidden,
-			      .normed = p->normed + at * hidden, .a = p->a + at * hidden, .b = p->b + at * hidden, .inner = p->inner + at * (size_t)p->s->width};
+			      .normed = p->normed + at * hidden, .a = p->a + at * hidden, .b = p->b + at * hidden, .inner = p->inner + inner,
+			      .gate = p->gate ? p->gate + inner : NULL};
 }
 
 /* Keys and values into their blocks. */
@@ -113,7 +115,22 @@ static void activate(float *x, size_t n, int act)
 	}
 }
 
-/* x += o(b), x += fc2(act(fc1(norm2(x)))). */
+/* The inner vectors of normed rows; they lie in c->gate where there is one. */
+static float *run_inner(const struct pass *p, const struct chunk *c)
+{
+	size_t hidden = (size_t)p->s->hidden, width = (size_t)p->s->width;
+
+	moe_linear_forward(c->inner, width, c->normed, hidden, c->rows, &p->w->fc1, NULL);
+	if (!c->gate) {
+		activate(c->inner, c->rows * width, p->s->act);
+		return c->inner;
+	}
+	moe_linear_forward(c->gate, width, c->normed, hidden, c->rows, &p->w->gate, NULL);
+	moe_silu_mul(c->gate, c->inner, c->rows * width);
+	return c->gate;
+}
+
+/* x += o(b), x += fc2(inner(norm2(x))). */
 static void run_rest(void *arg, size_t i)
 {
 	const struct pass *p = arg;
@@ -123,9 +140,7 @@ static void run_rest(void *arg, size_t i)
 	moe_linear_forward(c.a, hidden, c.b, hidden, c.rows, &p->w->o, NULL);
 	moe_add(c.x, c.a, c.rows * hidden);
 	moe_norm_forward(c.normed, hidden, c.x, hidden, &p->w->norm2, c.rows, hidden, (float)p->s->eps);
-	moe_linear_forward(c.inner, width, c.normed, hidden, c.rows, &p->w->fc1, NULL);
-	activate(c.inner, c.rows * width, p->s->act);
-	moe_linear_forward(c.a, hidden, c.inner, width, c.rows, &p->w->fc2, NULL);
+	moe_linear_forward(c.a, hidden, run_inner(p, &c), width, c.rows, &p->w->fc2, NULL);
 	moe_add(c.x, c.a, c.rows * hidden);
 }
 
@@ -149,7 +164,7 @@ static void run_step(struct pass *p, void (*step)(void *arg, size_t chunk), size
 
 static void run_layer(struct pass *p)
 {
-	size_t square = (size_t)(p->s->hidden * p->s->hidden), inner = (size_t)(p->s->hidden * p->s->width);
+	size_t square = (size_t)(p->s->hidden * p->s->hidden), inner = (size_t)(p->s->hidden * p->s->width) * (p->s->gated ? 3 : 2);
 
 	for (p->first = 0; p->first < p->n; p->first += p->band) {
 		p->rows = moe_min(p->band, p->n - p->first);
@@ -159,7 +174,7 @@ static void run_layer(struct pass *p)
 		p->rows = moe_min(p->band, p->n - p->first);
 		run_step(p, run_queries, square);
 		attend_band(p);
-		run_step(p, run_rest, square + 2 * inner);
+		run_step(p, run_rest, square + inner);
 	}
 }
 

@@ -41,6 +41,11 @@ static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct 
 			      "head_parameters", integer(z->head), "flops_per_token", integer(z->flops_per_token),
 			      "cache_bytes_per_token", integer(z->cache_nbytes_per_token));
 
+	if (s->tower.kind != MOE_TOWER_NONE)
+		json_object_set_new(o, "flops_per_patch", integer(z->flops_per_patch));
+	if (moe_spec_encodes(s))
+		json_object_set_new(o, "encoder", json_pack("{s:o, s:o, s:o, s:o}", "layers", integer((uint64_t)s->tower.vit.layers), "hidden", integer((uint64_t)s->tower.vit.hidden),
+							    "heads", integer((uint64_t)s->tower.vit.heads), "width", integer((uint64_t)s->tower.vit.width)));
 	json_object_set_new(o, "parts", parts_json(z));
 	if (m->weights) {
 		json_object_set_new(o, "fingerprint", json_string(m->fingerprint));
@@ -77,6 +82,23 @@ static void print_pictures(FILE *f, const struct moe_spec *s)
 			(long long)s->image.patch, (long long)s->image.patch);
 }
 
+/* Which way pictures go into the trunk. */
+static void print_fusion(FILE *f, const struct moe_spec *s)
+{
+	const struct moe_vit_settings *v = &s->tower.vit;
+	bool linear = s->tower.kind == MOE_TOWER_LINEAR || (s->tower.kind == MOE_TOWER_ENCODER && s->tower.patches == MOE_PATCHES_LINEAR);
+
+	if (s->tower.kind == MOE_TOWER_NONE || s->tower.kind == MOE_TOWER_VIT)
+		return;
+	fprintf(f, "patches          %s", linear ? "by one matrix" : "by convolutions");
+	if (moe_spec_encodes(s))
+		fprintf(f, ", then an encoder: %lld layer%s, hidden %lld, %lld heads, width %lld; %s projector\n", (long long)v->layers, v->layers == 1 ? "" : "s",
+			(long long)v->hidden, (long long)v->heads, (long long)v->width, s->projector.kind == MOE_PROJECTOR_LINEAR ? "a linear" : "a two-layer");
+	else
+		fprintf(f, ", straight into the layers\n");
+	fprintf(f, "patches see      %s\n", s->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE ? "their whole picture" : "the patches before them");
+}
+
 static void print_experts(FILE *f, const struct moe_spec *s)
 {
 	size_t dense = 0;
@@ -110,6 +132,7 @@ enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens,
 		(long long)s->attention.kv_heads);
 	print_experts(f, s);
 	print_pictures(f, s);
+	print_fusion(f, s);
 	fprintf(f, "parameters       %llu; a token passes %llu in the layers and %llu in the head\n", (unsigned long long)z.parameters, (unsigned long long)z.active,
 		(unsigned long long)z.head);
 	for (int i = 0; i < MOE_N_PARTS; i++)
@@ -118,6 +141,8 @@ enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens,
 	if (m->weights)
 		fprintf(f, "weights          %llu bytes\n", (unsigned long long)weight_nbytes(m));
 	fprintf(f, "cost per token   %.3g MFLOP in the layers, %llu bytes of cache\n", (double)z.flops_per_token / 1e6, (unsigned long long)z.cache_nbytes_per_token);
+	if (z.flops_per_patch)
+		fprintf(f, "cost per patch   %.3g MFLOP before the layers\n", (double)z.flops_per_patch / 1e6);
 	fprintf(f, "memory           %s for %llu tokens: weights %s, cache %s, working memory %s\n", size_text(text[0], p.total), (unsigned long long)tokens,
 		size_text(text[1], p.weights), size_text(text[2], p.cache), size_text(text[3], p.scratch));
 	return ferror(f) ? moe_fail_errno(d, "cannot write") : MOE_OK;

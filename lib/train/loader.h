@@ -29,7 +29,7 @@ struct moe_loader_options {
 	const struct moe_augment *augment;      /* [n_sources]; NULL: none */
 	size_t n_sources;
 	struct moe_mix_options mix;     /* `failed` is the loader's own */
-	size_t batch, most_text;
+	size_t batch, most_text;        /* most_text 0: pictures alone */
 	const struct moe_type_weight *weight;   /* as in packer.h */
 	size_t n_weights;
 	bool ahead;

@@ -34,6 +34,7 @@ struct row {
 
 static const char *const optimisers[] = {[MOE_OPTIMISER_MUON] = "muon", [MOE_OPTIMISER_ADAMW] = "adamw", NULL};
 static const char *const augments[] = {[MOE_AUGMENT_NONE] = "none", [MOE_AUGMENT_TINT] = "tint", [MOE_AUGMENT_COLOUR] = "colour", NULL};
+static const char *const kinds[] = {[MOE_RECIPE_MODEL] = "model", [MOE_RECIPE_QUANTISER] = "quantiser", NULL};
 static const char *const precisions[] = {[MOE_UNIT_F32] = "f32", [MOE_UNIT_BF16] = "bf16", NULL};
 
 /* Those that depend on others get their default in settle(): -1 stands for it until then. */
@@ -57,6 +58,8 @@ static const struct row stage_rows[] = {
 	{"losses.patch_layer", I64, STAGE(patch_layer), 0, 10000, 0, 0},
 	{"losses.balance", REAL, STAGE(balance), 0, 1000, 0.01, 0},
 	{"losses.z", REAL, STAGE(z), 0, 1000, 1e-3, 0},
+	{"losses.commitment", REAL, STAGE(commitment), 0, 1000, 0.25, 0},
+	{"code_decay", REAL, STAGE(code_decay), 0, 1, 0.99, 0},
 	{"bias_rate", REAL, STAGE(bias_rate), 0, 1, 0, 0},
 	{"text_tokens", U64, STAGE(text_tokens), 1, 65536, 128, 0},
 	{0},
@@ -70,6 +73,7 @@ static const struct row source_rows[] = {
 };
 
 static const struct row recipe_rows[] = {
+	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_MODEL, kinds},
 	{"seed", U64, RECIPE(seed), 0, 9007199254740992.0, 1, 0},
 	{"precision", CHOICE, RECIPE(precision), 0, 0, MOE_UNIT_BF16, precisions},
 	{"dev.data", LIST, RECIPE(dev.data), 0, MOST_ITEMS, 0, 0},

@@ -52,12 +52,17 @@ struct moe_recipe_stage {
 	double text, patch, balance, z; /* weights of the losses */
 	int64_t patch_layer;            /* labels are read after so many layers; 0: after the last */
 	double bias_rate;
+	double commitment, code_decay;  /* of a quantiser */
 	struct moe_recipe_type *type;
 	size_t n_types;
 	uint64_t text_tokens;           /* most text tokens behind a picture; questions that do not fit are left to another time */
 };
 
+/* What is trained: the model, or of one with image tokens the quantiser that makes them (quantise.h), whose tokens are patches. */
+enum moe_recipe_kind { MOE_RECIPE_MODEL, MOE_RECIPE_QUANTISER };
+
 struct moe_recipe {
+	int kind;                       /* enum moe_recipe_kind */
 	json_t *model;                  /* a description (object), a path (string) or NULL */
 	uint64_t seed;
 	int precision;                  /* enum moe_unit, of the products */

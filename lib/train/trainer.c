@@ -17,17 +17,19 @@
 #include "train/freeze.h"
 #include "train/loader.h"
 #include "train/optimiser.h"
+#include "train/quantise.h"
 #include "train/schedule.h"
 #include "train/snapshot.h"
 #include "train/trainlog.h"
 
-enum { STREAM_STAGE = 5, STREAM_DEV = 6, WAITING_NBYTES = 8192 };
+enum { STREAM_STAGE = 5, STREAM_DEV = 6, STREAM_CODES = 7, WAITING_NBYTES = 8192 };
 
 struct moe_trainer {
 	const struct moe_trainer_options *o;
 	struct moe_model *model;
 	double theta;                   /* the model's own rope base */
-	struct moe_net *net;
+	struct moe_net *net;            /* one of the two */
+	struct moe_quantise *quantise;
 	struct moe_optimiser *optimiser;
 	struct moe_loader *loader;      /* of the stage at hand; NULL: it has not begun here */
 	struct moe_trainlog *log;
@@ -62,6 +64,20 @@ static void note(struct moe_trainer *t, const char *fmt, ...)
 
 static const struct moe_recipe_stage *stage_of(const struct moe_trainer *t) { return &t->o->recipe->stage[t->at.stage]; }
 
+/* ---- what is trained ---- */
+
+static const struct moe_params *params_of(const struct moe_trainer *t) { return t->net ? moe_net_params(t->net) : moe_quantise_params(t->quantise); }
+static float *weights_of(const struct moe_trainer *t) { return t->net ? moe_net_weights(t->net) : moe_quantise_weights(t->quantise); }
+static const float *gradient_of(const struct moe_trainer *t) { return t->net ? moe_net_gradient(t->net) : moe_quantise_gradient(t->quantise); }
+
+static void changed(const struct moe_trainer *t)
+{
+	if (t->net)
+		moe_net_changed(t->net);
+	else
+		moe_quantise_changed(t->quantise);
+}
+
 /* ---- what a recipe means to the parts ---- */
 
 struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struct moe_pool *pool)
@@ -88,6 +104,9 @@ static struct moe_augment augment_of(int kind)
 
 	return known[kind];
 }
+
+/* A quantiser learns of pictures alone. */
+static uint64_t text_of(const struct moe_recipe *r, const struct moe_recipe_stage *s) { return r->kind == MOE_RECIPE_QUANTISER ? 0 : s->text_tokens; }
 
 static uint64_t step_samples(const struct moe_recipe_stage *s) { return s->batch * s->accumulate; }
 
@@ -123,7 +142,7 @@ enum moe_err moe_trainer_loader(struct moe_loader **out, const struct moe_model 
 	const struct moe_recipe_stage *s = &r->stage[stage];
 	struct moe_loader_options o = {
 		.spec = m->spec, .directory = m->directory, .mix = {.seed = moe_random_u64(r->seed, STREAM_STAGE, stage), .shards.no_sandbox = no_sandbox},
-		.batch = step_samples(s), .most_text = s->text_tokens, .ahead = ahead, .from = from,
+		.batch = step_samples(s), .most_text = text_of(r, s), .ahead = ahead, .from = from,
 	};
 
 	return make_loader(out, s, &o, d);
@@ -140,7 +159,7 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 		sources = moe_max(sources, r->stage[i].n_sources);
 		samples = moe_max(samples, step_samples(&r->stage[i]));
 	}
-	*out = moe_net_nbytes(s, &o) + sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
+	*out = (r->kind == MOE_RECIPE_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
 	       sources * MOE_MIX_WINDOW * WAITING_NBYTES;
 	return MOE_OK;
 }
@@ -150,7 +169,7 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 static struct moe_snapshot snapshot_of(struct moe_trainer *t)
 {
 	return (struct moe_snapshot){
-		.params = moe_net_params(t->net), .weights = moe_net_weights(t->net), .first = moe_optimiser_first(t->optimiser),
+		.params = params_of(t), .weights = weights_of(t), .first = moe_optimiser_first(t->optimiser),
 		.second = moe_optimiser_second(t->optimiser), .steps = moe_optimiser_steps(t->optimiser),
 	};
 }
@@ -241,7 +260,7 @@ static enum moe_err resume(struct moe_trainer *t, struct moe_diag *d)
 		if (err)
 			moe_diag_path(d, path);
 		json_decref(s.state);
-		moe_net_changed(t->net);
+		changed(t);
 	}
 	free(path);
 	return err;
@@ -274,6 +293,8 @@ static enum moe_err make_net(struct moe_trainer *t, struct moe_diag *d)
 {
 	struct moe_net_options o = moe_trainer_net_options(t->o->recipe, t->o->pool);
 
+	if (t->o->recipe->kind == MOE_RECIPE_QUANTISER)
+		return moe_quantise_new(&t->quantise, t->model, o.unit, t->o->pool, d);
 	return moe_net_new(&t->net, t->model, &o, d);
 }
 
@@ -309,14 +330,23 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 	return err;
 }
 
+/* A quantiser and the rest of its model are never trained together. */
+static void freeze_others(const struct moe_trainer *t)
+{
+	for (size_t i = 0; t->model->spec->image_tokens.count && i < params_of(t)->n; i++)
+		t->frozen[i] |= moe_quantise_has(&params_of(t)->p[i]) == (t->net != NULL);
+}
+
 /* What a stage asks of the model is there. */
 static enum moe_err check_stage(const struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
 {
-	if (s->bias_rate > 0 && !moe_balance_possible(moe_net_params(t->net)))
+	if (s->bias_rate > 0 && !moe_balance_possible(params_of(t)))
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
 	if (s->patch_layer > t->model->spec->n_layers)
 		return moe_fail(d, MOE_EUSAGE, "losses.patch_layer: the model has %lld layers", (long long)t->model->spec->n_layers);
-	return moe_freeze(t->frozen, moe_net_params(t->net), s->freeze.item, s->freeze.n, d);
+	MOE_TRY(moe_freeze(t->frozen, params_of(t), s->freeze.item, s->freeze.n, d));
+	freeze_others(t);
+	return MOE_OK;
 }
 
 /* The base of RoPE of the stage at hand. */
@@ -324,7 +354,7 @@ static enum moe_err stage_theta(struct moe_trainer *t, struct moe_diag *d)
 {
 	double theta = stage_of(t)->rope_theta > 0 ? stage_of(t)->rope_theta : t->theta;
 
-	return t->model->spec->attention.rope.theta == theta ? MOE_OK : use_theta(t, theta, d);
+	return !t->net || t->model->spec->attention.rope.theta == theta ? MOE_OK : use_theta(t, theta, d);
 }
 
 static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
@@ -388,8 +418,8 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 	if (!t->recipe)
 		return no_memory(d);
 	MOE_TRY(make_net(t, d));
-	MOE_TRY(moe_optimiser_new(&t->optimiser, moe_net_params(t->net), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
-	t->frozen = moe_calloc(moe_net_params(t->net)->n, sizeof *t->frozen);
+	MOE_TRY(moe_optimiser_new(&t->optimiser, params_of(t), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
+	t->frozen = moe_calloc(params_of(t)->n, sizeof *t->frozen);
 	if (!t->frozen)
 		return no_memory(d);
 	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
@@ -424,6 +454,7 @@ void moe_trainer_free(struct moe_trainer *t)
 	moe_loader_free(t->loader);
 	moe_optimiser_free(t->optimiser);
 	moe_net_free(t->net);
+	moe_quantise_free(t->quantise);
 	moe_trainlog_close(t->log);
 	json_decref(t->recipe);
 	free(t->frozen);
@@ -432,7 +463,7 @@ void moe_trainer_free(struct moe_trainer *t)
 
 enum moe_err moe_trainer_export(struct moe_trainer *t, const char *directory, const char *families, enum moe_dtype type, struct moe_diag *d)
 {
-	struct moe_export e = {.families = families, .params = moe_net_params(t->net), .weights = moe_net_weights(t->net), .type = type, .pool = t->o->pool};
+	struct moe_export e = {.families = families, .params = params_of(t), .weights = weights_of(t), .type = type, .pool = t->o->pool};
 
 	return moe_export_model(directory, t->model, &e, d);
 }
@@ -450,14 +481,23 @@ static void tell_failed(struct moe_trainer *t, const struct moe_loaded *b)
 	t->at.failed += b->failed;
 }
 
+/* What a step computed: the one or the other. */
+struct computed {
+	struct moe_step_result net;
+	struct moe_quantise_result quantise;
+	bool finite;
+	uint64_t rows;
+	size_t samples;
+};
+
 /* Losses and gradient of the next batch. No rows: the data have ended. */
-static enum moe_err compute(struct moe_trainer *t, struct moe_step_result *r, size_t *samples, struct moe_diag *d)
+static enum moe_err compute(struct moe_trainer *t, struct computed *c, struct moe_diag *d)
 {
 	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
 	const struct moe_loaded *b;
 	enum moe_err err = moe_loader_next(t->loader, &b, d);
 
-	*r = (struct moe_step_result){0};
+	*c = (struct computed){0};
 	if (err == MOE_END) {
 		t->at.ended = true;
 		note(t, "the data of stage %" PRIu64 " have ended after %" PRIu64 " of its %" PRIu64 " tokens", t->at.stage + 1, t->at.stage_tokens, stage_of(t)->tokens);
@@ -465,20 +505,25 @@ static enum moe_err compute(struct moe_trainer *t, struct moe_step_result *r, si
 	}
 	MOE_TRY(err);
 	tell_failed(t, b);
-	MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, r, d));
-	*samples = b->n;
+	if (t->net)
+		MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, &c->net, d));
+	else
+		MOE_TRY(moe_quantise_step(t->quantise, b->packed, b->n, stage_of(t)->commitment, true, &c->quantise, d));
+	c->finite = t->net ? c->net.finite : c->quantise.finite;
+	c->rows = t->net ? c->net.rows : c->quantise.patches;
+	c->samples = b->n;
 	t->at.data = b->after;
 	t->at.has_data = true;
 	return MOE_OK;
 }
 
 /* Changes the weights; false: the gradient is not finite, and nothing was changed. */
-static bool update(struct moe_trainer *t, const struct moe_step_result *r, struct moe_trainlog_step *line)
+static bool update(struct moe_trainer *t, const struct computed *c, struct moe_trainlog_step *line)
 {
 	const struct moe_recipe_stage *stage = stage_of(t);
 	const struct moe_schedule schedule = {.tokens = stage->tokens, .warmup = stage->warmup, .decay = stage->decay, .floor = stage->floor};
-	double factor = moe_schedule_factor(&schedule, t->at.stage_tokens, r->rows);
-	const float *gradient = moe_net_gradient(t->net);
+	double factor = moe_schedule_factor(&schedule, t->at.stage_tokens, c->rows);
+	const float *gradient = gradient_of(t);
 	struct moe_optimiser_step step = {
 		.kind = (enum moe_optimiser_kind)stage->optimiser, .muon_rate = stage->muon_rate * factor, .adamw_rate = stage->adamw_rate * factor,
 		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen,
@@ -487,21 +532,23 @@ static bool update(struct moe_trainer *t, const struct moe_step_result *r, struc
 	line->muon_rate = step.kind == MOE_OPTIMISER_MUON ? step.muon_rate : 0;
 	line->adamw_rate = step.adamw_rate;
 	line->grad_norm = moe_optimiser_norm(t->optimiser, gradient, t->frozen);
-	if (!r->finite || !isfinite(line->grad_norm))
+	if (!c->finite || !isfinite(line->grad_norm))
 		return false;
 	if (stage->clip > 0 && line->grad_norm > stage->clip)
 		step.scale = stage->clip / line->grad_norm;
-	moe_optimiser_step(t->optimiser, &step, moe_net_weights(t->net), gradient);
+	moe_optimiser_step(t->optimiser, &step, weights_of(t), gradient);
+	if (t->quantise)
+		moe_quantise_move(t->quantise, stage->code_decay, moe_random_u64(t->o->recipe->seed, STREAM_CODES, 0), t->at.step);
 	if (stage->bias_rate > 0)
-		moe_balance_update(moe_net_params(t->net), moe_net_weights(t->net), r->load, (size_t)t->model->spec->router.experts, stage->bias_rate, t->frozen);
-	moe_net_changed(t->net);
+		moe_balance_update(params_of(t), weights_of(t), c->net.load, (size_t)t->model->spec->router.experts, stage->bias_rate, t->frozen);
+	changed(t);
 	return true;
 }
 
 /* Shown means forget with a half-life of some ten steps. */
 static double blend(double old, double new) { return old > 0 && isfinite(new) ? 0.93 * old + 0.07 * new : isfinite(new) ? new : old; }
 
-static void show(struct moe_trainer *t, const struct moe_step_result *r, double seconds)
+static void show(struct moe_trainer *t, const struct computed *c, double seconds)
 {
 	struct moe_train_progress *p = &t->shown;
 
@@ -509,10 +556,13 @@ static void show(struct moe_trainer *t, const struct moe_step_result *r, double 
 	p->tokens = t->at.tokens;
 	p->all_tokens = moe_recipe_tokens(t->o->recipe);
 	p->stage = stage_of(t)->name;
-	p->text = blend(p->text, r->text);
-	p->patch = blend(p->patch, r->patch);
-	p->tokens_per_second = blend(p->tokens_per_second, (double)r->rows / seconds);
-	p->busiest = r->busiest;
+	p->quantiser = t->quantise;
+	p->text = blend(p->text, c->net.text);
+	p->patch = blend(p->patch, c->net.patch);
+	p->psnr = blend(p->psnr, c->quantise.psnr);
+	p->codes = c->quantise.codes;
+	p->tokens_per_second = blend(p->tokens_per_second, (double)c->rows / seconds);
+	p->busiest = c->net.busiest;
 	p->seconds_left = p->all_tokens > p->tokens ? (double)(p->all_tokens - p->tokens) / p->tokens_per_second : 0;
 	p->failed = t->at.failed;
 	p->skipped = t->at.skipped;
@@ -533,43 +583,102 @@ static enum moe_err count_skipped(struct moe_trainer *t, bool good, struct moe_d
 			"stays as it is", MOE_TRAIN_MOST_SKIPPED, t->at.step);
 }
 
+/* The step's line; `line` has what the update found. */
+static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *line, const struct computed *c, struct moe_diag *d)
+{
+	if (t->quantise)
+		return moe_trainlog_write_quantiser(t->log, &(struct moe_trainlog_quantiser){
+			.step = line->step, .tokens = line->tokens, .stage = line->stage, .loss = c->quantise.total, .picture = c->quantise.picture,
+			.commitment = c->quantise.commitment, .psnr = c->quantise.psnr, .codes = c->quantise.codes, .grad_norm = line->grad_norm,
+			.rate = line->adamw_rate, .skipped = line->skipped, .seconds = line->seconds, .patches = c->rows,
+		}, d);
+	line->loss = c->net.total;
+	line->text = c->net.text;
+	line->patch = c->net.patch;
+	line->balance = c->net.balance;
+	line->z = c->net.z;
+	line->busiest = c->net.busiest;
+	line->rows = c->rows;
+	return moe_trainlog_write_step(t->log, line, d);
+}
+
 static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 {
 	struct moe_trainlog_step line = {.stage = stage_of(t)->name};
-	struct moe_step_result r;
-	size_t samples;
+	struct computed c;
 	double seconds;
 	bool good;
 
 	t->began = moe_clock();
-	MOE_TRY(compute(t, &r, &samples, d));
-	if (!r.rows && !t->at.stage_tokens)
+	MOE_TRY(compute(t, &c, d));
+	if (!c.rows && !t->at.stage_tokens)
 		return moe_fail(d, MOE_EINPUT, "stage %" PRIu64 ": there is no sample in its data", t->at.stage + 1);
-	if (!r.rows)
+	if (!c.rows)
 		return MOE_OK;
-	good = update(t, &r, &line);
+	good = update(t, &c, &line);
 	t->at.step++;
-	t->at.tokens += r.rows;
-	t->at.stage_tokens += r.rows;
-	t->at.samples += samples;
+	t->at.tokens += c.rows;
+	t->at.stage_tokens += c.rows;
+	t->at.samples += c.samples;
 	seconds = fmax(moe_clock() - t->began, 1e-9);
 	line.step = t->at.step;
 	line.tokens = t->at.tokens;
-	line.loss = r.total;
-	line.text = r.text;
-	line.patch = r.patch;
-	line.balance = r.balance;
-	line.z = r.z;
-	line.busiest = r.busiest;
 	line.skipped = !good;
 	line.seconds = t->o->timings ? seconds : 0;
-	line.rows = r.rows;
-	MOE_TRY(moe_trainlog_write_step(t->log, &line, d));
-	show(t, &r, seconds);
+	MOE_TRY(write_line(t, &line, &c, d));
+	show(t, &c, seconds);
 	return count_skipped(t, good, d);
 }
 
 /* ---- between steps ---- */
+
+static void tell_failed_dev(struct moe_trainer *t, uint64_t n)
+{
+	if (n)
+		note(t, "%" PRIu64 " samples of dev are no good, and passed over", n);
+}
+
+static enum moe_err evaluate_net(struct moe_trainer *t, struct moe_loader *loader, struct moe_diag *d)
+{
+	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
+	struct moe_devset v = {0};
+	enum moe_err err = moe_devset_run(&v, t->net, loader, t->o->recipe->dev.samples, &losses, d);
+
+	tell_failed_dev(t, v.failed);
+	if (!err)
+		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
+			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types,
+			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
+		}, d);
+	moe_devset_clear(&v);
+	return err;
+}
+
+static enum moe_err evaluate_quantiser(struct moe_trainer *t, struct moe_loader *loader, struct moe_diag *d)
+{
+	struct moe_quantise_sums s = {0};
+	const struct moe_loaded *b;
+	enum moe_err err = MOE_OK;
+
+	for (uint64_t left = t->o->recipe->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
+		struct moe_quantise_result r;
+		size_t n = moe_min(b->n, left);
+		left -= n;
+		s.failed += b->failed;
+		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &r, d);
+		if (!err)
+			err = moe_quantise_count(t->quantise, &s, d);
+	}
+	err = err == MOE_END ? MOE_OK : err;
+	tell_failed_dev(t, s.failed);
+	if (!err && s.pictures)
+		err = moe_trainlog_write_quantiser(t->log, &(struct moe_trainlog_quantiser){
+			.dev = true, .step = t->at.step, .tokens = t->at.tokens, .psnr = moe_quantise_psnr(s.squares, s.numbers),
+			.codes = moe_quantise_codes(t->quantise, s.chosen),
+		}, d);
+	free(s.chosen);
+	return err;
+}
 
 static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
 {
@@ -579,27 +688,16 @@ static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
 	struct moe_loader_options o = {
 		.spec = t->model->spec, .directory = t->model->directory, .source = &source, .n_sources = 1,
 		.mix = {.seed = moe_random_u64(r->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
-		.batch = moe_min(s->batch, r->dev.samples), .most_text = s->text_tokens, .ahead = true,
+		.batch = moe_min(s->batch, r->dev.samples), .most_text = text_of(r, s), .ahead = true,
 	};
-	struct moe_loss_settings losses = moe_trainer_losses(s);
-	struct moe_devset v = {0};
 	struct moe_loader *loader;
 	enum moe_err err;
 
 	MOE_TRY(moe_loader_new(&loader, &o, d));
-	err = moe_devset_run(&v, t->net, loader, r->dev.samples, &losses, d);
-	if (v.failed)
-		note(t, "%" PRIu64 " samples of dev are no good, and passed over", v.failed);
-	if (!err)
-		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
-			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types,
-			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
-		}, d);
-	moe_devset_clear(&v);
+	err = t->net ? evaluate_net(t, loader, d) : evaluate_quantiser(t, loader, d);
 	moe_loader_free(loader);
 	return err;
 }
-
 /* Lies a multiple of `every` in (before, after]? */
 static bool passed(uint64_t before, uint64_t after, uint64_t every) { return before / every != after / every; }
 

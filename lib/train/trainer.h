@@ -25,6 +25,9 @@ struct moe_train_progress {
 	uint64_t step, tokens, all_tokens;
 	const char *stage;
 	double text, patch;             /* losses, means over the last steps */
+	bool quantiser;                 /* that is trained: psnr (decibels) and codes in use are told instead */
+	double psnr;
+	uint64_t codes;
 	double tokens_per_second, busiest, seconds_left;
 	uint64_t failed, skipped;       /* samples, steps */
 };

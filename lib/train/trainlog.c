@@ -164,6 +164,34 @@ enum moe_err moe_trainlog_write_dev(struct moe_trainlog *l, const struct moe_tra
 	return finish(l, f, &line, &n, d);
 }
 
+enum moe_err moe_trainlog_write_quantiser(struct moe_trainlog *l, const struct moe_trainlog_quantiser *s, struct moe_diag *d)
+{
+	char *line = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&line, &n);
+
+	if (f) {
+		fprintf(f, "{%s\"step\":%" PRIu64 ",\"tokens\":%" PRIu64, s->dev ? "\"dev\":true," : "", s->step, s->tokens);
+		if (!s->dev) {
+			text(f, ",\"stage\":", s->stage);
+			number(f, "loss", s->loss);
+			number(f, "picture", s->picture);
+			number(f, "commitment", s->commitment);
+		}
+		number(f, "psnr", s->psnr);
+		fprintf(f, ",\"codes\":%" PRIu64, s->codes);
+		if (!s->dev) {
+			number(f, "grad_norm", s->grad_norm);
+			number(f, "lr_adamw", s->rate);
+		}
+		if (s->skipped)
+			fputs(",\"skipped\":true", f);
+		if (s->seconds > 0)
+			number(f, "tokens_per_s", (double)s->patches / s->seconds);
+	}
+	return finish(l, f, &line, &n, d);
+}
+
 enum moe_err moe_trainlog_sync(struct moe_trainlog *l, uint64_t *at, struct moe_diag *d)
 {
 	if (!flush(l) || (fsync(l->fd) && errno != EINVAL)) {

@@ -35,12 +35,26 @@ struct moe_trainlog_dev {
 	size_t n_types;
 };
 
+/* A step, or an evaluation (`dev`), of a quantiser. */
+struct moe_trainlog_quantiser {
+	bool dev;
+	uint64_t step, tokens, codes;   /* codes: that were chosen at least once */
+	const char *stage;
+	double loss, picture, commitment, psnr;         /* an evaluation has psnr alone */
+	double grad_norm, rate;
+	bool skipped;
+	double seconds;
+	uint64_t patches;
+};
+
 /* Opens or creates the file and cuts it to `at` bytes. Where it is shorter (somebody changed it), *lost says so and it goes on at its end. */
 enum moe_err moe_trainlog_open(struct moe_trainlog **out, const char *path, uint64_t at, bool *lost, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Writes a line. What the disk does not take now is kept, and written when it does. */
 enum moe_err moe_trainlog_write_step(struct moe_trainlog *l, const struct moe_trainlog_step *s, struct moe_diag *d) MOE_CHECK_RESULT;
 enum moe_err moe_trainlog_write_dev(struct moe_trainlog *l, const struct moe_trainlog_dev *v, struct moe_diag *d) MOE_CHECK_RESULT;
+
+enum moe_err moe_trainlog_write_quantiser(struct moe_trainlog *l, const struct moe_trainlog_quantiser *s, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Everything is on the disk then; *at is the length of the file. */
 enum moe_err moe_trainlog_sync(struct moe_trainlog *l, uint64_t *at, struct moe_diag *d) MOE_CHECK_RESULT;

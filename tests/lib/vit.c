@@ -123,12 +123,12 @@ static void define_norm(double *y, const double *x, const struct moe_norm *w, si
 {
 	double mean = 0, square = 0;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; w->bias && i < n; i++)
 		mean += x[i] / (double)n;
 	for (size_t i = 0; i < n; i++)
 		square += (x[i] - mean) * (x[i] - mean) / (double)n;
 	for (size_t i = 0; i < n; i++)
-		y[i] = (x[i] - mean) / sqrt(square + eps) * (double)w->weight[i] + (double)w->bias[i];
+		y[i] = (x[i] - mean) / sqrt(square + eps) * (double)w->weight[i] + (w->bias ? (double)w->bias[i] : 0);
 }
 
 static void define_gelu(double *x, size_t n)
@@ -167,9 +167,26 @@ static void define_act(double *x, size_t n, int act)
 		x[i] *= act == MOE_VIT_GELU ? 0.5 * erfc(-x[i] / sqrt(2)) : 1 / (1 + exp(-x[i]));
 }
 
+/* y = fc2(act(fc1 x)), or fc2(silu(gate x) · fc1 x) of a layer that has a gate. */
+static void define_unit(double *y, const double *x, const struct moe_vit_layer *w, int act)
+{
+	double inner[WIDTH], gate[WIDTH];
+
+	define_linear(inner, x, &w->fc1);
+	if (w->gate.weight.data) {
+		define_linear(gate, x, &w->gate);
+		define_act(gate, WIDTH, MOE_VIT_SILU);
+		for (size_t i = 0; i < WIDTH; i++)
+			inner[i] *= gate[i];
+	} else {
+		define_act(inner, WIDTH, act);
+	}
+	define_linear(y, inner, &w->fc2);
+}
+
 static void define_layer(double *x, const struct moe_vit_layer *w, double eps, int act)
 {
-	double *key = calloc(N * HIDDEN, sizeof *key), *value = calloc(N * HIDDEN, sizeof *value), a[HIDDEN], b[HIDDEN], inner[WIDTH];
+	double *key = calloc(N * HIDDEN, sizeof *key), *value = calloc(N * HIDDEN, sizeof *value), a[HIDDEN], b[HIDDEN];
 
 	for (size_t t = 0; t < N; t++) {
 		define_norm(a, x + t * HIDDEN, &w->norm1, HIDDEN, eps);
@@ -184,9 +201,7 @@ static void define_layer(double *x, const struct moe_vit_layer *w, double eps, i
 		for (size_t i = 0; i < HIDDEN; i++)
 			x[t * HIDDEN + i] += b[i];
 		define_norm(a, x + t * HIDDEN, &w->norm2, HIDDEN, eps);
-		define_linear(inner, a, &w->fc1);
-		define_act(inner, WIDTH, act);
-		define_linear(b, inner, &w->fc2);
+		define_unit(b, a, w, act);
 		for (size_t i = 0; i < HIDDEN; i++)
 			x[t * HIDDEN + i] += b[i];
 	}
@@ -256,11 +271,21 @@ static void make_layers(struct moe_vit_layer *w)
 					      .fc2 = linear(HIDDEN, WIDTH, true)};
 }
 
+/* RMSNorm, no biases, a gated unit. */
+static void make_gated_layers(struct moe_vit_layer *w)
+{
+	for (int l = 0; l < LAYERS; l++)
+		w[l] = (struct moe_vit_layer){.norm1 = {.weight = floats(HIDDEN, 0.5f, 1)}, .norm2 = {.weight = floats(HIDDEN, 0.5f, 1)},
+					      .q = linear(HIDDEN, HIDDEN, false), .k = linear(HIDDEN, HIDDEN, false), .v = linear(HIDDEN, HIDDEN, false),
+					      .o = linear(HIDDEN, HIDDEN, false), .gate = linear(WIDTH, HIDDEN, false), .fc1 = linear(WIDTH, HIDDEN, false),
+					      .fc2 = linear(HIDDEN, WIDTH, false)};
+}
+
 static void free_layers(struct moe_vit_layer *w)
 {
 	for (int l = 0; l < LAYERS; l++) {
-		struct moe_linear *all[] = {&w[l].q, &w[l].k, &w[l].v, &w[l].o, &w[l].fc1, &w[l].fc2};
-		for (int i = 0; i < 6; i++)
+		struct moe_linear *all[] = {&w[l].q, &w[l].k, &w[l].v, &w[l].o, &w[l].gate, &w[l].fc1, &w[l].fc2};
+		for (int i = 0; i < 7; i++)
 			free_linear(all[i]);
 		free_norm(&w[l].norm1);
 		free_norm(&w[l].norm2);
@@ -396,11 +421,46 @@ static void test_same_bits(void **state)
 	free(want_feature);
 }
 
+/* Layers as those of a language model: the formulas, and the same bits on any number of threads. */
+static void test_gated(void **state)
+{
+	static const unsigned threads[] = {1, 3, 7};
+	struct moe_vit_layer layers[LAYERS];
+	struct moe_vit_weights w = {.layer = layers};
+	struct moe_vit_settings s = tower;
+	float *from = floats(N * HIDDEN, 3, 0), *x = moe_calloc(N * HIDDEN, sizeof *x), *first = moe_calloc(N * HIDDEN, sizeof *first);
+	double *want = widened(from, N * HIDDEN);
+
+	(void)state;
+	s.gated = true;
+	make_gated_layers(layers);
+	for (int l = 0; l < LAYERS; l++)
+		define_layer(want, &layers[l], 1e-6, s.act);
+	for (size_t t = 0; t < 3; t++) {
+		struct moe_arena scratch = {0};
+		struct moe_compute work = {.scratch = &scratch, .pool = moe_pool_new(threads[t])};
+		struct moe_diag d = {0};
+		memcpy(x, from, N * HIDDEN * sizeof *x);
+		expect_ok(&d, moe_vit_forward(x, N, &s, &w, &work, &d));
+		if (!t)
+			memcpy(first, x, N * HIDDEN * sizeof *x);
+		assert_true(gap(x, want, N * HIDDEN) < 5e-7);
+		assert_memory_equal(x, first, N * HIDDEN * sizeof *x);
+		moe_pool_free(work.pool);
+		moe_arena_free(&scratch);
+	}
+	free_layers(layers);
+	free(from);
+	free(x);
+	free(first);
+	free(want);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_buckets), cmocka_unit_test(test_positions), cmocka_unit_test(test_definition), cmocka_unit_test(test_activations),
-		cmocka_unit_test(test_same_bits),
+		cmocka_unit_test(test_same_bits), cmocka_unit_test(test_gated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
