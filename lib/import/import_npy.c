@@ -116,7 +116,8 @@ static enum moe_err choose(struct moe_import *m, struct moe_imported *q, size_t 
 
 	if (!id)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	MOE_TRY(moe_router_choose(q->logit + r * e, 1, s, NULL, NULL, NULL, scratch, id, q->weight + r * k, NULL, d));
+	MOE_TRY(moe_router_choose(&(struct moe_router_choice){id, q->weight + r * k, NULL}, &(struct moe_router_rows){.rows = 1, .logit = q->logit + r * e}, s,
+				  scratch, d));
 	for (size_t i = 0; i < k; i++)
 		q->expert[r * k + i] = id[i] < 0 ? MOE_NO_EXPERT : (uint16_t)id[i];
 	return MOE_OK;

@@ -67,8 +67,10 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 		moe_add(out->logit + r * (size_t)s->experts, ffn->router_bias, (size_t)s->experts);
 	if (w && w->by_modality && !b->modality)
 		return moe_fail(d, MOE_EMATCH, "the settings differ by modality, but the rows do not say which they are of (tensor \"modality\")");
-	return blame_layer(moe_router_choose(out->logit, b->rows, s, ffn->choice_bias, w ? w->row + layer * MOE_N_MODALITIES : NULL, b->modality, a,
-					     out->expert_id, out->weight, out->choice, d), layer, d);
+	return blame_layer(moe_router_choose(&(struct moe_router_choice){out->expert_id, out->weight, out->choice},
+					     &(struct moe_router_rows){.rows = b->rows, .logit = out->logit, .choice_bias = ffn->choice_bias,
+								       .modality = b->modality, .what_if = w ? w->row + layer * MOE_N_MODALITIES : NULL},
+					     s, a, d), layer, d);
 }
 
 void moe_layer_keep(struct moe_batch *b, struct moe_routed *r)

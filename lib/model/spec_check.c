@@ -194,6 +194,8 @@ enum moe_err moe_spec_check(const struct moe_spec *s, struct moe_diag *d)
 		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than the experts of router.top_groups groups", (long long)s->router.top_k);
 	if (s->router.top_k > s->router.experts)
 		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than router.experts (%lld)", (long long)s->router.top_k, (long long)s->router.experts);
+	if (!s->dense.width && (s->dense.layers.n || s->dense.first || s->dense.step > 1))
+		return moe_fail(d, MOE_EINPUT, "dense: layers without experts need a width (dense.width)");
 	MOE_TRY(check_ids(s, "text.bos", &s->text.bos, d));
 	MOE_TRY(check_ids(s, "text.eos", &s->text.eos, d));
 	MOE_TRY(check_ids(s, "text.suppress", &s->text.suppress, d));

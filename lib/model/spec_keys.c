@@ -27,11 +27,12 @@ static json_t *real(double v)
 	return json_real(v);
 }
 
-static json_t *ids_of(const struct moe_ints *ids)
+/* Tokens are an id or a list; layers are a list in any case. */
+static json_t *ids_of(const struct moe_ints *ids, bool tokens)
 {
 	json_t *list;
 
-	if (ids->n == 1)
+	if (ids->n == 1 && tokens)
 		return json_integer(ids->v[0]);
 	list = json_array();
 	for (size_t i = 0; i < ids->n; i++)
@@ -62,7 +63,7 @@ json_t *moe_setting_get(const struct moe_spec *spec, const struct moe_setting *s
 	case MOE_SET_REAL: return real(*(const double *)at);
 	case MOE_SET_BOOL: return json_boolean(*(const bool *)at);
 	case MOE_SET_CHOICE: return choice(s->choices, *(const int *)at);
-	case MOE_SET_IDS: return ids_of(at);
+	case MOE_SET_IDS: return ids_of(at, !strncmp(s->path, "text.", 5));
 	case MOE_SET_POOLS: return pools_of(at, spec->router.experts);
 	default: return NULL;
 	}
@@ -81,6 +82,8 @@ bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s
 	json_t *v, *absent;
 	bool same;
 
+	if (s->only_if && !strcmp(s->only_if, "dense") && !spec->dense.width)
+		return true;
 	if (!s->newer)
 		return false;
 	if (s->type == MOE_SET_CONVS)

@@ -43,7 +43,7 @@ json_t *moe_setting_get(const struct moe_spec *spec, const struct moe_setting *s
 struct moe_convs_at { struct moe_conv *v; size_t *n; };
 struct moe_convs_at moe_setting_convs(const struct moe_spec *spec, const struct moe_setting *s);
 
-/* Does it go without saying, being newer and absent? */
+/* Does it go without saying, being newer and absent, or about the dense layers of a model that has none? */
 bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s);
 
 /* Gives the setting of the spec the value v; one of another type or out of range fails with what was expected. */

@@ -56,7 +56,7 @@ const struct moe_setting moe_settings[] = {
 	{"shared_experts.count", MOE_SET_INT, AT(shared.count), 0, 64, 0, "1", "shared_experts", false},
 	{"shared_experts.width", MOE_SET_INT, AT(shared.width), 1, MAX_DIM, 0, 0, "shared_experts", false},
 	{"shared_experts.gate", MOE_SET_BOOL, AT(shared.gate), 0, 0, 0, "false", "shared_experts", false},
-	{"dense.width", MOE_SET_INT, AT(dense.width), 1, MAX_DIM, 0, 0, "dense", false},
+	{"dense.width", MOE_SET_INT, AT(dense.width), 0, MAX_DIM, 0, 0, "dense", false},
 	{"dense.first", MOE_SET_INT, AT(dense.first), 0, 4096, 0, "0", "dense", false},
 	{"dense.step", MOE_SET_INT, AT(dense.step), 1, 4096, 0, "1", "dense", false},
 	{"dense.layers", MOE_SET_IDS, AT(dense.layers), 0, 4096, 0, "[]", "dense", false},

@@ -192,9 +192,10 @@ static void keep_parts(const struct moe_span *s, size_t r, size_t hidden, const 
 		memcpy(p->shared + to * hidden, shared, hidden * sizeof *shared);
 }
 
-/* Adds the weighted results of the rows of a span to its x: slot by slot, then the shared ones (or NULL). `sum` has room for a row. */
-static void add_span(const struct moe_span *s, size_t hidden, const int32_t *expert_id, const float *weight, size_t k, const float *out,
-		     const uint32_t *place, const float *shared, float *sum)
+/* Adds the weighted results of the rows of a span to its x: slot by slot, then the shared ones (or NULL); normed where the norm stands behind. `sum` has room
+ * for a row. */
+static void add_span(const struct moe_span *s, const struct moe_ffn_weights *w, size_t hidden, const int32_t *expert_id, const float *weight, size_t k,
+		     const float *out, const uint32_t *place, const float *shared, float *sum)
 {
 	for (size_t r = 0; r < s->n; r++) {
 		if (s->parts && r + s->parts->rows >= s->n)
@@ -205,6 +206,8 @@ static void add_span(const struct moe_span *s, size_t hidden, const int32_t *exp
 				moe_axpy(sum, weight[i], out + place[i] * hidden, hidden);
 		if (shared)
 			moe_add(sum, shared + (s->first + r) * hidden, hidden);
+		if (w->post)
+			moe_norm_forward(sum, hidden, sum, hidden, &w->norm, 1, hidden, w->eps);
 		moe_add(s->x + r * hidden, sum, hidden);
 	}
 }
@@ -253,7 +256,7 @@ enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed
 	if (shared)
 		MOE_TRY(run_shared(b, normed, w, shared, work, d));
 	for (size_t i = 0; i < b->spans; i++)
-		add_span(&b->span[i], hidden, expert_id, weight, k, out, place, shared, sum);
+		add_span(&b->span[i], w, hidden, expert_id, weight, k, out, place, shared, sum);
 	moe_arena_release(a, mark);
 	return MOE_OK;
 }

@@ -12,7 +12,9 @@ struct moe_expert_weights {
 };
 
 struct moe_ffn_weights {
-	struct moe_norm norm;                   /* [hidden] */
+	struct moe_norm norm;                   /* [hidden]: of what they read or, `post`, of what they give together */
+	bool post;
+	float eps;                              /* of a norm behind them */
 	struct moe_mat router;                  /* [experts][hidden] */
 	const float *router_bias, *choice_bias; /* [experts] or NULL */
 	const struct moe_expert_weights *expert;        /* [experts]; NULL in a dense layer */
@@ -21,7 +23,7 @@ struct moe_ffn_weights {
 };
 
 /* x[r] += sum over slots i, in order, of weight[r][i] · X_{expert_id[r][i]}(normed[r]), then S(normed[r]) of the shared experts, times
- * sigmoid(shared_gate · normed[r]) where there is such a gate (Qwen1.5-MoE), for all rows r of the batch: summed from +0 by fma, then added to x. A span
+ * sigmoid(shared_gate · normed[r]) where there is such a gate (Qwen1.5-MoE), for all rows r of the batch: summed from +0 by fma, then (`post`) normed, then added to x. A span
  * with `parts` gets the summands there. normed [rows] → [hidden]; expert_id and
  * weight [rows][k], k 0 in a dense layer. The ids must have been checked. */
 enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,

@@ -90,12 +90,12 @@ size_t moe_rune_next(const char *s, unsigned *rune)
 	return n;
 }
 
-/* Advances of ' ' to '~' in hundredths of the size: roughly the widest of the usual fonts, for the commonest letters their mean. */
+/* Advances of ' ' to '~' in hundredths of the size: the wider of DejaVu Sans and Liberation Sans (Arial's). */
 static const unsigned char advance[] = {
-	28, 33, 42, 72, 60, 85, 74, 25, 35, 35, 48, 72, 29, 35, 29, 35, 60, 60, 60, 60, 60, 60, 60, 60,
-	60, 60, 31, 31, 72, 72, 72, 50, 96, 66, 67, 70, 74, 62, 57, 75, 74, 30, 42, 66, 56, 86, 74, 78,
-	61, 78, 68, 65, 62, 73, 67, 98, 66, 62, 66, 37, 35, 37, 78, 50, 50, 58, 60, 54, 60, 58, 34, 59,
-	60, 27, 28, 56, 27, 93, 60, 59, 60, 60, 40, 52, 37, 60, 56, 80, 56, 56, 51, 55, 33, 55, 75,
+	32, 41, 46, 84, 64, 95, 78, 28, 39, 39, 50, 84, 32, 37, 32, 34, 64, 64, 64, 64, 64, 64, 64, 64,
+	64, 64, 34, 34, 84, 84, 84, 56, 102, 69, 69, 73, 77, 67, 62, 78, 76, 30, 50, 67, 56, 87, 75, 79,
+	67, 79, 73, 67, 62, 74, 69, 99, 69, 67, 69, 39, 34, 39, 84, 56, 50, 62, 64, 55, 64, 62, 36, 64,
+	64, 28, 28, 58, 28, 98, 64, 62, 64, 64, 42, 53, 40, 64, 60, 82, 60, 60, 53, 64, 34, 64, 84,
 };
 
 double moe_text_width(const char *s, double size, bool bold)
@@ -107,5 +107,5 @@ double moe_text_width(const char *s, double size, bool bold)
 		moe_rune_next(s, &rune);
 		sum += rune >= ' ' && rune <= '~' ? advance[rune - ' '] : rune >= 0x1100 ? 100 : 62;
 	}
-	return sum * size / 100 * (bold ? 1.08 : 1);
+	return sum * size / 100 * (bold ? 1.13 : 1);
 }

@@ -216,6 +216,17 @@ static void pixels_free(struct moe_pen *p)
 	free(s);
 }
 
+/* Letters as wide as they are measured, at every scale. */
+static void plain_letters(cairo_t *c)
+{
+	cairo_font_options_t *o = cairo_font_options_create();
+
+	cairo_font_options_set_hint_metrics(o, CAIRO_HINT_METRICS_OFF);
+	cairo_font_options_set_hint_style(o, CAIRO_HINT_STYLE_NONE);
+	cairo_set_font_options(c, o);
+	cairo_font_options_destroy(o);
+}
+
 enum moe_err moe_pen_pixels_new(struct moe_pen **out, double w, double h, double scale, struct moe_diag *d)
 {
 	static const struct moe_pen_ops ops = {
@@ -241,6 +252,7 @@ enum moe_err moe_pen_pixels_new(struct moe_pen **out, double w, double h, double
 	cairo_set_source_rgb(s->c, 1, 1, 1);
 	cairo_paint(s->c);
 	cairo_scale(s->c, scale, scale);
+	plain_letters(s->c);
 	return MOE_OK;
 }
 

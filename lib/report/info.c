@@ -105,11 +105,15 @@ static void print_experts(FILE *f, const struct moe_spec *s)
 
 	for (size_t l = 0; l < (size_t)s->n_layers; l++)
 		dense += moe_spec_is_dense(s, l);
+	if (dense == (size_t)s->n_layers) {
+		fprintf(f, "experts          none: every layer has one unit of width %lld\n", (long long)s->dense.width);
+		return;
+	}
 	fprintf(f, "experts          %lld of width %lld, %lld per token", (long long)s->router.experts, (long long)s->expert_width, (long long)s->router.top_k);
 	if (s->shared.count)
 		fprintf(f, ", beside shared ones of width %lld", (long long)(s->shared.count * s->shared.width));
 	if (dense)
-		fprintf(f, "; %zu layer%s without", dense, dense == 1 ? "" : "s");
+		fprintf(f, "; %zu layer%s without, of width %lld", dense, dense == 1 ? "" : "s", (long long)s->dense.width);
 	fputc('\n', f);
 }
 

@@ -86,13 +86,34 @@ static json_t *convolution(const struct moe_description *m, size_t i)
 	return moe_convolution_config(name, i ? m->stem[i - 1] : 3, m->stem[i], i ? 3 : 5, (int64_t)i < m->halvings ? 2 : 1, i + 1 < m->n_stem);
 }
 
+/* The keys of an encoder; without layers it is none. */
+static void put_encoder(json_t *to, const struct moe_description *m)
+{
+	const struct { const char *key; json_t *v; } rows[] = {
+		{"type", json_string("encoder")}, {"patches", json_string(m->n_stem ? "conv" : "linear")}, {"hidden_size", integer(m->encoder.hidden)},
+		{"num_hidden_layers", integer(m->encoder.depth)}, {"num_attention_heads", integer(m->encoder.heads)}, {"intermediate_size", integer(m->encoder.width)},
+		{"rms_norm_eps", json_real(m->norm_eps)}, {"projector", json_string(m->encoder.projector_width ? "mlp" : "linear")},
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		json_object_set_new(to, rows[i].key, rows[i].v);
+	if (m->encoder.projector_width)
+		json_object_set_new(to, "projector_size", integer(m->encoder.projector_width));
+}
+
 static json_t *stem(const struct moe_description *m)
 {
-	json_t *layers = json_array();
+	json_t *layers = json_array(), *all = json_pack("{ss}", "type", m->n_stem ? "conv" : "linear");
 
 	for (size_t i = 0; i < m->n_stem; i++)
 		json_array_append_new(layers, convolution(m, i));
-	return json_pack("{ss so sb}", "type", "conv", "layers", layers, "row_col_embeddings", 1);
+	if (m->n_stem)
+		json_object_set(all, "layers", layers);
+	json_object_set_new(all, "row_col_embeddings", json_boolean(m->row_col));
+	if (m->encoder.depth)
+		put_encoder(all, m);
+	json_decref(layers);
+	return all;
 }
 
 static json_t *grids(const struct moe_description *m)
@@ -101,6 +122,15 @@ static json_t *grids(const struct moe_description *m)
 
 	for (size_t i = 0; i < m->grids.n; i++)
 		json_array_append_new(list, json_pack("[oo]", integer(m->grids.v[i][0]), integer(m->grids.v[i][1])));
+	return list;
+}
+
+static json_t *dense_layers(const struct moe_description *m)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < m->dense.n; i++)
+		json_array_append_new(list, integer(m->dense.v[i]));
 	return list;
 }
 
@@ -122,16 +152,19 @@ static json_t *config(const struct moe_description *m)
 		{"hidden_act", json_string("silu")}, {"vocab_size", integer(n_tokens(m))}, {"rms_norm_eps", json_real(m->norm_eps)},
 		{"attention_bias", json_false()}, {"mlp_bias", json_false()}, {"tie_word_embeddings", json_false()}, {"rope_type", json_string("axial_2d")},
 		{"rope_theta", json_real(m->rope_theta)}, {"text_position_offset", integer(m->text_offset)}, {"max_text_tokens", integer(m->max_text)},
-		{"patch_size", integer(m->patch)}, {"image_grids", grids(m)}, {"num_channels", integer(3)}, {"image_attention", json_string("bidirectional")},
+		{"patch_size", integer(m->patch)}, {"image_grids", grids(m)}, {"num_channels", integer(3)}, {"image_attention", json_string(m->causal_images ? "causal" : "bidirectional")},
 		{"text_attention", json_string("causal")}, {"vision_stem", stem(m)}, {"pad_token_id", integer(ID_PAD)}, {"bos_token_id", integer(ID_READ)},
 		{"image_token_id", integer(ID_IMAGE)}, {"unk_token_id", integer(ID_UNK)}, {"eos_token_id", integer(ID_EOS)},
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		json_object_set_new(c, rows[i].key, rows[i].v);
+	if (m->dense.n) {
+		json_object_set_new(c, "intermediate_size", integer(m->dense_width));
+		json_object_set_new(c, "dense_layers", dense_layers(m));
+	}
 	if (m->tokens.codes) {
 		json_object_set_new(c, "image_tokens", moe_image_tokens_config(m, first_image_token(m)));
-		json_object_set_new(c, "image_attention", json_string("causal"));
 		json_object_set_new(c, "image_first", json_false());
 	}
 	if (has_task(m, "ask"))
@@ -223,26 +256,44 @@ static enum moe_err MOE_PRINTF(5, 6) add(struct weights *w, unsigned rank, const
 	return MOE_OK;
 }
 
-static enum moe_err add_layer(struct weights *w, const struct moe_description *m, long long l)
-{
-	int64_t q = m->heads * m->head_dim, kv = m->kv_heads * m->head_dim, h = m->hidden, f = m->expert_width;
-	double inner = 1 / sqrt((double)h), less = 1 / sqrt(2 * (double)m->layers);
-
 #define MATRIX(out, in) 2, (const int64_t[]){out, in}
 #define VECTOR(n) 1, (const int64_t[]){n}
-	MOE_TRY(add(w, VECTOR(h), 0, "model.layers.%lld.input_layernorm.weight", l));
-	MOE_TRY(add(w, MATRIX(q, h), inner, "model.layers.%lld.self_attn.q_proj.weight", l));
-	MOE_TRY(add(w, MATRIX(kv, h), inner, "model.layers.%lld.self_attn.k_proj.weight", l));
-	MOE_TRY(add(w, MATRIX(kv, h), inner, "model.layers.%lld.self_attn.v_proj.weight", l));
-	MOE_TRY(add(w, MATRIX(h, q), less / sqrt((double)q), "model.layers.%lld.self_attn.o_proj.weight", l));
-	MOE_TRY(add(w, VECTOR(h), 0, "model.layers.%lld.post_attention_layernorm.weight", l));
-	MOE_TRY(add(w, MATRIX(m->experts, h), 0.02, "model.layers.%lld.mlp.gate.weight", l));
+
+/* Of a matrix with so many inputs. */
+static double inner(int64_t inputs) { return 1 / sqrt((double)inputs); }
+
+/* Of what is added to the hidden states, in a network of so many layers. */
+static double less(int64_t layers) { return 1 / sqrt(2 * (double)layers); }
+
+/* A gated unit of width f over h inputs: an expert, or the unit of a dense layer. */
+static enum moe_err add_unit(struct weights *w, const char *prefix, int64_t h, int64_t f, int64_t layers)
+{
+	MOE_TRY(add(w, MATRIX(f, h), inner(h), "%s.gate_proj.weight", prefix));
+	MOE_TRY(add(w, MATRIX(f, h), inner(h), "%s.up_proj.weight", prefix));
+	return add(w, MATRIX(h, f), less(layers) * inner(f), "%s.down_proj.weight", prefix);
+}
+
+static bool is_dense(const struct moe_description *m, long long l)
+{
+	for (size_t i = 0; i < m->dense.n; i++)
+		if (m->dense.v[i] == l)
+			return true;
+	return false;
+}
+
+static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, long long l)
+{
+	char prefix[NAME];
+
+	snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp", l);
+	if (is_dense(m, l))
+		return add_unit(w, prefix, m->hidden, m->dense_width, m->layers);
+	MOE_TRY(add(w, MATRIX(m->experts, m->hidden), 0.02, "%s.gate.weight", prefix));
 	if (m->choice_bias)
-		MOE_TRY(add(w, VECTOR(m->experts), -1, "model.layers.%lld.mlp.gate.choice_bias", l));
+		MOE_TRY(add(w, VECTOR(m->experts), -1, "%s.gate.choice_bias", prefix));
 	for (long long e = 0; e < m->experts; e++) {
-		MOE_TRY(add(w, MATRIX(f, h), inner, "model.layers.%lld.mlp.experts.%lld.gate_proj.weight", l, e));
-		MOE_TRY(add(w, MATRIX(f, h), inner, "model.layers.%lld.mlp.experts.%lld.up_proj.weight", l, e));
-		MOE_TRY(add(w, MATRIX(h, f), less / sqrt((double)f), "model.layers.%lld.mlp.experts.%lld.down_proj.weight", l, e));
+		snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp.experts.%lld", l, e);
+		MOE_TRY(add_unit(w, prefix, m->hidden, m->expert_width, m->layers));
 	}
 	return MOE_OK;
 }
@@ -261,10 +312,33 @@ static enum moe_err add_image_tokens(struct weights *w, const struct moe_token_d
 	return MOE_OK;
 }
 
+/* The norms and the attention of a layer of h, with q numbers of queries and kv of keys. */
+static enum moe_err add_attention(struct weights *w, const char *prefix, int64_t h, int64_t q, int64_t kv, int64_t layers)
+{
+	MOE_TRY(add(w, VECTOR(h), 0, "%s.input_layernorm.weight", prefix));
+	MOE_TRY(add(w, MATRIX(q, h), inner(h), "%s.self_attn.q_proj.weight", prefix));
+	MOE_TRY(add(w, MATRIX(kv, h), inner(h), "%s.self_attn.k_proj.weight", prefix));
+	MOE_TRY(add(w, MATRIX(kv, h), inner(h), "%s.self_attn.v_proj.weight", prefix));
+	MOE_TRY(add(w, MATRIX(h, q), less(layers) * inner(q), "%s.self_attn.o_proj.weight", prefix));
+	return add(w, VECTOR(h), 0, "%s.post_attention_layernorm.weight", prefix);
+}
+
+static enum moe_err add_layer(struct weights *w, const struct moe_description *m, long long l)
+{
+	char prefix[NAME];
+
+	snprintf(prefix, sizeof prefix, "model.layers.%lld", l);
+	MOE_TRY(add_attention(w, prefix, m->hidden, m->heads * m->head_dim, m->kv_heads * m->head_dim, m->layers));
+	return add_ffn(w, m, l);
+}
+
 static enum moe_err add_stem(struct weights *w, const struct moe_description *m)
 {
 	struct moe_spec_sides most = moe_description_sides(m);
+	int64_t width = moe_description_patch_width(m);
 
+	if (!m->n_stem)
+		MOE_TRY(add(w, 4, (const int64_t[]){width, 3, m->patch, m->patch}, inner(3 * m->patch * m->patch), "model.vision_stem.patch.weight"));
 	for (size_t i = 0; i < m->n_stem; i++) {
 		int64_t in = i ? m->stem[i - 1] : 3, side = i ? 3 : 5;
 		double gain = i + 1 < m->n_stem ? 1.4 : 1;      /* of SiLU, which halves what it gets */
@@ -272,8 +346,37 @@ static enum moe_err add_stem(struct weights *w, const struct moe_description *m)
 	}
 	if (m->tokens.codes)
 		MOE_TRY(add_image_tokens(w, &m->tokens));
-	MOE_TRY(add(w, MATRIX(most.rows, m->hidden), 0.02, "model.vision_stem.row_embed.weight"));
-	return add(w, MATRIX(most.columns, m->hidden), 0.02, "model.vision_stem.col_embed.weight");
+	if (!m->row_col)
+		return MOE_OK;
+	MOE_TRY(add(w, MATRIX(most.rows, width), 0.02, "model.vision_stem.row_embed.weight"));
+	return add(w, MATRIX(most.columns, width), 0.02, "model.vision_stem.col_embed.weight");
+}
+
+static enum moe_err add_projector(struct weights *w, const struct moe_description *m)
+{
+	int64_t in = m->encoder.hidden, between = m->encoder.projector_width;
+
+	if (!between)
+		return add(w, MATRIX(m->hidden, in), inner(in), "model.vision_projector.weight");
+	MOE_TRY(add(w, MATRIX(between, in), 1.4 * inner(in), "model.vision_projector.up_proj.weight"));
+	return add(w, MATRIX(m->hidden, between), inner(between), "model.vision_projector.down_proj.weight");
+}
+
+static enum moe_err add_encoder(struct weights *w, const struct moe_description *m)
+{
+	int64_t h = m->encoder.hidden, layers = m->encoder.depth;
+	char prefix[NAME];
+
+	for (long long l = 0; l < layers; l++) {
+		snprintf(prefix, sizeof prefix, "model.vision_stem.layers.%lld", l);
+		MOE_TRY(add_attention(w, prefix, h, h, h, layers));
+		snprintf(prefix, sizeof prefix, "model.vision_stem.layers.%lld.mlp", l);
+		MOE_TRY(add_unit(w, prefix, h, m->encoder.width, layers));
+	}
+	if (!layers)
+		return MOE_OK;
+	MOE_TRY(add(w, VECTOR(h), 0, "model.vision_stem.norm.weight"));
+	return add_projector(w, m);
 }
 
 static enum moe_err list_tensors(struct weights *w, const struct moe_description *m)
@@ -283,7 +386,8 @@ static enum moe_err list_tensors(struct weights *w, const struct moe_description
 	MOE_TRY(add(w, MATRIX(n_tokens(m), m->hidden), 0.02, "lm_head.weight"));
 	for (int64_t l = 0; l < m->layers; l++)
 		MOE_TRY(add_layer(w, m, l));
-	return add_stem(w, m);
+	MOE_TRY(add_stem(w, m));
+	return add_encoder(w, m);
 }
 
 static enum moe_err fill_tensor(struct moe_partial *p, const struct moe_target *t, double deviation, uint64_t seed, const struct moe_checkpoint *from,

@@ -9,13 +9,19 @@
 
 /* The description is an object of these keys; those without a default must be there, others than these are errors.
  *
- *     hidden, layers, heads, experts, expert_width     sizes
+ *     hidden, layers, heads, experts, expert_width     sizes; experts and expert_width are needless where all layers are dense
  *     kv_heads (heads), head_dim (hidden / heads)      of the attention; head_dim is a multiple of 4
  *     top_k (2, or 1 of one expert)                    experts for each token; 1 of several takes its probability as weight, else they are renormalised
  *     renormalise                                      false: weights are probabilities
+ *     dense_layers ([])                                layers without experts, rising, or "all": every token passes one unit there
+ *     dense_width (top_k * expert_width)               of that unit, which then costs a token as much as its experts
  *     choice_bias (false)                              a bias of each expert in the choice, which balances the load without a loss (moe-train --bias-rate)
- *     stem ([32, 64])                                  channels between the convolutions, each of which halves the picture's sides
- *     patch (2 ^ number of convolutions)               pixels
+ *     stem ([32, 64])                                  channels between the convolutions, each of which halves the picture's sides; or "linear": patches by one matrix
+ *     patch (2 ^ number of convolutions, or 8)         pixels
+ *     row_col (true)                                   learned vectors of rows and columns are added to patches
+ *     encoder {"depth": 2, "hidden": (hidden), "heads": (heads), "width": (top_k · expert_width), "projector": ("linear") or "mlp", "projector_width": (hidden)}
+ *         layers that patches pass before those of the trunk (late fusion), and what leads from them into it; depth 0 is early fusion, as is no encoder
+ *     image_attention ("bidirectional")                or "causal": a patch sees those before it
  *     grids ([[4, 16]])                                rows and columns of patches; the first of those with the least padding is a picture's
  *     rope_theta (100), norm_eps (1e-6)
  *     text_offset (the longest side of any grid)       position of the first text token
@@ -34,7 +40,7 @@
  * chat format.
  *
  * Initial weights are normal with variance 1 / inputs, those of o and down by sqrt(2 layers) smaller; router, head, row and column tables 0.02; embeddings 0.5;
- * convolutions but the last 1.4 / sqrt(inputs); norms 1. Each number is a function of the seed, the tensor's name and its place there. */
+ * convolutions but the last, and the first of two layers of a projector, 1.4 / sqrt(inputs); norms 1. Each number is a function of the seed, the tensor's name and its place there. */
 
 /* Writes the folder, which must not be there yet or be empty; it appears when it is whole. */
 enum moe_err moe_create_model(const char *dir, json_t *description, uint64_t seed, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -9,6 +9,7 @@
 #include "train/image_tokens.h"
 
 enum { MAX_WIDTH = 1 << 16, MAX_TEXT = 1 << 20, WORDS_LIMIT = 16 << 20, MOST_WORDS = 1 << 20, WORD = 64, MOST_TENSORS = 1000000 };
+enum { LINEAR_HALVINGS = 3 };    /* patches by one matrix have sides of 2 to this, as those of the usual convolutions */
 enum { REQUIRED = -1, LATER = 0 };      /* in the place of a default; LATER: it follows from other keys */
 
 static const struct number {
@@ -21,16 +22,20 @@ static const struct number {
 	{"heads", offsetof(struct moe_description, heads), 1, 1024, REQUIRED},
 	{"kv_heads", offsetof(struct moe_description, kv_heads), 1, 1024, LATER},
 	{"head_dim", offsetof(struct moe_description, head_dim), 4, 512, LATER},
-	{"experts", offsetof(struct moe_description, experts), 1, 4096, REQUIRED},
+	{"experts", offsetof(struct moe_description, experts), 1, 4096, LATER},
 	{"top_k", offsetof(struct moe_description, top_k), 1, 256, LATER},
-	{"expert_width", offsetof(struct moe_description, expert_width), 1, MAX_WIDTH, REQUIRED},
+	{"expert_width", offsetof(struct moe_description, expert_width), 1, MAX_WIDTH, LATER},
+	{"dense_width", offsetof(struct moe_description, dense_width), 1, MAX_WIDTH, LATER},
 	{"patch", offsetof(struct moe_description, patch), 2, 256, LATER},
 	{"text_offset", offsetof(struct moe_description, text_offset), 1, 1 << 30, LATER},
 	{"max_text", offsetof(struct moe_description, max_text), 2, MAX_TEXT, 96},
 	{"max_new", offsetof(struct moe_description, max_new), 1, MAX_TEXT, LATER},
 };
 
-static const char *const other_keys[] = {"renormalise", "choice_bias", "stem", "grids", "rope_theta", "norm_eps", "mean", "std", "pad", "vocabulary", "image_tokens"};
+static const char *const other_keys[] = {
+	"renormalise", "choice_bias", "dense_layers", "stem", "row_col", "encoder", "image_attention", "grids", "rope_theta", "norm_eps", "mean", "std", "pad",
+	"vocabulary", "image_tokens",
+};
 
 /* ---- values ---- */
 
@@ -61,6 +66,29 @@ static enum moe_err whole(json_t *v, const char *key, int64_t lo, int64_t hi, in
 	return MOE_OK;
 }
 
+/* A truth; what *to is where the key is absent. */
+static enum moe_err truth(json_t *json, const char *key, bool *to, struct moe_diag *d)
+{
+	json_t *v = json_object_get(json, key);
+
+	if (v && !json_is_boolean(v))
+		return moe_fail(d, MOE_EUSAGE, "%s: expected true or false", key);
+	*to = v ? json_is_true(v) : *to;
+	return MOE_OK;
+}
+
+/* One of two words, of which the first is the default; *second: is it the other? */
+static enum moe_err one_of(json_t *json, const char *key, const char *first, const char *other, bool *second, struct moe_diag *d)
+{
+	json_t *v = json_object_get(json, key);
+	const char *word = json_string_value(v);
+
+	*second = word && !strcmp(word, other);
+	if (v && !*second && (!word || strcmp(word, first)))
+		return moe_fail(d, MOE_EUSAGE, "%s: expected \"%s\" or \"%s\"", key, first, other);
+	return MOE_OK;
+}
+
 static enum moe_err real(json_t *json, const char *key, double lo, double hi, double *to, struct moe_diag *d)
 {
 	json_t *v = json_object_get(json, key);
@@ -86,12 +114,13 @@ static enum moe_err channels(json_t *json, const char *key, double lo, double hi
 	return MOE_OK;
 }
 
-static enum moe_err read_numbers(struct moe_description *m, json_t *json, struct moe_diag *d)
+/* The n numbers of the table; in the object their keys have no prefix. */
+static enum moe_err read_numbers(struct moe_description *m, json_t *json, const char *prefix, const struct number *table, size_t count, struct moe_diag *d)
 {
-	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-		const struct number *n = &numbers[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct number *n = &table[i];
 		int64_t *to = (int64_t *)(void *)((char *)m + n->offset);
-		json_t *v = json_object_get(json, n->key);
+		json_t *v = json_object_get(json, n->key + strlen(prefix));
 		if (!v && n->absent == REQUIRED)
 			return moe_fail(d, MOE_EUSAGE, "the description of a model lacks \"%s\"", n->key);
 		*to = n->absent;
@@ -105,17 +134,69 @@ static enum moe_err read_stem(struct moe_description *m, json_t *json, struct mo
 {
 	json_t *v = json_object_get(json, "stem");
 
+	if (json_is_string(v) && !strcmp(json_string_value(v), "linear"))
+		return MOE_OK;
 	m->stem[0] = 32;
 	m->stem[1] = 64;
 	m->n_stem = v ? json_array_size(v) : 2;
 	if (v && (!json_is_array(v) || m->n_stem > MOE_MAX_STEM))
-		return moe_fail(d, MOE_EUSAGE, "stem: expected a list of at most %d channels", MOE_MAX_STEM);
+		return moe_fail(d, MOE_EUSAGE, "stem: expected a list of at most %d channels, or \"linear\"", MOE_MAX_STEM);
 	for (size_t i = 0; v && i < m->n_stem; i++)
 		MOE_TRY(whole(json_array_get(v, i), "stem", 1, MAX_WIDTH, &m->stem[i], d));
-	m->stem[m->n_stem++] = m->hidden;
+	m->stem[m->n_stem++] = moe_description_patch_width(m);
 	m->halvings = (int64_t)m->n_stem;
 	return MOE_OK;
 }
+
+/* The settings of an encoder; those that are not there follow from the trunk (check_encoder). */
+static enum moe_err read_encoder(struct moe_description *m, json_t *json, struct moe_diag *d)
+{
+	static const struct number keys[] = {
+		{"encoder.depth", offsetof(struct moe_description, encoder.depth), 0, 1024, REQUIRED},
+		{"encoder.hidden", offsetof(struct moe_description, encoder.hidden), 1, MAX_WIDTH, LATER},
+		{"encoder.heads", offsetof(struct moe_description, encoder.heads), 1, 1024, LATER},
+		{"encoder.width", offsetof(struct moe_description, encoder.width), 1, MAX_WIDTH, LATER},
+		{"encoder.projector_width", offsetof(struct moe_description, encoder.projector_width), 1, MAX_WIDTH, LATER},
+	};
+	json_t *v = json_object_get(json, "encoder"), *any;
+	const char *key;
+
+	if (v && !json_is_object(v))
+		return moe_fail(d, MOE_EUSAGE, "encoder: expected an object");
+	json_object_foreach(v, key, any) {
+		bool known = !strcmp(key, "projector");
+		for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+			known |= !strcmp(key, keys[i].key + strlen("encoder."));
+		if (!known)
+			return moe_fail(d, MOE_EUSAGE, "unknown key \"encoder.%.60s\" in the description of a model", key);
+	}
+	return v ? read_numbers(m, v, "encoder.", keys, sizeof keys / sizeof *keys, d) : MOE_OK;
+}
+
+/* What an encoder has unless it is said: the trunk's width and heads, a unit as wide as the experts that a token passes. */
+static enum moe_err check_encoder(struct moe_description *m, json_t *json, struct moe_diag *d)
+{
+	json_t *v = json_object_get(json, "encoder");
+	bool mlp;
+
+	MOE_TRY(one_of(v, "projector", "linear", "mlp", &mlp, d));
+	if (m->encoder.projector_width && !mlp)
+		return moe_fail(d, MOE_EUSAGE, "encoder.projector_width goes with the projector \"mlp\"");
+	if (!m->encoder.heads)
+		m->encoder.heads = m->heads;
+	if (!m->encoder.width)
+		m->encoder.width = m->top_k * m->expert_width;
+	if (m->encoder.depth && m->encoder.width > MAX_WIDTH)
+		return moe_fail(d, MOE_EUSAGE, "encoder.width: top_k (%lld) experts of %lld are wider than %d", (long long)m->top_k, (long long)m->expert_width, MAX_WIDTH);
+	if (mlp && !m->encoder.projector_width)
+		m->encoder.projector_width = m->hidden;
+	if (m->encoder.depth && (m->encoder.hidden % m->encoder.heads || m->encoder.hidden / m->encoder.heads % 2 || m->encoder.hidden / m->encoder.heads > 512))
+		return moe_fail(d, MOE_EUSAGE, "encoder.heads (%lld) must divide encoder.hidden (%lld) into an even number of at most 512 each",
+				(long long)m->encoder.heads, (long long)m->encoder.hidden);
+	return MOE_OK;
+}
+
+int64_t moe_description_patch_width(const struct moe_description *m) { return m->encoder.depth ? m->encoder.hidden : m->hidden; }
 
 static enum moe_err read_grids(struct moe_description *m, json_t *json, struct moe_diag *d)
 {
@@ -278,20 +359,59 @@ static enum moe_err check_attention(struct moe_description *m, struct moe_diag *
 	return MOE_OK;
 }
 
+/* Layers without experts: a list, or all of them. */
+static enum moe_err read_dense(struct moe_description *m, json_t *json, struct moe_diag *d)
+{
+	json_t *v = json_object_get(json, "dense_layers");
+	bool all = json_is_string(v) && !strcmp(json_string_value(v), "all");
+	size_t n = all ? (size_t)m->layers : json_array_size(v);
+
+	if (v && !all && !json_is_array(v))
+		return moe_fail(d, MOE_EUSAGE, "dense_layers: expected \"all\", or a list of layers");
+	if (n > MOE_MAX_IDS)
+		return moe_fail(d, MOE_EUSAGE, "dense_layers: more than %d layers", MOE_MAX_IDS);
+	for (size_t i = 0; i < n; i++) {
+		int64_t layer = (int64_t)i;
+		if (!all)
+			MOE_TRY(whole(json_array_get(v, i), "dense_layers", 0, m->layers - 1, &layer, d));
+		if (i && layer <= m->dense.v[i - 1])
+			return moe_fail(d, MOE_EUSAGE, "dense_layers: layers must rise, %lld comes behind %lld", (long long)layer, (long long)m->dense.v[i - 1]);
+		m->dense.v[m->dense.n++] = layer;
+	}
+	return MOE_OK;
+}
+
+/* A model of dense layers alone stands in the settings as one with a single expert, which no layer has. */
+static enum moe_err check_dense(struct moe_description *m, json_t *json, struct moe_diag *d)
+{
+	MOE_TRY(read_dense(m, json, d));
+	if (m->dense_width && !m->dense.n)
+		return moe_fail(d, MOE_EUSAGE, "dense_width goes with dense_layers");
+	if ((int64_t)m->dense.n == m->layers && !m->experts) {
+		if (!m->dense_width)
+			return moe_fail(d, MOE_EUSAGE, "the description of a model without experts lacks \"dense_width\"");
+		m->experts = 1;
+		m->expert_width = m->dense_width;
+	}
+	if (!m->experts || !m->expert_width)
+		return moe_fail(d, MOE_EUSAGE, "the description of a model lacks \"%s\"", m->experts ? "expert_width" : "experts");
+	return MOE_OK;
+}
+
 static enum moe_err check_experts(struct moe_description *m, json_t *json, struct moe_diag *d)
 {
-	json_t *v = json_object_get(json, "renormalise"), *bias = json_object_get(json, "choice_bias");
-
+	MOE_TRY(check_dense(m, json, d));
 	if (!m->top_k)
 		m->top_k = moe_min(2, m->experts);
 	if (m->top_k > m->experts)
 		return moe_fail(d, MOE_EUSAGE, "top_k (%lld) is larger than experts (%lld)", (long long)m->top_k, (long long)m->experts);
-	if (v && !json_is_boolean(v))
-		return moe_fail(d, MOE_EUSAGE, "renormalise: expected true or false");
-	if (bias && !json_is_boolean(bias))
-		return moe_fail(d, MOE_EUSAGE, "choice_bias: expected true or false");
-	m->choice_bias = json_is_true(bias);
-	m->renormalise = v ? json_is_true(v) : m->top_k > 1;
+	m->renormalise = m->top_k > 1;
+	MOE_TRY(truth(json, "renormalise", &m->renormalise, d));
+	MOE_TRY(truth(json, "choice_bias", &m->choice_bias, d));
+	if (m->dense.n && !m->dense_width)
+		m->dense_width = m->top_k * m->expert_width;
+	if (m->dense_width > MAX_WIDTH)
+		return moe_fail(d, MOE_EUSAGE, "dense_width: top_k (%lld) experts of %lld are wider than %d", (long long)m->top_k, (long long)m->expert_width, MAX_WIDTH);
 	if (m->renormalise && m->top_k == 1 && m->experts > 1)
 		return moe_fail(d, MOE_EUSAGE, "top_k 1 with renormalise makes every weight 1, so that the router has no gradient: leave renormalise out");
 	if (m->layers * m->experts * 3 > MOST_TENSORS)
@@ -301,13 +421,13 @@ static enum moe_err check_experts(struct moe_description *m, json_t *json, struc
 
 static enum moe_err check_pictures(struct moe_description *m, struct moe_diag *d)
 {
-	int64_t side = (int64_t)1 << m->halvings;
+	int64_t side = (int64_t)1 << (m->n_stem ? m->halvings : LINEAR_HALVINGS);
 	struct moe_spec_sides most = moe_description_sides(m);
 	int64_t longest = most.rows > most.columns ? most.rows : most.columns;
 
 	if (!m->patch)
 		m->patch = side;
-	if (m->patch != side)
+	if (m->n_stem && m->patch != side)
 		return moe_fail(d, MOE_EUSAGE, "patch (%lld) is not %lld, to which the %lld convolutions of the stem lead, each by half", (long long)m->patch, (long long)side,
 				(long long)m->halvings);
 	if (!m->text_offset)
@@ -322,12 +442,17 @@ enum moe_err moe_description_read(struct moe_description *m, json_t *given, stru
 {
 	json_t *json;
 
-	*m = (struct moe_description){.rope_theta = 100, .norm_eps = 1e-6};
+	*m = (struct moe_description){.rope_theta = 100, .norm_eps = 1e-6, .row_col = true};
 	MOE_TRY(moe_image_tokens_expand(&m->json, given, d));
 	json = m->json;
 	MOE_TRY(check_keys(json, d));
-	MOE_TRY(read_numbers(m, json, d));
+	MOE_TRY(read_numbers(m, json, "", numbers, sizeof numbers / sizeof *numbers, d));
+	MOE_TRY(read_encoder(m, json, d));
+	if (!m->encoder.hidden)
+		m->encoder.hidden = m->hidden;
 	MOE_TRY(read_stem(m, json, d));
+	MOE_TRY(truth(json, "row_col", &m->row_col, d));
+	MOE_TRY(one_of(json, "image_attention", "bidirectional", "causal", &m->causal_images, d));
 	MOE_TRY(read_grids(m, json, d));
 	MOE_TRY(moe_image_tokens_read(m, json, d));
 	MOE_TRY(real(json, "rope_theta", 1, 1e12, &m->rope_theta, d));
@@ -338,6 +463,7 @@ enum moe_err moe_description_read(struct moe_description *m, json_t *given, stru
 	MOE_TRY(read_vocabulary(m, json, d));
 	MOE_TRY(check_attention(m, d));
 	MOE_TRY(check_experts(m, json, d));
+	MOE_TRY(check_encoder(m, json, d));
 	MOE_TRY(check_pictures(m, d));
 	if (!m->max_new)
 		m->max_new = m->max_text;

@@ -23,12 +23,16 @@ struct moe_token_description {
 };
 
 struct moe_description {
-	int64_t hidden, layers, heads, kv_heads, head_dim, experts, top_k, expert_width, patch, text_offset, max_text, max_new;
-	bool renormalise, choice_bias;
-	int64_t stem[MOE_MAX_STEM + 1];         /* channels behind each convolution, hidden behind the last */
-	size_t n_stem;                          /* convolutions, */
-	int64_t halvings;                       /* of which so many first ones halve the sides */
+	int64_t hidden, layers, heads, kv_heads, head_dim, experts, top_k, expert_width, dense_width, patch, text_offset, max_text, max_new;
+	struct moe_ints dense;                  /* layers without experts, rising */
+	bool renormalise, choice_bias, causal_images, row_col;
+	int64_t stem[MOE_MAX_STEM + 1];         /* channels behind each convolution, what reads them behind the last */
+	size_t n_stem;                          /* convolutions; 0: patches by one matrix */
+	int64_t halvings;                       /* so many first ones of them halve the sides */
 	struct moe_token_description tokens;
+	struct {
+		int64_t depth, hidden, heads, width, projector_width;   /* depth 0: there is none; projector_width 0: a linear projector */
+	} encoder;
 	struct moe_pairs grids;
 	double rope_theta, norm_eps, mean[3], std[3];
 	json_t *pad;                            /* what preprocessor_config.json has as pad_color; borrowed from json, or NULL: border_median */
@@ -39,6 +43,9 @@ struct moe_description {
 /* *out is freed in any case. MOE_EUSAGE names the key. */
 enum moe_err moe_description_read(struct moe_description *out, json_t *json, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_description_free(struct moe_description *m);
+
+/* Numbers of what the stem gives for a patch. */
+int64_t moe_description_patch_width(const struct moe_description *m);
 
 /* Most rows and columns of any grid. */
 struct moe_spec_sides moe_description_sides(const struct moe_description *m);

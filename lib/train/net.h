@@ -1,6 +1,7 @@
 /* A network in training: the parameters of a model as one flat vector, its forward pass with losses, and the gradient of their sum.
  *
- * A step takes a batch of packed sequences (data/packed.h), cuts it into chunks of a fixed number of them, and deals the chunks out to a fixed number of lanes.
+ * A step takes a batch of packed sequences (data/packed.h), cuts it into chunks of a fixed number of them (or more, where rows of a group of sequences are chosen
+ * among each other: a chunk holds whole groups, which lie in the batch as router.batch and its documents say, whatever the chunks are), and deals the chunks out to a fixed number of lanes.
  * A lane works through its chunks in order and has a gradient of its own; the lanes' gradients are added in order. Threads take whole lanes, so the bits of a
  * step do not depend on their number. All chunks pass forward before the first passes backward, because the balance loss takes its shares f from the whole step. Of a
  * batch of more sequences than memory is planned for, part after part passes forward a second time, and then backward: the same bits, for a third more work. */
@@ -44,6 +45,9 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 struct moe_loss_settings {
 	double text, patch, balance, z;
 	int64_t patch_layer;            /* patch labels are read after so many layers; 0: after the last */
+	int64_t balance_groups;         /* groups of experts of each pool that are balanced; 0: each expert */
+	double noise;                   /* on the logits of routers by sigmoid, for choice and weight (router_grad.h); 0: none */
+	uint64_t noise_seed;            /* of the step */
 };
 
 struct moe_step_result {
@@ -52,7 +56,7 @@ struct moe_step_result {
 	uint64_t text_targets, patch_targets, rows;     /* rows: tokens that passed the layers */
 	double busiest;                 /* largest share of a layer's choices that one expert got */
 	bool finite;                    /* the loss is */
-	const uint64_t *load;           /* [layers][2: text, image][experts], until the next step */
+	const uint64_t *load;           /* [layers][MOE_N_MODALITIES][experts]: choices, until the next step */
 };
 
 /* Losses of a batch, and with `backward` the gradient of
@@ -69,7 +73,7 @@ enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, siz
 enum moe_err moe_net_predict(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, int32_t *const *best,
 			     float *const *logprob, struct moe_step_result *out, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* For finite differences, where a choice must not change with the weights: a step that records keeps its choices of experts, and later steps with the same
+/* For finite differences, where a choice must not change with the weights: a step that records keeps its choices of experts and of rows, and later steps with the same
  * batch take those. The shares f of the balance loss then stay, too. */
 enum moe_net_replay { MOE_REPLAY_OFF, MOE_REPLAY_RECORD, MOE_REPLAY_PLAY };
 void moe_net_replay(struct moe_net *n, enum moe_net_replay how);

@@ -3,6 +3,7 @@
 #define MOE_TRAIN_NET_PRIV_H
 
 #include "grad/attention_grad.h"
+#include "grad/depth_grad.h"
 #include "grad/experts_grad.h"
 #include "grad/head_grad.h"
 #include "grad/router_grad.h"
@@ -11,21 +12,35 @@
 
 /* A layer's tensors: offsets into the vectors of parameters, and the forms that products read. */
 struct net_layer {
-	size_t attn_norm, ffn_norm, qkv, o, router, choice_bias;        /* choice_bias: 0 where there is none */
+	size_t attn_norm, ffn_norm, qkv, o, router, choice_bias, depth; /* the last two: 0 where there is none */
+	bool dense;                     /* its unit is one expert that every row gets with the weight 1; there is no router */
+	size_t experts, k, width;       /* of this layer; k: places of a row in the tables of choices */
 	size_t *gate_up, *down;         /* [experts] */
 	struct moe_dense qkv_dense, o_dense, router_dense;
 	struct moe_expert_dense *expert;        /* [experts] */
 };
 
-/* What the backward pass of a chunk needs of a layer. T: the chunk's rows. */
+/* Rows that pass a layer: all of the chunk's, or those that mixture-of-depths keeps. */
+struct layer_rows {
+	size_t n;
+	uint32_t *row;                  /* [n] rising: which of the chunk's; NULL: all */
+	struct moe_packed_rows *span;   /* [sequences] */
+	uint8_t *modality;              /* [n] */
+	uint32_t *group;                /* [groups + 1]: where groups that are chosen in together begin, and n */
+};
+
+/* What the backward pass of a chunk needs of a layer. T: the chunk's rows; n: those that pass. */
 struct kept_layer {
-	float *x, *mid;                 /* [T][hidden]: the layer's input, and behind its attention */
-	float *attn_scale, *ffn_scale;  /* [T] of the norms */
-	void *h1, *h2;                  /* [T][hidden] numbers: normed inputs of attention and experts */
-	void *qkv, *out;                /* [T][width], [T][heads · dim] numbers */
+	float *x;                       /* [T][hidden]: the layer's input, */
+	struct layer_rows rows;
+	float *in, *made;               /* [n][hidden]: of the rows that pass, what they bring and what the layer makes of them */
+	float *depth_logit;             /* [T] in a layer of mixture-of-depths; in others NULL, `in` is x, and `made` the next layer's */
+	float *mid, *ffn;               /* [n][hidden]: behind the attention; with a norm behind the experts, what they give to it */
+	float *attn_scale, *ffn_scale;  /* [n] of the norms */
+	void *h1, *h2;                  /* [n][hidden] numbers: inputs of attention and experts */
+	void *qkv, *out;                /* [n][width], [n][heads · dim] numbers */
 	void **probability;             /* [sequences] */
-	float *p, *lse, *weight;        /* router: [T][experts], [T], [T][k] */
-	int32_t *expert_id;             /* [T][k] */
+	struct moe_router_kept router;
 	struct moe_expert_pairs pairs;
 	void *gate_up;                  /* [pairs][2 · width] numbers */
 };
@@ -43,8 +58,8 @@ struct chunk {
 	const struct moe_packed *packed;        /* [n] */
 	size_t first, n, rows;          /* first: its first sequence in the batch */
 	size_t first_row;               /* of the batch */
-	struct moe_packed_rows *span;   /* [n] */
-	uint8_t *modality;              /* [rows] */
+	struct layer_rows all;
+	size_t n_groups;                /* sequences that are chosen in together, where anything is */
 	float *cosine, *sine, *minus;   /* [rows][pairs]; minus: -sine */
 	struct moe_stem_kept *stem;     /* [n] */
 	struct kept_layer *layer;       /* [n_layers] */
@@ -59,8 +74,6 @@ struct lane {
 	float *gradient;                /* [total] */
 	void *pack;                     /* scratch for the forms of weights */
 	struct moe_router_sums *sums;   /* [n_layers] */
-	uint64_t *load;
-	double *p;
 	double text, patch;
 	struct moe_diag d;
 };
@@ -85,28 +98,30 @@ struct moe_net {
 	size_t n_kept;
 	struct lane *lane;              /* [o.lanes] */
 	struct moe_router_sums *sums;   /* [n_layers] of the step */
-	uint64_t *load;
-	double *sum_p;
+	double *share;                  /* [experts] */
 	/* The step at hand. */
 	const struct moe_packed *batch;
 	const struct moe_loss_settings *loss;
 	bool backward;
 	size_t first, end;              /* chunks of the part at hand */
 	enum moe_net_replay replay;
-	int32_t *choice;                /* recorded: [n_layers][recorded rows][k] */
+	int32_t *choice;                /* recorded: [n_layers][recorded rows][k], */
+	uint8_t *taken;                 /* and which rows passed: [n_layers][recorded rows] */
 	size_t recorded;                /* rows */
 	double text_weight, patch_weight;
 	uint64_t rows;
 	int32_t *const *best;
 	float *const *logprob;
 	struct moe_router_pull *pull;   /* [n_layers] */
-	float *pull_p;                  /* [n_layers][experts] */
+	float *pull_q;                  /* [n_layers][experts] */
 };
 
 static inline size_t net_hidden(const struct moe_net *n) { return (size_t)n->spec->hidden; }
 static inline size_t net_experts(const struct moe_net *n) { return (size_t)n->spec->router.experts; }
-static inline size_t net_k(const struct moe_net *n) { return (size_t)n->spec->router.top_k; }
-static inline size_t net_width(const struct moe_net *n) { return (size_t)n->spec->expert_width; }
+static inline size_t net_k(const struct moe_net *n) { return moe_router_width(&n->spec->router); }
+
+/* The number in the chunk of row i of a layer. */
+static inline size_t moe_net_row(const struct layer_rows *rows, size_t i) { return rows->row ? rows->row[i] : i; }
 
 /* The options with their defaults. */
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o);
@@ -114,8 +129,18 @@ struct moe_net_options moe_net_defaults(const struct moe_net_options *o);
 /* The layers behind which patch labels are read. */
 size_t moe_net_patch_layer(const struct moe_net *n);
 
-/* Lays a chunk out: rows, spans, positions, targets, and the memory of its layers. */
+/* Is anything chosen among the rows of several sequences together? */
+bool moe_net_chooses_together(const struct moe_spec *s);
+
+/* Lays a chunk out: rows, spans, positions, targets, and the layers' inputs. */
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* The rows of a layer that are taken (`taken` [rows of the chunk]; NULL: all), and memory for what the layer keeps of them, but for its experts'. */
+enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer, const uint8_t *taken, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Which rows pass a layer, with its plan; and which experts they pass, from h [n][hidden]. */
+enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err moe_net_route(struct moe_net *n, struct chunk *c, size_t layer, const float *h, struct lane *lane) MOE_CHECK_RESULT;
 
 /* Both work in a lane's scratch. The forward pass computes the losses and, for a backward pass, the gradients of the head and of what it read. */
 enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;

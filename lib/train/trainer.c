@@ -540,7 +540,7 @@ static bool update(struct moe_trainer *t, const struct computed *c, struct moe_t
 	if (t->quantise)
 		moe_quantise_move(t->quantise, stage->code_decay, moe_random_u64(t->o->recipe->seed, STREAM_CODES, 0), t->at.step);
 	if (stage->bias_rate > 0)
-		moe_balance_update(params_of(t), weights_of(t), c->net.load, (size_t)t->model->spec->router.experts, stage->bias_rate, t->frozen);
+		moe_balance_update(params_of(t), weights_of(t), c->net.load, &t->model->spec->router, stage->bias_rate, t->frozen);
 	changed(t);
 	return true;
 }

@@ -293,6 +293,26 @@ same_run() {
 	[ "$output" = '0 of 46 gradients are wrong' ]
 }
 
+@test "layers without experts: gradients, a run, and the model through its stages" {
+	shard train.tar 0 24
+	jq '. + {dense_layers: [0], dense_width: 40}' tiny.json >mixed.json
+	jq 'del(.experts, .expert_width) + {dense_layers: "all", dense_width: 48}' tiny.json >dense.json
+	for kind in mixed:36 dense:26; do
+		run moe-train -q --check-gradients -o "${kind%:*}" --new "${kind%:*}.json" --tokens 1000 train.tar
+		[ "$status" = 0 ]
+		[ "$output" = "0 of ${kind#*:} gradients are wrong" ]
+		train "run-${kind%:*}" --new "${kind%:*}.json" --tokens 3000 --batch 4 train.tar
+		jq -es 'all(.[]; .loss >= 0)' "run-${kind%:*}/log.jsonl"
+	done
+	moe-info run-mixed/model | grep -q '^experts .* 4 of width 24, 2 per token; 1 layer without, of width 40$'
+	moe-info run-dense/model | grep -q '^experts .* none: every layer has one unit of width 48$'
+	export MOE_MODEL=run-mixed/model
+	moe-tokenize | moe-patchify "$crops/$(head -1 crops.tsv | cut -f1)" | moe-encode | moe-embed >embedded.sts
+	moe-block -l 0- <embedded.sts >block.sts
+	moe-attend -l 0 <embedded.sts | moe-route -l 0 | moe-expert -l 0 | moe-block -l 1 >stages.sts
+	moe-diff block.sts stages.sts
+}
+
 @test "progress on a terminal" {
 	shard train.tar 0 40
 	on_terminal "moe-train -o run --new tiny.json --tokens 250000 --batch 4 train.tar" >shown

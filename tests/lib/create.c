@@ -44,6 +44,14 @@ static void test_refused(void **state)
 		{"[]", "is a JSON object"},
 		{"{}", "lacks \"hidden\""},
 		{"{\"hidden\": 48, \"layers\": 2, \"heads\": 3, \"experts\": 4}", "lacks \"expert_width\""},
+		{"{\"hidden\": 48, \"layers\": 2, \"heads\": 3}", "lacks \"experts\""},
+		{"{\"hidden\": 48, \"layers\": 2, \"heads\": 3, \"dense_layers\": \"all\"}", "lacks \"dense_width\""},
+		{"{\"hidden\": 48, \"layers\": 2, \"heads\": 3, \"dense_layers\": [0], \"dense_width\": 48}", "lacks \"experts\""},
+		{"{" SMALL ", \"dense_width\": 48}", "dense_width goes with dense_layers"},
+		{"{" SMALL ", \"dense_layers\": 1}", "dense_layers: expected \"all\", or a list"},
+		{"{" SMALL ", \"dense_layers\": [2]}", "dense_layers: expected a whole number from 0 to 1"},
+		{"{" SMALL ", \"dense_layers\": [1, 0]}", "dense_layers: layers must rise"},
+		{"{\"hidden\": 48, \"layers\": 2, \"heads\": 3, \"experts\": 4, \"expert_width\": 65536, \"dense_layers\": [0]}", "wider than 65536"},
 		{"{" SMALL ", \"colour\": 3}", "unknown key \"colour\""},
 		{"{" SMALL ", \"top_k\": 5}", "top_k (5) is larger than experts (4)"},
 		{"{" SMALL ", \"top_k\": 0}", "top_k: expected a whole number from 1 to 256"},
@@ -131,6 +139,29 @@ static void test_initial_weights(void **state)
 		expect_deviation(&f->router, 0.02, "router");
 	}
 	moe_model_close(m);
+}
+
+/* A layer without experts has one unit, whose tensors are those that another model of the same seed has there. */
+static void test_dense_layers(void **state)
+{
+	char mixed[300], all[300];
+	struct moe_model *a, *b;
+	struct moe_diag d = {0};
+
+	(void)state;
+	expect_ok(&d, create(keep(mixed, "mixed"), "{" SMALL ", \"dense_layers\": [1]}", 3, &d));
+	expect_ok(&d, create(keep(all, "all"), "{\"hidden\": 48, \"layers\": 2, \"heads\": 3, \"dense_layers\": \"all\", \"dense_width\": 48}", 3, &d));
+	a = open_model(mixed);
+	b = open_model(all);
+	assert_true(!moe_spec_is_dense(a->spec, 0) && moe_spec_is_dense(a->spec, 1) && moe_spec_is_dense(b->spec, 0) && moe_spec_is_dense(b->spec, 1));
+	assert_int_equal(a->spec->dense.width, 48);             /* two experts of 24 */
+	assert_int_equal(moe_spec_top_k(a->spec, 0), 2);
+	assert_int_equal(moe_spec_top_k(a->spec, 1), 0);
+	expect_deviation(&a->layer[1].ffn.shared.gate, 1 / sqrt(48), "dense gate");
+	expect_deviation(&a->layer[1].ffn.shared.down, 1 / sqrt(48) / sqrt(2 * 2), "dense down");
+	assert_memory_equal(a->layer[1].ffn.shared.up.data, b->layer[1].ffn.shared.up.data, 48 * 48 * sizeof(float));
+	moe_model_close(a);
+	moe_model_close(b);
 }
 
 /* The same seed gives the same bytes, another seed others; a tensor's numbers do not depend on what else the model has. */
@@ -312,8 +343,8 @@ static int write_model(char **argv, int argc)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_initial_weights), cmocka_unit_test(test_seeds), cmocka_unit_test(test_tokenizer),
-		cmocka_unit_test(test_export),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_initial_weights), cmocka_unit_test(test_dense_layers), cmocka_unit_test(test_seeds),
+		cmocka_unit_test(test_tokenizer), cmocka_unit_test(test_export),
 	};
 
 	return argc > 2 ? write_model(argv, argc) : cmocka_run_group_tests(tests, NULL, scratch_remove);

@@ -269,19 +269,41 @@ static void test_scale(void **state)
 	free(quarter);
 }
 
+/* Loads of two layers by text and by image rows; the other modalities have none. */
+typedef uint64_t loads[2][MOE_N_MODALITIES][EXPERTS];
+
 static void test_balance(void **state)
 {
-	const uint64_t load[2][2][EXPERTS] = {{{9, 9, 9, 9}, {9, 9, 9, 9}}, {{6, 0, 2, 1}, {0, 4, 3, 0}}};     /* layer 1: 6, 4, 5, 1; mean 4 */
+	const loads load = {{{9, 9, 9, 9}, {9, 9, 9, 9}}, {{6, 0, 2, 1}, {0, 4, 3, 0}}};        /* layer 1: 6, 4, 5, 1; mean 4 */
+	const struct moe_router_settings s = {.experts = EXPERTS}, pooled = {.experts = EXPERTS, .pools = {2, {2, 2}, {0, 1, 0, 1}}};
 	const bool frozen[N] = {[5] = true};
 	float w[TOTAL] = {0}, *bias = w + table[5].offset;
 
 	(void)state;
-	moe_balance_update(&params, w, &load[0][0][0], EXPERTS, 0.5, frozen);
+	moe_balance_update(&params, w, &load[0][0][0], &s, 0.5, frozen);
 	assert_true(bias[0] == 0);
-	moe_balance_update(&params, w, &load[0][0][0], EXPERTS, 0.5, NULL);
+	moe_balance_update(&params, w, &load[0][0][0], &s, 0.5, NULL);
 	assert_true(bias[0] == -0.5f && bias[1] == 0 && bias[2] == -0.5f && bias[3] == 0.5f);
+	moe_balance_update(&params, w, &load[0][0][0], &pooled, 0.25, NULL);            /* 6 and 5, 4 and 1: each pool has a mean of its own */
+	assert_true(bias[0] == -0.75f && bias[1] == -0.25f && bias[2] == -0.25f && bias[3] == 0.75f);
 	assert_true(moe_balance_possible(&params));
 	assert_false(moe_balance_possible(&(struct moe_params){table, 5, TOTAL}));
+}
+
+/* A bias for each modality follows that modality's choices alone. */
+static void test_balance_by_modality(void **state)
+{
+	const loads load = {[1] = {{6, 0, 1, 1}, {0, 4, 3, 1}}};
+	const struct moe_router_settings s = {.experts = EXPERTS};
+	struct moe_param one = table[5];
+	const struct moe_params only = {&one, 1, TOTAL};
+	float w[TOTAL + EXPERTS] = {0}, *bias = w + one.offset;
+
+	(void)state;
+	one.count = 2 * EXPERTS;
+	moe_balance_update(&only, w, &load[0][0][0], &s, 0.5, NULL);
+	assert_true(bias[0] == -0.5f && bias[1] == 0.5f && bias[2] == 0.5f && bias[3] == 0.5f);
+	assert_true(bias[4] == 0.5f && bias[5] == -0.5f && bias[6] == -0.5f && bias[7] == 0.5f);
 }
 
 static void test_schedule(void **state)
@@ -336,7 +358,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reference), cmocka_unit_test(test_bf16), cmocka_unit_test(test_threads), cmocka_unit_test(test_frozen), cmocka_unit_test(test_norm),
-		cmocka_unit_test(test_scale), cmocka_unit_test(test_balance), cmocka_unit_test(test_schedule), cmocka_unit_test(test_freeze),
+		cmocka_unit_test(test_scale), cmocka_unit_test(test_balance), cmocka_unit_test(test_balance_by_modality), cmocka_unit_test(test_schedule), cmocka_unit_test(test_freeze),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,10 +5,13 @@
 
 #include "format/safetensors.h"
 #include "lib_data.h"
+#include "nn/aux_router.h"
+#include "nn/depth.h"
 #include "nn/experts.h"
-#include "nn/router.h"
 
 enum { MAX_EXPERTS = 16 };
+
+static const double norm_eps = 1e-5;
 
 struct file {
 	uint8_t *bytes;
@@ -17,7 +20,7 @@ struct file {
 
 struct routing_case {
 	const char *name;
-	json_t *settings;
+	json_t *doc, *settings;
 	struct file init, input, want;
 };
 
@@ -80,6 +83,20 @@ static bool says(const struct routing_case *c, const char *key, const char *valu
 	return text && !strcmp(text, value);
 }
 
+static struct moe_pools pools(const struct routing_case *c)
+{
+	json_t *list = json_object_get(c->settings, "pools"), *pool, *id;
+	struct moe_pools p = {.n = json_array_size(list)};
+	size_t i, j;
+
+	json_array_foreach(list, i, pool) {
+		p.size[i] = (int64_t)json_array_size(pool);
+		json_array_foreach(pool, j, id)
+			p.of[json_integer_value(id)] = (uint8_t)i;
+	}
+	return p;
+}
+
 static struct moe_router_settings settings(const struct routing_case *c)
 {
 	json_t *s = c->settings, *scale = json_object_get(s, "scale"), *groups = json_object_get(s, "groups");
@@ -89,7 +106,8 @@ static struct moe_router_settings settings(const struct routing_case *c)
 		.score = says(c, "score", "sigmoid") ? MOE_SCORE_SIGMOID : MOE_SCORE_SOFTMAX, .renormalise = json_is_true(json_object_get(s, "renormalise")),
 		.choice_bias = json_is_true(json_object_get(s, "bias")), .groups = groups ? json_integer_value(groups) : 1,
 		.top_groups = groups ? json_integer_value(json_object_get(s, "groups_kept")) : 1, .group_score = MOE_GROUP_TOP2,
-		.scale = scale ? json_number_value(scale) : 1,
+		.scale = scale ? json_number_value(scale) : 1, .chooses = says(c, "chooser", "expert") ? MOE_CHOICE_EXPERT : MOE_CHOICE_TOKEN,
+		.capacity = json_number_value(json_object_get(s, "capacity_factor")), .pools = pools(c),
 	};
 }
 
@@ -111,21 +129,55 @@ static void expect_floats(const struct routing_case *c, const char *name, const 
 		fail_msg("%s: %s: relative difference %g", c->name, name, sqrt(gap / size));
 }
 
+/* What router and experts read of rows x, and what the experts' output is added to. */
+static void set_rows(const struct routing_case *c, const float *x, size_t rows, size_t hidden, const struct moe_ffn_weights *w, float *normed, float *y)
+{
+	bool residual = tensor(&c->input, "hidden");
+
+	if (residual)
+		memcpy(y, x, rows * hidden * sizeof *y);
+	if (residual && !w->post)
+		moe_norm_forward(normed, hidden, x, hidden, &w->norm, rows, hidden, (float)norm_eps);
+	else
+		memcpy(normed, x, rows * hidden * sizeof *normed);
+}
+
+/* What the auxiliary routers say, to a. */
+static void predict(const struct routing_case *c, const struct moe_router_settings *s, const float *normed, size_t rows, float *a,
+		    const struct moe_compute *work)
+{
+	struct moe_aux_weights w[MOE_N_MODALITIES];
+	struct moe_diag d = {0};
+
+	for (size_t m = 0; m < s->pools.n; m++) {
+		char name[2][40];
+		snprintf(name[0], sizeof name[0], "aux.%zu.fc1.weight", m);
+		snprintf(name[1], sizeof name[1], "aux.%zu.fc2.weight", m);
+		w[m] = (struct moe_aux_weights){mat(&c->init, name[0]), mat(&c->init, name[1])};
+	}
+	expect_ok(&d, moe_aux_predict(a, normed, rows, w, s, data(&c->input, "modality"), work, &d));
+	expect_floats(c, "aux_logit", a, rows * (size_t)s->experts);
+}
+
 static void run_case(struct routing_case *c)
 {
 	struct moe_router_settings s = settings(c);
-	size_t rows = tensor(&c->input, "normed")->shape[0], hidden = tensor(&c->input, "normed")->shape[1], e = (size_t)s.experts, k = (size_t)s.top_k;
-	const float *x = data(&c->input, "normed"), *bias = data(&c->init, "gate.choice_bias");
+	const struct moe_tensor *t = tensor(&c->input, "normed") ? tensor(&c->input, "normed") : tensor(&c->input, "hidden");
+	size_t rows = t->shape[0], hidden = t->shape[1], e = (size_t)s.experts, k = moe_router_width(&s);
 	float *logit = calloc(rows * e, sizeof *logit), *choice = calloc(rows * e, sizeof *choice), *weight = calloc(rows * k, sizeof *weight);
-	float *y = calloc(rows * hidden, sizeof *y), **normed = calloc(rows, sizeof *normed);
+	float *aux = calloc(rows * e, sizeof *aux), *y = calloc(rows * hidden, sizeof *y), *normed = calloc(rows * hidden, sizeof *normed), **row = calloc(rows, sizeof *row);
 	int32_t *id = calloc(rows * k, sizeof *id);
 	struct moe_mat router = mat(&c->init, "gate.weight");
 	struct moe_expert_weights expert[MAX_EXPERTS];
-	struct moe_ffn_weights w = {.expert = expert, .shared = glu(&c->init, "shared_experts"), .shared_gate = mat(&c->init, "shared_expert_gate.weight")};
+	struct moe_ffn_weights w = {.expert = expert, .shared = glu(&c->init, "shared_experts"), .shared_gate = mat(&c->init, "shared_expert_gate.weight"),
+				    .norm = {data(&c->init, "ffn_norm.weight"), NULL}, .post = says(c, "form", "post"), .eps = (float)norm_eps};
 	struct moe_span span = {.n = rows, .x = y};
 	struct moe_batch b = {.rows = rows, .hidden = hidden, .span = &span, .spans = 1};
 	struct moe_arena scratch = {0};
 	struct moe_compute work = {&scratch, NULL, NULL};
+	struct moe_router_choice out = {id, weight, choice};
+	struct moe_router_rows in = {.rows = rows, .logit = logit, .choice_bias = data(&c->init, "gate.choice_bias"), .noise = data(&c->want, "noise"),
+				     .modality = data(&c->input, "modality")};
 	struct moe_diag d = {0};
 
 	if (!w.shared.gate.data)
@@ -135,49 +187,131 @@ static void run_case(struct routing_case *c)
 		snprintf(prefix, sizeof prefix, "experts.%d", i);
 		expert[i] = glu(&c->init, prefix);
 	}
+	set_rows(c, (const float *)(const void *)t->data, rows, hidden, &w, normed, y);
 	for (size_t r = 0; r < rows; r++)
-		normed[r] = (float *)(uintptr_t)(x + r * hidden);
-	moe_matmul(logit, e, x, hidden, rows, &router, NULL);
+		row[r] = normed + r * hidden;
+	moe_matmul(logit, e, normed, hidden, rows, &router, NULL);
+	expect_ok(&d, moe_router_mask(logit, rows, &s, in.modality, NULL, &d));
 	expect_floats(c, "router_logit", logit, rows * e);
-	expect_ok(&d, moe_router_choose(logit, rows, &s, bias, NULL, NULL, &scratch, id, weight, choice, &d));
+	if (tensor(&c->want, "predicted"))
+		predict(c, &s, normed, rows, aux, &work);
+	expect_ok(&d, tensor(&c->want, "predicted") ? moe_router_choose_predicted(&out, &in, aux, NULL, &s, &scratch, &d)
+		    : s.chooses == MOE_CHOICE_EXPERT ? moe_router_choose_rows(&out, &in, &s, &scratch, &d) : moe_router_choose(&out, &in, &s, &scratch, &d));
 	assert_memory_equal(id, data(&c->want, "expert_id"), rows * k * sizeof *id);
 	expect_floats(c, "weight", weight, rows * k);
 	if (tensor(&c->want, "choice"))
 		expect_floats(c, "choice", choice, rows * e);
-	expect_ok(&d, moe_experts_forward(&b, normed, id, weight, k, &w, e, &work, &d));
+	expect_ok(&d, moe_experts_forward(&b, row, id, weight, k, &w, e, &work, &d));
 	expect_floats(c, "y", y, rows * hidden);
 	moe_arena_free(&scratch);
 	free(logit);
 	free(choice);
+	free(aux);
 	free(weight);
 	free(y);
 	free(normed);
+	free(row);
 	free(id);
+}
+
+static void open_case(struct routing_case *c, const char *name)
+{
+	char path[200];
+
+	*c = (struct routing_case){.name = name};
+	snprintf(path, sizeof path, "tests/golden/routing/%s/case.json", name);
+	c->doc = json_load_file(path, 0, NULL);
+	assert_non_null(c->doc);
+	c->settings = json_object_get(c->doc, "settings");
+	open_file(&c->init, name, "init");
+	open_file(&c->input, name, "input");
+	open_file(&c->want, name, "want");
+}
+
+static void close_case(struct routing_case *c)
+{
+	close_file(&c->init);
+	close_file(&c->input);
+	close_file(&c->want);
+	json_decref(c->doc);
 }
 
 static void test_methods(void **state)
 {
 	static const char *const names[] = {"01-softmax-top2", "02-softmax-renorm-losses", "03-top1", "04-sigmoid-bias", "05-groups", "06-shared-plain",
-					    "07-shared-gated"};
+					    "07-shared-gated", "08-expert-choice-softmax", "09-moma-pre", "10-moma-post", "11-pools-token", "13-aux-router",
+					    "14-gumbel-sigmoid", "19-three-pools"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		struct routing_case c = {.name = names[i]};
-		char path[200];
-		json_t *doc;
-		snprintf(path, sizeof path, "tests/golden/routing/%s/case.json", names[i]);
-		doc = json_load_file(path, 0, NULL);
-		assert_non_null(doc);
-		c.settings = json_object_get(doc, "settings");
-		open_file(&c.init, names[i], "init");
-		open_file(&c.input, names[i], "input");
-		open_file(&c.want, names[i], "want");
+		struct routing_case c;
+		open_case(&c, names[i]);
 		run_case(&c);
-		close_file(&c.init);
-		close_file(&c.input);
-		close_file(&c.want);
-		json_decref(doc);
+		close_case(&c);
 	}
+}
+
+/* The rows that a layer takes; with equal logits the first ones. */
+static void test_depth(void **state)
+{
+	struct moe_arena scratch = {0};
+	struct moe_diag d = {0};
+	struct routing_case c;
+	struct moe_mat w;
+	uint8_t taken[64];
+	float logit[64];
+	size_t rows;
+
+	(void)state;
+	open_case(&c, "12-depth");
+	w = mat(&c.init, "depth.weight");
+	rows = tensor(&c.input, "hidden")->shape[0];
+	moe_matmul(logit, 1, data(&c.input, "hidden"), w.cols, rows, &w, NULL);
+	expect_floats(&c, "depth_logit", logit, rows);
+	expect_ok(&d, moe_depth_choose(taken, logit, rows, json_number_value(json_object_get(c.settings, "depth_capacity")), &scratch, &d));
+	assert_memory_equal(taken, data(&c.want, "depth"), rows);
+	close_case(&c);
+	expect_ok(&d, moe_depth_choose(taken, (const float[]){0, -0.0f, 1, 0, -1, 0}, 6, 0.5, &scratch, &d));
+	assert_memory_equal(taken, ((const uint8_t[]){1, 1, 1, 0, 0, 0}), 6);
+	assert_int_equal(moe_depth_choose(taken, (const float[]){0, NAN}, 2, 0.5, &scratch, &d), MOE_EINPUT);
+	assert_int_equal(d.row, 2);
+	moe_arena_free(&scratch);
+}
+
+static void test_quota(void **state)
+{
+	(void)state;
+	assert_int_equal(moe_router_quota(0, 2, 8), 0);
+	assert_int_equal(moe_router_quota(1, 1, 8), 1);
+	assert_int_equal(moe_router_quota(10, 1, 4), 3);        /* 2.5 is rounded up */
+	assert_int_equal(moe_router_quota(10, 0.25, 1), 3);
+	assert_int_equal(moe_router_quota(9, 1, 4), 2);
+	assert_int_equal(moe_router_quota(3, 8, 2), 3);
+}
+
+/* Five rows, two experts, each of which takes two: the first rows of equal score; a row that skips takes no place; forced ones take every row, dropped ones
+ * none. */
+static void test_expert_choice(void **state)
+{
+	static const float logit[10] = {1, 0, 1, 3, 1, 2, 9, 9, 0, 2};
+	static const uint8_t taken[5] = {1, 1, 1, 0, 1};
+	static const bool drop[2] = {true}, force[2] = {[1] = true};
+	struct moe_router_settings s = {.experts = 2, .score = MOE_SCORE_SIGMOID, .groups = 1, .top_groups = 1, .scale = 1, .chooses = MOE_CHOICE_EXPERT, .capacity = 1};
+	struct moe_router_rows in = {.rows = 5, .logit = logit, .taken = taken};
+	struct moe_arena scratch = {0};
+	struct moe_diag d = {0};
+	int32_t id[10];
+	float weight[10];
+	struct moe_router_choice out = {id, weight, NULL};
+
+	(void)state;
+	expect_ok(&d, moe_router_choose_rows(&out, &in, &s, &scratch, &d));
+	assert_memory_equal(id, ((const int32_t[]){0, -1, 1, 0, 1, -1, -1, -1, -1, -1}), sizeof id);
+	assert_true(weight[9] == 0 && weight[1] == 0 && weight[2] > weight[3]);
+	in.what_if = &(struct moe_what_if){.drop = drop, .force = force};
+	expect_ok(&d, moe_router_choose_rows(&out, &in, &s, &scratch, &d));
+	assert_memory_equal(id, ((const int32_t[]){1, -1, 1, -1, 1, -1, -1, -1, 1, -1}), sizeof id);
+	moe_arena_free(&scratch);
 }
 
 /* What-if settings under groups: a forced expert's group stays, a dropped expert does not lift its group. */
@@ -190,13 +324,17 @@ static void test_groups_what_if(void **state)
 	struct moe_diag d = {0};
 	int32_t id[2];
 	float weight[2];
+	struct moe_router_choice out = {id, weight, NULL};
+	struct moe_router_rows in = {.rows = 1, .logit = logit};
 
 	(void)state;
-	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, NULL, NULL, &scratch, id, weight, NULL, &d));
+	expect_ok(&d, moe_router_choose(&out, &in, &s, &scratch, &d));
 	assert_true(id[0] == 0 && id[1] == 1);
-	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, &(struct moe_what_if){.drop = drop}, NULL, &scratch, id, weight, NULL, &d));
+	in.what_if = &(struct moe_what_if){.drop = drop};
+	expect_ok(&d, moe_router_choose(&out, &in, &s, &scratch, &d));
 	assert_true(id[0] == 2 && id[1] == 3);
-	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, &(struct moe_what_if){.force = force}, NULL, &scratch, id, weight, NULL, &d));
+	in.what_if = &(struct moe_what_if){.force = force};
+	expect_ok(&d, moe_router_choose(&out, &in, &s, &scratch, &d));
 	assert_true(id[0] == 4 && id[1] == 5);          /* of equal weight: the lower id first */
 	moe_arena_free(&scratch);
 }
@@ -212,7 +350,8 @@ static void expect_choice(struct moe_what_if w, uint8_t modality, bool renormali
 	int32_t id[2];
 	float weight[2];
 
-	expect_ok(&d, moe_router_choose(logit, 1, &s, NULL, by_modality, &modality, &scratch, id, weight, NULL, &d));
+	expect_ok(&d, moe_router_choose(&(struct moe_router_choice){id, weight, NULL},
+					&(struct moe_router_rows){.rows = 1, .logit = logit, .what_if = by_modality, .modality = &modality}, &s, &scratch, &d));
 	assert_int_equal(id[0], id0);
 	assert_int_equal(id[1], id1);
 	assert_float_equal(weight[0], w0, 1e-6);
@@ -242,7 +381,10 @@ static void test_what_if(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_methods), cmocka_unit_test(test_groups_what_if), cmocka_unit_test(test_what_if)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_methods), cmocka_unit_test(test_depth), cmocka_unit_test(test_quota), cmocka_unit_test(test_expert_choice),
+		cmocka_unit_test(test_groups_what_if), cmocka_unit_test(test_what_if),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
