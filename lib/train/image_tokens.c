@@ -167,9 +167,7 @@ enum moe_err moe_image_tokens_read(struct moe_description *m, json_t *json, stru
 	MOE_TRY(check_keys(tokens, d));
 	if (json_object_get(json, "stem") || json_object_get(json, "encoder"))
 		return moe_fail(d, MOE_EUSAGE, "stem and encoder: image tokens have an encoder of their own: give image_tokens.encoder");
-	if (json_object_get(json, "image_attention") && !m->causal_images)
-		return moe_fail(d, MOE_EUSAGE, "image_attention bidirectional: a patch would see the image tokens that it is to predict: say \"causal\", or leave image_tokens out");
-	m->causal_images = true;
+	m->causal_images |= !json_object_get(json, "image_attention");   /* else no image token could be predicted */
 	t->from = json_string_value(from);
 	MOE_TRY(whole(tokens, "codes", 2, MOST_CODES, 256, &t->codes, d));
 	MOE_TRY(whole(tokens, "width", 2, 1024, 16, &t->width, d));

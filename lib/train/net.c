@@ -34,7 +34,7 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 		{s->router.score == MOE_SCORE_LOGIT, "a router whose scores are its logits"},
 		{s->router.score == MOE_SCORE_SIGMOID && s->router.weight != MOE_WEIGHT_SCORE, "a router that weighs by another score than it chooses by"},
 		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind != MOE_PROJECTOR_NONE, "a projector"},
-		{s->tower.kind != MOE_TOWER_NONE && (a->mask != MOE_MASK_BIDIRECTIONAL_IMAGE || !s->merge.image_first), "a picture that does not come first"},
+		{s->tower.kind != MOE_TOWER_NONE && !s->image_tokens.count && (a->mask != MOE_MASK_BIDIRECTIONAL_IMAGE || !s->merge.image_first), "a picture that does not come first"},
 	};
 
 	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
@@ -205,7 +205,7 @@ static bool plan(struct moe_net *n)
 		if (!plan_layer(n, l))
 			return false;
 	return moe_dense_plan(&n->head_dense, n->o.unit, n->weight + n->head, (size_t)s->vocab, net_hidden(n), &n->memory) &&
-	       moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->tower.n_conv, &n->memory) && plan_positions(n) &&
+	       moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->image_tokens.count ? 0 : s->tower.n_conv, &n->memory) && plan_positions(n) &&
 	       plan_lanes(n);
 }
 
@@ -322,7 +322,7 @@ static void forward_lane(void *arg, size_t i)
 	moe_arena_reset(&l->scratch);
 	if (!n->first) {
 		clear_sums(n, l->sums);
-		l->text = l->patch = 0;
+		l->text = l->image = l->patch = 0;
 		if (n->backward)
 			memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
 	}
@@ -364,16 +364,21 @@ static size_t chunk_size(const struct moe_net *n, const struct moe_packed *batch
 	return size;
 }
 
-static void count_sequence(const struct moe_packed *p, struct moe_step_result *out)
+static void count_sequence(const struct moe_net *n, const struct moe_packed *p, struct moe_step_result *out)
 {
 	size_t patches = (size_t)p->rows * p->columns;
 
 	out->rows += patches + p->n_text;
 	for (size_t t = 0; t < p->n_text; t++)
 		if (p->target[t] >= 0) {
-			out->text_targets++;
-			out->text_weight += p->weight ? (double)p->weight[t] : 1;
+			bool image = moe_net_is_image(n, p->target[t]);
+			*(image ? &out->image_targets : &out->text_targets) += 1;
+			*(image ? &out->image_weight : &out->text_weight) += p->weight ? (double)p->weight[t] : 1;
 		}
+	if (p->code) {          /* all but the first are predicted */
+		out->image_targets += patches - 1;
+		out->image_weight += (double)(patches - 1);
+	}
 	for (size_t r = 0; p->label && r < patches; r++)
 		out->patch_targets += p->label[r] >= 0;
 }
@@ -391,9 +396,10 @@ static enum moe_err cut(struct moe_net *n, const struct moe_packed *batch, size_
 			.memory = &n->kept[n->n_chunks % n->n_kept], .first = at, .packed = batch + at, .n = size, .first_row = out->rows,
 		};
 		for (; size; size--)
-			count_sequence(&batch[at++], out);
+			count_sequence(n, &batch[at++], out);
 	}
 	n->text_weight = out->text_weight;
+	n->image_weight = out->image_weight;
 	n->patch_weight = (double)out->patch_targets;
 	n->rows = out->rows;
 	return out->rows ? MOE_OK : moe_fail(d, MOE_EUSAGE, "a batch without a token");
@@ -489,11 +495,13 @@ static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s
 	balance(n, out);
 	for (size_t i = 0; i < n->o.lanes; i++) {
 		out->text += n->lane[i].text;
+		out->image += n->lane[i].image;
 		out->patch += n->lane[i].patch;
 	}
 	out->text = n->text_weight > 0 ? out->text / n->text_weight : 0;
+	out->image = n->image_weight > 0 ? out->image / n->image_weight : 0;
 	out->patch = n->patch_weight > 0 ? out->patch / n->patch_weight : 0;
-	out->total = s->text * out->text + s->patch * out->patch + s->balance * out->balance + s->z * out->z;
+	out->total = s->text * out->text + s->image * out->image + s->patch * out->patch + s->balance * out->balance + s->z * out->z;
 	out->finite = isfinite(out->total);
 	return MOE_OK;
 }

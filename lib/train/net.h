@@ -43,7 +43,7 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 
 /* Factors of the parts of the loss. */
 struct moe_loss_settings {
-	double text, patch, balance, z;
+	double text, image, patch, balance, z;
 	int64_t patch_layer;            /* patch labels are read after so many layers; 0: after the last */
 	int64_t balance_groups;         /* groups of experts of each pool that are balanced; 0: each expert */
 	double noise;                   /* on the logits of routers by sigmoid, for choice and weight (router_grad.h); 0: none */
@@ -51,9 +51,9 @@ struct moe_loss_settings {
 };
 
 struct moe_step_result {
-	double total, text, patch, balance, z;  /* means as they stand before their factors */
-	double text_weight;             /* sum of the weights of text targets */
-	uint64_t text_targets, patch_targets, rows;     /* rows: tokens that passed the layers */
+	double total, text, image, patch, balance, z;   /* means as they stand before their factors */
+	double text_weight, image_weight;       /* sums of the weights of text and image targets */
+	uint64_t text_targets, image_targets, patch_targets, rows;     /* rows: tokens that passed the layers */
 	double busiest;                 /* largest share of a layer's choices that one expert got */
 	bool finite;                    /* the loss is */
 	const uint64_t *load;           /* [layers][MOE_N_MODALITIES][experts]: choices, until the next step */
@@ -61,9 +61,9 @@ struct moe_step_result {
 
 /* Losses of a batch, and with `backward` the gradient of
  *
- *     total = text · T + patch · P + balance · LB + z · Z
+ *     total = text · T + image · I + patch · P + balance · LB + z · Z
  *
- * T: mean cross entropy over the text's targets, by their weights; P: over labelled patches, through the same norm and head; LB and Z as in
+ * T: mean cross entropy over the targets that are text, by their weights; I: over those that are image tokens; P: over labelled patches, through the same norm and head; LB and Z as in
  * grad/router_grad.h. */
 enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool backward,
 			  struct moe_step_result *out, struct moe_diag *d) MOE_CHECK_RESULT;

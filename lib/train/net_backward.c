@@ -160,19 +160,20 @@ static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 		const struct moe_packed_rows *s = &c->all.span[i];
 		const float *dx = c->dx + s->first * hidden;
 		struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-		if (s->n_image) {
+		if (s->n_image && !p->code) {
 			size_t height = p->rows * patch, width = p->columns * patch;
 			void *scratch = moe_arena_get(&lane->scratch, moe_stem_scratch(&n->stem, height, width), 1);
 			if (!scratch)
 				return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 			moe_stem_backward(&n->stem, conv, dx, hidden, NULL, height, width, &c->stem[i], scratch);
 		}
-		for (size_t r = 0; n->spec->tower.row_col && r < s->n_image; r++) {
+		for (size_t r = 0; n->spec->tower.row_col && r < s->n_image && !p->code; r++) {
 			moe_add(g + n->row_embed + r / p->columns * hidden, dx + r * hidden, hidden);
 			moe_add(g + n->col_embed + r % p->columns * hidden, dx + r * hidden, hidden);
 		}
 		for (size_t t = 0; t < p->n_text; t++)
 			moe_add(g + n->embed + (size_t)p->token[t] * hidden, dx + (s->n_image + t) * hidden, hidden);
+		moe_net_tokens_backward(n, p, s, dx, g);
 		moe_arena_release(&lane->scratch, mark);
 	}
 	return MOE_OK;

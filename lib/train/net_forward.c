@@ -15,19 +15,20 @@ static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 		const struct moe_packed_rows *s = &c->all.span[i];
 		struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
 		float *at = x + s->first * hidden;
-		if (s->n_image) {
+		if (s->n_image && !p->code) {
 			size_t height = p->rows * patch, width = p->columns * patch;
 			void *scratch = moe_arena_get(&lane->scratch, moe_stem_scratch(&n->stem, height, width), 1);
 			if (!scratch)
 				return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 			moe_stem_keep(&n->stem, at, hidden, p->planes, height, width, &c->stem[i], scratch);
 		}
-		for (size_t r = 0; n->spec->tower.row_col && r < s->n_image; r++) {
+		for (size_t r = 0; n->spec->tower.row_col && r < s->n_image && !p->code; r++) {
 			moe_add(at + r * hidden, n->weight + n->row_embed + r / p->columns * hidden, hidden);
 			moe_add(at + r * hidden, n->weight + n->col_embed + r % p->columns * hidden, hidden);
 		}
 		for (size_t t = 0; t < p->n_text; t++)
 			memcpy(at + (s->n_image + t) * hidden, n->weight + n->embed + (size_t)p->token[t] * hidden, hidden * sizeof *at);
+		moe_net_tokens_embed(n, p, s, at);
 		moe_arena_release(&lane->scratch, mark);
 	}
 	return MOE_OK;
@@ -152,7 +153,8 @@ static void hand_out(struct moe_net *n, const struct chunk *c, const int32_t *be
 
 	for (size_t i = 0; i < c->n; i++)
 		for (size_t t = 0; t < c->packed[i].n_text; t++) {
-			bool wanted = c->packed[i].target[t] >= 0;
+			int32_t target = c->packed[i].target[t];
+			bool wanted = target >= 0 && !moe_net_is_image(n, target);
 			n->best[c->first + i][t] = wanted ? best[at] : -1;
 			n->logprob[c->first + i][t] = wanted ? logprob[at] : 0;
 			at += wanted;
@@ -189,6 +191,8 @@ static enum moe_err losses(struct moe_net *n, struct chunk *c, struct lane *lane
 	if (!scratch)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(text_loss(n, c, &head, gradient, lane, scratch));
+	lane->image += moe_head_loss(&head, c->top, &c->image.of, n->image_weight > 0 ? (float)(n->loss->image / n->image_weight) : 0, gradient ? c->dx : NULL,
+				     gradient ? gradient + n->final_norm : NULL, gradient ? gradient + n->head : NULL, NULL, scratch);
 	lane->patch += moe_head_loss(&head, top ? c->top : c->layer[at].x, &c->patch.of, scale, gradient ? (top ? c->dx : c->dx_patch) : NULL,
 				     gradient ? gradient + n->final_norm : NULL, gradient ? gradient + n->head : NULL, NULL, scratch);
 	moe_arena_release(&lane->scratch, mark);

@@ -65,7 +65,7 @@ struct chunk {
 	struct kept_layer *layer;       /* [n_layers] */
 	float *top;                     /* [rows][hidden]: behind the last layer */
 	float *dx, *dx_patch;           /* [rows][hidden]: gradients of `top` and of where patch labels are read, where that is not the top */
-	struct chunk_targets text, patch;
+	struct chunk_targets text, image, patch;
 };
 
 /* What a lane adds up over its chunks. */
@@ -74,7 +74,7 @@ struct lane {
 	float *gradient;                /* [total] */
 	void *pack;                     /* scratch for the forms of weights */
 	struct moe_router_sums *sums;   /* [n_layers] */
-	double text, patch;
+	double text, image, patch;
 	struct moe_diag d;
 };
 
@@ -108,7 +108,7 @@ struct moe_net {
 	int32_t *choice;                /* recorded: [n_layers][recorded rows][k], */
 	uint8_t *taken;                 /* and which rows passed: [n_layers][recorded rows] */
 	size_t recorded;                /* rows */
-	double text_weight, patch_weight;
+	double text_weight, image_weight, patch_weight;
 	uint64_t rows;
 	int32_t *const *best;
 	float *const *logprob;
@@ -141,6 +141,14 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 /* Which rows pass a layer, with its plan; and which experts they pass, from h [n][hidden]. */
 enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane) MOE_CHECK_RESULT;
 enum moe_err moe_net_route(struct moe_net *n, struct chunk *c, size_t layer, const float *h, struct lane *lane) MOE_CHECK_RESULT;
+
+/* Image tokens (net_tokens.c): is a token one, columns of a picture of them; what they give to the first layer's x of a sequence, which has the vectors of its text,
+ * and the gradients that they get from dx; and what a sequence may have of them. */
+bool moe_net_is_image(const struct moe_net *n, int32_t token);
+size_t moe_net_columns(const struct moe_net *n);
+void moe_net_tokens_embed(const struct moe_net *n, const struct moe_packed *p, const struct moe_packed_rows *s, float *x);
+void moe_net_tokens_backward(const struct moe_net *n, const struct moe_packed *p, const struct moe_packed_rows *s, const float *dx, float *gradient);
+enum moe_err moe_net_tokens_check(const struct moe_net *n, const struct moe_packed *p, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Both work in a lane's scratch. The forward pass computes the losses and, for a backward pass, the gradients of the head and of what it read. */
 enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;

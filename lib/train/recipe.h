@@ -49,9 +49,10 @@ struct moe_recipe_stage {
 	double floor;
 	struct moe_recipe_list freeze;  /* words of freeze.h */
 	double rope_theta;              /* 0: the model's */
-	double text, patch, balance, z; /* weights of the losses */
+	double text, image, patch, balance, z; /* weights of the losses */
 	int64_t patch_layer;            /* labels are read after so many layers; 0: after the last */
 	double bias_rate;
+	double draw;                    /* share of the samples that are a caption and then its picture */
 	double commitment, code_decay;  /* of a quantiser */
 	struct moe_recipe_type *type;
 	size_t n_types;

@@ -93,7 +93,7 @@ struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struc
 
 struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
 {
-	return (struct moe_loss_settings){.text = s->text, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer};
+	return (struct moe_loss_settings){.text = s->text, .image = s->image, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer};
 }
 
 static struct moe_augment augment_of(int kind)
@@ -105,8 +105,17 @@ static struct moe_augment augment_of(int kind)
 	return known[kind];
 }
 
-/* A quantiser learns of pictures alone. */
-static uint64_t text_of(const struct moe_recipe *r, const struct moe_recipe_stage *s) { return r->kind == MOE_RECIPE_QUANTISER ? 0 : s->text_tokens; }
+/* What a recipe's stage wants of its samples: a quantiser learns of pictures alone, in pixels. */
+static void set_form(struct moe_loader_options *o, const struct moe_model *m, const struct moe_recipe *r, const struct moe_recipe_stage *s)
+{
+	bool quantiser = r->kind == MOE_RECIPE_QUANTISER;
+
+	o->spec = m->spec;
+	o->directory = m->directory;
+	o->most_text = quantiser ? 0 : s->text_tokens;
+	o->model = quantiser || !m->spec->image_tokens.count ? NULL : m;
+	o->draw = quantiser ? 0 : s->draw;
+}
 
 static uint64_t step_samples(const struct moe_recipe_stage *s) { return s->batch * s->accumulate; }
 
@@ -141,10 +150,11 @@ enum moe_err moe_trainer_loader(struct moe_loader **out, const struct moe_model 
 {
 	const struct moe_recipe_stage *s = &r->stage[stage];
 	struct moe_loader_options o = {
-		.spec = m->spec, .directory = m->directory, .mix = {.seed = moe_random_u64(r->seed, STREAM_STAGE, stage), .shards.no_sandbox = no_sandbox},
-		.batch = step_samples(s), .most_text = text_of(r, s), .ahead = ahead, .from = from,
+		.mix = {.seed = moe_random_u64(r->seed, STREAM_STAGE, stage), .shards.no_sandbox = no_sandbox},
+		.batch = step_samples(s), .ahead = ahead, .from = from,
 	};
 
+	set_form(&o, m, r, s);
 	return make_loader(out, s, &o, d);
 }
 
@@ -344,6 +354,9 @@ static enum moe_err check_stage(const struct moe_trainer *t, const struct moe_re
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
 	if (s->patch_layer > t->model->spec->n_layers)
 		return moe_fail(d, MOE_EUSAGE, "losses.patch_layer: the model has %lld layers", (long long)t->model->spec->n_layers);
+	if (t->net && t->model->spec->image_tokens.count && s->image > 0 && t->model->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE)
+		return moe_fail(d, MOE_EUSAGE, "losses.image: the patches of this model see each other, so that each image token is seen by the one that is to predict it: "
+				"make the model with \"image_attention\": \"causal\", or set losses.image to 0");
 	MOE_TRY(moe_freeze(t->frozen, params_of(t), s->freeze.item, s->freeze.n, d));
 	freeze_others(t);
 	return MOE_OK;
@@ -558,6 +571,7 @@ static void show(struct moe_trainer *t, const struct computed *c, double seconds
 	p->stage = stage_of(t)->name;
 	p->quantiser = t->quantise;
 	p->text = blend(p->text, c->net.text);
+	p->image = blend(p->image, c->net.image);
 	p->patch = blend(p->patch, c->net.patch);
 	p->psnr = blend(p->psnr, c->quantise.psnr);
 	p->codes = c->quantise.codes;
@@ -594,6 +608,8 @@ static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *
 		}, d);
 	line->loss = c->net.total;
 	line->text = c->net.text;
+	line->image = c->net.image;
+	line->has_image = c->net.image_targets;
 	line->patch = c->net.patch;
 	line->balance = c->net.balance;
 	line->z = c->net.z;
@@ -649,6 +665,7 @@ static enum moe_err evaluate_net(struct moe_trainer *t, struct moe_loader *loade
 		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
 			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types,
 			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
+			.image = v.image_targets ? v.image / (double)v.image_targets : 0, .has_image = v.image_targets,
 		}, d);
 	moe_devset_clear(&v);
 	return err;
@@ -686,13 +703,14 @@ static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
 	const struct moe_recipe_stage *s = stage_of(t);
 	struct moe_mix_source source = {(const char *const *)r->dev.data.item, r->dev.data.n, 1};
 	struct moe_loader_options o = {
-		.spec = t->model->spec, .directory = t->model->directory, .source = &source, .n_sources = 1,
+		.source = &source, .n_sources = 1,
 		.mix = {.seed = moe_random_u64(r->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
-		.batch = moe_min(s->batch, r->dev.samples), .most_text = text_of(r, s), .ahead = true,
+		.batch = moe_min(s->batch, r->dev.samples), .ahead = true,
 	};
 	struct moe_loader *loader;
 	enum moe_err err;
 
+	set_form(&o, t->model, r, s);
 	MOE_TRY(moe_loader_new(&loader, &o, d));
 	err = t->net ? evaluate_net(t, loader, d) : evaluate_quantiser(t, loader, d);
 	moe_loader_free(loader);

@@ -129,6 +129,8 @@ enum moe_err moe_trainlog_write_step(struct moe_trainlog *l, const struct moe_tr
 		text(f, ",\"stage\":", s->stage);
 		number(f, "loss", s->loss);
 		number(f, "text", s->text);
+		if (s->has_image)
+			number(f, "image", s->image);
 		number(f, "patch", s->patch);
 		number(f, "balance", s->balance);
 		number(f, "z", s->z);
@@ -153,6 +155,8 @@ enum moe_err moe_trainlog_write_dev(struct moe_trainlog *l, const struct moe_tra
 	if (f) {
 		fprintf(f, "{\"dev\":true,\"step\":%" PRIu64 ",\"tokens\":%" PRIu64, v->step, v->tokens);
 		number(f, "text", v->text);
+		if (v->has_image)
+			number(f, "image", v->image);
 		number(f, "patch", v->patch);
 		fprintf(f, ",\"questions\":%" PRIu64 ",\"exact\":%" PRIu64 ",\"types\":{", v->questions, v->exact);
 		for (size_t i = 0; i < v->n_types; i++) {

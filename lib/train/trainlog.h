@@ -15,7 +15,8 @@ struct moe_trainlog;
 struct moe_trainlog_step {
 	uint64_t step, tokens;          /* after it, of the whole run */
 	const char *stage;
-	double loss, text, patch, balance, z;
+	double loss, text, image, patch, balance, z;
+	bool has_image;                 /* there were image tokens to predict; else their loss is not written */
 	double grad_norm, muon_rate, adamw_rate, busiest;
 	bool skipped;                   /* loss or gradient was not finite: the weights are as before */
 	double seconds;                 /* with times: how long it took; 0: not written */
@@ -30,7 +31,8 @@ struct moe_trainlog_type {
 /* An evaluation after a step. */
 struct moe_trainlog_dev {
 	uint64_t step, tokens, questions, exact;
-	double text, patch;             /* losses */
+	double text, image, patch;      /* losses */
+	bool has_image;
 	const struct moe_trainlog_type *type;
 	size_t n_types;
 };
