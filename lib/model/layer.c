@@ -276,6 +276,14 @@ void moe_place_forward(const struct moe_model *m, const float *feature, const st
 		add_row_col(m, x, g->features, g->columns);
 }
 
+void moe_place_token(const struct moe_model *m, size_t place, float *x)
+{
+	size_t columns = (size_t)m->spec->image.grids.v[0][1], hidden = (size_t)m->spec->hidden;
+
+	for (size_t j = 0; m->row_embed && j < hidden; j++)
+		x[j] += m->row_embed[place / columns * hidden + j] + m->col_embed[place % columns * hidden + j];
+}
+
 enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d)
 {
 	size_t hidden = (size_t)m->spec->hidden;

@@ -54,6 +54,9 @@ enum moe_err moe_codes_decode(const struct moe_model *m, const int32_t *code, si
  * The grid has been checked (moe_layout_make does it). */
 void moe_place_forward(const struct moe_model *m, const float *feature, const struct moe_patch_grid *g, float *x);
 
+/* The same for the vector x of an image token that stands for this patch. */
+void moe_place_token(const struct moe_model *m, size_t place, float *x);
+
 /* logit [n][vocab] of hidden rows x [n][hidden]: final norm and head. */
 enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
