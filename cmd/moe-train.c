@@ -23,13 +23,14 @@ enum { LOG_LIMIT = 1 << 30, CHECK_SAMPLES = 4 };
 
 /* Numbers that the command line may set, and where in the recipe. */
 enum number {
-	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, PATCH, PATCH_LAYER, BALANCE, Z, BIAS_RATE, TEXT_TOKENS,
+	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, BIAS_RATE, NOISE,
+	TEXT_TOKENS,
 	N_STAGE, SEED = N_STAGE, DEV_EVERY, DEV_SAMPLES, CHECKPOINT_EVERY, N_NUMBERS,
 };
 
 static const char *const keys[N_NUMBERS] = {
 	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text", "losses.patch",
-	"losses.patch_layer", "losses.balance", "losses.z", "bias_rate", "text_tokens", "seed", "dev.every", "dev.samples", "checkpoint.every",
+	"losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "bias_rate", "router_noise", "text_tokens", "seed", "dev.every", "dev.samples", "checkpoint.every",
 };
 
 static struct {
@@ -491,7 +492,9 @@ int main(int argc, char **argv)
 		NUMBER(PATCH_LAYER, "patch-layer", "N", "labels are read after so many layers", "all"),
 		NUMBER(BALANCE, "balance", "FACTOR", "of the loss that spreads the load of experts", "0.01"),
 		NUMBER(Z, "z-loss", "FACTOR", "of the loss that keeps router logits small", "0.001"),
+		NUMBER(BALANCE_GROUPS, "balance-groups", "N", "balance groups of experts, so many, and not each expert", "each"),
 		NUMBER(BIAS_RATE, "bias-rate", "RATE", "balance by biases of the choice, without a loss", "0"),
+		NUMBER(NOISE, "router-noise", "FACTOR", "of the noise on the logits of routers by sigmoid", "0"),
 		NUMBER(ROPE_THETA, "rope-theta", "BASE", "base of the rotary positions", "the model's"),
 		NUMBER(TEXT_TOKENS, "text-tokens", "N", "most tokens of text of a sample", "128"),
 		{0, "augment", OPT_TEXT, &o.augment, "KIND", "recolour pictures: none, tint (colours keep their names) or colour", 0, 0, "none"},

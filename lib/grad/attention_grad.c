@@ -8,6 +8,7 @@
  * segment [n_text][room_b]. */
 struct head {
 	enum moe_unit unit;
+	bool causal;
 	const struct moe_packed_rows *s;
 	size_t rows, room_a, room_b, dim, ld;   /* ld: numbers of a row of qkv */
 	const void *q, *k, *v;
@@ -34,7 +35,7 @@ static struct head head_of(const struct moe_heads *h, const struct moe_packed_ro
 {
 	size_t of = i / (h->heads / h->kv_heads), rows = s->n_image + s->n_text;
 	struct head x = {
-		.unit = h->unit, .s = s, .rows = rows, .room_a = moe_unit_stride(h->unit, s->n_image), .room_b = moe_unit_stride(h->unit, s->longest), .dim = h->dim,
+		.unit = h->unit, .causal = h->causal, .s = s, .rows = rows, .room_a = moe_unit_stride(h->unit, s->n_image), .room_b = moe_unit_stride(h->unit, s->longest), .dim = h->dim,
 		.ld = moe_heads_width(h), .scratch = scratch,
 	};
 
@@ -129,7 +130,7 @@ static void each_row(const struct head *x, void *pa, void *pb, const float *sa, 
 	size_t segment = 0;
 
 	for (size_t r = 0; r < x->rows; r++) {
-		size_t t = r < s->n_image ? 0 : r - s->n_image, sees = 0, room = 0;
+		size_t t = r < s->n_image ? 0 : r - s->n_image, sees = 0, room = 0, patches = x->causal && r < s->n_image ? r + 1 : s->n_image;
 		void *to_a = moe_unit_at(x->unit, pa, r * x->room_a), *to_b = moe_unit_at(x->unit, pb, t * x->room_b);
 		if (r >= s->n_image) {
 			while (t >= s->segment[segment + 1])
@@ -139,9 +140,9 @@ static void each_row(const struct head *x, void *pa, void *pb, const float *sa, 
 		}
 		if (backward)
 			moe_softmax_two_backward(x->unit, to_a, to_b, moe_unit_at(x->unit, x->pa, r * x->room_a), moe_unit_at(x->unit, x->pb, t * x->room_b),
-						 sa + r * x->room_a, s->n_image, x->room_a, sb + t * x->room_b, sees, room);
+						 sa + r * x->room_a, patches, x->room_a, sb + t * x->room_b, sees, room);
 		else
-			moe_softmax_two(x->unit, to_a, to_b, sa + r * x->room_a, s->n_image, x->room_a, sb + t * x->room_b, sees, room);
+			moe_softmax_two(x->unit, to_a, to_b, sa + r * x->room_a, patches, x->room_a, sb + t * x->room_b, sees, room);
 	}
 }
 

@@ -1,4 +1,4 @@
-/* Attention over packed sequences, forward and backward: a picture's rows, which see each other, and behind them segments of text, of which each sees the
+/* Attention over packed sequences, forward and backward: a picture's rows, which see each other or those before them, and behind them segments of text, of which each sees the
  * picture and its own rows up to itself (block-diagonal and causal). A sequence without a picture has segments alone. */
 #ifndef MOE_GRAD_ATTENTION_GRAD_H
 #define MOE_GRAD_ATTENTION_GRAD_H
@@ -15,6 +15,7 @@ struct moe_packed_rows {
 struct moe_heads {
 	enum moe_unit unit;
 	size_t heads, kv_heads, dim;    /* dim even */
+	bool causal;                    /* a picture's row sees those up to itself, else all of its picture */
 };
 
 /* Numbers of a row of queries, keys and values: heads, then kv_heads, then kv_heads, of dim each. */

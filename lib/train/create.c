@@ -147,8 +147,8 @@ static json_t *config(const struct moe_description *m)
 	json_t *c = json_pack("{s[s] ss ss}", "architectures", "MoeNativeForImageTextToText", "model_type", "moe_native", "dtype", "float32");
 	const struct { const char *key; json_t *v; } rows[] = {
 		{"hidden_size", integer(m->hidden)}, {"num_hidden_layers", integer(m->layers)}, {"num_attention_heads", integer(m->heads)},
-		{"num_key_value_heads", integer(m->kv_heads)}, {"head_dim", integer(m->head_dim)}, {"num_experts", integer(m->experts)},
-		{"num_experts_per_tok", integer(m->top_k)}, {"norm_topk_prob", json_boolean(m->renormalise)}, {"router_choice_bias", json_boolean(m->choice_bias)}, {"moe_intermediate_size", integer(m->expert_width)},
+		{"num_key_value_heads", integer(m->kv_heads)}, {"head_dim", integer(m->head_dim)}, {"num_experts", integer(m->routing.router.experts)},
+		{"num_experts_per_tok", integer(m->routing.router.top_k)}, {"moe_intermediate_size", integer(m->expert_width)},
 		{"hidden_act", json_string("silu")}, {"vocab_size", integer(n_tokens(m))}, {"rms_norm_eps", json_real(m->norm_eps)},
 		{"attention_bias", json_false()}, {"mlp_bias", json_false()}, {"tie_word_embeddings", json_false()}, {"rope_type", json_string("axial_2d")},
 		{"rope_theta", json_real(m->rope_theta)}, {"text_position_offset", integer(m->text_offset)}, {"max_text_tokens", integer(m->max_text)},
@@ -159,6 +159,7 @@ static json_t *config(const struct moe_description *m)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		json_object_set_new(c, rows[i].key, rows[i].v);
+	moe_routing_put(c, &m->routing);
 	if (m->dense.n) {
 		json_object_set_new(c, "intermediate_size", integer(m->dense_width));
 		json_object_set_new(c, "dense_layers", dense_layers(m));
@@ -281,6 +282,28 @@ static bool is_dense(const struct moe_description *m, long long l)
 	return false;
 }
 
+/* An auxiliary router of so many outputs. */
+static enum moe_err add_aux(struct weights *w, const struct moe_description *m, const char *prefix, int64_t outputs)
+{
+	MOE_TRY(add(w, MATRIX(m->hidden / 2, m->hidden), inner(m->hidden), "%s.fc1.weight", prefix));
+	return add(w, MATRIX(outputs, m->hidden / 2), 0.02, "%s.fc2.weight", prefix);
+}
+
+static enum moe_err add_router(struct weights *w, const struct moe_description *m, const char *prefix)
+{
+	const struct moe_router_settings *s = &m->routing.router;
+	char name[NAME];
+
+	MOE_TRY(add(w, MATRIX(s->experts, m->hidden), 0.02, "%s.gate.weight", prefix));
+	if (s->choice_bias)
+		MOE_TRY(add(w, VECTOR(s->experts), -1, "%s.gate.choice_bias", prefix));
+	for (size_t p = 0; m->routing.aux && s->chooses == MOE_CHOICE_EXPERT && p < (s->pools.n ? s->pools.n : 1); p++) {
+		snprintf(name, sizeof name, "%.64s.aux.%zu", prefix, p);
+		MOE_TRY(add_aux(w, m, name, s->pools.n ? s->pools.size[p] : s->experts));
+	}
+	return MOE_OK;
+}
+
 static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, long long l)
 {
 	char prefix[NAME];
@@ -288,10 +311,8 @@ static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, 
 	snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp", l);
 	if (is_dense(m, l))
 		return add_unit(w, prefix, m->hidden, m->dense_width, m->layers);
-	MOE_TRY(add(w, MATRIX(m->experts, m->hidden), 0.02, "%s.gate.weight", prefix));
-	if (m->choice_bias)
-		MOE_TRY(add(w, VECTOR(m->experts), -1, "%s.gate.choice_bias", prefix));
-	for (long long e = 0; e < m->experts; e++) {
+	MOE_TRY(add_router(w, m, prefix));
+	for (long long e = 0; e < m->routing.router.experts; e++) {
 		snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp.experts.%lld", l, e);
 		MOE_TRY(add_unit(w, prefix, m->hidden, m->expert_width, m->layers));
 	}
@@ -308,6 +329,21 @@ static enum moe_err add_image_tokens(struct weights *w, const struct moe_token_d
 		int64_t in = i ? t->decoder[i - 1] : t->width;
 		double gain = i + 1 < t->n_decoder ? 1.4 : 1;
 		MOE_TRY(add(w, 4, (const int64_t[]){t->decoder[i], in, 3, 3}, gain / sqrt((double)(in * 9)), "model.image_tokens.decode%zu.weight", i + 1));
+	}
+	return MOE_OK;
+}
+
+/* What decides who passes a layer, where not all do. */
+static enum moe_err add_depth(struct weights *w, const struct moe_description *m, long long l)
+{
+	char prefix[NAME];
+
+	for (size_t i = 0; i < m->routing.depth.n; i++) {
+		if (m->routing.depth.v[i] != l)
+			continue;
+		MOE_TRY(add(w, MATRIX(1, m->hidden), 0.02, "model.layers.%lld.depth.weight", l));
+		snprintf(prefix, sizeof prefix, "model.layers.%lld.depth_aux", l);
+		return m->routing.aux ? add_aux(w, m, prefix, 1) : MOE_OK;
 	}
 	return MOE_OK;
 }
@@ -329,6 +365,7 @@ static enum moe_err add_layer(struct weights *w, const struct moe_description *m
 
 	snprintf(prefix, sizeof prefix, "model.layers.%lld", l);
 	MOE_TRY(add_attention(w, prefix, m->hidden, m->heads * m->head_dim, m->kv_heads * m->head_dim, m->layers));
+	MOE_TRY(add_depth(w, m, l));
 	return add_ffn(w, m, l);
 }
 

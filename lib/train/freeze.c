@@ -67,8 +67,11 @@ static enum moe_err read_rule(struct rule *r, const char *word, struct moe_diag 
 
 static bool holds(const struct range *r, int64_t i) { return r->any || (i >= r->first && i <= r->last); }
 
+/* Layers without a part are the trunk's. */
 static bool meant(const struct rule *r, const struct moe_param *p)
 {
+	if (r->part == MOE_N_PARTS && !r->layers.any && p->part == MOE_PART_TOWER)
+		return false;
 	return (r->part == MOE_N_PARTS || r->part == p->part) && holds(&r->layers, p->layer) && holds(&r->experts, p->expert);
 }
 

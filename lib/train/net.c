@@ -14,6 +14,19 @@ static enum moe_err refuse(struct moe_diag *d, const char *family, const char *w
 	return moe_fail(d, MOE_EUSAGE, "the family %s cannot be trained: %s has no backward pass", family, what);
 }
 
+/* Queries, keys and values lie together, as do gate and up, each a multiple of 16 numbers (params.h). */
+static enum moe_err check_encoder(const struct moe_spec *s, struct moe_diag *d)
+{
+	int64_t hidden = s->tower.vit.hidden;
+
+	if (!moe_spec_encodes(s))
+		return MOE_OK;
+	if (hidden % 4 || hidden / s->tower.vit.heads % 2 || s->tower.vit.width % 2 || hidden * s->tower.vit.width % 16 || s->projector.query.width % 2)
+		return moe_fail(d, MOE_EUSAGE, "an encoder of pictures is trained where its hidden size is a multiple of 4, heads, width and projector are even, and hidden "
+				"size times width is a multiple of 16");
+	return MOE_OK;
+}
+
 /* Is there one expert a token, chosen among several, whose weight is 1? */
 static bool router_is_mute(const struct moe_router_settings *s)
 {
@@ -33,8 +46,8 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 		{a->clip > 0, "clipping of queries, keys and values"}, {a->window > 0, "a sliding window"}, {s->router.bias, "a bias of the router"},
 		{s->router.score == MOE_SCORE_LOGIT, "a router whose scores are its logits"},
 		{s->router.score == MOE_SCORE_SIGMOID && s->router.weight != MOE_WEIGHT_SCORE, "a router that weighs by another score than it chooses by"},
-		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind != MOE_PROJECTOR_NONE, "a projector"},
-		{s->tower.kind != MOE_TOWER_NONE && !s->image_tokens.count && (a->mask != MOE_MASK_BIDIRECTIONAL_IMAGE || !s->merge.image_first), "a picture that does not come first"},
+		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION, "a projector of queries"},
+		{s->tower.kind != MOE_TOWER_NONE && !s->image_tokens.count && !s->merge.image_first, "a picture that does not come first"},
 	};
 
 	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
@@ -49,6 +62,21 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 	for (size_t i = 0; i < s->tower.n_conv; i++)
 		if (s->tower.conv[i].out % 2)
 			return moe_fail(d, MOE_EUSAGE, "a convolution with %lld outputs cannot be trained: they must be even", (long long)s->tower.conv[i].out);
+	return check_encoder(s, d);
+}
+
+enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_loss_settings *loss, struct moe_diag *d)
+{
+	const struct moe_router_settings *s = &spec->router;
+	int64_t groups = loss->balance_groups;
+	bool even = !groups || s->pools.n || s->experts % groups == 0;
+
+	for (size_t m = 0; groups && m < s->pools.n; m++)
+		even &= s->pools.size[m] % groups == 0;
+	if (!even)
+		return moe_fail(d, MOE_EUSAGE, "losses.balance_groups: the experts of %s are no multiple of %lld", s->pools.n ? "a pool" : "a layer", (long long)groups);
+	if (loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
+		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
 	return MOE_OK;
 }
 
@@ -68,12 +96,9 @@ static size_t offset_of(const struct moe_net *n, const char *logical, size_t nth
 
 static size_t offset_in(const struct moe_net *n, const char *logical, int64_t layer, int64_t expert)
 {
-	for (size_t i = 0; i < n->params.n; i++) {
-		const struct moe_param *p = &n->params.p[i];
-		if (p->layer == layer && p->expert == expert && !strcmp(p->logical, logical))
-			return p->offset;
-	}
-	return 0;
+	const struct moe_param *p = moe_params_find(&n->params, logical, layer, expert);
+
+	return p ? p->offset : 0;
 }
 
 static void plan_unit(const struct moe_net *n, size_t l, struct net_layer *w)
@@ -161,9 +186,7 @@ static size_t largest(const struct moe_net *n)
 
 	most = moe_max(most, moe_max(moe_heads_width(&n->heads), 2 * width) * hidden);
 	most = moe_max(most, hidden * (moe_max(width, out) + 1));
-	for (size_t i = 0; i < n->stem.n; i++)
-		most = moe_max(most, n->stem.conv[i].dense.out * n->stem.conv[i].dense.in);
-	return most;
+	return moe_max(most, moe_net_pictures_largest(n));
 }
 
 static bool plan_lanes(struct moe_net *n)
@@ -185,15 +208,12 @@ static bool plan(struct moe_net *n)
 	const struct moe_spec *s = n->spec;
 	size_t layers = (size_t)s->n_layers;
 
-	n->heads = (struct moe_heads){n->o.unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
+	n->heads = (struct moe_heads){n->o.unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim,
+				      s->attention.mask == MOE_MASK_CAUSAL};
 	n->pairs = (size_t)(s->attention.rope.dim ? s->attention.rope.dim : s->attention.head_dim) / 2;
 	n->embed = offset_of(n, "embed", 0);
 	n->final_norm = offset_of(n, "final_norm", 0);
 	n->head = offset_of(n, "lm_head", 0);
-	n->row_embed = offset_of(n, "row_embed", 0);
-	n->col_embed = offset_of(n, "col_embed", 0);
-	for (size_t i = 0; i < s->tower.n_conv; i++)
-		n->conv[i] = offset_of(n, "conv", i);
 	n->layer = moe_arena_zero(&n->memory, layers, sizeof *n->layer);
 	n->pull = moe_arena_zero(&n->memory, layers, sizeof *n->pull);
 	n->pull_q = moe_arena_zero(&n->memory, layers * net_experts(n), sizeof *n->pull_q);
@@ -205,8 +225,7 @@ static bool plan(struct moe_net *n)
 		if (!plan_layer(n, l))
 			return false;
 	return moe_dense_plan(&n->head_dense, n->o.unit, n->weight + n->head, (size_t)s->vocab, net_hidden(n), &n->memory) &&
-	       moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->image_tokens.count ? 0 : s->tower.n_conv, &n->memory) && plan_positions(n) &&
-	       plan_lanes(n);
+	       moe_net_pictures_plan(n) && plan_positions(n) && plan_lanes(n);
 }
 
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
@@ -273,13 +292,10 @@ void moe_net_free(struct moe_net *n)
 static void pack_part(struct moe_net *n, size_t part, void *scratch)
 {
 	size_t per = net_experts(n) + 1, layer = part / per, which = part % per;
-	const float *conv[MOE_MAX_CONV];
 
-	for (size_t i = 0; i < n->stem.n; i++)
-		conv[i] = n->weight + n->conv[i];
 	if (layer == (size_t)n->spec->n_layers) {
 		moe_dense_pack(&n->head_dense, scratch);
-		moe_stem_pack(&n->stem, conv, scratch);
+		moe_net_pictures_pack(n, scratch);
 	} else if (which == 0) {
 		moe_dense_pack(&n->layer[layer].qkv_dense, scratch);
 		moe_dense_pack(&n->layer[layer].o_dense, scratch);
@@ -521,28 +537,12 @@ static enum moe_err backward(struct moe_net *n, struct moe_diag *d)
 	return MOE_OK;
 }
 
-/* Do the settings fit the router? */
-static enum moe_err check_losses(const struct moe_net *n, struct moe_diag *d)
-{
-	const struct moe_router_settings *s = &n->spec->router;
-	int64_t groups = n->loss->balance_groups;
-	bool even = !groups || s->pools.n || s->experts % groups == 0;
-
-	for (size_t m = 0; groups && m < s->pools.n; m++)
-		even &= s->pools.size[m] % groups == 0;
-	if (!even)
-		return moe_fail(d, MOE_EUSAGE, "losses.balance_groups: the experts of %s are no multiple of %lld", s->pools.n ? "a pool" : "a layer", (long long)groups);
-	if (n->loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
-		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
-	return MOE_OK;
-}
-
 static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool gradient,
 			struct moe_step_result *out, struct moe_diag *d)
 {
 	*out = (struct moe_step_result){.load = n->sums[0].load};
 	n->loss = s;
-	MOE_TRY(check_losses(n, d));
+	MOE_TRY(moe_net_check_losses(n->spec, s, d));
 	MOE_TRY(cut(n, batch, count, out, d));
 	MOE_TRY(prepare_replay(n, d));
 	n->backward = gradient && n->n_chunks <= n->n_kept;

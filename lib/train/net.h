@@ -50,6 +50,9 @@ struct moe_loss_settings {
 	uint64_t noise_seed;            /* of the step */
 };
 
+/* Do they fit the router? MOE_EUSAGE names the setting of a recipe. */
+enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_loss_settings *s, struct moe_diag *d) MOE_CHECK_RESULT;
+
 struct moe_step_result {
 	double total, text, image, patch, balance, z;   /* means as they stand before their factors */
 	double text_weight, image_weight;       /* sums of the weights of text and image targets */

@@ -1,5 +1,4 @@
 /* The forward pass of a chunk. */
-#include <math.h>
 #include <string.h>
 
 #include "train/net_priv.h"
@@ -7,77 +6,25 @@
 /* Vectors of the pictures' patches and of the text's tokens, into the first layer's x. */
 static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 {
-	size_t hidden = net_hidden(n), patch = (size_t)n->spec->image.patch;
-	float *x = c->layer[0].x;
+	size_t hidden = net_hidden(n);
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
 		const struct moe_packed_rows *s = &c->all.span[i];
-		struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-		float *at = x + s->first * hidden;
-		if (s->n_image && !p->code) {
-			size_t height = p->rows * patch, width = p->columns * patch;
-			void *scratch = moe_arena_get(&lane->scratch, moe_stem_scratch(&n->stem, height, width), 1);
-			if (!scratch)
-				return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-			moe_stem_keep(&n->stem, at, hidden, p->planes, height, width, &c->stem[i], scratch);
-		}
-		for (size_t r = 0; n->spec->tower.row_col && r < s->n_image && !p->code; r++) {
-			moe_add(at + r * hidden, n->weight + n->row_embed + r / p->columns * hidden, hidden);
-			moe_add(at + r * hidden, n->weight + n->col_embed + r % p->columns * hidden, hidden);
-		}
+		float *at = c->layer[0].x + (s->first + s->n_image) * hidden;
 		for (size_t t = 0; t < p->n_text; t++)
-			memcpy(at + (s->n_image + t) * hidden, n->weight + n->embed + (size_t)p->token[t] * hidden, hidden * sizeof *at);
-		moe_net_tokens_embed(n, p, s, at);
-		moe_arena_release(&lane->scratch, mark);
+			memcpy(at + t * hidden, n->weight + n->embed + (size_t)p->token[t] * hidden, hidden * sizeof *at);
 	}
-	return MOE_OK;
-}
-
-/* Turns queries and keys of a row, whose number in the chunk is r, and scales the queries. */
-static void turn_row(const struct moe_net *n, const struct chunk *c, float *row, size_t r)
-{
-	const struct moe_heads *h = &n->heads;
-	const float *cosine = c->cosine + r * n->pairs, *sine = c->sine + r * n->pairs;
-	float scale = 1.0f / sqrtf((float)h->dim);
-
-	moe_rope_turn(row, h->heads + h->kv_heads, h->dim, n->pairs, cosine, sine, &n->spec->attention.rope);
-	for (size_t i = 0; i < h->heads * h->dim; i++)
-		row[i] *= scale;
+	return moe_net_pictures_forward(n, c, lane);
 }
 
 static enum moe_err attend(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
 {
-	struct net_layer *w = &n->layer[layer];
-	struct kept_layer *k = &c->layer[layer];
-	size_t hidden = net_hidden(n), width = moe_heads_width(&n->heads), out = n->heads.heads * n->heads.dim, rows = k->rows.n;
-	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-	float *h = moe_arena_get(&lane->scratch, rows * hidden, sizeof *h), *qkv = moe_arena_get(&lane->scratch, rows * width, sizeof *qkv);
-	enum moe_unit unit = n->o.unit;
+	struct moe_rotation rotation = net_rotation(n, c, layer);
+	struct moe_attend w = net_attend(n, layer, &rotation);
+	struct moe_spans rows = net_spans(c, layer);
 
-	if (!h || !qkv)
-		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	moe_rms_norm_keep(h, k->attn_scale, k->in, n->weight + w->attn_norm, rows, hidden, (float)n->spec->norm_eps);
-	moe_operand_rows(unit, k->h1, hidden, h, hidden, rows, hidden);
-	moe_dense_forward(&w->qkv_dense, k->h1, hidden, rows, qkv, width, false);
-	for (size_t r = 0; r < rows; r++)
-		turn_row(n, c, qkv + r * width, moe_net_row(&k->rows, r));
-	moe_operand_rows(unit, k->qkv, width, qkv, width, rows, width);
-	for (size_t i = 0; i < c->n; i++) {
-		struct moe_packed_rows *s = &k->rows.span[i];
-		struct moe_arena_mark inner = moe_arena_mark(&lane->scratch);
-		void *scratch = moe_arena_get(&lane->scratch, moe_attention_scratch(&n->heads, s), 1);
-		if (!scratch)
-			return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-		if (s->n_image + s->n_text)
-			moe_attention_keep(&n->heads, s, moe_unit_at(unit, k->out, s->first * out), moe_unit_at(unit, k->qkv, s->first * width), k->probability[i],
-					   scratch);
-		moe_arena_release(&lane->scratch, inner);
-	}
-	memcpy(k->mid, k->in, rows * hidden * sizeof *k->mid);
-	moe_dense_forward(&w->o_dense, k->out, out, rows, k->mid, hidden, true);
-	moe_arena_release(&lane->scratch, mark);
-	return MOE_OK;
+	return moe_attend_keep(&w, &c->layer[layer].attend, &rows, &lane->scratch, &lane->d);
 }
 
 /* What the router and the experts read: the normed rows, or the rows as they are where the norm is behind the experts. */
@@ -86,9 +33,9 @@ static void experts_input(struct moe_net *n, struct kept_layer *k, const struct 
 	size_t hidden = net_hidden(n), rows = k->rows.n;
 
 	if (n->spec->block == MOE_BLOCK_PRE)
-		moe_rms_norm_keep(h, k->ffn_scale, k->mid, n->weight + w->ffn_norm, rows, hidden, (float)n->spec->norm_eps);
+		moe_rms_norm_keep(h, k->ffn_scale, k->attend.mid, n->weight + w->ffn_norm, rows, hidden, (float)n->spec->norm_eps);
 	else
-		memcpy(h, k->mid, rows * hidden * sizeof *h);
+		memcpy(h, k->attend.mid, rows * hidden * sizeof *h);
 	moe_operand_rows(n->o.unit, k->h2, hidden, h, hidden, rows, hidden);
 }
 
@@ -134,11 +81,11 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, st
 	if (post)
 		memset(k->ffn, 0, rows * hidden * sizeof *k->ffn);
 	else
-		memcpy(k->made, k->mid, rows * hidden * sizeof *k->made);
+		memcpy(k->made, k->attend.mid, rows * hidden * sizeof *k->made);
 	moe_experts_keep(n->layer[layer].expert, &k->pairs, post ? k->ffn : k->made, k->h2, k->router.weight, k->gate_up, scratch);
 	if (post) {
 		moe_rms_norm_keep(k->made, k->ffn_scale, k->ffn, n->weight + n->layer[layer].ffn_norm, rows, hidden, (float)n->spec->norm_eps);
-		moe_add(k->made, k->mid, rows * hidden);
+		moe_add(k->made, k->attend.mid, rows * hidden);
 	}
 	if (k->depth_logit)
 		moe_depth_merge(layer + 1 < (size_t)n->spec->n_layers ? c->layer[layer + 1].x : c->top, k->x, k->made, k->depth_logit, k->rows.row, rows, c->rows, hidden);

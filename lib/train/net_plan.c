@@ -239,13 +239,11 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 		found = take_rows(&k->rows, c, taken);
 	rows = k->rows.n;
 	slots = rows * w->k;
-	k->in = k->x;
+	k->attend.x = k->x;
 	k->made = last ? c->top : c->layer[layer + 1].x;
 	struct { void *to; size_t n, size; bool wanted; } part[] = {
-		{&k->in, rows * hidden, 4, taken}, {&k->made, rows * hidden, 4, taken}, {&k->mid, rows * hidden, 4, true}, {&k->ffn, rows * hidden, 4, post},
-		{&k->attn_scale, rows, 4, true}, {&k->ffn_scale, rows, 4, true}, {&k->h1, rows * hidden, number, true}, {&k->h2, rows * hidden, number, true},
-		{&k->qkv, rows * moe_heads_width(&n->heads), number, true}, {&k->out, rows * n->heads.heads * n->heads.dim, number, true},
-		{&k->probability, c->n, sizeof(void *), true}, {&r->logit, rows * w->experts, 4, !w->dense}, {&r->p, rows * w->experts, 4, !w->dense},
+		{&k->attend.x, rows * hidden, 4, taken}, {&k->made, rows * hidden, 4, taken}, {&k->ffn, rows * hidden, 4, post}, {&k->ffn_scale, rows, 4, true},
+		{&k->h2, rows * hidden, number, true}, {&r->logit, rows * w->experts, 4, !w->dense}, {&r->p, rows * w->experts, 4, !w->dense},
 		{&r->lse, rows, 4, !w->dense}, {&r->weight, slots, 4, true}, {&r->expert_id, slots, 4, true},
 	};
 	for (size_t i = 0; found && i < sizeof part / sizeof *part; i++) {
@@ -254,22 +252,11 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 		if (p)
 			memcpy(part[i].to, &p, sizeof p);
 	}
-	for (size_t i = 0; found && i < c->n; i++) {
-		k->probability[i] = moe_arena_get(c->memory, moe_attention_kept(&n->heads, &k->rows.span[i]), number);
-		found = k->probability[i];
+	if (found) {
+		struct moe_spans spans = net_spans(c, layer);
+		found = moe_attend_plan(&k->attend, &n->heads, hidden, &spans, c->memory);
 	}
 	return found ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", rows);
-}
-
-static bool plan_stem(const struct moe_net *n, struct chunk *c)
-{
-	size_t patch = (size_t)n->spec->image.patch;
-
-	c->stem = moe_arena_zero(c->memory, c->n, sizeof *c->stem);
-	for (size_t i = 0; c->stem && i < c->n; i++)
-		if (c->packed[i].rows && !c->packed[i].code && !moe_stem_kept_plan(&c->stem[i], &n->stem, c->packed[i].rows * patch, c->packed[i].columns * patch, c->memory))
-			return false;
-	return c->stem;
 }
 
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d)
@@ -288,31 +275,26 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 	c->dx = n->backward ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
 	c->dx_patch = n->backward && middle ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
 	ok = c->all.modality && c->cosine && c->sine && c->minus && c->top && (c->dx || !n->backward) && (c->dx_patch || !n->backward || !middle) &&
-	     plan_groups(n, c) && plan_inputs(n, c) && plan_stem(n, c);
+	     plan_groups(n, c) && plan_inputs(n, c);
 	if (!ok)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", c->rows);
 	plan_rows(n, c);
+	MOE_TRY(moe_net_pictures_kept(n, c, d));
 	return find_targets(n, c, d);
 }
 
-/* Bytes that a sequence keeps: what plan_layer and plan_stem take. */
+/* Bytes that a sequence keeps: what plan_layer and the pictures' way take. */
 static uint64_t kept_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches, size_t text)
 {
 	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = (uint64_t)s->router.top_k;
 	uint64_t width = moe_max(k * (uint64_t)s->expert_width, (uint64_t)s->dense.width);
 	uint64_t q = (uint64_t)(s->attention.heads * s->attention.head_dim), kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim);
-	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim};
+	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim, false};
 	struct moe_packed_rows longest = {.n_image = patches, .n_text = text, .longest = text};
 	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
 	uint64_t n = (uint64_t)s->n_layers * (rows * of_row + number * moe_attention_kept(&heads, &longest)) + rows * (3 * 4 * hidden + 64 + 6 * q);
-	uint64_t area = patches * (uint64_t)(s->image.patch * s->image.patch);
 
-	for (size_t i = 0; i < s->tower.n_conv; i++) {
-		const struct moe_conv *c = &s->tower.conv[i];
-		area /= (uint64_t)(c->stride * c->stride);
-		n += number * area * (uint64_t)(c->kernel * c->kernel * c->in + 1 + c->out);
-	}
-	return n;
+	return n + moe_net_pictures_nbytes(s, unit, patches);
 }
 
 uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *given)

@@ -6,6 +6,7 @@
 #include "grad/depth_grad.h"
 #include "grad/experts_grad.h"
 #include "grad/head_grad.h"
+#include "grad/layer_grad.h"
 #include "grad/router_grad.h"
 #include "grad/stem_grad.h"
 #include "train/net.h"
@@ -18,6 +19,30 @@ struct net_layer {
 	size_t *gate_up, *down;         /* [experts] */
 	struct moe_dense qkv_dense, o_dense, router_dense;
 	struct moe_expert_dense *expert;        /* [experts] */
+};
+
+/* A layer of the encoder of pictures; offsets as above. */
+struct net_encoder_layer {
+	size_t norm1, norm2, qkv, o, gate_up, down;
+	struct moe_dense qkv_dense, o_dense;
+	struct moe_expert_dense unit;
+};
+
+/* The encoder and the projector behind it; n layers, 0: there is none. */
+struct net_encoder {
+	size_t n, norm, up, project;    /* up: of a two-layer projector */
+	struct moe_heads heads;
+	struct net_encoder_layer *layer;        /* [n] */
+	struct moe_dense up_dense, project_dense;
+};
+
+/* What the backward pass of a chunk needs of the encoder. P: the chunk's patches. */
+struct kept_encoder {
+	struct moe_spans rows;          /* of the sequences that have a picture */
+	struct moe_gated_rows gated;
+	struct { struct moe_attend_kept attend; struct moe_gated_kept gated; } *layer;  /* [layers] */
+	float *top, *scale;             /* [P][width], [P]: behind the last layer, and of the norm there */
+	void *h, *between, *act;        /* [P][width], [P][inner], [P][inner] numbers: what the projector reads; of two layers, before and behind silu */
 };
 
 /* Rows that pass a layer: all of the chunk's, or those that mixture-of-depths keeps. */
@@ -33,13 +58,11 @@ struct layer_rows {
 struct kept_layer {
 	float *x;                       /* [T][hidden]: the layer's input, */
 	struct layer_rows rows;
-	float *in, *made;               /* [n][hidden]: of the rows that pass, what they bring and what the layer makes of them */
-	float *depth_logit;             /* [T] in a layer of mixture-of-depths; in others NULL, `in` is x, and `made` the next layer's */
-	float *mid, *ffn;               /* [n][hidden]: behind the attention; with a norm behind the experts, what they give to it */
-	float *attn_scale, *ffn_scale;  /* [n] of the norms */
-	void *h1, *h2;                  /* [n][hidden] numbers: inputs of attention and experts */
-	void *qkv, *out;                /* [n][width], [n][heads · dim] numbers */
-	void **probability;             /* [sequences] */
+	struct moe_attend_kept attend;  /* of the rows that pass; its x is what they bring */
+	float *made;                    /* [n][hidden]: what the layer makes of them */
+	float *depth_logit;             /* [T] in a layer of mixture-of-depths; in others NULL, `attend.x` is x, and `made` the next layer's */
+	float *ffn, *ffn_scale;         /* [n][hidden], [n]: with a norm behind the experts, what they give to it; of the norm */
+	void *h2;                       /* [n][hidden] numbers: what the experts read */
 	struct moe_router_kept router;
 	struct moe_expert_pairs pairs;
 	void *gate_up;                  /* [pairs][2 · width] numbers */
@@ -62,6 +85,7 @@ struct chunk {
 	size_t n_groups;                /* sequences that are chosen in together, where anything is */
 	float *cosine, *sine, *minus;   /* [rows][pairs]; minus: -sine */
 	struct moe_stem_kept *stem;     /* [n] */
+	struct kept_encoder encoder;
 	struct kept_layer *layer;       /* [n_layers] */
 	float *top;                     /* [rows][hidden]: behind the last layer */
 	float *dx, *dx_patch;           /* [rows][hidden]: gradients of `top` and of where patch labels are read, where that is not the top */
@@ -89,6 +113,7 @@ struct moe_net {
 	size_t embed, final_norm, head, row_embed, col_embed, conv[MOE_MAX_CONV];
 	struct moe_dense head_dense;
 	struct moe_stem stem;
+	struct net_encoder encoder;
 	struct moe_heads heads;
 	size_t pairs, positions;        /* pairs of numbers that turn in a head; positions in the table */
 	float *cosine, *sine;           /* [positions][pairs] */
@@ -123,6 +148,24 @@ static inline size_t net_k(const struct moe_net *n) { return moe_router_width(&n
 /* The number in the chunk of row i of a layer. */
 static inline size_t moe_net_row(const struct layer_rows *rows, size_t i) { return rows->row ? rows->row[i] : i; }
 
+/* The rows of a layer, how they turn, and its attention, as the halves of layers take them (grad/layer_grad.h). */
+static inline struct moe_spans net_spans(const struct chunk *c, size_t layer)
+{
+	return (struct moe_spans){c->layer[layer].rows.span, c->n, c->layer[layer].rows.n};
+}
+
+static inline struct moe_rotation net_rotation(const struct moe_net *n, const struct chunk *c, size_t layer)
+{
+	return (struct moe_rotation){&n->spec->attention.rope, n->pairs, c->cosine, c->sine, c->minus, c->layer[layer].rows.row};
+}
+
+static inline struct moe_attend net_attend(const struct moe_net *n, size_t layer, const struct moe_rotation *rotation)
+{
+	const struct net_layer *w = &n->layer[layer];
+
+	return (struct moe_attend){n->heads, (float)n->spec->norm_eps, n->weight + w->attn_norm, &w->qkv_dense, &w->o_dense, rotation};
+}
+
 /* The options with their defaults. */
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o);
 
@@ -135,6 +178,16 @@ bool moe_net_chooses_together(const struct moe_spec *s);
 /* Lays a chunk out: rows, spans, positions, targets, and the layers' inputs. */
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* The way of pictures to the first layer (net_pictures.c): its weights, numbers of its largest matrix, their forms; memory of a chunk, and bytes of it for a
+ * picture; and both passes, from pixels to the rows of pictures in the first layer's x, and back from c->dx. */
+bool moe_net_pictures_plan(struct moe_net *n);
+size_t moe_net_pictures_largest(const struct moe_net *n);
+void moe_net_pictures_pack(struct moe_net *n, void *scratch);
+enum moe_err moe_net_pictures_kept(const struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
+uint64_t moe_net_pictures_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches);
+enum moe_err moe_net_pictures_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err moe_net_pictures_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+
 /* The rows of a layer that are taken (`taken` [rows of the chunk]; NULL: all), and memory for what the layer keeps of them, but for its experts'. */
 enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer, const uint8_t *taken, struct moe_diag *d) MOE_CHECK_RESULT;
 
@@ -142,12 +195,12 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane) MOE_CHECK_RESULT;
 enum moe_err moe_net_route(struct moe_net *n, struct chunk *c, size_t layer, const float *h, struct lane *lane) MOE_CHECK_RESULT;
 
-/* Image tokens (net_tokens.c): is a token one, columns of a picture of them; what they give to the first layer's x of a sequence, which has the vectors of its text,
- * and the gradients that they get from dx; and what a sequence may have of them. */
+/* Image tokens (net_tokens.c): is a token one, columns of a picture of them; their rows in the first layer's x, of which those in the text have their vectors already,
+ * and the gradients that they get from c->dx, but for those vectors of the text; and what a sequence may have of them. */
 bool moe_net_is_image(const struct moe_net *n, int32_t token);
 size_t moe_net_columns(const struct moe_net *n);
-void moe_net_tokens_embed(const struct moe_net *n, const struct moe_packed *p, const struct moe_packed_rows *s, float *x);
-void moe_net_tokens_backward(const struct moe_net *n, const struct moe_packed *p, const struct moe_packed_rows *s, const float *dx, float *gradient);
+void moe_net_tokens_forward(const struct moe_net *n, struct chunk *c);
+void moe_net_tokens_backward(const struct moe_net *n, const struct chunk *c, float *gradient);
 enum moe_err moe_net_tokens_check(const struct moe_net *n, const struct moe_packed *p, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Both work in a lane's scratch. The forward pass computes the losses and, for a backward pass, the gradients of the head and of what it read. */

@@ -32,7 +32,7 @@ enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, stru
 	if (n->replay == MOE_REPLAY_PLAY)
 		memcpy(taken, kept, c->rows);
 	MOE_TRY(moe_net_layer_plan(n, c, layer, taken, &lane->d));
-	moe_gather_rows(k->in, net_hidden(n), k->x, net_hidden(n), k->rows.row, k->rows.n, net_hidden(n), sizeof(float));
+	moe_gather_rows(k->attend.x, net_hidden(n), k->x, net_hidden(n), k->rows.row, k->rows.n, net_hidden(n), sizeof(float));
 	moe_arena_release(&lane->scratch, mark);
 	return MOE_OK;
 }

@@ -18,17 +18,22 @@ static void add_place(const struct moe_net *n, float *x, size_t place, size_t co
 
 size_t moe_net_columns(const struct moe_net *n) { return (size_t)n->spec->image.grids.v[0][1]; }
 
-void moe_net_tokens_embed(const struct moe_net *n, const struct moe_packed *p, const struct moe_packed_rows *s, float *x)
+void moe_net_tokens_forward(const struct moe_net *n, struct chunk *c)
 {
 	size_t hidden = net_hidden(n);
 
-	for (size_t r = 0; p->code && r < s->n_image; r++) {
-		memcpy(x + r * hidden, n->weight + n->embed + (size_t)p->code[r] * hidden, hidden * sizeof *x);
-		add_place(n, x + r * hidden, r, p->columns);
+	for (size_t i = 0; i < c->n; i++) {
+		const struct moe_packed *p = &c->packed[i];
+		const struct moe_packed_rows *s = &c->all.span[i];
+		float *x = c->layer[0].x + s->first * hidden;
+		for (size_t r = 0; r < s->n_image; r++) {
+			memcpy(x + r * hidden, n->weight + n->embed + (size_t)p->code[r] * hidden, hidden * sizeof *x);
+			add_place(n, x + r * hidden, r, p->columns);
+		}
+		for (size_t t = 0; p->place && t < p->n_text; t++)
+			if (p->place[t] >= 0)
+				add_place(n, x + (s->n_image + t) * hidden, (size_t)p->place[t], moe_net_columns(n));
 	}
-	for (size_t t = 0; p->place && t < p->n_text; t++)
-		if (p->place[t] >= 0)
-			add_place(n, x + (s->n_image + t) * hidden, (size_t)p->place[t], moe_net_columns(n));
 }
 
 static void give_place(const struct moe_net *n, float *g, const float *dx, size_t place, size_t columns)
@@ -41,17 +46,22 @@ static void give_place(const struct moe_net *n, float *g, const float *dx, size_
 	moe_add(g + n->col_embed + place % columns * hidden, dx, hidden);
 }
 
-void moe_net_tokens_backward(const struct moe_net *n, const struct moe_packed *p, const struct moe_packed_rows *s, const float *dx, float *g)
+void moe_net_tokens_backward(const struct moe_net *n, const struct chunk *c, float *g)
 {
 	size_t hidden = net_hidden(n);
 
-	for (size_t r = 0; p->code && r < s->n_image; r++) {
-		moe_add(g + n->embed + (size_t)p->code[r] * hidden, dx + r * hidden, hidden);
-		give_place(n, g, dx + r * hidden, r, p->columns);
+	for (size_t i = 0; i < c->n; i++) {
+		const struct moe_packed *p = &c->packed[i];
+		const struct moe_packed_rows *s = &c->all.span[i];
+		const float *dx = c->dx + s->first * hidden;
+		for (size_t r = 0; r < s->n_image; r++) {
+			moe_add(g + n->embed + (size_t)p->code[r] * hidden, dx + r * hidden, hidden);
+			give_place(n, g, dx + r * hidden, r, p->columns);
+		}
+		for (size_t t = 0; p->place && t < p->n_text; t++)
+			if (p->place[t] >= 0)
+				give_place(n, g, dx + (s->n_image + t) * hidden, (size_t)p->place[t], moe_net_columns(n));
 	}
-	for (size_t t = 0; p->place && t < p->n_text; t++)
-		if (p->place[t] >= 0)
-			give_place(n, g, dx + (s->n_image + t) * hidden, (size_t)p->place[t], moe_net_columns(n));
 }
 
 enum moe_err moe_net_tokens_check(const struct moe_net *n, const struct moe_packed *p, struct moe_diag *d)

@@ -15,10 +15,11 @@ struct maker {
 	struct moe_diag *d;
 };
 
-/* Does Muon know it as a matrix? */
+/* Does Muon know it as a matrix? Those of layers are, the trunk's and an encoder's, and those between the two. */
 static bool is_layer_matrix(const struct moe_named *t)
 {
-	return t->matrix && (t->part == MOE_PART_ATTENTION || t->part == MOE_PART_EXPERTS || t->part == MOE_PART_SHARED || t->part == MOE_PART_DENSE);
+	return t->matrix && (t->part == MOE_PART_ATTENTION || t->part == MOE_PART_EXPERTS || t->part == MOE_PART_SHARED || t->part == MOE_PART_DENSE ||
+			     t->part == MOE_PART_TOWER || t->part == MOE_PART_PROJECTOR);
 }
 
 static enum moe_err add(void *arg, const struct moe_named *t)
@@ -61,6 +62,14 @@ enum moe_err moe_params_make(struct moe_params *p, float **weights, struct moe_m
 	if (!m.weights)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu weights", p->total);
 	return moe_model_each(model, copy, &m, d);
+}
+
+const struct moe_param *moe_params_find(const struct moe_params *p, const char *logical, int64_t layer, int64_t expert)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->p[i].layer == layer && p->p[i].expert == expert && !strcmp(p->p[i].logical, logical))
+			return &p->p[i];
+	return NULL;
 }
 
 void moe_params_free(struct moe_params *p)

@@ -31,4 +31,7 @@ struct moe_params {
 enum moe_err moe_params_make(struct moe_params *p, float **weights, struct moe_model *m, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_params_free(struct moe_params *p);
 
+/* The first tensor of that logical name, layer and expert; NULL: there is none. */
+const struct moe_param *moe_params_find(const struct moe_params *p, const char *logical, int64_t layer, int64_t expert);
+
 #endif

@@ -59,10 +59,12 @@ static const struct row stage_rows[] = {
 	{"losses.patch_layer", I64, STAGE(patch_layer), 0, 10000, 0, 0},
 	{"losses.balance", REAL, STAGE(balance), 0, 1000, 0.01, 0},
 	{"losses.z", REAL, STAGE(z), 0, 1000, 1e-3, 0},
+	{"losses.balance_groups", I64, STAGE(balance_groups), 0, 65535, 0, 0},
 	{"draw", REAL, STAGE(draw), 0, 1, 0, 0},
 	{"losses.commitment", REAL, STAGE(commitment), 0, 1000, 0.25, 0},
 	{"code_decay", REAL, STAGE(code_decay), 0, 1, 0.99, 0},
 	{"bias_rate", REAL, STAGE(bias_rate), 0, 1, 0, 0},
+	{"router_noise", REAL, STAGE(noise), 0, 100, 0, 0},
 	{"text_tokens", U64, STAGE(text_tokens), 1, 65536, 128, 0},
 	{0},
 };

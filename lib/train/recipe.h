@@ -51,7 +51,8 @@ struct moe_recipe_stage {
 	double rope_theta;              /* 0: the model's */
 	double text, image, patch, balance, z; /* weights of the losses */
 	int64_t patch_layer;            /* labels are read after so many layers; 0: after the last */
-	double bias_rate;
+	int64_t balance_groups;         /* groups of experts that are balanced, in each pool; 0: each expert */
+	double bias_rate, noise;        /* noise: on the logits of routers by sigmoid (router_grad.h), times this */
 	double draw;                    /* share of the samples that are a caption and then its picture */
 	double commitment, code_decay;  /* of a quantiser */
 	struct moe_recipe_type *type;

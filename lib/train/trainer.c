@@ -22,7 +22,7 @@
 #include "train/snapshot.h"
 #include "train/trainlog.h"
 
-enum { STREAM_STAGE = 5, STREAM_DEV = 6, STREAM_CODES = 7, WAITING_NBYTES = 8192 };
+enum { STREAM_STAGE = 5, STREAM_DEV = 6, STREAM_NOISE = 7, STREAM_CODES = 8, WAITING_NBYTES = 8192 };
 
 struct moe_trainer {
 	const struct moe_trainer_options *o;
@@ -93,7 +93,9 @@ struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struc
 
 struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
 {
-	return (struct moe_loss_settings){.text = s->text, .image = s->image, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer};
+	return (struct moe_loss_settings){
+		.text = s->text, .image = s->image, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer, .balance_groups = s->balance_groups, .noise = s->noise,
+	};
 }
 
 static struct moe_augment augment_of(int kind)
@@ -350,8 +352,11 @@ static void freeze_others(const struct moe_trainer *t)
 /* What a stage asks of the model is there. */
 static enum moe_err check_stage(const struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
 {
+	struct moe_loss_settings losses = moe_trainer_losses(s);
+
 	if (s->bias_rate > 0 && !moe_balance_possible(params_of(t)))
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
+	MOE_TRY(moe_net_check_losses(t->model->spec, &losses, d));
 	if (s->patch_layer > t->model->spec->n_layers)
 		return moe_fail(d, MOE_EUSAGE, "losses.patch_layer: the model has %lld layers", (long long)t->model->spec->n_layers);
 	if (t->net && t->model->spec->image_tokens.count && s->image > 0 && t->model->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE)
@@ -518,6 +523,7 @@ static enum moe_err compute(struct moe_trainer *t, struct computed *c, struct mo
 	}
 	MOE_TRY(err);
 	tell_failed(t, b);
+	losses.noise_seed = moe_random_u64(t->o->recipe->seed, STREAM_NOISE, t->at.step);
 	if (t->net)
 		MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, &c->net, d));
 	else
@@ -658,7 +664,10 @@ static enum moe_err evaluate_net(struct moe_trainer *t, struct moe_loader *loade
 {
 	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
 	struct moe_devset v = {0};
-	enum moe_err err = moe_devset_run(&v, t->net, loader, t->o->recipe->dev.samples, &losses, d);
+	enum moe_err err;
+
+	losses.noise = 0;
+	err = moe_devset_run(&v, t->net, loader, t->o->recipe->dev.samples, &losses, d);
 
 	tell_failed_dev(t, v.failed);
 	if (!err)

@@ -9,6 +9,7 @@
 #include "grad/depth_grad.h"
 #include "grad/experts_grad.h"
 #include "grad/head_grad.h"
+#include "grad/layer_grad.h"
 #include "grad/router_grad.h"
 #include "grad/stem_grad.h"
 #include "lib_data.h"
@@ -84,9 +85,9 @@ static double attention_loss(void *arg)
 	return against(a->out, a->c, a->n * width);
 }
 
-static void try_attention(size_t n_image, size_t n_text, const uint32_t *segment, size_t n_segments, size_t kv_heads, size_t dim)
+static void try_attention(size_t n_image, size_t n_text, const uint32_t *segment, size_t n_segments, size_t kv_heads, size_t dim, bool causal)
 {
-	struct attention a = {.heads = {MOE_UNIT_F32, 4, kv_heads, dim}, .rows = {0, n_image, n_text, segment, n_segments, 0}, .n = n_image + n_text};
+	struct attention a = {.heads = {MOE_UNIT_F32, 4, kv_heads, dim, causal}, .rows = {0, n_image, n_text, segment, n_segments, 0}, .n = n_image + n_text};
 	size_t width = moe_heads_width(&a.heads);
 	float *g;
 
@@ -112,17 +113,19 @@ static void try_attention(size_t n_image, size_t n_text, const uint32_t *segment
 static void test_attention(void **state)
 {
 	(void)state;
-	try_attention(6, 8, (const uint32_t[]){0, 1, 4, 8}, 3, 4, 8);
-	try_attention(6, 8, (const uint32_t[]){0, 1, 4, 8}, 3, 2, 6);
-	try_attention(0, 37, (const uint32_t[]){0, 20, 37}, 2, 1, 16);
-	try_attention(19, 0, (const uint32_t[]){0}, 0, 4, 4);
+	try_attention(6, 8, (const uint32_t[]){0, 1, 4, 8}, 3, 4, 8, false);
+	try_attention(6, 8, (const uint32_t[]){0, 1, 4, 8}, 3, 2, 6, false);
+	try_attention(0, 37, (const uint32_t[]){0, 20, 37}, 2, 1, 16, false);
+	try_attention(19, 0, (const uint32_t[]){0}, 0, 4, 4, false);
+	try_attention(7, 8, (const uint32_t[]){0, 1, 4, 8}, 3, 2, 6, true);
+	try_attention(19, 0, (const uint32_t[]){0}, 0, 4, 4, true);
 }
 
 /* A segment's output is the same whatever stands in the others: what they hold never passes. */
 static void test_segments_apart(void **state)
 {
 	static const uint32_t both[] = {0, 3, 8};
-	struct moe_heads h = {MOE_UNIT_F32, 2, 2, 4};
+	struct moe_heads h = {MOE_UNIT_F32, 2, 2, 4, false};
 	struct moe_packed_rows rows = {0, 5, 8, both, 2, 5};
 	size_t width = moe_heads_width(&h), n = 13;
 	float *qkv = numbers(n * width), *one = zeros(n * 8), *two = zeros(n * 8);
@@ -142,18 +145,18 @@ static void test_segments_apart(void **state)
 	free(scratch);
 }
 
-/* A row of text sees itself, the rows before it in its segment and the picture, and nothing else: whose output changes when the key and value of a row do? */
-static void test_who_sees_whom(void **state)
+/* A row of text sees itself, the rows before it in its segment and the picture, a patch its whole picture or what of it is not behind it, and nothing else: whose
+ * output changes when the key and value of a row do? */
+static void try_who_sees_whom(bool causal)
 {
 	static const uint32_t both[] = {0, 3, 8};
 	enum { IMAGE = 5, ALL = 13, OUT = 8 };
-	struct moe_heads h = {MOE_UNIT_F32, 2, 2, 4};
+	struct moe_heads h = {MOE_UNIT_F32, 2, 2, 4, causal};
 	struct moe_packed_rows rows = {0, IMAGE, ALL - IMAGE, both, 2, 5};
 	size_t width = moe_heads_width(&h);
 	float *qkv = numbers(ALL * width), *before = zeros(ALL * OUT), *after = zeros(ALL * OUT);
 	void *kept = zeros(moe_attention_kept(&h, &rows)), *scratch = zeros(moe_attention_scratch(&h, &rows) / 4);
 
-	(void)state;
 	moe_attention_keep(&h, &rows, before, qkv, kept, scratch);
 	for (size_t seen = 0; seen < ALL; seen++) {
 		float *kv = qkv + seen * width + OUT, was[16];
@@ -164,7 +167,7 @@ static void test_who_sees_whom(void **state)
 		memcpy(kv, was, sizeof was);
 		for (size_t r = 0; r < ALL; r++) {
 			size_t end = seen < IMAGE + both[1] ? IMAGE + both[1] : ALL;
-			bool sees = seen < IMAGE || (r >= seen && r < end);
+			bool sees = (seen < IMAGE && !(causal && r < seen)) || (r >= seen && r < end);
 			if (sees != !!memcmp(before + r * OUT, after + r * OUT, OUT * sizeof *after))
 				fail_msg("row %zu %s row %zu", r, sees ? "does not see" : "sees", seen);
 		}
@@ -174,6 +177,129 @@ static void test_who_sees_whom(void **state)
 	free(after);
 	free(kept);
 	free(scratch);
+}
+
+static void test_who_sees_whom(void **state)
+{
+	(void)state;
+	try_who_sees_whom(false);
+	try_who_sees_whom(true);
+}
+
+/* ---- the two halves of a layer ---- */
+
+enum { L_HIDDEN = 12, L_HEADS = 2, L_DIM = 6, L_WIDTH = 10, L_ROWS = 13, L_PAIRS = 3 };
+
+struct layer {
+	struct moe_arena memory, scratch;
+	struct moe_dense qkv, o;
+	struct moe_expert_dense unit;
+	struct moe_attend attend;
+	struct moe_attend_kept kept;
+	struct moe_gated gated;
+	struct moe_gated_kept gated_kept;
+	struct moe_gated_rows rows;
+	struct moe_spans spans;
+	float *norm1, *norm2, *wqkv, *wo, *gate_up, *down, *x, *y, *c, *pack;
+};
+
+static double layer_loss(void *arg)
+{
+	struct layer *l = arg;
+	struct moe_diag d = {0};
+	struct moe_dense *all[] = {&l->qkv, &l->o, &l->unit.gate_up, &l->unit.down};
+
+	for (size_t i = 0; i < 4; i++)
+		moe_dense_pack(all[i], l->pack);
+	expect_ok(&d, moe_attend_keep(&l->attend, &l->kept, &l->spans, &l->scratch, &d));
+	expect_ok(&d, moe_gated_keep(&l->gated, &l->gated_kept, &l->rows, l->y, l->kept.mid, &l->scratch, &d));
+	return against(l->y, l->c, L_ROWS * L_HIDDEN);
+}
+
+static void make_layer(struct layer *l, const struct moe_rotation *rotation, const struct moe_spans *spans)
+{
+	struct moe_diag d = {0};
+
+	l->norm1 = numbers(L_HIDDEN);
+	l->norm2 = numbers(L_HIDDEN);
+	l->wqkv = numbers(3 * L_HIDDEN * L_HIDDEN);
+	l->wo = numbers(L_HIDDEN * L_HIDDEN);
+	l->gate_up = numbers(2 * L_WIDTH * L_HIDDEN);
+	l->down = numbers(L_HIDDEN * L_WIDTH);
+	l->x = numbers(L_ROWS * L_HIDDEN);
+	l->y = zeros(L_ROWS * L_HIDDEN);
+	l->c = numbers(L_ROWS * L_HIDDEN);
+	l->pack = zeros(3 * L_HIDDEN * (L_HIDDEN + 1));
+	l->spans = *spans;
+	l->kept.x = l->x;
+	l->attend = (struct moe_attend){.heads = {MOE_UNIT_F32, L_HEADS, L_HEADS, L_DIM, false}, .eps = 1e-6f, .norm = l->norm1, .qkv = &l->qkv, .o = &l->o, .rotation = rotation};
+	l->gated = (struct moe_gated){.eps = 1e-6f, .norm = l->norm2, .unit = &l->unit};
+	assert_true(moe_dense_plan(&l->qkv, MOE_UNIT_F32, l->wqkv, 3 * L_HIDDEN, L_HIDDEN, &l->memory));
+	assert_true(moe_dense_plan(&l->o, MOE_UNIT_F32, l->wo, L_HIDDEN, L_HIDDEN, &l->memory));
+	assert_true(moe_dense_plan(&l->unit.gate_up, MOE_UNIT_F32, l->gate_up, 2 * L_WIDTH, L_HIDDEN, &l->memory));
+	assert_true(moe_dense_plan(&l->unit.down, MOE_UNIT_F32, l->down, L_HIDDEN, L_WIDTH, &l->memory));
+	assert_true(moe_attend_plan(&l->kept, &l->attend.heads, L_HIDDEN, &l->spans, &l->memory));
+	assert_true(moe_gated_plan(&l->gated_kept, MOE_UNIT_F32, L_HIDDEN, L_WIDTH, L_ROWS, &l->memory));
+	expect_ok(&d, moe_gated_rows_make(&l->rows, L_ROWS, &l->memory, &d));
+}
+
+/* Two sequences, the second a picture alone; with rotation, the rows' angles lie in another order. */
+static void try_layer(bool turns)
+{
+	static const uint32_t segment[] = {0, 3}, none[] = {0}, row[L_ROWS] = {3, 1, 4, 0, 5, 9, 2, 6, 12, 11, 10, 8, 7};
+	const struct moe_packed_rows span[] = {{0, 4, 3, segment, 1, 3}, {7, 6, 0, none, 0, 0}};
+	const struct moe_rope_settings rope = {.axes = 1};
+	struct moe_rotation rotation = {.rope = &rope, .pairs = L_PAIRS, .row = row};
+	float *angle[3], *dx = zeros(L_ROWS * L_HIDDEN), *g[6];
+	struct layer l = {0};
+	struct moe_diag d = {0};
+
+	for (size_t i = 0; i < 3; i++)
+		angle[i] = zeros(L_ROWS * L_PAIRS);
+	for (size_t i = 0; i < L_ROWS * L_PAIRS; i++) {
+		float a = 3 * draw();
+		angle[0][i] = cosf(a);
+		angle[1][i] = sinf(a);
+		angle[2][i] = -angle[1][i];
+	}
+	rotation.cosine = angle[0];
+	rotation.sine = angle[1];
+	rotation.minus = angle[2];
+	make_layer(&l, turns ? &rotation : NULL, &(struct moe_spans){span, 2, L_ROWS});
+	struct { const char *name; float *x; size_t n; } part[] = {
+		{"first norm", l.norm1, L_HIDDEN}, {"queries, keys and values", l.wqkv, 3 * L_HIDDEN * L_HIDDEN}, {"o", l.wo, L_HIDDEN * L_HIDDEN},
+		{"second norm", l.norm2, L_HIDDEN}, {"gate and up", l.gate_up, 2 * L_WIDTH * L_HIDDEN}, {"down", l.down, L_HIDDEN * L_WIDTH},
+	};
+	for (size_t i = 0; i < 6; i++)
+		g[i] = zeros(part[i].n);
+	layer_loss(&l);
+	memcpy(dx, l.c, L_ROWS * L_HIDDEN * sizeof *dx);
+	expect_ok(&d, moe_gated_backward(&l.gated, &l.gated_kept, &l.rows, dx, l.kept.mid, &(struct moe_gated_gradient){g[3], g[4], g[5]}, &l.scratch, &d));
+	expect_ok(&d, moe_attend_backward(&l.attend, &l.kept, &l.spans, dx, &(struct moe_attend_gradient){g[0], g[1], g[2]}, &l.scratch, &d));
+	assert_true(!l.scratch.now || l.scratch.used == 0);     /* all is given back */
+	check("input", l.x, dx, L_ROWS * L_HIDDEN, layer_loss, &l, 1e-3);
+	for (size_t i = 0; i < 6; i++)
+		check(part[i].name, part[i].x, g[i], part[i].n, layer_loss, &l, 1e-3);
+	for (size_t i = 0; i < 6; i++) {
+		free(part[i].x);
+		free(g[i]);
+	}
+	for (size_t i = 0; i < 3; i++)
+		free(angle[i]);
+	moe_arena_free(&l.memory);
+	moe_arena_free(&l.scratch);
+	free(l.x);
+	free(l.y);
+	free(l.c);
+	free(l.pack);
+	free(dx);
+}
+
+static void test_layer(void **state)
+{
+	(void)state;
+	try_layer(false);
+	try_layer(true);
 }
 
 /* ---- experts ---- */
@@ -622,9 +748,9 @@ static void test_far_gates(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_attention), cmocka_unit_test(test_segments_apart), cmocka_unit_test(test_who_sees_whom), cmocka_unit_test(test_experts),
-		cmocka_unit_test(test_router), cmocka_unit_test(test_balance_groups), cmocka_unit_test(test_noise), cmocka_unit_test(test_depth), cmocka_unit_test(test_aux),
-		cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
+		cmocka_unit_test(test_attention), cmocka_unit_test(test_segments_apart), cmocka_unit_test(test_who_sees_whom), cmocka_unit_test(test_layer),
+		cmocka_unit_test(test_experts), cmocka_unit_test(test_router), cmocka_unit_test(test_balance_groups), cmocka_unit_test(test_noise), cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_aux), cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -268,6 +268,9 @@ static void test_truncated_weights(void **state)
 
 /* ---- configuration ---- */
 
+#define ENCODER(hidden, layers, heads) "{\"type\":\"encoder\",\"row_col_embeddings\":true,\"hidden_size\":" #hidden ",\"num_hidden_layers\":" #layers \
+	",\"num_attention_heads\":" #heads ",\"intermediate_size\":48"
+
 static void test_config(void **state)
 {
 	static const struct { const char *file, *path, *value, *parts; } cases[] = {
@@ -315,6 +318,22 @@ static void test_config(void **state)
 		{"config.json", "vision_stem.layers.1.in_channels", "33", "conv2 takes 33 channels, 32 come in"},
 		{"config.json", "vision_stem.layers.1.kernel_size", "5", "conv2.weight\" has the shape [64, 32, 3, 3], expected [64, 32, 5, 5]"},
 		{"config.json", "vision_stem.layers.1.stride", "0", "setting tower.conv"},
+		{"config.json", "vision_stem.type", "\"magic\"", "vision_stem.type is \"magic\", expected one of: conv linear encoder"},
+		{"config.json", "vision_stem.type", "3", "vision_stem.type is 3, expected one of: conv"},
+		{"config.json", "vision_stem.type", "\"linear\"", "setting tower.conv goes with tower.kind=conv_stem or tower.patches=conv only"},
+		{"config.json", "vision_stem.type", "\"encoder\"", "setting tower.conv goes with tower.kind=conv_stem or tower.patches=conv only"},
+		{"config.json", "vision_stem.patches", "\"conv\"", "setting tower.patches goes with tower.kind=encoder only"},
+		{"config.json", "vision_stem.hidden_size", "32", "setting tower.hidden goes with tower.kind=vit or tower.kind=encoder only"},
+		{"config.json", "vision_stem.projector", "\"mlp\"", "setting projector.width: the model's files do not have"},
+		{"config.json", "vision_stem.projector", "\"linear\"", "tower.kind encoder, projector.kind linear or mlp, and image.kind fit go together"},
+		{"config.json", "vision_stem", "{\"type\":\"linear\",\"row_col_embeddings\":true}", "tensor \"model.vision_stem.patch.weight\" is missing"},
+		{"config.json", "vision_stem", ENCODER(160, 0, 4) "}", "tensor \"model.vision_stem.patch.weight\" is missing"},
+		{"config.json", "vision_stem", ENCODER(160, 0, 4) ",\"projector\":\"linear\"}", "tower.layers 0 goes with projector.kind none"},
+		{"config.json", "vision_stem", ENCODER(32, 0, 4) "}", "tower.hidden (32) equal to hidden (160): that is early fusion"},
+		{"config.json", "vision_stem", ENCODER(32, 1, 4) "}", "tower.kind encoder with layers goes with projector.kind linear or mlp"},
+		{"config.json", "vision_stem", ENCODER(32, 1, 3) ",\"projector\":\"linear\"}", "tower.heads (3) must divide tower.hidden (32)"},
+		{"config.json", "vision_stem", ENCODER(32, 1, 4) ",\"projector\":\"linear\",\"projector_size\":8}", "setting projector.width goes with"},
+		{"config.json", "image_attention", "\"sideways\"", "image_attention is \"sideways\", expected one of: bidirectional causal"},
 		{"config.json", "model_type", "\"llama\"", "llama"}, {"config.json", "model_type", "", "family"},
 		{"preprocessor_config.json", "image_mean", "[1,2]", "setting image.mean is [1,2], expected a list of three numbers"},
 		{"preprocessor_config.json", "image_std", "[70,0,70]", "setting image.std"},
@@ -376,6 +395,10 @@ static void test_family_files(void **state)
 		{"tensors.text.q", "\"layers.{L}.self_attn.q_proj.weight:oi:2/2\"", "is not a pattern for q"},
 		{"tensors.text.q", "\"layers.{L}.self_attn.q_proj.weight:oi:0/2\"", "has the shape [160, 160], expected [320, 160]"},
 		{"tensors.text.gate", "\"layers.{L}.mlp.gate.weight:eoi\"", "has the shape [8, 160], expected [8, 192, 160]"},
+		{"attention.mask", "{\"@image_attention\": {\"bidirectional\": \"both\"}}", "setting attention.mask is \"both\", expected one of: causal"},
+		{"attention.mask", "{\"@picture_attention\": {\"bidirectional\": \"causal\"}}", "setting attention.mask: the model's files do not have {\"@picture_attention\""},
+		{"attention.mask", "{\"image_attention\": \"causal\"}", "setting attention.mask is {\"image_attention\":\"causal\"}, expected one of"},
+		{"tower.heads", "4", "setting tower.heads goes with tower.kind=vit or tower.kind=encoder only"},
 		{"tensors.q", "\"x\"", "tensors.q: expected a group of names"}, {"tensors.text.q", "", "names no tensor for \"q\""},
 		{"tensors.text.q", "\"layers.0.self_attn.q_proj.weight\"", "tensor \"model.layers.0.self_attn.q_proj.weight\" has two places"},
 		{"tensors.text.q", "\"layers.{l}.self_attn.q_proj.weight\"", "is not a pattern for q"},

@@ -1,0 +1,26 @@
+/* How a new model routes: the part of its description (create.h) whose keys are those of config.json. */
+#ifndef MOE_TRAIN_DESCRIBE_ROUTING_H
+#define MOE_TRAIN_DESCRIBE_ROUTING_H
+
+#include <jansson.h>
+
+#include "model/spec.h"
+
+struct moe_routing {
+	struct moe_router_settings router;
+	struct moe_ints depth;          /* layers that a share of the rows passes, rising */
+	double depth_capacity;
+	bool post, aux;                 /* the norm is behind the experts; there are auxiliary routers */
+};
+
+/* The keys, up to NULL. */
+extern const char *const moe_routing_keys[];
+
+/* Reads and checks them, of a model of so many layers; router.experts and top_k are set, the latter 0 where it is not said: then 2, or as many as the largest pool has.
+ * MOE_EUSAGE names the key. */
+enum moe_err moe_routing_read(struct moe_routing *r, json_t *description, int64_t layers, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Puts what a config.json says of it, and nothing where that is the default. */
+void moe_routing_put(json_t *config, const struct moe_routing *r);
+
+#endif
