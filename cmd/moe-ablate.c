@@ -8,11 +8,10 @@
 #include "ablate/effect_map.h"
 #include "ablate/effect_tables.h"
 #include "common/asking.h"
+#include "common/experts.h"
 #include "common/memory.h"
-#include "common/pictures.h"
 #include "common/progress.h"
 #include "common/terminal.h"
-#include "common/whatif.h"
 #include "plot/draw.h"
 #include "stage/layers.h"
 #include "sys/clock.h"
@@ -81,7 +80,7 @@ static void plan(struct moe_ablate_options *a, const struct moe_model *m)
 	if (o.layers && !moe_layers_parse(o.layers, strlen(o.layers), (size_t)s->n_layers, &a->first, &a->last))
 		cli_fail("-l %s: expected a layer or a range of 0 to %zu, such as 3, 0-1 or 2-", o.layers, (size_t)s->n_layers - 1);
 	if (o.experts)
-		a->expert = what_if_experts("experts", o.experts, (size_t)s->router.experts);
+		a->expert = experts_parse("experts", o.experts, (size_t)s->router.experts, true);
 	choose("way", o.way, a->way, MOE_N_ABLATE_WAYS, way_name);
 	choose("rows", !o.rows && s->tower.kind == MOE_TOWER_NONE ? "all" : o.rows, a->rows, MOE_N_ABLATE_ROWS, rows_name);
 }
@@ -185,17 +184,11 @@ int main(int argc, char **argv)
 		OPT_MODEL, OPT_MATH, OPT_MEMORY, OPT_OUTPUT, OPT_END,
 	};
 	static const struct tool tool = {"moe-ablate", "SHARD...", "Tells what a model loses when each of its experts is left out in turn.", opts};
+	int at = asking_start(&tool, argc, argv), status;
 	struct moe_pool *pool;
-	int at, status;
 
-	pictures_start(&tool);
-	cli_start(argc, argv);
-	at = opt_parse(&tool, argc, argv);
-	if (at == argc)
-		opt_usage(&tool);
 	if (o.json && o.tsv)
 		cli_fail("--json and --tsv: choose one");
-	asking_check(argv + at, argc - at);
 	pool = cli_pool();
 	status = run(pool, argv + at, argc - at);
 	moe_pool_free(pool);

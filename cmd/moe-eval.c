@@ -3,7 +3,6 @@
 
 #include "common/asking.h"
 #include "common/memory.h"
-#include "common/pictures.h"
 #include "eval/tables.h"
 
 static struct {
@@ -77,7 +76,6 @@ static void check(char **path, int n)
 {
 	if (o.json && o.tsv)
 		cli_fail("--json and --tsv: choose one");
-	asking_check(path, n);
 	for (int i = 0; i < n; i++)
 		if (o.against && !strcmp(path[i], "-"))
 			cli_fail("standard input is read once: --against does not go with it");
@@ -98,14 +96,9 @@ int main(int argc, char **argv)
 		OPT_MODEL, OPT_MATH, OPT_MEMORY, OPT_OUTPUT, OPT_END,
 	};
 	static const struct tool tool = {"moe-eval", "SHARD...", "Tells how well a model answers the questions of data shards.", opts};
+	int at = asking_start(&tool, argc, argv), status;
 	struct moe_pool *pool;
-	int at, status;
 
-	pictures_start(&tool);
-	cli_start(argc, argv);
-	at = opt_parse(&tool, argc, argv);
-	if (at == argc)
-		opt_usage(&tool);
 	check(argv + at, argc - at);
 	pool = cli_pool();
 	status = run(pool, argv + at, argc - at);

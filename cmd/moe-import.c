@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/range.h"
 #include "common/cli.h"
 #include "import/import.h"
 #include "io/source.h"
@@ -17,28 +18,22 @@ static struct {
 /* "0,3-5" as ascending numbers, to be freed. */
 static size_t *parse_layers(const char *text, size_t *n)
 {
+	const char *end = text + strlen(text);
 	size_t *layer = NULL, cap = 0;
 
 	*n = 0;
-	for (const char *p = text; *p;) {
-		char *end;
-		unsigned long a = strtoul(p, &end, 10), b = a;
-		if (end != p && *end == '-') {
-			p = end + 1;
-			b = strtoul(p, &end, 10);
-		}
-		if (end == p || *p < '0' || *p > '9' || a > b || b >= MOE_TRACE_LAYERS || (*end && *end != ',') || (*n && a <= layer[*n - 1]))
+	for (const char *p = text;; p++) {
+		uint64_t first, last;
+		if (!moe_range_read(&p, end, UINT64_MAX, &first, &last) || last >= MOE_TRACE_LAYERS || (*p && *p != ',') || (*n && first <= layer[*n - 1]))
 			cli_fail("--layers %s: expected ascending layers, such as 0-27 or 1,3,5", text);
-		for (; a <= b; a++) {
+		for (; first <= last; first++) {
 			struct moe_diag d = {0};
 			cli_check(moe_grow(&layer, &cap, *n + 1, sizeof *layer, &d), &d);
-			layer[(*n)++] = a;
+			layer[(*n)++] = (size_t)first;
 		}
-		p = *end ? end + 1 : end;
+		if (!*p)
+			return layer;
 	}
-	if (!*n)
-		cli_fail("--layers: no layers in it");
-	return layer;
 }
 
 static enum moe_trace_score parse_score(void)
@@ -61,7 +56,7 @@ static void ask_model(struct moe_import_options *i, size_t **layer)
 	m = cli_model();
 	s = m->spec;
 	i->experts = i->experts ? i->experts : (size_t)s->router.experts;
-	i->k = i->k ? i->k : (size_t)s->router.top_k;
+	i->k = i->k ? i->k : moe_router_width(&s->router);
 	if (!o.score) {
 		i->score = s->router.score == MOE_SCORE_SIGMOID ? MOE_TRACE_SIGMOID : s->router.score == MOE_SCORE_LOGIT ? MOE_TRACE_LOGIT : MOE_TRACE_SOFTMAX;
 		i->renormalise |= s->router.renormalise || s->router.weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN;

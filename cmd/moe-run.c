@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/choosing.h"
 #include "common/converse.h"
 #include "common/generation.h"
 #include "common/memory.h"
@@ -13,6 +14,7 @@
 #include "common/trace.h"
 #include "common/whatif.h"
 #include "io/source.h"
+#include "model/choosing.h"
 #include "run/batch.h"
 
 enum { PROMPTS_LIMIT = 64 << 20 };
@@ -98,7 +100,8 @@ static void add_stats(void *self, size_t layer, const struct moe_pass *p)
 {
 	struct stats *s = self;
 
-	moe_load_add(&s->load[layer], p->batch.rows, p->modality, p->routed.logit, p->routed.expert_id, p->routed.weight);
+	moe_load_add(&s->load[layer], p->batch.rows, p->modality, p->routed.logit, p->routed.expert_id, p->routed.weight,
+		     p->batch.depth.on ? p->batch.depth.taken : NULL);
 }
 
 static enum moe_err partial(void *self, uint64_t index, const char *text, size_t n, struct moe_diag *d)
@@ -138,6 +141,17 @@ static void open_pictures(struct moe_batch_run *run, struct moe_given_features *
 	}
 }
 
+/* What a choice over batches of whole prompts excludes. */
+static void check_groups(struct moe_batch_run *run, const struct moe_generation *generation)
+{
+	if (generation->max_new != 1)
+		cli_fail("--batch-choice chooses among whole prompts, and a generated token is none: -n 1 gives the first token of each answer");
+	if (o.exec.n)
+		cli_fail("--batch-choice needs all rows of a batch at once, and --exec hands them out one sequence at a time");
+	run->groups = true;
+	run->window = (size_t)choosing_options.batch;
+}
+
 static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_generation *generation, struct moe_pool *pool, char **operand, int n,
 		       struct printer *printer, struct trace *trace)
 {
@@ -154,6 +168,8 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	enum moe_err err;
 	int status;
 
+	if (choosing_options.batch)
+		check_groups(&run, generation);
 	prompt_check(m->spec);
 	read_questions(&q, m->spec, t);
 	run.prompt = q.prompt;
@@ -208,6 +224,8 @@ static void check_scores(int pictures)
 		cli_fail("--score generates nothing: options of sampling, --stop, -n and --min-confidence do not go with it");
 	if (stats_where || o.exec.n || what_if_given())
 		cli_fail("--score runs the model as it is: --stats, --exec, and what-if options such as --drop do not go with it");
+	if (choosing_options.batch)
+		cli_fail("--score takes one text after the other, and --batch-choice is about batches: -n 1, moe-block and moe-eval look at them");
 }
 
 static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct moe_pool *pool, struct trace *trace)
@@ -229,7 +247,6 @@ static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct
 /* What a conversation would have to pass over in silence. */
 static void check_talk(void)
 {
-
 	if (o.prompt || o.prompts || prompt_options.messages || generation_options.json || generation_options.logprobs || o.timings || o.exec.n)
 		cli_fail("-i is a conversation: prompts, --json, --logprobs, --timings and --exec do not go with it");
 	if (o.features || pictures_options.files_from || pictures_options.frames)
@@ -238,6 +255,8 @@ static void check_talk(void)
 		cli_fail("-i runs the model as it is: --stats, and what-if options such as --drop do not go with it");
 	if (cli.output || generation_options.names)
 		cli_fail("-i answers on standard output, without names: -o, -H and -h do not go with it");
+	if (choosing_options.batch)
+		cli_fail("-i generates token by token, which --batch-choice cannot do");
 	if (generation_options.min_confidence > 0)
 		cli_fail("-i prints answers as they are made: --min-confidence does not go with it");
 }
@@ -249,7 +268,6 @@ static int run_talk(const struct moe_model *m, struct moe_tokenizer *t, const st
 		.model = m, .tokenizer = t, .generation = generation, .pool = pool, .system = prompt_options.system, .picture = operand, .n_pictures = n,
 		.no_sandbox = pictures_options.no_sandbox, .image = pictures_choice(), .tracing = trace->tracing,
 	};
-
 	int status;
 
 	check_talk();
@@ -277,7 +295,7 @@ int main(int argc, char **argv)
 		{0, "feature-cache", OPT_INT, &o.cache, "MIB", "with --prompts: memory for features of pictures", 0, 1 << 20, "256"},
 		{0, "exec", OPT_LIST, &o.exec, "STAGE:LAYERS=CMD", "a command of yours in place of attend, route or expert of some layers", 0, 0, 0},
 		{0, "exec-timeout", OPT_REAL, &o.exec_timeout, "SECONDS", "how long such a command may be silent", 0.1, 86400, "60"},
-		OPT_WHAT_IF_ROUTE, OPT_STATS, OPT_TRACE, OPT_IMAGES, OPT_FRAMES, OPT_PICTURES, OPT_MEMORY, OPT_MODEL, OPT_MATH, OPT_OUTPUT, OPT_END,
+		OPT_WHAT_IF_ROUTE, OPT_CHOOSING, OPT_STATS, OPT_TRACE, OPT_IMAGES, OPT_FRAMES, OPT_PICTURES, OPT_MEMORY, OPT_MODEL, OPT_MATH, OPT_OUTPUT, OPT_END,
 	};
 	static const struct tool tool = {"moe-run", "[PICTURE|FOLDER|SHARD...]", "Answers a prompt about each picture: the whole pass in one process.", opts};
 	struct printer printer = {0};
@@ -303,6 +321,8 @@ int main(int argc, char **argv)
 	pool = cli_pool();
 	m = cli_model();
 	memory_use_math(m, pool);
+	choosing_apply(m);
+	cli_check(moe_choosing_check(m, &d), &d);
 	t = tokenizer_load(fingerprint);
 	generation_init(&generation, m->spec, t);
 	id = cli_identity(m, fingerprint);

@@ -1,8 +1,10 @@
 /* moe-splice: puts a part of one run into another, and tells how much of its answer comes back. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/cli.h"
+#include "common/experts.h"
 #include "common/progress.h"
 #include "common/tokenizer.h"
 #include "report/spliced.h"
@@ -45,25 +47,10 @@ static enum moe_splice_what parse_what(void)
 	cli_fail("--what %s: expected hidden, attention, experts or routing", o.what);
 }
 
-/* "0,4-7" or "all" as a table [n]. */
-static bool *parse_experts(size_t n)
-{
-	struct moe_row_choice c = {0};  /* numbers and ranges are written alike */
-	bool *table = calloc(n, sizeof *table), ok = moe_row_choice_parse(&c, o.experts) && !c.last && !c.text && !c.image;
-
-	if (!table)
-		cli_fail("out of memory");
-	for (size_t i = 0; ok && i < c.n; i++)
-		ok = c.range[i].first < n && (c.range[i].last < n || c.range[i].last == UINT64_MAX);
-	if (!ok)
-		cli_fail("--expert %s: expected all, or experts from 0 to %zu, such as 3 or 0,4-7", o.experts, n - 1);
-	for (size_t e = 0; e < n; e++)
-		table[e] = moe_row_chosen(&c, e, 0, false);
-	return table;
-}
-
 static void parse_rows(struct moe_splice_rows *group)
 {
+	static_assert(sizeof o.rows.item / sizeof *o.rows.item <= MOE_SPLICE_GROUPS, "each --rows is a group");
+
 	for (size_t i = 0; i < o.rows.n; i++) {
 		group[i] = (struct moe_splice_rows){.name = o.rows.item[i], .each = !strcmp(o.rows.item[i], "each")};
 		if (!group[i].each && !moe_row_choice_parse(&group[i].choice, group[i].name))
@@ -91,7 +78,7 @@ static int splice(const char *clean, const char *corrupt)
 	struct moe_spliced report = {.form = o.json ? MOE_SPLICED_JSON : o.tsv ? MOE_SPLICED_TSV : MOE_SPLICED_TEXT, .tokenizer = t, .what = parse_what()};
 	struct moe_splice s = {.model = m, .pool = pool, .what = report.what, .group = group, .n_groups = o.rows.n, .pair = take_pair, .result = take_result,
 			       .to = &report};
-	bool *experts = o.experts ? parse_experts((size_t)m->spec->router.experts) : NULL;
+	bool *experts = o.experts ? experts_parse("expert", o.experts, (size_t)m->spec->router.experts, true) : NULL;
 	struct moe_reader *a, *b;
 	struct moe_sink *sink;
 	struct moe_diag d = {0};

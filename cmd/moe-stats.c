@@ -149,6 +149,7 @@ static void read_all(struct work *w, const char *const *path, size_t n, struct p
 	}
 	if (err != MOE_END)
 		cli_die(&d);
+	cli_check(moe_grouping_finish(&w->grouping, &d), &d);
 	progress_clear();
 	w->failed = moe_traces_failed(t);
 	moe_traces_free(t);
@@ -259,7 +260,7 @@ static void print_groups(FILE *f, struct work *w, struct moe_diag *d)
 	struct texts texts = {0};
 	bool words = w->grouping.by == MOE_BY_TOKEN || w->grouping.by == MOE_BY_NEXT;
 	struct moe_groups_report r = {.set = &w->grouping.set, .names = &w->grouping.names, .by = o.by, .tokens = words, .least = (uint64_t)o.least,
-				      .most = (size_t)o.most};
+				      .most = (size_t)o.most, .vocabulary = words || !strcmp(o.by, "label")};
 
 	if (words)
 		r.text = open_texts(&texts, w->tokenizer);

@@ -17,26 +17,28 @@
 #include "train/create.h"
 #include "train/gradcheck.h"
 #include "train/loader.h"
+#include "train/teacher.h"
 #include "train/trainer.h"
 
 enum { LOG_LIMIT = 1 << 30, CHECK_SAMPLES = 4 };
 
 /* Numbers that the command line may set, and where in the recipe. */
 enum number {
-	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, BIAS_RATE, NOISE,
-	TEXT_TOKENS,
-	N_STAGE, SEED = N_STAGE, DEV_EVERY, DEV_SAMPLES, CHECKPOINT_EVERY, N_NUMBERS,
+	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH,
+	BIAS_RATE, NOISE, TEXT_TOKENS,
+	N_STAGE, SEED = N_STAGE, TEMPERATURE, DEV_EVERY, DEV_SAMPLES, CHECKPOINT_EVERY, N_NUMBERS,
 };
 
 static const char *const keys[N_NUMBERS] = {
 	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text", "losses.patch",
-	"losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "bias_rate", "router_noise", "text_tokens", "seed", "dev.every", "dev.samples", "checkpoint.every",
+	"losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "losses.soft", "losses.match", "bias_rate", "router_noise", "text_tokens", "seed",
+	"teacher.temperature", "dev.every", "dev.samples", "checkpoint.every",
 };
 
 static struct {
-	const char *recipe, *create, *optimiser, *augment, *precision, *type;
+	const char *recipe, *create, *teacher, *optimiser, *augment, *precision, *type;
 	double number[N_NUMBERS];
-	struct opt_list freeze, dev, keep;
+	struct opt_list freeze, layers, dev, keep;
 	long branch;
 	double decay_tokens;
 	bool check, timings, no_sandbox;
@@ -154,6 +156,14 @@ static void set_rest(json_t *doc)
 			set(doc, keys[i], number(o.number[i]));
 	if (o.precision)
 		set(doc, "precision", json_string(o.precision));
+	if (o.teacher) {
+		json_t *name = json_string(cli_model_path(o.teacher));
+		if (!name)
+			cli_fail("%s: a recipe holds names in UTF-8 only", o.teacher);
+		set(doc, "teacher.model", name);
+	}
+	if (o.layers.n)
+		set(doc, "teacher.layers", list(o.layers.item, o.layers.n));
 	if (o.dev.n)
 		set(doc, "dev.data", list(o.dev.item, o.dev.n));
 	for (size_t i = 0; i < o.keep.n; i++) {
@@ -247,8 +257,24 @@ static struct moe_model *open_model(const struct moe_recipe *r, const char *wher
 	return cli_model();
 }
 
+/* The model of the recipe's teacher, or NULL. */
+static struct moe_model *open_teacher(const struct moe_recipe *r)
+{
+	const char *model = cli.model, *family = cli.family;
+	struct moe_model *teacher;
+
+	if (!*r->teacher.model)
+		return NULL;
+	cli.model = r->teacher.model;
+	cli.family = NULL;
+	teacher = cli_model();
+	cli.model = model;
+	cli.family = family;
+	return teacher;
+}
+
 /* Dies when the model cannot be trained, or the memory does not suffice; returns the bytes that it takes. */
-static uint64_t check_trainable(const struct moe_model *m, const struct moe_recipe *r, struct moe_pool *pool)
+static uint64_t check_trainable(const struct moe_model *m, const struct moe_model *teacher, const struct moe_recipe *r, struct moe_pool *pool)
 {
 	struct moe_diag d = {0};
 	uint64_t need, room = moe_memory_available();
@@ -257,11 +283,22 @@ static uint64_t check_trainable(const struct moe_model *m, const struct moe_reci
 		moe_diag_path(&d, cli.model);
 		cli_die(&d);
 	}
-	cli_check(moe_trainer_nbytes(&need, m->spec, r, pool, &d), &d);
+	if (teacher && moe_teacher_check(m, teacher, &d)) {
+		moe_diag_path(&d, r->teacher.model);
+		cli_die(&d);
+	}
+	cli_check(moe_trainer_nbytes(&need, m->spec, teacher ? teacher->spec : NULL, r, pool, &d), &d);
 	if (!memory_any && need > room)
 		cli_fail("%.2f GB of memory are needed, but %.2f GB are available (fewer samples at once: --batch, with --accumulate for the same step; shorter texts: --text-tokens; "
 			 "--any-memory begins all the same)", (double)need / 1e9, (double)room / 1e9);
 	return need;
+}
+
+static void close_models(struct moe_model *m, struct moe_model *teacher)
+{
+	moe_model_close(m);
+	if (teacher)
+		moe_model_close(teacher);
 }
 
 static void say_sizes(const struct moe_model *m, const struct moe_recipe *r, uint64_t nbytes)
@@ -386,7 +423,8 @@ static int train(const struct moe_recipe *r)
 	check_folder(r);
 	options.pool = cli_pool();
 	m = open_model(r, cli.output);
-	nbytes = check_trainable(m, r, options.pool);
+	options.teacher = open_teacher(r);
+	nbytes = check_trainable(m, options.teacher, r, options.pool);
 	catch_signals();
 	cli_check(moe_trainer_new(&t, m, &options, &d), &d);
 	at = moe_trainer_position(t);
@@ -400,7 +438,7 @@ static int train(const struct moe_recipe *r)
 		status = run(t, model);
 	}
 	moe_trainer_free(t);
-	moe_model_close(m);
+	close_models(m, options.teacher);
 	moe_pool_free(options.pool);
 	free(model);
 	return status ? status : cli_close_stdout();
@@ -436,10 +474,11 @@ static int check_gradients(const struct moe_recipe *r)
 {
 	struct moe_net_options options = moe_trainer_net_options(r, cli_pool());
 	struct moe_loss_settings losses = moe_trainer_losses(&r->stage[0]);
-	struct moe_model *m;
+	struct moe_model *m, *its;
 	struct moe_diag d = {0};
 	struct moe_loader *loader;
 	const struct moe_loaded *b;
+	struct moe_net_teacher teacher = {0};
 	struct moe_net *net;
 	size_t wrong = 0;
 
@@ -451,17 +490,23 @@ static int check_gradients(const struct moe_recipe *r)
 	}
 	m = open_model(r, cli.output);
 	options.unit = MOE_UNIT_F32;
-	check_trainable(m, r, options.pool);
+	its = open_teacher(r);
+	check_trainable(m, its, r, options.pool);
 	cli_check(moe_trainer_loader(&loader, m, r, 0, false, o.no_sandbox, NULL, &d), &d);
 	cli_check(moe_loader_next(loader, &b, &d), &d);
+	if (its) {
+		cli_check(moe_trainer_teacher(&teacher, m, its, r, &options, &d), &d);
+		options.teacher = &teacher;
+	}
 	cli_check(moe_net_new(&net, m, &options, &d), &d);
 	if (!cli.quiet)
 		printf("%-64s %10s  %8s\n", "tensor", "|gradient|", "measured / computed");
 	cli_check(moe_gradcheck(net, b->packed, b->n < CHECK_SAMPLES ? b->n : CHECK_SAMPLES, &losses, on_check, &wrong, &d), &d);
 	printf("%zu of %zu gradients are wrong\n", wrong, moe_net_params(net)->n);
 	moe_net_free(net);
+	moe_net_free(teacher.net);
 	moe_loader_free(loader);
-	moe_model_close(m);
+	close_models(m, its);
 	moe_pool_free(options.pool);
 	return wrong ? EXIT_NO : cli_close_stdout();
 }
@@ -487,7 +532,12 @@ int main(int argc, char **argv)
 		NUMBER(WEIGHT_DECAY, "weight-decay", "RATE", "of AdamW's tensors", "0.01"),
 		NUMBER(CLIP, "clip", "NORM", "most of the gradient's norm; 0: any", "1"),
 		{0, "freeze", OPT_LIST, &o.freeze, "PART", "leave this part as it is: vision, experts@0-3, ... (several times)", 0, 0, 0},
-		NUMBER(TEXT, "text-loss", "FACTOR", "of the loss of answers", "1"),
+		{0, "teacher", OPT_TEXT, &o.teacher, "MODEL", "learn what this model says, too", 0, 0, 0},
+		NUMBER(TEMPERATURE, "temperature", "T", "of what the teacher says", "2"),
+		NUMBER(SOFT, "soft-loss", "FACTOR", "of the loss of what the teacher says", "0.5 with a teacher"),
+		{0, "match", OPT_LIST, &o.layers, "OWN=ITS", "draw rows behind so many layers to the teacher's behind so many (several times)", 0, 0, 0},
+		NUMBER(MATCH, "match-loss", "FACTOR", "of the loss that does it", "1 with --match"),
+		NUMBER(TEXT, "text-loss", "FACTOR", "of the loss of answers", "1, with a teacher 0.5"),
 		NUMBER(PATCH, "patch-loss", "FACTOR", "of the loss of labelled patches", "1"),
 		NUMBER(PATCH_LAYER, "patch-layer", "N", "labels are read after so many layers", "all"),
 		NUMBER(BALANCE, "balance", "FACTOR", "of the loss that spreads the load of experts", "0.01"),

@@ -93,10 +93,10 @@ _moe() {
 		esac
 		;;
 	moe-expert)
-		all="-l --layers --parts -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --parts --experts --partial -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output"
-		values="-l --layers --parts -t --threads"
+		values="-l --layers --parts --experts -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -115,6 +115,15 @@ _moe() {
 		folders="-m --model"
 		files="--family"
 		values="--tokens -l --layers --words -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-merge)
+		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--family -o --output"
+		values="-l --layers -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -224,4 +233,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-import moe-info moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-import moe-info moe-merge moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view

@@ -11,10 +11,11 @@ declare -A floor=(
 	[stream]=3 [text]=3 [image]=3 [nn]=3
 	[model]=4 [data]=4 [grad]=4 [trace]=4
 	[stage]=5 [stats]=5 [import]=5
-	[run]=6 [convert]=6 [synth]=6
-	[report]=7 [train]=7
-	[bench]=8 [eval]=8 [plot]=8
-	[ablate]=9
+	[run]=6 [convert]=6 [synth]=6 [scale]=6
+	[graft]=7 [train]=7
+	[report]=8
+	[bench]=9 [eval]=9 [plot]=9
+	[ablate]=10
 )
 # Folders of one floor that may include each other, and why: an archive is read by a worker of sys.
 beside=" io:sys "

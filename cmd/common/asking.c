@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/memory.h"
+#include "common/pictures.h"
 #include "common/progress.h"
 #include "common/tokenizer.h"
 
@@ -24,6 +25,31 @@ static void tell_progress(void *self, uint64_t done)
 {
 	(void)self;
 	progress_show(done, "samples");
+}
+
+static void check_sources(char **path, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (strcmp(path[i], "-"))
+			continue;
+		if (isatty(STDIN_FILENO))
+			opt_usage(cli.tool);
+		if (n > 1)
+			cli_fail("standard input is read once: it is the only source then");
+	}
+}
+
+int asking_start(const struct tool *tool, int argc, char **argv)
+{
+	int at;
+
+	pictures_start(tool);
+	cli_start(argc, argv);
+	at = opt_parse(tool, argc, argv);
+	if (at == argc)
+		opt_usage(tool);
+	check_sources(argv + at, argc - at);
+	return at;
 }
 
 /* The types of --types; *words holds their texts, to be freed. */
@@ -104,16 +130,4 @@ void asking_free(struct asking *a)
 	moe_generation_free(&a->g);
 	moe_tokenizer_free(a->t);
 	moe_model_close(a->m);
-}
-
-void asking_check(char **path, int n)
-{
-	for (int i = 0; i < n; i++) {
-		if (strcmp(path[i], "-"))
-			continue;
-		if (isatty(STDIN_FILENO))
-			opt_usage(cli.tool);
-		if (n > 1)
-			cli_fail("standard input is read once: it is the only source then");
-	}
 }

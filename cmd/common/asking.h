@@ -27,6 +27,10 @@ struct asking {
 	struct moe_evaluation e;
 };
 
+/* The beginning of main: starts what decodes pictures, reads the options and looks at the sources, of which there must be one. Standard input is refused when
+ * it is a terminal, and as one of several. Returns where in argv the sources begin. */
+int asking_start(const struct tool *tool, int argc, char **argv);
+
 /* Opens the model of -m, or `path`; afterwards that of -m is the program's again. */
 void asking_open(struct asking *a, const char *path, struct moe_pool *pool);
 
@@ -35,8 +39,5 @@ void asking_open(struct asking *a, const char *path, struct moe_pool *pool);
 void asking_run(struct asking *a, char **path, int n, struct moe_evaluate_options o, bool told);
 
 void asking_free(struct asking *a);
-
-/* Refuses standard input that is a terminal, and as one of several sources. */
-void asking_check(char **path, int n);
 
 #endif

@@ -284,7 +284,7 @@ enum moe_math cli_math(const struct moe_model *m)
 struct moe_identity cli_identity(const struct moe_model *m, const char *tokenizer)
 {
 	return (struct moe_identity){
-		.model = m ? m->fingerprint : NULL, .tokenizer = tokenizer, .any_model = cli.any_model,
+		.model = m ? m->fingerprint : NULL, .router = m ? &m->spec->router : NULL, .tokenizer = tokenizer, .any_model = cli.any_model,
 		.math = m ? cli_math(m) : MOE_MATH_EXACT, .program = cli.no_pg ? NULL : cli.tool->name, .command = cli.command,
 	};
 }

@@ -10,7 +10,8 @@
 extern struct layers_options {
 	const char *layers;
 	bool only_wanted, attention;
-	const char *parts;
+	const char *parts, *experts;
+	bool partial;
 } layers_options;
 
 #define OPT_LAYER {'l', "layers", OPT_TEXT, &layers_options.layers, "LAYER", "which layer, counted from 0", 0, 0, 0}
@@ -21,6 +22,12 @@ extern struct layers_options {
 	{0, "attention", OPT_FLAG, &layers_options.attention, 0, "put the weights of the heads into the frames, as a tensor LAYER.attention", 0, 0, 0}
 #define OPT_PARTS \
 	{0, "parts", OPT_OPTIONAL, &layers_options.parts, "WHICH", "put what each expert gave into the frames, for all rows or the wanted", 0, 0, "all"}
+#define OPT_EXPERTS {0, "experts", OPT_TEXT, &layers_options.experts, "EXPERTS", "with --partial, which experts: 3, 0-31 or 32-", 0, 0, "all"}
+#define OPT_PARTIAL \
+	{0, "partial", OPT_FLAG, &layers_options.partial, 0, "hand on what these experts give, each by itself, for moe-merge", 0, 0, 0}
+
+/* Reads a layer of a model with n; dies when it is anything else. */
+size_t layers_parse_one(size_t n);
 
 /* main of such a program: steps `first` of the first layer to `last` of the last one. */
 int layers_main(const struct tool *t, int argc, char **argv, enum moe_step first, enum moe_step last, bool range);

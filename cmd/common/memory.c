@@ -30,7 +30,7 @@ void memory_check(const struct moe_model *m, const struct moe_image_choice *imag
 
 void memory_use_math(struct moe_model *m, struct moe_pool *pool)
 {
-	struct moe_math_range whole = {0, (size_t)m->spec->n_layers - 1, true, true, true};
+	struct moe_math_range whole = moe_math_whole(m);
 	uint64_t need = cli_math(m) == MOE_MATH_FAST && !m->packfile ? moe_math_nbytes(m, &whole) : 0, room = moe_memory_available();
 	struct moe_diag d = {0};
 

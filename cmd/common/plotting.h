@@ -13,7 +13,6 @@ struct run {
 	struct moe_tokens tokens;       /* of the sequence that is wanted; first, last and most are the caller's */
 	bool found;                     /* it is there */
 	size_t before;                  /* pictures of the sequences before it */
-	size_t sequences;
 	char model[40], tokenizer[40];  /* fingerprints, "" where the trace has none */
 	char *provenance;               /* moe.pg of the first head, or NULL */
 };

@@ -37,8 +37,10 @@ void stats_init(struct stats *s, const struct moe_model *m, size_t first, size_t
 	s->load = calloc((size_t)m->spec->n_layers, sizeof *s->load);
 	if (!s->load)
 		cli_fail("out of memory");
-	for (size_t l = first; l <= last; l++)
+	for (size_t l = first; l <= last; l++) {
 		cli_check(moe_load_init(&s->load[l], (size_t)m->spec->router.experts, moe_spec_top_k(m->spec, l), &d), &d);
+		s->load[l].choice = m->choice;
+	}
 }
 
 enum moe_err stats_observe(void *self, size_t layer, const struct moe_flow *flow, struct moe_diag *d)
@@ -54,7 +56,8 @@ enum moe_err stats_observe(void *self, size_t layer, const struct moe_flow *flow
 		if (shape[0] != span->n)
 			return moe_frame_fail(flow->frame[i], d, MOE_EINPUT, "tensor \"modality\" has %llu rows, expected %zu", (unsigned long long)shape[0], span->n);
 		moe_load_add(&s->load[layer], span->n, modality, r->logit + span->first * s->load[layer].experts,
-			     r->expert_id + span->first * s->load[layer].k, r->weight + span->first * s->load[layer].k);
+			     r->expert_id + span->first * s->load[layer].k, r->weight + span->first * s->load[layer].k,
+			     flow->batch.depth.on ? flow->batch.depth.taken + span->first : NULL);
 	}
 	return MOE_OK;
 }

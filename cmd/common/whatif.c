@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/experts.h"
 #include "io/source.h"
 #include "stage/layers.h"
 
@@ -41,29 +42,7 @@ static void *table(size_t n, size_t size)
 
 /* ---- values ---- */
 
-bool *what_if_experts(const char *option, const char *list, size_t n)
-{
-	bool *expert = table(n, sizeof *expert);
-
-	if (!*list)
-		cli_fail("--%s: no experts; expected some from 0 to %zu, such as 3 or 0,4-7", option, n - 1);
-	for (const char *p = list; *p;) {
-		char *end;
-		unsigned long a = strtoul(p, &end, 10), b = a;
-		if (end != p && *end == '-') {
-			p = end + 1;
-			b = strtoul(p, &end, 10);
-		}
-		if (end == p || *p < '0' || *p > '9' || a > b || b >= n || (*end && *end != ','))
-			cli_fail("--%s %s: expected experts from 0 to %zu, such as 3 or 0,4-7", option, list, n - 1);
-		for (; a <= b; a++)
-			expert[a] = true;
-		p = *end ? end + 1 : end;
-	}
-	return expert;
-}
-
-static void read_list(struct rule *r) { r->expert = what_if_experts(r->option, r->text, n_experts(r)); }
+static void read_list(struct rule *r) { r->expert = experts_parse(r->option, r->text, n_experts(r), false); }
 
 static void read_number(struct rule *r, double lo, double hi)
 {

@@ -26,9 +26,6 @@ extern struct what_if_options {
 	{0, "mute", OPT_LIST, &what_if_options.mute, "LIST", "what if: leave these experts out of what was chosen; the others get their weight", 0, 0, 0}, \
 	{0, "swap", OPT_LIST, &what_if_options.swap, "A=B", "what if: let experts A and B work in each other's place", 0, 0, 0}
 
-/* The experts of a list, such as 0,4-7, as a table [n]; dies on anything else and names the option. To be freed. */
-bool *what_if_experts(const char *option, const char *list, size_t n);
-
 /* Is one of the options given? */
 bool what_if_given(void);
 

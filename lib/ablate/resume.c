@@ -135,7 +135,7 @@ enum moe_err moe_ablate_recall(struct moe_ablation *a, struct moe_journal **out,
 	hash_questions(a->e, hash);
 	snprintf(head, sizeof head, "{\"journal\":\"moe-ablate 1\",\"model\":\"%s\",\"math\":\"%s\",\"questions\":\"%s\"}", m->fingerprint,
 		 moe_math_name(m->math), hash);
-	MOE_TRY(moe_journal_open(out, path, head, d));
+	MOE_TRY(moe_journal_open(out, path, head, false, d));
 	return take_lines(a, *out, d) ? moe_diag_path(d, path) : MOE_OK;
 }
 

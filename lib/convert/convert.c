@@ -49,7 +49,8 @@ static bool ends_in(const char *s, const char *end)
 	return n > m && !strcmp(s + n - m, end);
 }
 
-/* Source and output in one number: the source's fingerprint covers its settings and names, the heads say all that is chosen for the output. */
+/* Source and output in one number: the source's fingerprint covers its settings and names, the heads say all that is chosen for the output; what else another model
+ * is made of stands in its config.json. */
 static void make_key(const struct conversion *c, char key[KEY])
 {
 	XXH3_state_t *x = XXH3_createState();
@@ -60,6 +61,8 @@ static void make_key(const struct conversion *c, char key[KEY])
 		XXH3_128bits_update(x, c->m->fingerprint, strlen(c->m->fingerprint));
 		for (size_t i = 0; i < c->layout.n_files; i++)
 			XXH3_128bits_update(x, c->layout.file[i].head, c->layout.file[i].head_nbytes);
+		if (c->o->other)
+			XXH3_128bits_update(x, c->o->other->config, strlen(c->o->other->config));
 		h = XXH3_128bits_digest(x);
 		XXH3_freeState(x);
 	}
@@ -68,17 +71,30 @@ static void make_key(const struct conversion *c, char key[KEY])
 
 /* ---- What stands beside the weights in a folder ---- */
 
+/* The settings of the output. */
+static struct moe_spec *spec_of(const struct conversion *c)
+{
+	return c->o->other ? (struct moe_spec *)(uintptr_t)c->o->other->spec : c->m->spec;
+}
+
 static enum moe_err put_config(struct conversion *c, const char *text, size_t n)
 {
-	bool changed = !text || c->o->numbers;
+	bool changed = !text || c->o->numbers || c->o->other;
+	struct moe_model to = *c->m;
 	char *config;
 	enum moe_err err;
+
+	to.spec = spec_of(c);
+	if (c->o->other) {
+		text = c->o->other->config;
+		n = strlen(text);
+	}
 
 	for (size_t i = 0; i < c->all.n; i++)
 		changed |= c->all.t[i].from != c->all.t[i].to;
 	if (!changed)
 		return moe_partial_put(c->partial, "config.json", text, n, c->d);
-	MOE_TRY(moe_layout_config(&config, &c->all, c->m, text, n, c->d));
+	MOE_TRY(moe_layout_config(&config, &c->all, &to, text, n, c->d));
 	err = moe_partial_put(c->partial, "config.json", config, strlen(config), c->d);
 	free(config);
 	return err;
@@ -184,7 +200,7 @@ static enum moe_err check_settings(struct conversion *c)
 	enum moe_err err;
 
 	MOE_TRY(moe_spec_load(&again, &o, c->d));
-	err = moe_spec_same(c->m->spec, again, c->turned, c->d);
+	err = moe_spec_same(spec_of(c), again, c->turned, c->d);
 	if (!err && again->text.eos.n < c->m->spec->text.eos.n)
 		note(c, "of the %zu tokens that end a text, the format has room for one: %lld", c->m->spec->text.eos.n, (long long)again->text.eos.v[0]);
 	moe_spec_free(again);
@@ -304,7 +320,7 @@ static enum moe_err prepare(struct conversion *c, bool gguf)
 	for (size_t i = 0; i < moe_checkpoint_count(c->m->weights); i++)
 		moe_map_release(moe_checkpoint_get(c->m->weights, i)->data, moe_checkpoint_get(c->m->weights, i)->nbytes);
 	MOE_TRY(moe_types_parse(&types, c->o->types, c->d));
-	MOE_TRY(moe_targets_make(&c->all, c->m, gguf, &types, c->d));
+	MOE_TRY(c->o->other ? c->o->other->list(c->o->other->arg, &c->all, &types, c->d) : moe_targets_make(&c->all, c->m, gguf, &types, c->d));
 	MOE_TRY(replace_numbers(c));
 	MOE_TRY(gguf ? moe_layout_gguf(&c->layout, &c->all, c->m, c->d)
 		     : moe_layout_folder(&c->layout, &c->all, c->o->shard_nbytes ? c->o->shard_nbytes : default_shard_nbytes, c->d));
@@ -337,7 +353,9 @@ static enum moe_err begin(struct conversion *c, const char *output)
 enum moe_err moe_convert(struct moe_model *m, const char *output, const struct moe_convert_options *o, bool *kept, struct moe_diag *d)
 {
 	struct conversion c = {.m = m, .o = o, .d = d};
-	enum moe_err err = prepare(&c, ends_in(output, ".gguf"));
+	bool gguf = ends_in(output, ".gguf");
+	enum moe_err err = gguf && o->other ? moe_fail(d, MOE_EUSAGE, "%s: such a model is written as a folder: moe-convert makes a GGUF file of it", output)
+					    : prepare(&c, gguf);
 
 	*kept = false;
 	if (!err)
@@ -346,10 +364,14 @@ enum moe_err moe_convert(struct moe_model *m, const char *output, const struct m
 		*kept = true;
 		for (size_t i = 0; i < c.all.n && !err; i++)
 			err = do_target(&c, i);
-		if (!err)
-			err = moe_partial_commit(c.partial, d);
 		*kept = err && !o->numbers;
-		if (err && o->numbers)
+		if (!err && o->other && o->other->check)
+			err = o->other->check(o->other->arg, moe_partial_path(c.partial), d);
+		if (!err) {
+			err = moe_partial_commit(c.partial, d);
+			*kept = err && !o->numbers;
+		}
+		if (err && !*kept)
 			moe_partial_discard(c.partial);
 	}
 	moe_partial_close(c.partial);

@@ -5,7 +5,19 @@
 #include "convert/rewrite.h"
 #include "convert/targets.h"
 
+/* Another model, which is made of the source: a folder. */
+struct moe_convert_other {
+	const struct moe_spec *spec;    /* its settings */
+	const char *config;             /* the text of its config.json */
+	/* Lists its tensors in *out, which begins with zeros. */
+	enum moe_err (*list)(void *arg, struct moe_targets *out, const struct moe_types *types, struct moe_diag *d);
+	/* Looks at the folder when all is in it, before it gets its name; a failure means that it never does. NULL: nobody looks. */
+	enum moe_err (*check)(void *arg, const char *folder, struct moe_diag *d);
+	void *arg;
+};
+
 struct moe_convert_options {
+	const struct moe_convert_other *other;  /* NULL: the source itself is written */
 	const char *families, *family_file;     /* as in struct moe_spec_options */
 	const char *types;              /* types.h */
 	uint64_t shard_nbytes;          /* the most of weights in one file of a folder; 0: 5 GB */

@@ -21,4 +21,8 @@ void moe_layout_free(struct moe_layout *l);
 enum moe_err moe_layout_config(char **out, const struct moe_targets *all, const struct moe_model *m, const char *config, size_t config_nbytes,
 			       struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* The value of "a.b.c" in a tree, borrowed, or NULL; and sets it. */
+json_t *moe_layout_get(const json_t *tree, const char *key);
+void moe_layout_put(json_t *tree, const char *key, json_t *v);
+
 #endif

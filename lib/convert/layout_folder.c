@@ -163,8 +163,7 @@ static const char *torch_type(const struct moe_targets *all)
 	return most == MOE_F32 ? "float32" : most == MOE_BF16 ? "bfloat16" : most == MOE_F16 ? "float16" : NULL;
 }
 
-/* Sets "a.b.c" in a tree. */
-static void put(json_t *tree, const char *key, json_t *v)
+void moe_layout_put(json_t *tree, const char *key, json_t *v)
 {
 	for (size_t n = strcspn(key, "."); key[n]; key += n + 1, n = strcspn(key, ".")) {
 		json_t *below = json_object_getn(tree, key, n);
@@ -183,17 +182,17 @@ static enum moe_err new_config(json_t **out, const struct moe_model *m, struct m
 	MOE_TRY(moe_spec_keys(&keys, m->spec, false, d));
 	*out = json_object();
 	json_object_foreach(keys, key, v)
-		put(*out, key, v);
+		moe_layout_put(*out, key, v);
 	json_decref(keys);
 	return MOE_OK;
 }
 
-static json_t *look_up(const json_t *tree, const char *key)
+json_t *moe_layout_get(const json_t *tree, const char *key)
 {
 	size_t n = strcspn(key, ".");
 	json_t *v = json_object_getn(tree, key, n);
 
-	return v && key[n] ? look_up(v, key + n + 1) : v;
+	return v && key[n] ? moe_layout_get(v, key + n + 1) : v;
 }
 
 /* Real settings that were changed since the model was opened, such as the base of the rope by training. */
@@ -204,9 +203,9 @@ static enum moe_err put_changed(json_t *c, const struct moe_model *m, struct moe
 
 	MOE_TRY(moe_spec_keys(&keys, m->spec, false, d));
 	json_object_foreach(keys, key, v) {
-		const json_t *was = look_up(c, key);
+		const json_t *was = moe_layout_get(c, key);
 		if (json_is_real(v) && json_is_number(was) && (float)json_number_value(was) != (float)json_real_value(v))
-			put(c, key, v);
+			moe_layout_put(c, key, v);
 	}
 	json_decref(keys);
 	return MOE_OK;

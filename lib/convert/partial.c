@@ -8,19 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #include "base/check.h"
+#include "io/journal.h"
 #include "io/sink.h"
-#include "io/source.h"
 
-enum { LOG_LIMIT = 512 << 20, LINE = 200 };
-
-#define FIRST_LINE "conversion 1 "
+enum { LINE = 200 };
 
 struct done {
 	bool is;
@@ -33,7 +30,8 @@ struct moe_partial {
 	const struct moe_partial_file *file;
 	size_t n_files, n_tensors;
 	bool folder;
-	int *fd, log_fd;
+	int *fd;
+	struct moe_journal *journal;    /* the log, while it is open */
 	struct done *done;
 };
 
@@ -103,57 +101,44 @@ static void remove_part(const struct moe_partial *p)
 		unlink(p->part);
 }
 
-/* Reads what the log says; *same: it is that of this conversion. */
-static enum moe_err read_log(struct moe_partial *p, const char *key, bool *same, struct moe_diag *d)
+/* Reads what the log says is done. */
+static void read_log(struct moe_partial *p)
 {
-	char *text, *line, *end;
-	size_t n;
+	const char *line;
+	size_t number;
 
-	MOE_TRY(moe_read_file(p->log, LOG_LIMIT, &text, &n, d));
-	end = strchr(text, '\n');
-	*same = end && !strncmp(text, FIRST_LINE, strlen(FIRST_LINE)) && strlen(key) == (size_t)(end - text) - strlen(FIRST_LINE) &&
-		!memcmp(text + strlen(FIRST_LINE), key, strlen(key));
-	for (line = end ? end + 1 : text; *same && (end = strchr(line, '\n')); line = end + 1) {        /* the last line may be cut */
+	while ((line = moe_journal_next(p->journal, &number))) {
 		struct done v = {.is = true};
 		size_t i;
-		if (sscanf(line, "%zu %" SCNx64 " %lf %lf %lf\n", &i, &v.hash, &v.loss.error, &v.loss.reference, &v.loss.largest) == 5 && i < p->n_tensors)
+		if (sscanf(line, "%zu %" SCNx64 " %lf %lf %lf", &i, &v.hash, &v.loss.error, &v.loss.reference, &v.loss.largest) == 5 && i < p->n_tensors)
 			p->done[i] = v;
 	}
-	free(text);
-	return MOE_OK;
 }
 
 /* Takes the log for itself. A log that is there without an output is left over, and begun anew. */
 static enum moe_err open_log(struct moe_partial *p, const char *key, bool anew, bool *go_on, struct moe_diag *d)
 {
-	bool there = !access(p->part, F_OK), had_log = !access(p->log, F_OK), same = false;
-	char line[LINE];
-	int n;
+	bool there = !access(p->part, F_OK), had_log = !access(p->log, F_OK);
+	struct moe_diag why = {0};
+	enum moe_err err = MOE_EMATCH;
+	char head[LINE];
 
-	p->log_fd = open(p->log, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-	if (p->log_fd < 0)
-		return fail_path(d, p->log, "cannot create");
-	if (flock(p->log_fd, LOCK_EX | LOCK_NB)) {
-		moe_fail(d, MOE_EIO, "another run is writing this output");
-		return moe_diag_path(d, p->log);
-	}
-	if (there && had_log)
-		MOE_TRY(read_log(p, key, &same, d));
-	*go_on = there && same && !anew;
-	if (*go_on)
-		return MOE_OK;
-	memset(p->done, 0, p->n_tensors * sizeof *p->done);
-	if (there && !anew) {
-		if (!had_log)
-			unlink(p->log);
-		moe_fail(d, MOE_EMATCH, "is there already, of another model or with other options: remove it, or begin anew");
+	*go_on = there && !anew;
+	snprintf(head, sizeof head, "conversion 1 %.100s", key);
+	if (had_log || !*go_on)
+		err = moe_journal_open(&p->journal, p->log, head, !*go_on, &why);
+	if (err == MOE_EMATCH) {
+		moe_fail(d, err, "is there already, of another model or with other options: remove it, or begin anew");
 		return moe_diag_path(d, p->part);
 	}
-	if (there)
+	if (err) {
+		moe_fail(d, err, "%s", why.text);
+		return moe_diag_path(d, p->log);
+	}
+	if (*go_on)
+		read_log(p);
+	else if (there)
 		remove_part(p);
-	n = snprintf(line, sizeof line, FIRST_LINE "%.100s\n", key);
-	if (ftruncate(p->log_fd, 0) || write(p->log_fd, line, (size_t)n) != n)
-		return fail_path(d, p->log, "cannot write");
 	return MOE_OK;
 }
 
@@ -230,7 +215,7 @@ enum moe_err moe_partial_open(struct moe_partial **out, const char *path, const 
 
 	if (!p)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
-	*p = (struct moe_partial){.path = plain_path(path), .file = file, .n_files = n_files, .n_tensors = n_tensors, .folder = file[0].name != NULL, .log_fd = -1};
+	*p = (struct moe_partial){.path = plain_path(path), .file = file, .n_files = n_files, .n_tensors = n_tensors, .folder = file[0].name != NULL};
 	p->fd = malloc(n_files * sizeof *p->fd);
 	p->done = calloc(n_tensors + 1, sizeof *p->done);
 	for (size_t i = 0; p->fd && i < n_files; i++)
@@ -314,7 +299,7 @@ enum moe_err moe_partial_done(struct moe_partial *p, size_t tensor, uint64_t has
 	char line[LINE];
 	int n = snprintf(line, sizeof line, "%zu %016" PRIx64 " %a %a %a\n", tensor, hash, loss->error, loss->reference, loss->largest);
 
-	return write(p->log_fd, line, (size_t)n) == n ? MOE_OK : fail_path(d, p->log, "cannot write");
+	return moe_journal_add(p->journal, line, (size_t)n, d);
 }
 
 bool moe_partial_was_done(const struct moe_partial *p, size_t tensor, uint64_t *hash, struct moe_loss *loss)
@@ -333,6 +318,12 @@ static enum moe_err sync_folder(const char *path, struct moe_diag *d)
 	return r && errno != EINVAL ? fail_path(d, path, "cannot sync") : MOE_OK;
 }
 
+static void end_log(struct moe_partial *p)
+{
+	moe_journal_close(p->journal, true);
+	p->journal = NULL;
+}
+
 enum moe_err moe_partial_commit(struct moe_partial *p, struct moe_diag *d)
 {
 	char *copy;
@@ -346,7 +337,7 @@ enum moe_err moe_partial_commit(struct moe_partial *p, struct moe_diag *d)
 	MOE_TRY(check_output(p, d));
 	if (rename(p->part, p->path))
 		return fail_path(d, p->path, "cannot rename the finished output to it");
-	unlink(p->log);
+	end_log(p);
 	copy = moe_strdup(p->path);
 	err = copy ? sync_folder(dirname(copy), d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 	free(copy);
@@ -356,7 +347,7 @@ enum moe_err moe_partial_commit(struct moe_partial *p, struct moe_diag *d)
 void moe_partial_discard(struct moe_partial *p)
 {
 	remove_part(p);
-	unlink(p->log);
+	end_log(p);
 }
 
 void moe_partial_close(struct moe_partial *p)
@@ -366,8 +357,7 @@ void moe_partial_close(struct moe_partial *p)
 	for (size_t i = 0; p->fd && i < p->n_files; i++)
 		if (p->fd[i] >= 0)
 			close(p->fd[i]);
-	if (p->log_fd >= 0)
-		close(p->log_fd);
+	moe_journal_close(p->journal, false);
 	free(p->fd);
 	free(p->done);
 	free(p->path);

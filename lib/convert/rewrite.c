@@ -38,7 +38,7 @@ static const struct moe_mat *locate(const struct job *j, uint64_t *r)
 	return w;
 }
 
-static bool read_row(float *to, const struct moe_mat *w, uint64_t r)
+bool moe_rewrite_row(float *to, const struct moe_mat *w, uint64_t r)
 {
 	const uint8_t *data = (const uint8_t *)w->data + moe_dtype_nbytes(w->type, r * w->stride);
 	size_t size = moe_dtype_nbytes(w->type, 1);
@@ -100,13 +100,15 @@ static void do_chunk(void *arg, size_t i)
 		uint64_t at = r;
 		const struct moe_mat *w = locate(j, &at);
 		uint8_t *out = c->out + (r - begin) * j->row_nbytes;
-		if (w->type == t->to && w->step < 2) {
+		bool read;
+		if (w->data && w->type == t->to && w->step < 2) {
 			if (c->scale)
 				c->scale[r - begin] = w->scale[at];
 			memcpy(out, (const uint8_t *)w->data + moe_dtype_nbytes(w->type, at * w->stride), j->row_nbytes);
 			continue;
 		}
-		if (!read_row(c->in, w, at) || !narrow_row(c->back, out, c->in, t->cols, t->to, c->scale ? &c->scale[r - begin] : NULL))
+		read = w->data ? moe_rewrite_row(c->in, w, at) : t->make(t->maker, (size_t)(w - t->piece), at, c->in);
+		if (!read || !narrow_row(c->back, out, c->in, t->cols, t->to, c->scale ? &c->scale[r - begin] : NULL))
 			c->bad = true;
 		else
 			measure(c, c->in, c->back, t->cols);
@@ -147,7 +149,7 @@ static void release(const struct job *j, uint64_t end)
 	for (uint64_t p = j->row / rows; p <= (end - 1) / rows; p++) {
 		const struct moe_mat *w = &t->piece[p];
 		uint64_t first = p * rows > j->row ? 0 : j->row - p * rows, last = moe_min(rows, end - p * rows);
-		if (w->step < 2)
+		if (w->data && w->step < 2)
 			moe_map_release((const uint8_t *)w->data + moe_dtype_nbytes(w->type, first * w->stride), moe_dtype_nbytes(w->type, (last - first) * w->stride));
 	}
 }

@@ -18,4 +18,7 @@ typedef enum moe_err moe_rewrite_fn(void *arg, const void *bytes, size_t n, bool
 enum moe_err moe_rewrite(const struct moe_targets *all, const struct moe_target *t, struct moe_pool *pool, moe_rewrite_fn *fn, void *arg, struct moe_loss *loss,
 			 struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Row r of a matrix in f32, wherever its inputs lie; false: a type without numbers. */
+bool moe_rewrite_row(float *to, const struct moe_mat *w, uint64_t r);
+
 #endif

@@ -15,6 +15,9 @@ struct moe_target {
 	uint64_t rows, cols;            /* as a matrix: rows of `cols` numbers that lie together in the output */
 	struct moe_mat *piece;          /* the source: n_pieces matrices with the same number of rows, one after the other */
 	size_t n_pieces, piece_cap;
+	/* Pieces without data are made, row by row, in f32; false: not finite. Threads call it at once. NULL: there are none. */
+	bool (*make)(const void *maker, size_t piece, uint64_t row, float *to);
+	const void *maker;
 	uint64_t turn;                  /* of queries and keys: the numbers of a head, whose pairs lie otherwise in the output; 0: rows keep their order */
 	unsigned file;                  /* which file of the output, and where its bytes are there; those of an I8 tensor's scales, NAME_scale */
 	uint64_t begin, nbytes, scale_begin, scale_nbytes;

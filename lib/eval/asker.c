@@ -142,7 +142,7 @@ static void count_routing(struct moe_asker *a, size_t layer, const struct moe_ba
 		const struct moe_span *s = &b->span[i];
 		if (a->part[i].counted)
 			moe_load_add(&a->load[layer], s->n, a->part[i].layout.modality, r->logit ? r->logit + s->first * experts : NULL, r->expert_id + s->first * r->top_k,
-				     r->weight + s->first * r->top_k);
+				     r->weight + s->first * r->top_k, b->depth.on ? b->depth.taken + s->first : NULL);
 	}
 }
 

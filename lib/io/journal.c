@@ -27,10 +27,12 @@ static size_t complete(const char *text, size_t n)
 	return end ? (size_t)(end - text) + 1 : 0;
 }
 
-static enum moe_err take(struct moe_journal *j, const char *head, struct moe_diag *d)
+static enum moe_err take(struct moe_journal *j, const char *head, bool anew, struct moe_diag *d)
 {
 	size_t n = strlen(head), all;
 
+	if (anew && ftruncate(j->fd, 0))
+		return moe_fail_errno(d, "cannot begin it anew");
 	MOE_TRY(moe_read_file(j->path, JOURNAL_LIMIT, &j->text, &all, d));
 	if (strlen(j->text) != all)
 		return moe_fail_at(d, MOE_EMATCH, strlen(j->text), "not a journal");
@@ -52,7 +54,7 @@ static enum moe_err take(struct moe_journal *j, const char *head, struct moe_dia
 	return moe_journal_add(j, "\n", 1, d);
 }
 
-enum moe_err moe_journal_open(struct moe_journal **out, const char *path, const char *head, struct moe_diag *d)
+enum moe_err moe_journal_open(struct moe_journal **out, const char *path, const char *head, bool anew, struct moe_diag *d)
 {
 	struct moe_journal *j = calloc(1, sizeof *j);
 	struct stat st;
@@ -71,7 +73,7 @@ enum moe_err moe_journal_open(struct moe_journal **out, const char *path, const 
 	else if (flock(j->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
 		err = moe_fail(d, MOE_EIO, "another process is at work on it");
 	else
-		err = take(j, head, d);
+		err = take(j, head, anew, d);
 	if (err) {
 		moe_journal_close(j, false);
 		return moe_diag_path(d, path);

@@ -10,9 +10,9 @@
 
 struct moe_journal;
 
-/* Opens or begins a journal of the work that `head` (one line, without its end) names. MOE_EMATCH when the file is about other work, or no journal;
- * MOE_EIO when another process has it open. */
-enum moe_err moe_journal_open(struct moe_journal **out, const char *path, const char *head, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Opens or begins a journal of the work that `head` (one line, without its end) names. MOE_EMATCH when the file is about other work, or no journal, unless it
+ * is to be begun anew, whatever it holds; MOE_EIO when another process has it open. */
+enum moe_err moe_journal_open(struct moe_journal **out, const char *path, const char *head, bool anew, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The next of the lines that were there, behind the first; *number counts from 1 through the file. The line is valid until the journal is closed. NULL: no
  * more. */

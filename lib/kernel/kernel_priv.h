@@ -38,6 +38,7 @@ struct moe_kernels {
 	void (*softmax_two_backward)(enum moe_unit unit, void *da, void *db, const void *pa, const void *pb, const float *ga, size_t n_a, size_t room_a, const float *gb,
 				     size_t n_b, size_t room_b);
 	float (*cross_entropy)(enum moe_unit unit, void *dlogit, int32_t *best, const float *logit, size_t n, size_t room, size_t target, float weight);
+	float (*soft_targets)(float *slope, const float *logit, const float *teacher, size_t n, float tau, float weight);
 	void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, const struct moe_adamw *a);
 	void (*nesterov)(float *x, float *m, const float *g, size_t n, float beta, float scale);
 	void (*blend)(float *out, float a, const float *x, float b, const float *y, size_t n);

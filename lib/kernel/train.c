@@ -48,6 +48,11 @@ float moe_cross_entropy(enum moe_unit unit, void *dlogit, int32_t *best, const f
 	return moe_kernels_now()->cross_entropy(unit, dlogit, best, logit, n, room, target, weight);
 }
 
+float moe_soft_targets(float *slope, const float *logit, const float *teacher, size_t n, float tau, float weight)
+{
+	return moe_kernels_now()->soft_targets(slope, logit, teacher, n, tau, weight);
+}
+
 void moe_gather_rows(void *to, size_t ld_to, const void *from, size_t ld_from, const uint32_t *row, size_t rows, size_t n, size_t number_nbytes)
 {
 	for (size_t i = 0; i < rows; i++)

@@ -38,6 +38,10 @@ void moe_softmax_two_backward(enum moe_unit unit, void *da, void *db, const void
  * `room`. *best (NULL: not wanted) is the largest, of equal ones the first. */
 float moe_cross_entropy(enum moe_unit unit, void *dlogit, int32_t *best, const float *logit, size_t n, size_t room, size_t target, float weight);
 
+/* Soft targets of one row (Hinton, Vinyals and Dean 2015): with p = softmax(teacher / tau) and q = softmax(logit / tau), returns tau² · KL(p, q), and slope [n] (NULL:
+ * not wanted) += the gradient of weight times that, weight · tau · (q - p). */
+float moe_soft_targets(float *slope, const float *logit, const float *teacher, size_t n, float tau, float weight);
+
 /* Copies numbers [rows][n] between buffers with other row strides; a row list (NULL: all in order) says which row of `from` each is. */
 void moe_gather_rows(void *to, size_t ld_to, const void *from, size_t ld_from, const uint32_t *row, size_t rows, size_t n, size_t number_nbytes);
 

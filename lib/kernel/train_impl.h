@@ -236,3 +236,35 @@ TARGET static float cross_entropy(enum moe_unit unit, void *dlogit, int32_t *bes
 		BY_UNIT(loss_slopes, dlogit, logit, n, room, target, weight, top, weight / sum);
 	return (float)((double)(logit[target] - top) - moe_log((double)sum));
 }
+
+/* exp((x - top) · rate) of the values from i on, 0 behind the last. */
+FN v16 v_softened(const float *x, size_t i, size_t m, v16 top, v16 rate)
+{
+	return v_outside(v_exp_below(v_mul(v_sub(v_load_n(x + i, m), top), rate), v_zero()), 0, m, v_zero());
+}
+
+TARGET static float soft_targets(float *slope, const float *logit, const float *teacher, size_t n, float tau, float weight)
+{
+	float top_q = v_largest(v_largest_of(v_set(-INFINITY), logit, n)), top_p = v_largest(v_largest_of(v_set(-INFINITY), teacher, n));
+	v16 rate = v_set(1.0f / tau), sum_q = v_zero(), sum_p = v_zero(), gap = v_zero(), scale_q, scale_p;
+	double kl;
+
+	for (size_t i = 0; i < n; i += LANES) {
+		size_t m = n - i < LANES ? n - i : LANES;
+		v16 p = v_softened(teacher, i, m, v_set(top_p), rate);
+		sum_p = v_add(sum_p, p);
+		sum_q = v_add(sum_q, v_softened(logit, i, m, v_set(top_q), rate));
+		gap = v_fma(p, v_sub(v_load_n(teacher + i, m), v_load_n(logit + i, m)), gap);
+	}
+	scale_q = v_set(weight * tau / v_sum(sum_q));
+	scale_p = v_set(weight * tau / v_sum(sum_p));
+	for (size_t i = 0; slope && i < n; i += LANES) {
+		size_t m = n - i < LANES ? n - i : LANES;
+		v16 p = v_mul(v_softened(teacher, i, m, v_set(top_p), rate), scale_p);
+		v16 q = v_mul(v_softened(logit, i, m, v_set(top_q), rate), scale_q);
+		v_store_n(slope + i, v_add(v_load_n(slope + i, m), v_sub(q, p)), m);
+	}
+	kl = ((double)v_sum(gap) / (double)v_sum(sum_p) - ((double)top_p - (double)top_q)) / (double)tau;
+	kl += moe_log((double)v_sum(sum_q)) - moe_log((double)v_sum(sum_p));
+	return (float)(kl * (double)tau * (double)tau);
+}

@@ -21,5 +21,5 @@ const struct moe_kernels VARIANT = {
 	.add = add, .silu = silu, .silu_mul = silu_mul, .layer_norm = layer_norm, .gelu = gelu, .gelu_tanh = gelu_tanh, .exp_sum = exp_sum, .exp_one = exp_one, .sin_cos = sin_cos, .rope = rope, .attend = attend,
 	.rms_norm_keep = rms_norm_keep, .rms_norm_backward = rms_norm_backward, .swiglu_keep = swiglu_keep, .swiglu_backward = swiglu_backward,
 	.silu_keep = silu_keep, .silu_backward = silu_backward, .softmax_two = softmax_two, .softmax_two_backward = softmax_two_backward,
-	.cross_entropy = cross_entropy, .adamw = adamw, .nesterov = nesterov, .blend = blend,
+	.cross_entropy = cross_entropy, .soft_targets = soft_targets, .adamw = adamw, .nesterov = nesterov, .blend = blend,
 };

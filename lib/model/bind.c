@@ -11,7 +11,7 @@ struct binder {
 	struct moe_model *m;
 	struct moe_names names;
 	uint32_t *uses, *places;        /* [tensors of the checkpoint]: matrices bound from it, and how many it holds */
-	struct moe_sizes *sizes;        /* when counting; then there are no weights, and nothing is bound */
+	struct moe_sizes *sizes;        /* when counting, without weights: nothing is bound then */
 	enum moe_part part;             /* which part of the model is being walked */
 	enum moe_err (*each)(void *arg, const struct moe_named *t);      /* NULL, or who wants to see every tensor */
 	void *each_arg;
@@ -41,8 +41,6 @@ static enum moe_err find(struct binder *b, const char *logical, const uint64_t *
 	return MOE_OK;
 }
 
-static void count(struct binder *b, uint64_t n) { b->sizes->part[b->part] += n; }
-
 /* Shows a tensor to who wants to see it. */
 static enum moe_err show(struct binder *b, struct moe_named t)
 {
@@ -50,21 +48,12 @@ static enum moe_err show(struct binder *b, struct moe_named t)
 	return b->each ? b->each(b->each_arg, &t) : MOE_OK;
 }
 
-/* Shape on disk of a matrix of o outputs and i inputs; its rank. */
-static unsigned disk_shape(const struct moe_where *w, uint64_t experts, uint64_t o, uint64_t i, uint64_t shape[3])
+/* A tensor of a spec without weights. */
+static enum moe_err plan(struct binder *b, struct moe_named t)
 {
-	bool stacked = w->axes >= MOE_AXES_EOI, inputs_first = w->axes == MOE_AXES_IO || w->axes == MOE_AXES_EIO;
-	unsigned n = 0;
-
-	if (w->axes == MOE_AXES_I && o == 1) {
-		shape[n++] = i;
-		return n;
-	}
-	if (stacked)
-		shape[n++] = experts;
-	shape[n++] = inputs_first ? i : o * w->parts;
-	shape[n++] = inputs_first ? o * w->parts : i;
-	return n;
+	if (b->sizes)
+		b->sizes->part[b->part] += t.mat.rows * t.mat.cols;
+	return show(b, t);
 }
 
 /* Scales of an F8 matrix: one per block of 128 outputs and 128 inputs, in the tensor NAME_scale_inv (DeepSeek-V3, section 3.3). */
@@ -143,12 +132,10 @@ static enum moe_err bind_mat(struct binder *b, const char *logical, struct moe_p
 	unsigned rank;
 
 	MOE_TRY(moe_names_find(&b->names, logical, at, &w, b->d));
-	if (b->sizes) {
-		count(b, rows * cols);
-		return MOE_OK;
-	}
+	if (!b->m->weights)
+		return plan(b, (struct moe_named){.logical = logical, .at = at, .matrix = true, .mat = {.rows = rows, .cols = cols}});
 	inputs_first = w.axes == MOE_AXES_IO || w.axes == MOE_AXES_EIO;
-	rank = disk_shape(&w, (uint64_t)b->m->spec->router.experts, rows, cols, shape);
+	rank = moe_where_shape(&w, (uint64_t)b->m->spec->router.experts, rows, cols, shape);
 	if (w.interleaved && inputs_first)
 		return moe_fail(b->d, MOE_EINPUT, "family %s: %s: outputs can be interleaved only as [out][in]", b->m->spec->family, logical);
 	MOE_TRY(find(b, logical, shape, rank, true, &w));
@@ -181,10 +168,8 @@ static enum moe_err bind_kernel(struct binder *b, const char *logical, struct mo
 	struct moe_where w;
 
 	MOE_TRY(moe_names_find(&b->names, logical, at, &w, b->d));
-	if (b->sizes) {
-		count(b, shape[0] * k);
-		return MOE_OK;
-	}
+	if (!b->m->weights)
+		return plan(b, (struct moe_named){.logical = logical, .at = at, .mat = {.rows = 1, .cols = shape[0] * k}, .rank = 4, .shape = shape});
 	MOE_TRY(find(b, logical, shape, 4, false, &w));
 	b->m->part_nbytes[b->part] += w.tensor->nbytes;
 	*mat = (struct moe_mat){.data = w.tensor->data, .type = w.tensor->type, .rows = shape[0], .cols = k, .stride = k, .step = 1};
@@ -204,10 +189,8 @@ static enum moe_err bind_floats(struct binder *b, const char *logical, struct mo
 	for (unsigned i = 0; i < rank; i++)
 		n *= shape[i];
 	MOE_TRY(moe_names_find(&b->names, logical, at, &w, b->d));
-	if (b->sizes) {
-		count(b, n);
-		return MOE_OK;
-	}
+	if (!b->m->weights)
+		return plan(b, (struct moe_named){.logical = logical, .at = at, .mat = {.rows = 1, .cols = n}, .rank = rank, .shape = shape});
 	disk[0] *= w.parts;
 	MOE_TRY(find(b, logical, disk, rank, false, &w));
 	b->m->part_nbytes[b->part] += moe_dtype_nbytes(w.tensor->type, n);
@@ -302,6 +285,49 @@ static enum moe_err bind_router(struct binder *b, struct moe_place at, struct mo
 	return s->router.choice_bias ? bind_vector(b, "choice_bias", at, s->router.experts, &w->choice_bias) : MOE_OK;
 }
 
+/* An auxiliary router of so many outputs, under the names PREFIXfc1 and PREFIXfc2. */
+static enum moe_err bind_aux(struct binder *b, const char *prefix, struct moe_place at, int64_t outputs, struct moe_aux_weights *w)
+{
+	int64_t hidden = b->m->spec->hidden, inner = hidden / 2;
+	char name[2][32];
+
+	snprintf(name[0], sizeof name[0], "%sfc1", prefix);
+	snprintf(name[1], sizeof name[1], "%sfc2", prefix);
+	MOE_TRY(bind_mat(b, name[0], at, inner, hidden, &w->fc1));
+	return bind_mat(b, name[1], at, outputs, inner, &w->fc2);
+}
+
+/* The auxiliary routers of a layer's experts, one for each pool, whose number is its name. */
+static enum moe_err bind_expert_aux(struct binder *b, struct moe_place at, struct moe_layer *l)
+{
+	static const char *const numbers[MOE_N_MODALITIES] = {"0", "1", "2", "3", "4"};
+	const struct moe_router_settings *s = &b->m->spec->router;
+	size_t n = s->pools.n ? s->pools.n : 1;
+
+	l->aux = moe_arena_zero(&b->m->memory, n, sizeof *l->aux);
+	if (!l->aux)
+		return moe_fail(b->d, MOE_ENOMEM, "out of memory");
+	for (size_t m = 0; m < n; m++) {
+		at.name = numbers[m];
+		MOE_TRY(bind_aux(b, "aux_", at, s->pools.n ? s->pools.size[m] : s->experts, &l->aux[m]));
+	}
+	at.name = NULL;
+	return b->m->spec->aux.threshold == MOE_AUX_STORED ? bind_vector(b, "aux_threshold", at, s->experts, &l->aux_threshold) : MOE_OK;
+}
+
+/* What decides who takes the layer. */
+static enum moe_err bind_depth(struct binder *b, struct moe_place at, struct moe_layer *l)
+{
+	const struct moe_spec *s = b->m->spec;
+
+	b->part = MOE_PART_ROUTER;
+	MOE_TRY(bind_mat(b, "depth", at, 1, s->hidden, &l->depth));
+	if (!s->aux.routers)
+		return MOE_OK;
+	MOE_TRY(bind_aux(b, "depth_aux_", at, 1, &l->depth_aux));
+	return s->aux.threshold == MOE_AUX_STORED ? bind_vector(b, "depth_threshold", at, 1, &l->depth_threshold) : MOE_OK;
+}
+
 static enum moe_err bind_experts(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
 {
 	int64_t n = b->sizes ? 1 : b->m->spec->router.experts;         /* one is counted for all */
@@ -330,16 +356,21 @@ static enum moe_err bind_shared(struct binder *b, struct moe_place at, struct mo
 	return s->shared.gate ? bind_mat(b, "shared_router", at, 1, s->hidden, &w->shared_gate) : MOE_OK;
 }
 
-static enum moe_err bind_ffn(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
+static enum moe_err bind_ffn(struct binder *b, struct moe_place at, struct moe_layer *l)
 {
 	const struct moe_spec *s = b->m->spec;
+	struct moe_ffn_weights *w = &l->ffn;
 
+	w->post = s->block == MOE_BLOCK_POST;
+	w->eps = (float)s->norm_eps;
 	MOE_TRY(bind_text_norm(b, "ffn_norm", at, &w->norm));
 	if (moe_spec_is_dense(s, (size_t)at.layer)) {
 		b->part = MOE_PART_DENSE;
 		return bind_glu(b, "dense_", at, s->dense.width, &w->shared);
 	}
 	MOE_TRY(bind_router(b, at, w));
+	if (s->aux.routers && s->router.chooses == MOE_CHOICE_EXPERT)
+		MOE_TRY(bind_expert_aux(b, at, l));
 	MOE_TRY(bind_experts(b, at, w));
 	return bind_shared(b, at, w);
 }
@@ -550,7 +581,9 @@ static enum moe_err walk(struct binder *b)
 	for (int64_t l = 0; l < s->n_layers; l++) {
 		struct moe_place at = {l, -1, NULL};
 		MOE_TRY(bind_attention(b, at, &m->layer[l].attention));
-		MOE_TRY(bind_ffn(b, at, &m->layer[l].ffn));
+		if (moe_spec_has_depth(s, (size_t)l))
+			MOE_TRY(bind_depth(b, at, &m->layer[l]));
+		MOE_TRY(bind_ffn(b, at, &m->layer[l]));
 	}
 	MOE_TRY(bind_tower(b));
 	return bind_projector(b);
@@ -571,6 +604,20 @@ enum moe_err moe_model_each(struct moe_model *m, enum moe_err (*fn)(void *arg, c
 		err = check_left_over(&b);
 	free(b.uses);
 	free(b.places);
+	return err;
+}
+
+enum moe_err moe_spec_each(const struct moe_spec *s, enum moe_err (*fn)(void *arg, const struct moe_named *t), void *arg, struct moe_diag *d)
+{
+	struct moe_model m = {.spec = (struct moe_spec *)(uintptr_t)s};
+	struct binder b = {.m = &m, .each = fn, .each_arg = arg, .d = d};
+	enum moe_err err;
+
+	m.layer = moe_arena_zero(&m.memory, (size_t)s->n_layers, sizeof *m.layer);
+	err = m.layer ? moe_names_init(&b.names, s, NULL, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+	if (!err)
+		err = walk(&b);
+	moe_arena_free(&m.memory);
 	return err;
 }
 

@@ -16,12 +16,20 @@ struct moe_routed {
 	float *weight;                  /* [rows][top_k] */
 };
 
-/* x + attention; keys and values go to the caches of the spans. */
+/* Of a model that chooses over groups of rows, m->choosing says who does; where it is the rows of a batch, the batch is the group. All three functions fail
+ * with MOE_EMATCH where that is nobody (choosing.h). */
+
+/* x + attention; keys and values go to the caches of the spans. In a layer with mixture-of-depths, rows are chosen first; only they attend, to each other, and
+ * have slots in the caches; b->depth gets what the other two steps must know. */
 enum moe_err moe_layer_attend(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Norm and, but for a dense layer, router logits and choice. The arrays of *out come from work->scratch. `w` NULL: the choice of the model; one that tells
- * modalities apart fails with MOE_EMATCH where the batch has none. */
+/* What moe_layer_attend does first in such a layer, for who replaces it: makes b->depth, with entry; taken and logit are the caller's to fill in. */
+enum moe_err moe_layer_enter(struct moe_batch *b, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Norm (a copy, where the norm stands behind the experts) and, but for a dense layer, router logits and choice. The arrays of *out come from work->scratch.
+ * `w` NULL: the choice of the model; settings that tell modalities apart, and pools, fail with MOE_EMATCH where the batch has none. Rows that skip the layer
+ * get nobody, and their normed rows are 0. */
 enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_what_if_table *w, struct moe_routed *out,
 			     const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
@@ -29,9 +37,18 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
  * computed. Positions, pictures and rotations stay those of all rows, so no attention may follow. */
 void moe_layer_keep(struct moe_batch *b, struct moe_routed *r);
 
-/* x + the chosen experts. Checks the choices first, and makes the normed rows that are not there. */
+/* x + the chosen experts; behind mixture-of-depths, the rows that took the layer become entry + g · ((x - entry) + the experts). Checks the choices first,
+ * and makes the normed rows that are not there. */
 enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Its two halves, for a layer whose experts are shared out. moe_layer_each: (*result)[rows · top_k], of work->scratch, gets what the experts [first, last] give,
+ * [hidden] for each pair of a row and a slot that has one of them, before its weight, and NULL for the others. moe_layer_add: from results of all pairs that
+ * have an expert, all else that the layer does. */
+enum moe_err moe_layer_each(const struct moe_model *m, size_t layer, const struct moe_batch *b, struct moe_routed *r, size_t first, size_t last,
+			    const float ***result, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_layer_add(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const float *const *result,
+			   const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Embeddings of n tokens into x [n][hidden]; ids outside the vocabulary fail. Placeholders (rows of pictures) are left alone. */
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -25,17 +25,25 @@ enum moe_math moe_math_find(const char *name)
 	return (enum moe_math)i;
 }
 
+struct moe_math_range moe_math_whole(const struct moe_model *m)
+{
+	return (struct moe_math_range){.last = (size_t)m->spec->n_layers - 1, .attention = true, .experts = true, .shared = true, .head = true};
+}
+
 void moe_math_each(struct moe_model *m, const struct moe_math_range *r, void (*fn)(void *to, struct moe_mat *w), void *to)
 {
+	size_t experts = (size_t)m->spec->router.experts, from = moe_min(r->first_expert, experts);
+	size_t end = r->n_experts && r->n_experts < experts - from ? from + r->n_experts : experts;
+
 	for (size_t l = r->first; l <= r->last && l < (size_t)m->spec->n_layers; l++) {
 		struct moe_attention_weights *a = &m->layer[l].attention;
 		struct moe_ffn_weights *f = &m->layer[l].ffn;
 		struct moe_mat *const attention[] = {&a->q, &a->k, &a->v, &a->o}, *const shared[] = {&f->shared.gate, &f->shared.up, &f->shared.down};
 		for (size_t i = 0; r->attention && i < 4; i++)
 			fn(to, attention[i]);
-		for (size_t i = 0; r->experts && i < 3; i++)
+		for (size_t i = 0; r->shared && i < 3; i++)
 			fn(to, shared[i]);
-		for (int64_t e = 0; r->experts && f->expert && !moe_spec_is_dense(m->spec, l) && e < m->spec->router.experts; e++) {
+		for (size_t e = from; r->experts && f->expert && !moe_spec_is_dense(m->spec, l) && e < end; e++) {
 			struct moe_expert_weights *w = (struct moe_expert_weights *)&f->expert[e];
 			fn(to, &w->gate);
 			fn(to, &w->up);
@@ -143,7 +151,7 @@ static void count_packed(void *to, struct moe_mat *w)
 void moe_math_packed(const struct moe_model *m, uint64_t *replaced, uint64_t *mapped)
 {
 	struct packed p = {.m = m};
-	struct moe_math_range whole = {0, (size_t)m->spec->n_layers - 1, true, true, true};
+	struct moe_math_range whole = moe_math_whole(m);
 
 	if (m->weights)
 		moe_math_each((struct moe_model *)(uintptr_t)m, &whole, count_packed, &p);

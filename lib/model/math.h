@@ -15,8 +15,12 @@ enum moe_math moe_math_default(const struct moe_model *m);
 /* What a program computes of the model: products of layers [first, last] (none: first > last), and of the head. */
 struct moe_math_range {
 	size_t first, last;
-	bool attention, experts, head;
+	bool attention, experts, shared, head;  /* shared: what every token passes, dense layers too */
+	size_t first_expert, n_experts;         /* which experts; n_experts 0: all from the first on */
 };
+
+/* All of it. */
+struct moe_math_range moe_math_whole(const struct moe_model *m);
 
 /* Calls fn for each matrix of the range, in a fixed order. */
 void moe_math_each(struct moe_model *m, const struct moe_math_range *r, void (*fn)(void *to, struct moe_mat *w), void *to);

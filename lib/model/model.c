@@ -9,6 +9,7 @@
 #include "io/map.h"
 #include "io/source.h"
 #include "model/bind.h"
+#include "model/choosing.h"
 #include "model/gguf_tokenizer.h"
 #include "model/math.h"
 #include "model/packfile.h"
@@ -58,6 +59,8 @@ enum moe_err moe_model_open(struct moe_model **out, const struct moe_spec_option
 	else if (!(err = moe_spec_load(&m->spec, o, d)) && !(o->config_only && !moe_checkpoint_exists(o->directory)) &&
 		 !(err = moe_checkpoint_open(&m->weights, o->directory, d)) && !(err = moe_model_bind(m, d)))
 		err = fingerprint(m, d);
+	if (!err)
+		moe_choosing_init(m);
 	if (!err && m->weights)
 		moe_packfile_open(m);
 	if (err) {

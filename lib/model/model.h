@@ -4,13 +4,27 @@
 
 #include "format/checkpoint.h"
 #include "model/spec.h"
+#include "nn/aux_router.h"
 #include "nn/experts.h"
+
+/* Who makes the choices of a model that chooses over groups of rows (choosing.h). */
+enum moe_choosing {
+	MOE_CHOOSING_NOBODY,            /* it has no auxiliary routers: nothing can be computed but a batch */
+	MOE_CHOOSING_TOKEN,             /* each row for itself: nothing is chosen over a group */
+	MOE_CHOOSING_AUX, MOE_CHOOSING_THRESHOLD,       /* auxiliary routers, at one half or at the thresholds that are stored */
+	MOE_CHOOSING_BATCH,             /* the experts and layers, among all rows of a batch */
+};
 
 enum moe_math { MOE_MATH_EXACT, MOE_MATH_FAST, MOE_N_MATHS };
 
 struct moe_layer {
 	struct moe_attention_weights attention;
 	struct moe_ffn_weights ffn;
+	struct moe_aux_weights *aux;    /* [pools], one without pools; NULL: none */
+	const float *aux_threshold;     /* [experts] or NULL: 0 */
+	struct moe_mat depth;           /* [1][hidden]; no data: all rows take the layer */
+	struct moe_aux_weights depth_aux;       /* no data: none */
+	const float *depth_threshold;   /* [1] or NULL: 0 */
 };
 
 struct moe_model {
@@ -30,6 +44,8 @@ struct moe_model {
 	struct moe_linear project;              /* projector linear */
 	char fingerprint[33];                   /* 32 hex digits */
 	char *directory;
+	enum moe_choosing choosing;             /* who chooses, and what the stream says of it (moe.choice) */
+	char choice[32];
 	enum moe_math math;                     /* the arithmetic in use, and the packed weights of the fast one, or NULL (math.h) */
 	void *packed;
 	size_t packed_nbytes;

@@ -151,6 +151,56 @@ bool moe_names_has(const struct moe_names *n, const char *logical)
 	return entry_of(n, logical, &prefix);
 }
 
+static enum moe_err no_pattern(const struct moe_names *n, const char *pattern, const char *logical, struct moe_diag *d)
+{
+	return moe_fail(d, MOE_EINPUT, "family %s: tensors: \"%s\" is not a pattern for %s (NAME, NAME:AXES or NAME:AXES:PART with AXES o, i, oi, io, eoi or eio "
+			"and PART as 0/2 or 0%%2)", n->spec->family, pattern ? pattern : "?", logical);
+}
+
+/* The i-th pattern of an entry, filled in. */
+static enum moe_err fill_where(const struct moe_names *n, const char *logical, const char *prefix, const json_t *entry, size_t i, struct moe_place at,
+			       struct moe_where *out, struct moe_diag *d)
+{
+	const char *p = pattern(entry, i);
+
+	return p && read_layout(p, out) && expand(prefix, p, at, out->name, sizeof out->name) ? MOE_OK : no_pattern(n, p, logical, d);
+}
+
+enum moe_err moe_names_place(const struct moe_names *n, const char *logical, struct moe_place like, struct moe_place at, struct moe_where *out,
+			     struct moe_diag *d)
+{
+	const char *prefix = "";
+	json_t *entry = entry_of(n, logical, &prefix);
+	size_t chosen = 0;
+
+	for (size_t i = count(entry); n->weights && i-- > 0;) {
+		MOE_TRY(fill_where(n, logical, prefix, entry, i, like, out, d));
+		if (moe_checkpoint_find(n->weights, out->name, NULL))
+			chosen = i;
+	}
+	if (!count(entry))
+		return moe_fail(d, MOE_EINPUT, "family %s names no tensor for \"%s\"", n->spec->family, logical);
+	out->tensor = NULL;
+	out->index = 0;
+	return fill_where(n, logical, prefix, entry, chosen, at, out, d);
+}
+
+unsigned moe_where_shape(const struct moe_where *w, uint64_t experts, uint64_t o, uint64_t i, uint64_t shape[3])
+{
+	bool stacked = w->axes >= MOE_AXES_EOI, inputs_first = w->axes == MOE_AXES_IO || w->axes == MOE_AXES_EIO;
+	unsigned n = 0;
+
+	if (w->axes == MOE_AXES_I && o == 1) {
+		shape[n++] = i;
+		return n;
+	}
+	if (stacked)
+		shape[n++] = experts;
+	shape[n++] = inputs_first ? i : o * w->parts;
+	shape[n++] = inputs_first ? o * w->parts : i;
+	return n;
+}
+
 enum moe_err moe_names_find(const struct moe_names *n, const char *logical, struct moe_place at, struct moe_where *out, struct moe_diag *d)
 {
 	const char *prefix = "";
@@ -161,10 +211,7 @@ enum moe_err moe_names_find(const struct moe_names *n, const char *logical, stru
 	if (!count(entry))
 		return moe_fail(d, MOE_EINPUT, "family %s names no tensor for \"%s\"", n->spec->family, logical);
 	for (size_t i = 0; i < count(entry); i++) {
-		const char *p = pattern(entry, i);
-		if (!p || !read_layout(p, out) || !expand(prefix, p, at, out->name, sizeof out->name))
-			return moe_fail(d, MOE_EINPUT, "family %s: tensors: \"%s\" is not a pattern for %s (NAME, NAME:AXES or NAME:AXES:PART with AXES o, i, oi, io, eoi or eio "
-					"and PART as 0/2 or 0%%2)", n->spec->family, p ? p : "?", logical);
+		MOE_TRY(fill_where(n, logical, prefix, entry, i, at, out, d));
 		out->tensor = n->weights ? moe_checkpoint_find(n->weights, out->name, &out->index) : NULL;
 		if (out->tensor || !n->weights)
 			return MOE_OK;

@@ -45,6 +45,14 @@ enum moe_err moe_names_init(struct moe_names *n, const struct moe_spec *s, const
 /* Is there any pattern for this logical name? */
 bool moe_names_has(const struct moe_names *n, const char *logical);
 
+/* The name that a logical name has at a place where the checkpoint need not have it: by the pattern of the tensor that it does have at `like`, and by the first
+ * where there is none there either. */
+enum moe_err moe_names_place(const struct moe_names *n, const char *logical, struct moe_place like, struct moe_place at, struct moe_where *out,
+			     struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Shape on disk of a matrix of o outputs and i inputs that lies there, with those that lie in the same tensor; its rank. */
+unsigned moe_where_shape(const struct moe_where *w, uint64_t experts, uint64_t o, uint64_t i, uint64_t shape[3]);
+
 /* Finds the tensor of a logical name; one that is missing fails with all names under which it was looked for. */
 enum moe_err moe_names_find(const struct moe_names *n, const char *logical, struct moe_place at, struct moe_where *out, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -41,8 +41,6 @@ char *moe_packfile_path(const struct moe_model *m)
 	return asprintf(&path, "%s%s.packed", m->directory, moe_checkpoint_is_file(m->directory) ? "" : "/model") < 0 ? NULL : path;
 }
 
-static struct moe_math_range whole(const struct moe_model *m) { return (struct moe_math_range){0, (size_t)m->spec->n_layers - 1, true, true, true}; }
-
 /* ---- The table that a model has ---- */
 
 struct lister {
@@ -100,7 +98,7 @@ static void list_matrix(void *to, struct moe_mat *w)
 
 static enum moe_err list_matrices(struct lister *l, struct moe_model *m, struct moe_diag *d)
 {
-	struct moe_math_range r = whole(m);
+	struct moe_math_range r = moe_math_whole(m);
 
 	*l = (struct lister){.m = m};
 	moe_math_each(m, &r, list_matrix, l);
@@ -236,7 +234,7 @@ static void take_matrix(void *to, struct moe_mat *w)
 
 void moe_packfile_use(struct moe_model *m)
 {
-	struct moe_math_range r = whole(m);
+	struct moe_math_range r = moe_math_whole(m);
 
 	moe_math_each(m, &r, take_matrix, &(struct taker){m->packfile, 0});
 }

@@ -9,7 +9,7 @@ enum { PROGRAM = 6 << 20, AROUND = 64 << 10 };   /* a program without a model; w
 static uint64_t row_floats(const struct moe_spec *s)
 {
 	uint64_t hidden = (uint64_t)s->hidden, q = (uint64_t)(s->attention.heads * s->attention.head_dim);
-	uint64_t kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim), k = (uint64_t)s->router.top_k;
+	uint64_t kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim), k = moe_router_width(&s->router);
 	uint64_t attention = hidden + 2 * q + 2 * kv;
 	uint64_t experts = hidden + (uint64_t)s->router.experts + k * (hidden + 2 * (uint64_t)s->expert_width);
 	uint64_t shared = (uint64_t)(s->shared.count * s->shared.width), unit = moe_max(shared, (uint64_t)s->dense.width);

@@ -415,4 +415,6 @@ bool moe_spec_has_depth(const struct moe_spec *s, size_t layer)
 	return false;
 }
 
-size_t moe_spec_top_k(const struct moe_spec *s, size_t layer) { return moe_spec_is_dense(s, layer) ? 0 : (size_t)s->router.top_k; }
+size_t moe_spec_top_k(const struct moe_spec *s, size_t layer) { return moe_spec_is_dense(s, layer) ? 0 : moe_router_width(&s->router); }
+
+bool moe_spec_chooses_rows(const struct moe_spec *s) { return s->router.chooses == MOE_CHOICE_EXPERT || s->depth.layers.n; }

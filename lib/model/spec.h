@@ -29,7 +29,7 @@ enum moe_image_kind { MOE_IMAGE_FIT, MOE_IMAGE_CANVAS };
 enum moe_alpha_rule { MOE_ALPHA_RULE_OVER, MOE_ALPHA_RULE_DROP };
 enum moe_block_form { MOE_BLOCK_PRE, MOE_BLOCK_POST };  /* h + experts(norm h) | h + norm(experts(h)), as in MoMa (2.2) */
 enum moe_norm_kind { MOE_NORM_RMS, MOE_NORM_LAYER };
-enum moe_aux_threshold { MOE_AUX_HALF, MOE_AUX_STORED };       /* of the foretold probability: 0.5, or the layer's own tensor */
+enum moe_aux_threshold { MOE_AUX_HALF, MOE_AUX_STORED };       /* of the foretold logit: 0, a probability of one half, or the layer's own tensor */
 enum moe_pad { MOE_PAD_BORDER_MEDIAN, MOE_PAD_CONSTANT };
 enum moe_position { MOE_POSITION_SEQUENTIAL, MOE_POSITION_AXIAL };
 
@@ -179,7 +179,10 @@ static inline int64_t moe_spec_code(const struct moe_spec *s, int64_t token)
 	return token >= s->image_tokens.first && token - s->image_tokens.first < s->image_tokens.count ? token - s->image_tokens.first : -1;
 }
 
-/* Experts per token in the tables of a layer: 0 in a dense one. */
+/* Is anything chosen over a group of rows, by experts or by a layer that only some pass? */
+bool moe_spec_chooses_rows(const struct moe_spec *s);
+
+/* Experts per token in the tables of a layer (moe_router_width): 0 in a dense one. */
 size_t moe_spec_top_k(const struct moe_spec *s, size_t layer);
 
 enum moe_part {

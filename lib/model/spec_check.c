@@ -160,16 +160,10 @@ static enum moe_err check_depth(const struct moe_spec *s, struct moe_diag *d)
 			return moe_fail(d, MOE_EINPUT, "depth.layers (%lld): the model has %lld layers", (long long)s->depth.layers.v[i], (long long)s->n_layers);
 	if (s->depth.layers.n && s->depth.capacity <= 0)
 		return moe_fail(d, MOE_EINPUT, "depth.capacity is 0: no row would pass such a layer");
-	if (s->aux.routers && !s->depth.layers.n && s->router.chooses == MOE_CHOICE_TOKEN)
+	if (s->aux.threshold == MOE_AUX_STORED && !s->aux.routers)
+		return moe_fail(d, MOE_EINPUT, "aux.threshold stored goes with aux.routers");
+	if (s->aux.routers && !moe_spec_chooses_rows(s))
 		return moe_fail(d, MOE_EINPUT, "aux.routers go with router.chooses expert or with depth.layers: nothing else is chosen over a group");
-	return MOE_OK;
-}
-
-/* What has settings, but no pass yet. */
-static enum moe_err check_computed(const struct moe_spec *s, struct moe_diag *d)
-{
-	if (s->router.pools.n || s->router.chooses == MOE_CHOICE_EXPERT || s->depth.layers.n || s->aux.routers || s->block != MOE_BLOCK_PRE)
-		return moe_fail(d, MOE_EINPUT, "pools of experts, experts that choose, mixture-of-depths and norms behind the experts are not computed by this version");
 	return MOE_OK;
 }
 
@@ -177,7 +171,6 @@ enum moe_err moe_spec_check(const struct moe_spec *s, struct moe_diag *d)
 {
 	MOE_TRY(check_choice(&s->router, d));
 	MOE_TRY(check_depth(s, d));
-	MOE_TRY(check_computed(s, d));
 	if (s->attention.heads % s->attention.kv_heads)
 		return moe_fail(d, MOE_EINPUT, "attention.heads (%lld) is not a multiple of attention.kv_heads (%lld)", (long long)s->attention.heads,
 				(long long)s->attention.kv_heads);

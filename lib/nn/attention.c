@@ -123,7 +123,7 @@ static void compact(struct moe_batch *b, struct parts *p, size_t pairs)
 
 	for (size_t i = 0; i < b->spans; i++) {
 		struct moe_span *s = &b->span[i];
-		size_t n = s->keep && s->keep < s->n ? s->keep : s->n, skipped = s->n - n, from = s->first + skipped;
+		size_t n = moe_span_kept(s), from = s->first + s->n - n;
 		if (at != from) {
 			keep_rows(p->normed, b->hidden, at, from, n);
 			keep_rows(b->cosine, pairs, at, from, n);
@@ -133,10 +133,7 @@ static void compact(struct moe_batch *b, struct parts *p, size_t pairs)
 			if (b->modality)
 				memmove(b->modality + at, b->modality + from, n);
 		}
-		s->x += skipped * b->hidden;
-		s->start += (uint32_t)skipped;
-		s->first = at;
-		s->n = n;
+		moe_span_trim(s, at, b->hidden);
 		at += n;
 	}
 	b->rows = at;

@@ -17,8 +17,7 @@ enum moe_err moe_aux_forward(float *a, const float *u, size_t rows, const struct
 			     struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The same for experts: a [rows][experts], -inf outside of a row's pool. w [pools] (one without pools), whose outputs are those of the pool's experts by
- * rising number.
- * modality [rows] (NULL: all are text) has pools only, as moe_router_mask checks. */
+ * rising number. modality [rows] (NULL: all are text) has pools only, as moe_router_mask checks. */
 enum moe_err moe_aux_predict(float *a, const float *u, size_t rows, const struct moe_aux_weights *w, const struct moe_router_settings *s,
 			     const uint8_t *modality, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -3,6 +3,7 @@
 #ifndef MOE_NN_BATCH_H
 #define MOE_NN_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,28 @@ struct moe_span {
 	struct moe_span_parts *parts;   /* gets what the next experts give; NULL: not wanted */
 };
 
+/* The rows of a batch that take a layer which not all take, and what they were before it (depth.h). */
+struct moe_batch_depth {
+	bool on;                        /* the batch is inside of such a layer, behind its attention */
+	uint8_t *taken;                 /* [rows]: 1 or 0 */
+	float *entry;                   /* [rows][hidden]: x before attention */
+	float *logit;                   /* [rows] */
+};
+
+/* How many of its rows go on. */
+static inline size_t moe_span_kept(const struct moe_span *s) { return s->keep && s->keep < s->n ? s->keep : s->n; }
+
+/* Reduces it to the rows that go on, which are from now on those from row `first` of the batch. */
+static inline void moe_span_trim(struct moe_span *s, size_t first, size_t hidden)
+{
+	size_t n = moe_span_kept(s), skipped = s->n - n;
+
+	s->x += skipped * hidden;
+	s->start += (uint32_t)skipped;
+	s->first = first;
+	s->n = n;
+}
+
 struct moe_batch {
 	size_t rows, hidden, axes;
 	const int32_t *position;        /* [axes][rows] */
@@ -39,6 +62,7 @@ struct moe_batch {
 	float *cosine, *sine;           /* [rows][pairs that turn]: the rotation of each row, made by the first attention of a pass; NULL before */
 	struct moe_span *span;          /* [spans], in order, covering all rows */
 	size_t spans;
+	struct moe_batch_depth depth;
 };
 
 /* The span whose row a recorded failure is about (diag.row counts from 1 through the batch), and the row counts through the span from now on.

@@ -90,7 +90,7 @@ void moe_cache_clear(struct moe_cache *c, struct moe_cache_pool *pool)
 		give_block(pool, c->key[--c->n_blocks]);
 		give_block(pool, c->value[c->n_blocks]);
 	}
-	c->n_slots = 0;
+	c->n_slots = c->n_rows = 0;
 }
 
 void moe_cache_free(struct moe_cache *c, struct moe_cache_pool *pool)

@@ -18,6 +18,7 @@ struct moe_cache {
 	float **key, **value;   /* [n_blocks] */
 	size_t n_blocks, block_cap, value_cap;
 	size_t n_slots;         /* filled */
+	size_t n_rows;          /* of the sequence that the layer has seen: with mixture-of-depths, more than have a slot (layer.h keeps it) */
 };
 
 /* Makes room for slots below n_slots. New blocks are zero. */

@@ -172,8 +172,8 @@ static enum moe_err run_shared(const struct moe_batch *b, float *const *normed, 
 }
 
 /* The summands of row r of a span, whose shared part is given (or NULL). */
-static void keep_parts(const struct moe_span *s, size_t r, size_t hidden, const int32_t *expert_id, const float *weight, size_t k, const float *out,
-		       const uint32_t *place, const float *shared)
+static void keep_parts(const struct moe_span *s, size_t r, size_t hidden, const int32_t *expert_id, const float *weight, size_t k, const float *const *result,
+		       const float *shared)
 {
 	struct moe_span_parts *p = s->parts;
 	size_t to = r + p->rows - s->n, from = (s->first + r) * k;
@@ -183,8 +183,8 @@ static void keep_parts(const struct moe_span *s, size_t r, size_t hidden, const 
 		float *part = p->part + (to * k + i) * hidden;
 		p->expert_id[to * k + i] = expert_id[from + i];
 		p->weight[to * k + i] = weight[from + i];
-		if (expert_id[from + i] >= 0)
-			memcpy(part, out + place[from + i] * hidden, hidden * sizeof *part);
+		if (result[from + i])
+			memcpy(part, result[from + i], hidden * sizeof *part);
 		else
 			memset(part, 0, hidden * sizeof *part);
 	}
@@ -195,15 +195,15 @@ static void keep_parts(const struct moe_span *s, size_t r, size_t hidden, const 
 /* Adds the weighted results of the rows of a span to its x: slot by slot, then the shared ones (or NULL); normed where the norm stands behind. `sum` has room
  * for a row. */
 static void add_span(const struct moe_span *s, const struct moe_ffn_weights *w, size_t hidden, const int32_t *expert_id, const float *weight, size_t k,
-		     const float *out, const uint32_t *place, const float *shared, float *sum)
+		     const float *const *result, const float *shared, float *sum)
 {
 	for (size_t r = 0; r < s->n; r++) {
 		if (s->parts && r + s->parts->rows >= s->n)
-			keep_parts(s, r, hidden, expert_id, weight, k, out, place, shared ? shared + (s->first + r) * hidden : NULL);
+			keep_parts(s, r, hidden, expert_id, weight, k, result, shared ? shared + (s->first + r) * hidden : NULL);
 		memset(sum, 0, hidden * sizeof *sum);
 		for (size_t i = (s->first + r) * k; i < (s->first + r + 1) * k; i++)
-			if (expert_id[i] >= 0)
-				moe_axpy(sum, weight[i], out + place[i] * hidden, hidden);
+			if (result[i])
+				moe_axpy(sum, weight[i], result[i], hidden);
 		if (shared)
 			moe_add(sum, shared + (s->first + r) * hidden, hidden);
 		if (w->post)
@@ -212,51 +212,61 @@ static void add_span(const struct moe_span *s, const struct moe_ffn_weights *w, 
 	}
 }
 
-/* The routed experts: results [places][hidden], and where each pair's lies. */
-static enum moe_err run_experts(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, size_t k, const struct moe_expert_weights *expert,
-				size_t n_experts, const float **out, uint32_t **where, const struct moe_compute *work, struct moe_diag *d)
+enum moe_err moe_experts_each(const float **result, const struct moe_batch *b, float *const *normed, const int32_t *expert_id, size_t k,
+			      const struct moe_expert_weights *expert, size_t n_experts, const struct moe_compute *work, struct moe_diag *d)
 {
 	struct moe_arena *a = work->scratch;
 	size_t n = b->rows * k;
 	struct run *run = moe_arena_get(a, n_experts, sizeof *run);
 	uint32_t *next = moe_arena_get(a, n_experts, sizeof *next), *place = moe_arena_get(a, n, sizeof *place);
 	struct sorted s = {.run = run};
-	float *result;
+	float *out;
 
 	if (!run || !next || !place)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
 	s.n_runs = sort_pairs(expert_id, n, n_experts, run, next, place);
 	s.places = s.n_runs ? run[s.n_runs - 1].first + run[s.n_runs - 1].n : 0;
 	s.x = moe_arena_get(a, s.places, sizeof *s.x);
-	result = moe_arena_get(a, s.places * b->hidden, sizeof *result);
-	if (!s.x || !result)
+	out = moe_arena_get(a, s.places * b->hidden, sizeof *out);
+	if (!s.x || !out)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
-	for (size_t i = 0; i < n; i++)
-		if (expert_id[i] >= 0)
+	for (size_t i = 0; i < n; i++) {
+		result[i] = expert_id[i] >= 0 ? out + place[i] * b->hidden : NULL;
+		if (result[i])
 			s.x[place[i]] = normed[i / k];
-	*out = result;
-	*where = place;
-	return s.n_runs ? run_sorted(result, &s, expert, work, d) : MOE_OK;
+	}
+	return s.n_runs ? run_sorted(out, &s, expert, work, d) : MOE_OK;
 }
 
-enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
-				 const struct moe_ffn_weights *w, size_t n_experts, const struct moe_compute *work, struct moe_diag *d)
+enum moe_err moe_experts_add(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
+			     const float *const *result, const struct moe_ffn_weights *w, const struct moe_compute *work, struct moe_diag *d)
 {
 	struct moe_arena *a = work->scratch;
 	struct moe_arena_mark mark = moe_arena_mark(a);
 	size_t hidden = b->hidden;
 	float *sum = moe_arena_get(a, hidden, sizeof *sum), *shared = w->shared.gate.data ? moe_arena_get(a, b->rows * hidden, sizeof *shared) : NULL;
-	const float *out = NULL;
-	uint32_t *place = NULL;
 
 	if (!sum || (w->shared.gate.data && !shared))
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
-	if (k)
-		MOE_TRY(run_experts(b, normed, expert_id, k, w->expert, n_experts, &out, &place, work, d));
 	if (shared)
 		MOE_TRY(run_shared(b, normed, w, shared, work, d));
 	for (size_t i = 0; i < b->spans; i++)
-		add_span(&b->span[i], w, hidden, expert_id, weight, k, out, place, shared, sum);
+		add_span(&b->span[i], w, hidden, expert_id, weight, k, result, shared, sum);
 	moe_arena_release(a, mark);
+	return MOE_OK;
+}
+
+enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
+				 const struct moe_ffn_weights *w, size_t n_experts, const struct moe_compute *work, struct moe_diag *d)
+{
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+	const float **result = moe_arena_get(work->scratch, b->rows * k, sizeof *result);
+
+	if (!result)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
+	if (k)
+		MOE_TRY(moe_experts_each(result, b, normed, expert_id, k, w->expert, n_experts, work, d));
+	MOE_TRY(moe_experts_add(b, normed, expert_id, weight, k, result, w, work, d));
+	moe_arena_release(work->scratch, mark);
 	return MOE_OK;
 }

@@ -29,4 +29,11 @@ struct moe_ffn_weights {
 enum moe_err moe_experts_forward(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
 				 const struct moe_ffn_weights *w, size_t n_experts, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Its two halves. First result[rows · k]: X_{expert_id}(normed of the row) [hidden] for each pair that has an expert, in memory of work->scratch, and NULL for
+ * the others. Then the sums, of results that may come from elsewhere. Each result depends on its row and its expert alone, bit for bit. */
+enum moe_err moe_experts_each(const float **result, const struct moe_batch *b, float *const *normed, const int32_t *expert_id, size_t k,
+			      const struct moe_expert_weights *expert, size_t n_experts, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_experts_add(const struct moe_batch *b, float *const *normed, const int32_t *expert_id, const float *weight, size_t k,
+			     const float *const *result, const struct moe_ffn_weights *w, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;
+
 #endif

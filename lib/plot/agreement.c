@@ -38,27 +38,17 @@ static enum moe_err begin(struct moe_agreement *g, const struct moe_trace_info *
 	return MOE_OK;
 }
 
-static bool holds(const uint16_t *list, size_t n, uint16_t expert)
-{
-	for (size_t i = 0; i < n; i++)
-		if (list[i] == expert)
-			return true;
-	return false;
-}
-
 /* The same experts, in any order, and as many. */
 static bool same_set(const uint16_t *a, size_t ka, const uint16_t *b, size_t kb)
 {
-	size_t n[2] = {0};
+	size_t n = moe_trace_chosen(a, ka);
 
-	while (n[0] < ka && a[n[0]] != MOE_NO_EXPERT)
-		n[0]++;
-	while (n[1] < kb && b[n[1]] != MOE_NO_EXPERT)
-		n[1]++;
-	for (size_t i = 0; i < n[0]; i++)
-		if (!holds(b, n[1], a[i]))
+	if (moe_trace_chosen(b, kb) != n)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!moe_trace_has(b, n, a[i]))
 			return false;
-	return n[0] == n[1];
+	return true;
 }
 
 static void add_token(struct moe_agreement_part *p, const uint16_t *a, size_t ka, const uint16_t *b, size_t kb)
@@ -91,7 +81,7 @@ enum moe_err moe_agreement_add(struct moe_agreement *g, const struct moe_trace_i
 	for (size_t l = 0; l < g->n_layers; l++) {
 		size_t la = find_layer(ia, g->number[l]), lb = find_layer(ib, g->number[l]);
 		for (size_t r = 0; r < a->rows && la != SIZE_MAX && lb != SIZE_MAX; r++) {
-			size_t m = a->modality[r] < MOE_N_MODALITIES ? a->modality[r] : MOE_N_MODALITIES - 1;
+			size_t m = moe_modality_of(a->modality[r]);
 			add_token(&g->part[l * MOE_N_MODALITIES + m], a->expert + (la * a->rows + r) * ia->k, ia->k, b->expert + (lb * b->rows + r) * ib->k, ib->k);
 		}
 	}

@@ -5,8 +5,6 @@
 
 enum { MARGIN = 24, GAP_X = 32, GAP_Y = 22, MOST = 1120, LEAST = 520, SWATCH = 14, SCALE_WIDTH = 220, SCALE_STEPS = 44 };
 
-static const double no_extent = 0;
-
 /* Text in lines of at most `most`; returns their height. */
 static double wrapped(struct moe_pen *p, const char *s, double x, double y, double most, const struct moe_type *t, struct moe_ink ink)
 {
@@ -89,7 +87,7 @@ struct moe_extent moe_key_draw(struct moe_pen *p, const struct moe_figure *f, do
 {
 	if (f->scale.kind != MOE_SCALE_NONE)
 		return draw_scale(p, f, x, y);
-	return f->key ? draw_experts(p, f, x, y, most) : (struct moe_extent){no_extent, 0};
+	return f->key ? draw_experts(p, f, x, y, most) : (struct moe_extent){0, 0};
 }
 
 static struct moe_extent draw_kind(struct moe_pen *p, const struct moe_figure *f, const struct moe_facet *facet, double x, double y, double most)
@@ -101,7 +99,7 @@ static struct moe_extent draw_kind(struct moe_pen *p, const struct moe_figure *f
 	case MOE_FACET_FLOW: return moe_draw_flow(p, facet, x, y, most);
 	case MOE_FACET_LINES: return moe_draw_lines(p, facet, x, y, most);
 	}
-	return (struct moe_extent){no_extent, 0};
+	return (struct moe_extent){0, 0};
 }
 
 struct moe_extent moe_facet_draw(struct moe_pen *p, const struct moe_figure *f, const struct moe_facet *facet, double x, double y, double most)
@@ -191,7 +189,7 @@ const char moe_svg_style[] =
 	"@media(prefers-color-scheme:dark){.t{fill:#e6e9ee}.f{fill:#9aa3ae}.r{fill:#434a53}.p{fill:#16191d}.st{stroke:#e6e9ee}.sf{stroke:#9aa3ae}.sr{stroke:#434a53}"
 	".sp{stroke:#16191d}}";
 
-enum moe_err moe_figure_pictures(const struct moe_figure *f, moe_each_picture *each, void *self, struct moe_diag *d)
+enum moe_err moe_figure_define(const struct moe_figure *f, struct moe_pen *svg, struct moe_diag *d)
 {
 	for (size_t i = 0; i < f->n_facets; i++) {
 		const struct moe_picture_facet *p = &f->facet[i].picture;
@@ -199,12 +197,10 @@ enum moe_err moe_figure_pictures(const struct moe_figure *f, moe_each_picture *e
 		for (size_t j = 0; j < i && !told; j++)
 			told = f->facet[j].kind == MOE_FACET_PICTURE && f->facet[j].picture.number == p->number;
 		if (!told)
-			MOE_TRY(each(self, p->picture, p->number, d));
+			MOE_TRY(moe_pen_svg_picture(svg, p->picture, p->number, d));
 	}
 	return MOE_OK;
 }
-
-static enum moe_err define(void *self, const struct moe_picture *p, unsigned number, struct moe_diag *d) { return moe_pen_svg_picture(self, p, number, d); }
 
 /* The text that a screen reader says of the sheet. */
 static void describe(FILE *f, const struct moe_figure *figure, size_t n)
@@ -234,13 +230,13 @@ enum moe_err moe_figures_svg(FILE *f, const struct moe_figure *figure, size_t n,
 	struct moe_pen *p;
 	enum moe_err err = MOE_OK;
 
-	MOE_TRY(moe_pen_svg_new(&p, f, "", d));
+	MOE_TRY(moe_pen_svg_new(&p, f, d));
 	fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" role=\"img\" aria-labelledby=\"title desc\" "
 		"font-family=\"system-ui,'Segoe UI',Roboto,'Noto Sans','DejaVu Sans',Arial,sans-serif\">\n", ceil(e.width), ceil(e.height), ceil(e.width), ceil(e.height));
 	describe(f, figure, n);
 	fprintf(f, "<style>%s</style>\n<defs>", moe_svg_style);
 	for (size_t i = 0; i < n && !err; i++)
-		err = moe_figure_pictures(&figure[i], define, p, d);
+		err = moe_figure_define(&figure[i], p, d);
 	fputs("</defs>\n<rect class=\"p\" width=\"100%\" height=\"100%\"/>\n", f);
 	draw_sheet(p, figure, n);
 	fputs("</svg>\n", f);

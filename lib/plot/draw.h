@@ -24,8 +24,7 @@ struct moe_extent moe_key_draw(struct moe_pen *p, const struct moe_figure *f, do
 /* The style of the inks, for within <style>. */
 extern const char moe_svg_style[];
 
-/* The pictures of a figure's facets, each once; stops when `each` fails. */
-typedef enum moe_err moe_each_picture(void *self, const struct moe_picture *p, unsigned number, struct moe_diag *d);
-enum moe_err moe_figure_pictures(const struct moe_figure *f, moe_each_picture *each, void *self, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Defines the pictures of a figure's facets for a pen of SVG (pen.h), each once. */
+enum moe_err moe_figure_define(const struct moe_figure *f, struct moe_pen *svg, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -3,8 +3,9 @@
 #include <string.h>
 
 #include "plot/draw_priv.h"
+#include "report/amount.h"
 
-enum { WIDTH = 330, HEIGHT = 190, LEFT = 46, BELOW = 40, MOST_TICKS = 12 };
+enum { WIDTH = 330, HEIGHT = 190, LEFT = 46, BELOW = 40, MOST_LABELS = 12 };
 
 struct axis { double lo, hi, step; };
 
@@ -25,6 +26,13 @@ static struct axis axis_of(double lo, double hi, int parts)
 	return a;
 }
 
+/* Where number i of the labels stands; false: there are no more. (Numbers that differ by their last bits alone have room for none between them.) */
+static bool label_at(const struct axis *a, int i, double *v)
+{
+	*v = (ceil(a->lo / a->step - 1e-9) + i) * a->step + 0.0;
+	return i < MOST_LABELS && *v <= a->hi + 1e-6 * a->step;
+}
+
 static void range(const struct moe_line_facet *f, bool y, double *lo, double *hi)
 {
 	*lo = INFINITY;
@@ -37,19 +45,6 @@ static void range(const struct moe_line_facet *f, bool y, double *lo, double *hi
 		}
 	if (*lo > *hi)
 		*lo = *hi = 0;
-}
-
-/* 2500000 as "2.5M". */
-static const char *amount(double v, char to[32])
-{
-	static const struct { double unit; const char *name; } units[] = {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}, {1, ""}};
-
-	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-		if (fabs(v) >= units[i].unit || units[i].unit == 1) {
-			snprintf(to, 32, "%.4g%s", v / units[i].unit, units[i].name);
-			break;
-		}
-	return to;
 }
 
 struct plane {
@@ -66,8 +61,9 @@ static void draw_axes(struct moe_pen *p, const struct moe_line_facet *f, const s
 	const struct moe_type end = {.size = 11, .anchor = MOE_ANCHOR_END}, middle = {.size = 11, .anchor = MOE_ANCHOR_MIDDLE};
 	const struct moe_type turned = {.size = 11, .anchor = MOE_ANCHOR_MIDDLE, .turn = -90};
 	char text[40];
+	double v;
 
-	for (double v = ceil(a->y.lo / a->y.step - 1e-9) * a->y.step + 0.0; v <= a->y.hi + 1e-9; v += a->y.step) {
+	for (int i = 0; label_at(&a->y, i, &v); i++) {
 		double xs[] = {a->left, a->left + a->width}, ys[] = {at_y(a, v), at_y(a, v)};
 		moe_pen_line(p, xs, ys, 2, moe_ink(MOE_PAINT_RULE), 0.7, false);
 		snprintf(text, sizeof text, "%.3g", 100 * v + 0.0);
@@ -83,8 +79,8 @@ static void draw_axes(struct moe_pen *p, const struct moe_line_facet *f, const s
 		for (size_t i = 0; i < f->n_ticks; i += step)
 			moe_pen_text(p, at_x(a, (double)i), a->top + HEIGHT + 16, &middle, moe_ink(MOE_PAINT_TEXT), f->tick[i]);
 	} else {
-		for (double v = ceil(a->x.lo / a->x.step - 1e-9) * a->x.step; v <= a->x.hi * (1 + 1e-9); v += a->x.step)
-			moe_pen_text(p, at_x(a, v), a->top + HEIGHT + 16, &middle, moe_ink(MOE_PAINT_TEXT), amount(v, text));
+		for (int i = 0; label_at(&a->x, i, &v); i++)
+			moe_pen_text(p, at_x(a, v), a->top + HEIGHT + 16, &middle, moe_ink(MOE_PAINT_TEXT), moe_amount_text(v, 4, text));
 	}
 	moe_pen_text(p, a->left + a->width / 2, a->top + HEIGHT + 33, &middle, moe_ink(MOE_PAINT_FAINT), f->x_name);
 	snprintf(text, sizeof text, f->unit == MOE_UNIT_SHARE ? "%.30s (%%)" : "%.30s (points)", f->y_name);

@@ -10,17 +10,15 @@ enum { MOST = 1060 };
 
 /* ---- pictures, each once, for all facets to use ---- */
 
-static enum moe_err define(void *self, const struct moe_picture *p, unsigned number, struct moe_diag *d) { return moe_pen_svg_picture(self, p, number, d); }
-
 static enum moe_err print_pictures(FILE *f, const struct moe_page *p, struct moe_diag *d)
 {
 	struct moe_pen *pen;
 	enum moe_err err = MOE_OK;
 
-	MOE_TRY(moe_pen_svg_new(&pen, f, "", d));
+	MOE_TRY(moe_pen_svg_new(&pen, f, d));
 	fputs("<svg width=\"0\" height=\"0\" class=\"pictures\" aria-hidden=\"true\"><defs>", f);
 	for (size_t i = 0; i < p->n && !err; i++)
-		err = moe_figure_pictures(&p->figure[i], define, pen, d);
+		err = moe_figure_define(&p->figure[i], pen, d);
 	fputs("</defs></svg>\n", f);
 	moe_pen_free(pen);
 	return err;
@@ -48,7 +46,7 @@ static enum moe_err print_key(FILE *f, const struct moe_figure *figure, struct m
 
 	if (!(e.height > 0))
 		return MOE_OK;
-	MOE_TRY(moe_pen_svg_new(&pen, f, "", d));
+	MOE_TRY(moe_pen_svg_new(&pen, f, d));
 	fputs("<div class=\"key\">", f);
 	open_svg(f, e, "key", figure->scale.kind == MOE_SCALE_NONE ? "experts and their colours" : "the scale of the colours");
 	moe_key_draw(pen, figure, 0, 0, MOST);
@@ -79,7 +77,7 @@ static enum moe_err print_facet(FILE *f, const struct moe_figure *figure, const 
 	if (facet->kind == MOE_FACET_TEXT) {
 		moe_page_words(f, &facet->text);
 	} else {
-		MOE_TRY(moe_pen_svg_new(&pen, f, "", d));
+		MOE_TRY(moe_pen_svg_new(&pen, f, d));
 		e = moe_facet_draw(moe_pen_none(), figure, &nameless, 0, 0, MOST);
 		open_svg(f, e, figure->title, facet->name);
 		moe_facet_draw(pen, figure, &nameless, 0, 0, MOST);

@@ -64,8 +64,8 @@ void moe_pen_end(struct moe_pen *p);
 struct moe_pen *moe_pen_none(void);
 static inline bool moe_pen_draws(struct moe_pen *p) { return p != moe_pen_none(); }
 
-/* SVG elements on f; `prefix` begins the ids of pictures, which moe_pen_svg_picture defines. */
-enum moe_err moe_pen_svg_new(struct moe_pen **out, FILE *f, const char *prefix, struct moe_diag *d) MOE_CHECK_RESULT;
+/* SVG elements on f. Pictures are used by their number, under which moe_pen_svg_picture defines one. */
+enum moe_err moe_pen_svg_new(struct moe_pen **out, FILE *f, struct moe_diag *d) MOE_CHECK_RESULT;
 enum moe_err moe_pen_svg_picture(struct moe_pen *p, const struct moe_picture *picture, unsigned number, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Pixels: a sheet of w × h, of scale × scale pixels each. MOE_ENOMEM for sheets that are too large. */

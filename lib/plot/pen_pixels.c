@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "image/outline.h"
 #include "image/png.h"
 #include "plot/pen_priv.h"
 #include "plot/typefaces.h"
@@ -27,28 +28,11 @@ static void use_ink(cairo_t *c, struct moe_ink ink)
 	cairo_set_source_rgba(c, rgb.r / 255.0, rgb.g / 255.0, rgb.b / 255.0, ink.alpha);
 }
 
-static void box_path(cairo_t *c, double x, double y, double w, double h, double r)
-{
-	static const double quarter = 1.5707963267948966;
-
-	r = fmin(r, fmin(w, h) / 2);
-	if (!(r > 0)) {
-		cairo_rectangle(c, x, y, w, h);
-		return;
-	}
-	cairo_new_sub_path(c);
-	cairo_arc(c, x + w - r, y + r, r, -quarter, 0);
-	cairo_arc(c, x + w - r, y + h - r, r, 0, quarter);
-	cairo_arc(c, x + r, y + h - r, r, quarter, 2 * quarter);
-	cairo_arc(c, x + r, y + r, r, 2 * quarter, 3 * quarter);
-	cairo_close_path(c);
-}
-
 static void pixels_box(struct moe_pen *p, double x, double y, double w, double h, double round, struct moe_ink ink, double width)
 {
 	cairo_t *c = context(p);
 
-	box_path(c, x, y, w, h, round);
+	moe_outline_box(c, x, y, w, h, round);
 	use_ink(c, ink);
 	if (width > 0) {
 		cairo_set_line_width(c, width);

@@ -10,7 +10,6 @@
 struct svg {
 	struct moe_pen pen;
 	FILE *f;
-	char prefix[48];
 };
 
 static const char *const class[MOE_N_PAINTS] = {"t", "f", "r", "p"};
@@ -169,7 +168,7 @@ static void svg_image(struct moe_pen *p, const struct moe_picture *picture, unsi
 {
 	struct svg *s = (struct svg *)p;
 
-	fprintf(s->f, "<use href=\"#%spicture%u\"%s transform=\"translate(", s->prefix, n, grey ? " class=\"grey\"" : "");
+	fprintf(s->f, "<use href=\"#picture%u\"%s transform=\"translate(", n, grey ? " class=\"grey\"" : "");
 	point(s->f, "", x, y);
 	fputs(")scale(", s->f);
 	point(s->f, "", 1000 * w / picture->width, 1000 * h / picture->height);
@@ -199,7 +198,7 @@ static void svg_end(struct moe_pen *p) { fputs("</g>\n", ((struct svg *)p)->f); 
 
 static void svg_free(struct moe_pen *p) { free(p); }
 
-enum moe_err moe_pen_svg_new(struct moe_pen **out, FILE *f, const char *prefix, struct moe_diag *d)
+enum moe_err moe_pen_svg_new(struct moe_pen **out, FILE *f, struct moe_diag *d)
 {
 	static const struct moe_pen_ops ops = {svg_box, svg_disc, svg_line, svg_ribbon, svg_text, svg_image, svg_begin, svg_end, svg_free};
 	struct svg *s = moe_calloc(1, sizeof *s);
@@ -208,7 +207,6 @@ enum moe_err moe_pen_svg_new(struct moe_pen **out, FILE *f, const char *prefix, 
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	s->pen.ops = &ops;
 	s->f = f;
-	snprintf(s->prefix, sizeof s->prefix, "%s", prefix);
 	*out = &s->pen;
 	return MOE_OK;
 }
@@ -237,7 +235,7 @@ enum moe_err moe_pen_svg_picture(struct moe_pen *p, const struct moe_picture *pi
 	MOE_TRY(moe_png_new(&png, d));
 	err = moe_png_encode(png, picture->rgb, picture->width, picture->height, &bytes, &nbytes, d);
 	if (!err) {
-		fprintf(s->f, "<image id=\"%spicture%u\" width=\"%u\" height=\"%u\" href=\"data:image/png;base64,", s->prefix, n, picture->width, picture->height);
+		fprintf(s->f, "<image id=\"picture%u\" width=\"%u\" height=\"%u\" href=\"data:image/png;base64,", n, picture->width, picture->height);
 		print_base64(s->f, bytes, nbytes);
 		fputs("\"/>\n", s->f);
 	}

@@ -108,9 +108,9 @@ static enum moe_err lines_rows(const struct moe_facet *facet, moe_row *row, void
 
 	for (size_t i = 0; i < f->n; i++)
 		for (size_t j = 0; j < f->line[i].n; j++) {
-			size_t tick = (size_t)f->line[i].x[j];
+			double x = f->line[i].x[j];
 			struct moe_cell cell[] = {
-				text("part", facet->name), text("line", f->line[i].name), f->tick ? text("at", f->tick[tick]) : real("at", f->line[i].x[j]),
+				text("part", facet->name), text("line", f->line[i].name), f->tick ? text("at", f->tick[(size_t)x]) : real("at", x),
 				real("share", f->line[i].y[j]), real("chance", f->chance),
 			};
 			MOE_TRY(row(self, cell, sizeof cell / sizeof *cell, d));

@@ -3,19 +3,37 @@
 #include <math.h>
 #include <string.h>
 
-/* Pixels of the picture; of the plot inside. */
-enum { WIDTH = 720, HEIGHT = 400, LEFT = 64, RIGHT = 704, TOP = 64, BOTTOM = 352, MOST_TICKS = 24 };
+#include "report/amount.h"
 
-static const char *const colours[MOE_CHART_SERIES] = {"#3b82c4", "#d9730d", "#2e9e6b", "#b5479b", "#8a7a1f", "#c8453a", "#5b6ed1", "#7d8590"};
+/* Pixels of the picture; of the plot inside. */
+enum { WIDTH = 720, HEIGHT = 400, LEFT = 64, RIGHT = 704, TOP = 64, BOTTOM = 352, MOST_TICKS = 24, LEGEND_ROW = 18 };
+
+static const char *const colours[MOE_CHART_COLOURS] = {"#3388ff", "#dd5500", "#663388", "#ff9955", "#992222", "#bbaadd", "#1100ff", "#997799"};
+
+/* Marks of points, about (0, 0): disc, square, triangle, diamond, and the same hollow. */
+static const char *const marks[MOE_CHART_COLOURS] = {
+	"M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z", "M-3.5-3.5h7v7h-7z", "M0-4.5L4.2 3.2h-8.4z", "M0-5L5 0L0 5L-5 0z",
+	"M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0zM-2 0a2 2 0 1 1 4 0a2 2 0 1 1-4 0z", "M-3.5-3.5h7v7h-7zM-1.5-1.5v3h3v-3z", "M0-4.5L4.2 3.2h-8.4zM0-1L-1.4 1.6h2.8z",
+	"M0-5L5 0L0 5L-5 0zM0-2.2L-2.2 0L0 2.2L2.2 0z",
+};
+
+const char *moe_chart_colour(size_t number) { return colours[number % MOE_CHART_COLOURS]; }
+
+static size_t colour_of(const struct moe_chart *c, size_t series)
+{
+	return (c->series[series].colour ? c->series[series].colour - 1 : series) % MOE_CHART_COLOURS;
+}
 
 struct axis {
 	double lo, hi;          /* of the values, or of their logarithms to the base 10 */
+	double from, to;        /* where these lie, in pixels */
 	bool is_log;
 	double tick[MOST_TICKS];        /* values */
 	size_t n_ticks;
 };
 
-static double scaled(const struct axis *a, double v) { return ((a->is_log ? log10(v) : v) - a->lo) / (a->hi - a->lo); }
+/* In pixels. */
+static double place(const struct axis *a, double v) { return a->from + ((a->is_log ? log10(v) : v) - a->lo) / (a->hi - a->lo) * (a->to - a->from); }
 
 static bool shown(const struct moe_chart *c, const struct moe_series *s, size_t i)
 {
@@ -42,12 +60,27 @@ static void linear_ticks(struct axis *a, bool whole)
 		a->tick[a->n_ticks++] = a->lo + k * step;
 }
 
+/* Where there is less than half a decade: even steps of the values. */
+static void narrow_log_ticks(struct axis *a)
+{
+	double lo = pow(10, a->lo), hi = pow(10, a->hi), step = round_down((hi - lo) / 4), margin = 0.04 * (a->hi - a->lo);
+
+	a->lo -= margin;
+	a->hi += margin;
+	for (double v = ceil(pow(10, a->lo) / step) * step; a->n_ticks < MOST_TICKS && v <= pow(10, a->hi); v += step)
+		a->tick[a->n_ticks++] = v;
+}
+
 /* Powers of ten, and 2 and 5 times them where there are few. */
 static void log_ticks(struct axis *a)
 {
 	static const double parts[] = {1, 2, 5};
 	bool few;
 
+	if (a->hi - a->lo < 0.5) {
+		narrow_log_ticks(a);
+		return;
+	}
 	a->lo = floor(a->lo * 5 + 1e-9) / 5;
 	a->hi = ceil(a->hi * 5 - 1e-9) / 5;
 	few = a->hi - a->lo < 3;
@@ -62,7 +95,7 @@ static void log_ticks(struct axis *a)
 /* The range of all that is shown; false: nothing is. */
 static bool make_axis(struct axis *a, const struct moe_chart *c, bool y)
 {
-	*a = (struct axis){.lo = INFINITY, .hi = -INFINITY, .is_log = y ? c->log_y : c->log_x};
+	*a = (struct axis){.lo = INFINITY, .hi = -INFINITY, .is_log = y ? c->log_y : c->log_x, .from = y ? BOTTOM : LEFT, .to = y ? TOP : RIGHT};
 	for (size_t s = 0; s < c->n_series; s++)
 		for (size_t i = 0; i < c->series[s].n; i++)
 			if (shown(c, &c->series[s], i)) {
@@ -99,19 +132,6 @@ static void escaped(FILE *f, const char *s)
 		}
 }
 
-/* 2500000 as "2.5M". */
-static void amount(FILE *f, double v)
-{
-	static const struct { double unit; const char *name; } units[] = {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}};
-
-	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-		if (fabs(v) >= units[i].unit) {
-			fprintf(f, "%.6g%s", v / units[i].unit, units[i].name);
-			return;
-		}
-	fprintf(f, "%.6g", fabs(v) < 1e-12 ? 0 : v);
-}
-
 static void begin(FILE *f, const struct moe_chart *c)
 {
 	fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\" "
@@ -123,65 +143,99 @@ static void begin(FILE *f, const struct moe_chart *c)
 	fputs("</text>\n", f);
 }
 
-static void legend(FILE *f, const struct moe_chart *c)
+/* Does any series of points have the colour of this one, so that its mark belongs to the line? */
+static bool marked(const struct moe_chart *c, size_t series)
 {
-	double x = LEFT;
-
-	for (size_t s = 0; s < c->n_series; s++) {
-		if (c->series[s].points)
-			fprintf(f, "<circle cx=\"%g\" cy=\"44\" r=\"4\" fill=\"%s\"/>", x + 9, colours[s]);
-		else
-			fprintf(f, "<path d=\"M%g 44h18\" stroke=\"%s\" stroke-width=\"2.5\"/>", x, colours[s]);
-		fprintf(f, "<text x=\"%g\" y=\"48\">", x + 24);
-		escaped(f, c->series[s].name);
-		fputs("</text>\n", f);
-		x += 40 + 6 * (double)strlen(c->series[s].name);
-	}
+	for (size_t s = 0; s < c->n_series; s++)
+		if (c->series[s].points && colour_of(c, s) == colour_of(c, series))
+			return true;
+	return false;
 }
 
-static double at_x(const struct axis *a, double v) { return LEFT + scaled(a, v) * (RIGHT - LEFT); }
+static void key(FILE *f, const struct moe_chart *c, size_t s, double x, double y)
+{
+	const char *colour = colours[colour_of(c, s)];
 
-static double at_y(const struct axis *a, double v) { return BOTTOM - scaled(a, v) * (BOTTOM - TOP); }
+	if (!c->series[s].points)
+		fprintf(f, "<path d=\"M%g %gh18\" stroke=\"%s\" stroke-width=\"2.5\"%s/>", x, y, colour, c->series[s].dashed ? " stroke-dasharray=\"5 4\"" : "");
+	if (marked(c, s))
+		fprintf(f, "<path transform=\"translate(%g %g)\" d=\"%s\" fill=\"%s\" fill-rule=\"evenodd\"/>", x + 9, y, marks[colour_of(c, s)], colour);
+	fprintf(f, "<text x=\"%g\" y=\"%g\">", x + 24, y + 4);
+	escaped(f, c->series[s].name);
+	fputs("</text>\n", f);
+}
+
+/* Returns its rows. */
+static int legend(FILE *f, const struct moe_chart *c)
+{
+	double x = LEFT;
+	int rows = 1;
+
+	for (size_t s = 0; s < c->n_series; s++) {
+		double width = c->series[s].name ? 40 + 6.5 * (double)strlen(c->series[s].name) : 0;
+		if (!c->series[s].name)
+			continue;
+		if (x > LEFT && x + width > RIGHT + 16) {
+			x = LEFT;
+			rows++;
+		}
+		key(f, c, s, x, 44 + LEGEND_ROW * (rows - 1));
+		x += width;
+	}
+	return rows;
+}
+
+static const char *tick_text(double v, char to[32]) { return moe_amount_text(fabs(v) < 1e-12 ? 0 : v, 6, to); }
 
 static void axes(FILE *f, const struct moe_chart *c, const struct axis *x, const struct axis *y)
 {
+	char text[32];
+
 	for (size_t i = 0; i < y->n_ticks; i++) {
-		double at = at_y(y, y->tick[i]);
+		double at = place(y, y->tick[i]);
 		fprintf(f, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", LEFT, at, RIGHT, LEFT - 8, at + 4);
-		amount(f, y->tick[i]);
-		fputs("</text>\n", f);
+		fprintf(f, "%s</text>\n", tick_text(y->tick[i], text));
 	}
 	for (size_t i = 0; i < x->n_ticks; i++) {
-		double at = at_x(x, x->tick[i]);
+		double at = place(x, x->tick[i]);
 		fprintf(f, "<path class=\"axis\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">", at, BOTTOM, at, BOTTOM + 19);
-		amount(f, x->tick[i]);
-		fputs("</text>\n", f);
+		fprintf(f, "%s</text>\n", tick_text(x->tick[i], text));
 	}
-	fprintf(f, "<path class=\"axis\" fill=\"none\" d=\"M%d %dV%dH%d\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT, TOP, BOTTOM, RIGHT, (LEFT + RIGHT) / 2,
-		HEIGHT - 8);
+	fprintf(f, "<path class=\"axis\" fill=\"none\" d=\"M%d %gV%dH%d\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT, y->to, BOTTOM, RIGHT,
+		(LEFT + RIGHT) / 2, HEIGHT - 8);
 	escaped(f, c->x_label);
-	fprintf(f, "</text>\n<text transform=\"translate(16 %d) rotate(-90)\" text-anchor=\"middle\">", (TOP + BOTTOM) / 2);
+	fprintf(f, "</text>\n<text transform=\"translate(16 %g) rotate(-90)\" text-anchor=\"middle\">", (y->to + BOTTOM) / 2);
 	escaped(f, c->y_label);
 	fputs("</text>\n", f);
 }
 
-static void draw(FILE *f, const struct moe_chart *c, size_t which, const struct axis *x, const struct axis *y)
+static void draw_points(FILE *f, const struct moe_chart *c, size_t which, const struct axis *x, const struct axis *y)
+{
+	const struct moe_series *s = &c->series[which];
+
+	fprintf(f, "<g fill=\"%s\" fill-rule=\"evenodd\">", colours[colour_of(c, which)]);
+	for (size_t i = 0; i < s->n; i++)
+		if (shown(c, s, i))
+			fprintf(f, "<path transform=\"translate(%.1f %.1f)\" d=\"%s\"/>", place(x, s->x[i]), place(y, s->y[i]), marks[colour_of(c, which)]);
+	fputs("</g>\n", f);
+}
+
+static void draw_line(FILE *f, const struct moe_chart *c, size_t which, const struct axis *x, const struct axis *y)
 {
 	const struct moe_series *s = &c->series[which];
 	bool open = false;
 
-	fprintf(f, s->points ? "<g fill=\"%s\">" : "<path fill=\"none\" stroke=\"%s\" stroke-width=\"2\" stroke-linejoin=\"round\" d=\"", colours[which]);
+	fprintf(f, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"2\" stroke-linejoin=\"round\"%s d=\"", colours[colour_of(c, which)],
+		s->dashed ? " stroke-dasharray=\"5 4\"" : "");
 	for (size_t i = 0; i < s->n; i++) {
-		if (!shown(c, s, i)) {
-			open = false;
-			continue;
-		}
-		fprintf(f, s->points ? "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\"/>" : open ? " %.1f %.1f" : "M%.1f %.1fL", at_x(x, s->x[i]), at_y(y, s->y[i]));
-		if (!s->points && !open)
-			fprintf(f, "%.1f %.1f", at_x(x, s->x[i]), at_y(y, s->y[i]));
-		open = true;
+		bool good = shown(c, s, i);
+		if (good && !open)
+			fprintf(f, "M%.1f %.1fL", place(x, s->x[i]), place(y, s->y[i]));
+		if (good)
+			fprintf(f, "%s%.1f %.1f", open ? " " : "", place(x, s->x[i]), place(y, s->y[i]));
+		open = good;
 	}
-	fputs(s->points ? "</g>\n" : "\"/>\n", f);
+	fputs("\"/>\n", f);
 }
 
 enum moe_err moe_chart_print(FILE *f, const struct moe_chart *c, struct moe_diag *d)
@@ -190,10 +244,13 @@ enum moe_err moe_chart_print(FILE *f, const struct moe_chart *c, struct moe_diag
 
 	begin(f, c);
 	if (make_axis(&x, c, false) && make_axis(&y, c, true)) {
-		legend(f, c);
+		y.to += LEGEND_ROW * (legend(f, c) - 1);
 		axes(f, c, &x, &y);
 		for (size_t s = 0; s < c->n_series; s++)
-			draw(f, c, s, &x, &y);
+			if (c->series[s].points)
+				draw_points(f, c, s, &x, &y);
+			else
+				draw_line(f, c, s, &x, &y);
 	} else {
 		fprintf(f, "<text x=\"%d\" y=\"%d\">nothing to show yet</text>\n", LEFT, TOP + 24);
 	}

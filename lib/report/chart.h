@@ -8,13 +8,15 @@
 
 #include "base/err.h"
 
-enum { MOE_CHART_SERIES = 8 };
+enum { MOE_CHART_SERIES = 32, MOE_CHART_COLOURS = 8 };
 
 struct moe_series {
-	const char *name;               /* in the legend */
+	const char *name;               /* in the legend; NULL: it is not there */
 	const double *x, *y;            /* [n]; pairs that are not finite are left out, and break a line */
 	size_t n;
 	bool points;                    /* else a line */
+	bool dashed;                    /* the line */
+	size_t colour;                  /* 1 to MOE_CHART_COLOURS, each with a mark of its own for points; 0: by its place among the series */
 };
 
 struct moe_chart {
@@ -23,6 +25,9 @@ struct moe_chart {
 	struct moe_series series[MOE_CHART_SERIES];
 	size_t n_series;
 };
+
+/* "#3388ff": told apart with each of the common kinds of colour blindness, and from white and from dark paper. `number` counts from 0. */
+const char *moe_chart_colour(size_t number);
 
 /* Prints it. Without any pair to show the picture says so. MOE_EIO when it could not be written. */
 enum moe_err moe_chart_print(FILE *f, const struct moe_chart *c, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -2,19 +2,22 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "report/escape.h"
 
-enum { BAR = 10, NARROW = 1024 };       /* a spec has at most 256 choices */
+enum { BAR = 10, SOME = 64 };   /* rows that are added at once */
 
 enum moe_err moe_load_init(struct moe_load *l, size_t experts, size_t k, struct moe_diag *d)
 {
 	struct moe_trace_info info = {.experts = experts, .k = k};
 	struct moe_routing_layer *layer;
 
-	*l = (struct moe_load){.experts = experts, .k = k};
+	*l = (struct moe_load){.experts = experts, .k = k, .id = moe_calloc(SOME * k + 1, sizeof *l->id)};
+	if (!l->id)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(moe_routing_init(&l->sums, &info, NULL, 0, d));
 	layer = moe_routing_layer(&l->sums, 0);
 	for (int m = 0; layer && m < MOE_N_MODALITIES; m++)
@@ -23,18 +26,21 @@ enum moe_err moe_load_init(struct moe_load *l, size_t experts, size_t k, struct 
 	return layer ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
 }
 
-void moe_load_free(struct moe_load *l) { moe_routing_free(&l->sums); }
-
-void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight)
+void moe_load_free(struct moe_load *l)
 {
-	uint16_t id[NARROW];
-	size_t some = l->k ? NARROW / l->k : rows;
+	moe_routing_free(&l->sums);
+	free(l->id);
+}
 
+void moe_load_add(struct moe_load *l, size_t rows, const uint8_t *modality, const float *logit, const int32_t *expert_id, const float *weight,
+		  const uint8_t *depth)
+{
 	for (size_t r = 0, n; r < rows; r += n) {
-		struct moe_routed_rows part = {.modality = modality + r, .expert = id, .weight = weight + r * l->k, .logit = logit ? logit + r * l->experts : NULL};
-		part.rows = n = rows - r < some ? rows - r : some;
+		struct moe_routed_rows part = {.modality = modality + r, .depth = depth ? depth + r : NULL, .expert = l->id, .weight = weight + r * l->k,
+					       .logit = logit ? logit + r * l->experts : NULL};
+		part.rows = n = rows - r < SOME ? rows - r : SOME;
 		for (size_t i = 0; i < n * l->k; i++)
-			id[i] = expert_id[r * l->k + i] < 0 ? MOE_NO_EXPERT : (uint16_t)expert_id[r * l->k + i];
+			l->id[i] = expert_id[r * l->k + i] < 0 ? MOE_NO_EXPERT : (uint16_t)expert_id[r * l->k + i];
 		if (moe_routing_add(&l->sums, l->sums.layer, &part, NULL))
 			return;         /* never: all parts are there */
 	}
@@ -53,7 +59,7 @@ static void sum_parts(const struct moe_load *l, unsigned first, unsigned last, s
 
 	for (unsigned m = first; m <= last; m++)
 		moe_routing_part_join(sum, moe_load_part(l, m), l->experts, l->k);
-	*out = (struct moe_load_summary){.tokens = sum->tokens, .choices = sum->choices};
+	*out = (struct moe_load_summary){.tokens = sum->tokens, .choices = sum->choices, .passed = sum->passed};
 	for (size_t e = 0; e < l->experts; e++) {
 		double share = sum->choices ? (double)sum->count[e] / (double)sum->choices : 0;
 		entropy -= share > 0 ? share * log(share) : 0;
@@ -65,7 +71,10 @@ static void sum_parts(const struct moe_load *l, unsigned first, unsigned last, s
 		}
 	}
 	out->load_entropy = l->experts > 1 ? entropy / log((double)l->experts) : 0;
-	out->router_entropy = l->experts > 1 && sum->scored ? sum->entropy / (double)sum->scored / log((double)l->experts) : 0;
+	if (l->experts > 1 && sum->scored)
+		out->router_entropy = sum->open == sum->choices ? sum->entropy / (double)sum->scored / log((double)l->experts) : sum->entropy_share / (double)sum->scored;
+	out->per_token = sum->tokens ? (double)sum->choices / (double)sum->tokens : 0;
+	out->without = sum->tokens ? (double)sum->chosen[0] / (double)sum->tokens : 0;
 	out->mean_weight = sum->choices ? weight / (double)sum->choices : 0;
 	out->mean_margin = sum->logit_margin.n ? sum->logit_margin.sum / (double)sum->logit_margin.n : 0;
 	out->least_margin = sum->logit_margin.n ? sum->logit_margin.least : 0;
@@ -84,7 +93,7 @@ static size_t make_columns(const struct moe_load *l, struct column *c, bool *ok)
 
 	*ok = true;
 	for (int m = -1; m < MOE_N_MODALITIES; m++) {
-		if (m >= 0 && !moe_load_part(l, (unsigned)m)->tokens)
+		if (m >= 0 && !moe_load_part(l, (unsigned)m)->tokens && !moe_load_part(l, (unsigned)m)->passed)
 			continue;
 		c[n].name = m < 0 ? "all" : moe_modality_name((unsigned)m);
 		c[n].sum = moe_routing_part_new(l->experts, l->k, 0);
@@ -111,6 +120,24 @@ static void print_bar(FILE *f, double value, double full)
 	fprintf(f, "%*s", BAR - used, "");
 }
 
+/* Does each token choose, and take the layer? Then a token has k experts, and there is nothing to say of it. */
+static bool is_plain(const struct moe_load *l, const struct column *all) { return (!l->choice || !strcmp(l->choice, "token")) && !all->s.passed; }
+
+/* How many tokens have how many experts, and how many skip the layer. */
+static void print_numbers(FILE *f, const struct moe_load *l, const struct column *c, size_t n, int width)
+{
+	for (size_t e = 0; e <= l->k; e++) {
+		if (!c->sum->chosen[e])
+			continue;
+		fprintf(f, "\nwith %-9zu", e);
+		for (size_t i = 0; i < n; i++)
+			fprintf(f, "  %*.1f%%", width < 0 ? width + 1 : width - 1, c[i].s.tokens ? 100 * (double)c[i].sum->chosen[e] / (double)c[i].s.tokens : 0.0);
+	}
+	fprintf(f, "\n%-14s", "skipped");
+	for (size_t i = 0; i < n; i++)
+		fprintf(f, "  %*llu", width, (unsigned long long)c[i].s.passed);
+}
+
 static void print_text(FILE *f, const struct moe_load *l, size_t layer, const struct column *c, size_t n, bool bars)
 {
 	static const struct { const char *label; size_t at; bool percent; } rows[] = {
@@ -121,7 +148,10 @@ static void print_text(FILE *f, const struct moe_load *l, size_t layer, const st
 	int width = bars ? BAR + 8 : 9;
 	double full = 0;
 
-	fprintf(f, "layer %zu: %zu experts, top %zu\n%-14s", layer, l->experts, l->k, "expert");
+	if (is_plain(l, c))
+		fprintf(f, "layer %zu: %zu experts, top %zu\n%-14s", layer, l->experts, l->k, "expert");
+	else
+		fprintf(f, "layer %zu: %zu experts, up to %zu, chosen by %s\n%-14s", layer, l->experts, l->k, l->choice, "expert");
 	for (size_t i = 0; i < n; i++) {
 		fprintf(f, "  %*s", bars ? -(width) : width, c[i].name);
 		full = c[i].s.busiest > full ? c[i].s.busiest : full;
@@ -150,13 +180,30 @@ static void print_text(FILE *f, const struct moe_load *l, size_t layer, const st
 	fprintf(f, "\n%-14s", "unused");
 	for (size_t i = 0; i < n; i++)
 		fprintf(f, "  %*zu", bars ? -width : width, c[i].s.unused);
+	if (!is_plain(l, c))
+		print_numbers(f, l, c, n, bars ? -width : width);
 	fputs("\n", f);
+}
+
+/* Tokens by number of experts, from 0 on, and those that skip the layer. */
+static void put_numbers(json_t *part, const struct moe_load *l, const struct column *c)
+{
+	json_t *by = json_array();
+
+	for (size_t e = 0; e <= l->k; e++)
+		json_array_append_new(by, json_integer((json_int_t)c->sum->chosen[e]));
+	json_object_set_new(part, "by_number", by);
+	json_object_set_new(part, "per_token", json_real(c->s.per_token));
+	json_object_set_new(part, "without", json_real(c->s.without));
+	json_object_set_new(part, "skipped", json_integer((json_int_t)c->s.passed));
 }
 
 static enum moe_err print_json(FILE *f, const struct moe_load *l, size_t layer, const struct column *c, size_t n, struct moe_diag *d)
 {
 	json_t *o = json_pack("{s:I, s:I, s:I}", "layer", (json_int_t)layer, "experts", (json_int_t)l->experts, "top_k", (json_int_t)l->k);
 
+	if (!is_plain(l, c))
+		json_object_set_new(o, "choice", json_string(l->choice));
 	for (size_t i = 0; o && i < n; i++) {
 		const struct moe_load_summary *s = &c[i].s;
 		json_t *load = json_array(), *part;
@@ -166,6 +213,8 @@ static enum moe_err print_json(FILE *f, const struct moe_load *l, size_t layer, 
 				 "load", load, "load_entropy", s->load_entropy, "router_entropy", s->router_entropy, "busiest_share", s->busiest,
 				 "busiest_expert", (json_int_t)s->busiest_expert, "unused", (json_int_t)s->unused, "mean_weight", s->mean_weight,
 				 "mean_margin", s->mean_margin, "least_margin", s->least_margin);
+		if (!is_plain(l, c))
+			put_numbers(part, l, &c[i]);
 		json_object_set_new(o, c[i].name, part);
 	}
 	return moe_print_json(f, o) ? MOE_OK : moe_fail(d, MOE_EIO, "cannot write the statistics");

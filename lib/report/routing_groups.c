@@ -77,7 +77,7 @@ static enum moe_err open_view(struct view *v, struct moe_diag *d)
 	err = moe_specialise(&v->s, wide, v->l->tokens, n, experts, d);
 	free(wide);
 	v->v = (struct moe_vocabulary){.value = NAN, .chance = NAN};
-	return err || !v->r->tokens ? err : moe_vocabulary(&v->v, v->l, experts, v->r->least, DRAWS, d);
+	return err || !v->r->vocabulary ? err : moe_vocabulary(&v->v, v->l, experts, v->r->least, DRAWS, d);
 }
 
 static size_t count_listed(const struct view *v)
@@ -123,13 +123,17 @@ static enum moe_err print_text(FILE *f, const struct view *v, struct moe_diag *d
 	qsort(told, n, sizeof *told, says_more);
 	fprintf(f, "layer %zu by %s: %zu experts, top %zu, %llu tokens, %zu labels", v->l->number, v->r->by, v->g->experts, v->g->k,
 		(unsigned long long)v->tokens, count_listed(v));
-	if (strcmp(v->g->choice, "token"))
-		fprintf(f, ", chosen by %.39s", v->g->choice);
+	if (v->l->unlabelled)
+		fprintf(f, ", %llu token%s without", (unsigned long long)v->l->unlabelled, v->l->unlabelled == 1 ? "" : "s");
+	if (strcmp(v->g->choice, "token")) {
+		fputs(", chosen by ", f);
+		moe_print_escaped(f, v->g->choice, strlen(v->g->choice));
+	}
 	fputc('\n', f);
 	moe_print_specialisation(f, &v->s, "the label");
 	fprintf(f, "score              %s (even routing %s, labels permuted %s)\n", moe_figure(a, sizeof a, 4, v->s.score),
 		moe_figure(b, sizeof b, 4, v->s.score_even), moe_figure(c, sizeof c, 4, v->s.score_chance));
-	if (v->r->tokens)
+	if (v->r->vocabulary)
 		fprintf(f, "vocabulary         %s (words drawn at random %s), of %zu with %llu tokens or more\n", moe_figure(a, sizeof a, 4, v->v.value),
 			moe_figure(b, sizeof b, 4, v->v.chance), v->v.groups, (unsigned long long)v->r->least);
 	for (size_t i = 0; i < n && i < v->r->most; i++) {
@@ -182,6 +186,7 @@ static void print_json(FILE *f, const struct view *v)
 	moe_set_number(o, "top_k", v->g->k);
 	moe_set_number(o, "tokens", v->tokens);
 	moe_set_number(o, "labels", count_listed(v));
+	moe_set_number(o, "unlabelled", v->l->unlabelled);
 	json_object_set_new(o, "load", moe_json_numbers(v->total, v->g->experts));
 	moe_set_real(o, "chance", (double)v->g->k / (double)v->g->experts);
 	moe_set_real(o, "information", v->s.information);
@@ -191,7 +196,7 @@ static void print_json(FILE *f, const struct view *v)
 	moe_set_real(o, "score", v->s.score);
 	moe_set_real(o, "score_even", v->s.score_even);
 	moe_set_real(o, "score_chance", v->s.score_chance);
-	if (v->r->tokens) {
+	if (v->r->vocabulary) {
 		moe_set_real(o, "vocabulary", v->v.value);
 		moe_set_real(o, "vocabulary_chance", v->v.chance);
 		moe_set_number(o, "words", v->v.groups);

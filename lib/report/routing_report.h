@@ -27,7 +27,8 @@ struct moe_groups_report {
 	const struct moe_groups_set *set;
 	const struct moe_group_names *names;
 	const char *by;                 /* what the labels are */
-	bool tokens;                    /* they are numbers of tokens: `text` names them, and OLMoE's measure of words is told */
+	bool tokens;                    /* they are numbers of tokens: `text` names them */
+	bool vocabulary;                /* they are words, by whatever name: OLMoE's measure of them is told */
 	struct moe_token_text text;
 	uint64_t least;                 /* tokens of a group that is listed */
 	size_t most;                    /* groups that the text lists of each layer */

@@ -65,15 +65,6 @@ static void print_halves(FILE *f, const char *key, const float *v, size_t n)
 	fputc(']', f);
 }
 
-static size_t chosen(const uint16_t *expert, size_t k)
-{
-	size_t n = 0;
-
-	while (n < k && expert[n] != MOE_NO_EXPERT)
-		n++;
-	return n;
-}
-
 static uint64_t step_of(const struct moe_trace_block *b, size_t row) { return b->step ? b->step + row : 0; }
 
 static void print_index(FILE *f, const char *key, int32_t v)
@@ -87,7 +78,7 @@ static void print_index(FILE *f, const char *key, int32_t v)
 /* A token in a layer; `name` is JSON. */
 static void print_json_row(const struct moe_traced *v, const struct moe_trace_block *b, const char *name, size_t l, size_t row)
 {
-	size_t at = l * b->rows + row, k = v->info.k, e = v->info.experts, n = chosen(b->expert + at * k, k);
+	size_t at = l * b->rows + row, k = v->info.k, e = v->info.experts, n = moe_trace_chosen(b->expert + at * k, k);
 	FILE *f = v->f;
 
 	fprintf(f, "{\"layer\":%zu,\"seq\":%llu,\"name\":%s,\"row\":%llu,\"step\":%llu", v->info.layer[l], (unsigned long long)b->seq, name,
@@ -166,7 +157,7 @@ static void print_tsv(const struct moe_traced *v, const struct moe_trace_block *
 {
 	for (size_t row = 0; row < b->rows; row++)
 		for (size_t l = 0; l < v->info.n_layers; l++)
-			for (size_t i = 0, n = chosen(b->expert + (l * b->rows + row) * v->info.k, v->info.k); i < n; i++)
+			for (size_t i = 0, n = moe_trace_chosen(b->expert + (l * b->rows + row) * v->info.k, v->info.k); i < n; i++)
 				print_tsv_choice(v, b, l, row, i);
 }
 

@@ -256,7 +256,7 @@ static void run_engine(struct batch *b, struct moe_pool *pool)
 {
 	const struct moe_batch_run *r = b->r;
 	struct moe_engine e = {
-		.model = r->model, .generation = r->generation, .pool = pool, .window = r->window, .image = r->image, .what_if = r->what_if, .features = b->features,
+		.model = r->model, .generation = r->generation, .pool = pool, .window = r->window, .groups = r->groups, .image = r->image, .what_if = r->what_if, .features = b->features,
 		.given = r->given, .partial = r->partial ? partial : NULL,
 		.next = next, .answer = answer, .watch = r->watch || r->tracing ? watch : NULL, .replace = r->n_exec ? replace : NULL, .self = b,
 	};
@@ -302,10 +302,12 @@ enum moe_err moe_batch_run_exec(struct moe_batch_run *r, const char *text, doubl
 
 enum moe_err moe_batch_run(struct moe_batch_run *r, struct moe_diag *d)
 {
-	bool alone = r->single || (!r->feed && r->n_prompts == 1) || r->n_exec;
+	bool alone = r->single || (!r->feed && r->n_prompts == 1) || r->n_exec || r->groups;
 	struct batch b = {.r = r, .ahead = 4 * (uint64_t)r->threads * r->window, .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
 	enum moe_err err;
 
+	if (r->groups && r->n_exec)
+		return moe_fail(d, MOE_EUSAGE, "commands get one sequence at a time, a choice over a batch needs all");
 	if (r->n_prompts > 1 && r->feed && r->cache_nbytes)
 		MOE_TRY(moe_feature_cache_new(&b.features, r->cache_nbytes, d));
 	run_engines(&b, alone ? 1 : r->threads);

@@ -19,6 +19,7 @@ struct moe_batch_run {
 	struct moe_feed *feed;          /* NULL: the prompts have no pictures, and each is answered once */
 	const struct moe_prompt_ids *prompt;    /* [n_prompts], all of which are asked of every n_pictures pictures */
 	size_t n_prompts, n_pictures, window;
+	bool groups;                    /* engine.h; then there is one engine */
 	size_t cache_nbytes;            /* of features of pictures, which are kept when there are several prompts */
 	const struct moe_given_features *given; /* in the place of pictures, or NULL */
 	const struct moe_image_choice *image;

@@ -92,11 +92,11 @@ static enum moe_err admit(struct state *s, struct moe_diag *d)
 {
 	size_t rows = 0;
 
-	while (!s->exhausted && s->n < s->e->window && rows < PROMPT_ROWS) {
+	while (!s->exhausted && s->n < s->e->window && (rows < PROMPT_ROWS || s->e->groups)) {
 		struct sequence *q = &s->seq[s->n];
 		enum moe_err err;
 		*q = (struct sequence){.next = moe_first_position(s->e->model->spec)};
-		err = s->e->next(s->e->self, &q->job, !s->n, d);
+		err = s->e->next(s->e->self, &q->job, !s->n || s->e->groups, d);
 		if (err == MOE_AGAIN)
 			return MOE_OK;
 		if (err == MOE_END) {
@@ -110,6 +110,8 @@ static enum moe_err admit(struct state *s, struct moe_diag *d)
 			close_sequence(s, q);
 			s->n--;
 			MOE_TRY(err);
+			if (s->e->groups && s->n)
+				return MOE_OK;
 			continue;
 		}
 		rows += q->job.prompt->n + q->job.n_pictures * moe_plan_most_patches(&s->plan);
@@ -190,8 +192,8 @@ static enum moe_err open_rows(struct state *s, struct moe_diag *d)
 		if (!q->slots && !q->n_prompt)
 			MOE_TRY(open_prompt(s, q, d));
 		q->from = q->to = q->slots;
-		if (room)
-			q->to = moe_layout_chunk(&q->layout, s->e->model->spec, q->from, PROMPT_ROWS);
+		if (room || s->e->groups)
+			q->to = s->e->groups ? q->layout.rows : moe_layout_chunk(&q->layout, s->e->model->spec, q->from, PROMPT_ROWS);
 		room -= moe_min(room, q->to - q->from);
 	}
 	return MOE_OK;
@@ -269,7 +271,8 @@ static void keep_last(struct moe_batch *b)
 		b->span[i].keep = 1;
 }
 
-/* All layers. In the last one, rows whose result nobody reads stop behind their keys and values, or, where somebody watches, behind the router. */
+/* All layers. In the last one, rows whose result nobody reads stop behind their keys and values, or, where somebody watches or rows are chosen among, behind the
+ * router. */
 static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_diag *d)
 {
 	const struct moe_engine *e = s->e;
@@ -277,13 +280,13 @@ static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_d
 
 	for (p->layer = 0; p->layer < layers; p->layer++) {
 		struct moe_arena_mark mark;
-		bool last = p->layer + 1 == layers && !e->replace;
-		if (last && !e->watch)
+		bool last = p->layer + 1 == layers && !e->replace, routed = e->watch || e->groups;
+		if (last && !routed)
 			keep_last(&p->batch);
 		MOE_TRY(run_step(e, p, MOE_PASS_ATTEND, d));
 		mark = moe_arena_mark(&s->scratch);
 		MOE_TRY(blame(p, run_step(e, p, MOE_PASS_ROUTE, d), d));
-		if (last && e->watch) {
+		if (last && routed) {
 			keep_last(&p->batch);
 			moe_layer_keep(&p->batch, &p->routed);
 		}

@@ -53,6 +53,8 @@ struct moe_engine {
 	const struct moe_generation *generation;
 	struct moe_pool *pool;          /* NULL: one thread */
 	size_t window;                  /* sequences at once */
+	bool groups;                    /* so many whole prompts are chosen among (choosing.h, batch): each pass has `window` of them, fewer at the end and before
+					 * one that failed, and one token is generated */
 	struct moe_feature_cache *features;     /* of pictures, or NULL */
 	const struct moe_given_features *given; /* in the place of pictures (given.h), or NULL */
 	const struct moe_image_choice *image;   /* how pictures are prepared; NULL: as the model's files say */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -178,7 +179,7 @@ static enum moe_err exchange(struct moe_exec *x, struct moe_diag *d)
 
 static enum moe_err greet(struct moe_exec *x, struct moe_diag *d)
 {
-	struct moe_identity id = {.model = x->model->fingerprint, .math = x->model->math};
+	struct moe_identity id = {.model = x->model->fingerprint, .router = &x->model->spec->router, .math = x->model->math};
 	const char *crc;
 
 	MOE_TRY(moe_head_make(&x->out, &id, d));
@@ -277,6 +278,20 @@ enum moe_err moe_exec_stop(struct moe_exec *x, bool failed, struct moe_diag *d)
 	return err;
 }
 
+/* Who takes the layer, where not all rows do. */
+static enum moe_err put_depth(struct moe_exec *x, const struct moe_pass *p, const struct moe_span *s, struct moe_diag *d)
+{
+	const struct moe_batch_depth *depth = &p->batch.depth;
+	struct moe_frame *f = &x->out;
+
+	if (!depth->on)
+		return MOE_OK;
+	MOE_TRY(moe_frame_set(f, "moe.choice", x->model->choice, d));
+	MOE_TRY(moe_frame_put(f, "entry", MOE_F32, 2, s->n, p->batch.hidden, depth->entry + s->first * p->batch.hidden, d));
+	MOE_TRY(moe_frame_put(f, "depth", MOE_U8, 1, s->n, 0, depth->taken + s->first, d));
+	return moe_frame_put(f, "depth_logit", MOE_F32, 1, s->n, 0, depth->logit + s->first, d);
+}
+
 /* The rows of span i as the stage would get them. */
 static enum moe_err make_frame(struct moe_exec *x, const struct moe_pass *p, size_t i, struct moe_diag *d)
 {
@@ -310,9 +325,11 @@ static enum moe_err make_frame(struct moe_exec *x, const struct moe_pass *p, siz
 	MOE_TRY(moe_frame_put(f, "modality", MOE_U8, 1, s->n, 0, p->modality + s->first, d));
 	MOE_TRY(moe_frame_put(f, "image", MOE_I32, 1, s->n, 0, p->batch.image + s->first, d));
 	MOE_TRY(moe_frame_put(f, "patch_index", MOE_I32, 1, s->n, 0, p->patch + s->first, d));
+	if (x->step != MOE_PASS_ATTEND)
+		MOE_TRY(put_depth(x, p, s, d));
 	if (kind == MOE_KIND_HIDDEN)
 		return MOE_OK;
-	MOE_TRY(moe_frame_set(f, "moe.choice", "token", d));
+	MOE_TRY(moe_frame_set(f, "moe.choice", x->model->choice, d));
 	MOE_TRY(moe_frame_put(f, "normed", MOE_F32, 2, s->n, hidden, p->routed.normed[s->first], d));
 	MOE_TRY(moe_frame_put(f, "expert_id", MOE_I32, 2, s->n, k, p->routed.expert_id + s->first * k, d));
 	MOE_TRY(moe_frame_put(f, "weight", MOE_F32, 2, s->n, k, p->routed.weight + s->first * k, d));
@@ -337,6 +354,33 @@ static enum moe_err copy_back(struct moe_exec *x, const char *name, enum moe_dty
 	return MOE_OK;
 }
 
+/* A column of the answer. */
+static enum moe_err column_back(struct moe_exec *x, const char *name, enum moe_dtype type, uint64_t rows, void *to, struct moe_diag *d)
+{
+	const uint64_t *shape;
+	const void *from;
+
+	MOE_TRY(moe_frame_tensor(&x->in, name, type, 1, &from, &shape, d));
+	if (shape[0] != rows)
+		return moe_frame_fail(&x->in, d, MOE_EINPUT, "tensor \"%s\" has %llu rows, expected %llu", name, (unsigned long long)shape[0], (unsigned long long)rows);
+	memcpy(to, from, rows * moe_dtype_nbits(type) / 8);
+	return MOE_OK;
+}
+
+/* Who takes the layer, by the choice of a command in the place of attention. */
+static enum moe_err take_depth(struct moe_exec *x, struct moe_pass *p, const struct moe_span *s, struct moe_diag *d)
+{
+	struct moe_batch_depth *depth = &p->batch.depth;
+
+	MOE_TRY(column_back(x, "depth", MOE_U8, s->n, depth->taken + s->first, d));
+	MOE_TRY(column_back(x, "depth_logit", MOE_F32, s->n, depth->logit + s->first, d));
+	for (size_t r = s->first; r < s->first + s->n; r++)
+		if (depth->taken[r] > 1 || !isfinite(depth->logit[r]))
+			return moe_frame_fail(&x->in, d, MOE_EINPUT, "row %zu: depth is %u and depth_logit %g, expected 0 or 1 and a number", r - s->first, depth->taken[r],
+					      (double)depth->logit[r]);
+	return MOE_OK;
+}
+
 /* Clears *with_logits when a router gave none. */
 static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i, bool *with_logits, struct moe_diag *d)
 {
@@ -351,6 +395,8 @@ static enum moe_err take_answer(struct moe_exec *x, struct moe_pass *p, size_t i
 	if (!seq || strcmp(seq, sent))
 		return moe_frame_fail(&x->in, d, MOE_EINPUT, "\"%s\" answered for another sequence than %s", x->command, sent);
 	MOE_TRY(copy_back(x, "hidden", MOE_F32, s->n, hidden, s->x, x->step != MOE_PASS_ROUTE, &given, d));
+	if (x->step == MOE_PASS_ATTEND && p->batch.depth.on)
+		MOE_TRY(take_depth(x, p, s, d));
 	if (x->step != MOE_PASS_ROUTE)
 		return MOE_OK;
 	MOE_TRY(copy_back(x, "expert_id", MOE_I32, s->n, k, p->routed.expert_id + s->first * k, true, &given, d));
@@ -372,6 +418,8 @@ enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass
 	if (step == MOE_PASS_ROUTE && !moe_spec_top_k(x->model->spec, p->layer))        /* a dense layer has no choice to make */
 		return MOE_OK;
 	*done = true;
+	if (step == MOE_PASS_ATTEND && moe_spec_has_depth(x->model->spec, p->layer))
+		MOE_TRY(moe_layer_enter(&p->batch, &p->compute, d));
 	if (step == MOE_PASS_ROUTE)     /* what a foreign router need not give: the normed rows, and logits for who watches */
 		MOE_TRY(moe_layer_route(x->model, p->layer, &p->batch, NULL, &p->routed, &p->compute, d));
 	for (size_t i = 0; i < p->batch.spans; i++) {
@@ -383,8 +431,12 @@ enum moe_err moe_exec_step(struct moe_exec *x, struct moe_pass *p, enum moe_pass
 			moe_diag_path(d, x->command);
 		MOE_TRY(err);
 	}
+	if (step == MOE_PASS_ROUTE)
+		p->routed.choice = NULL;        /* that of the model's own router */
 	if (step == MOE_PASS_ROUTE && !with_logits)
 		p->routed.logit = NULL;
+	if (step == MOE_PASS_EXPERT)
+		p->batch.depth.on = false;
 	return MOE_OK;
 }
 

@@ -89,13 +89,15 @@ static enum moe_err give_logits(struct moe_session *s, const float *x, size_t fi
 	return MOE_OK;
 }
 
-/* The router of a layer has seen rows of the layout from `from` on, which are the batch. */
+/* The router of a layer has seen rows of the layout from `from` on, which are the batch: tells those who want to know. */
 static enum moe_err trace(const struct moe_session *s, size_t layer, const struct moe_batch *b, const struct moe_layout *l, size_t from,
 			  const struct moe_routed *routed, struct moe_diag *d)
 {
 	struct moe_trace_rows r = {.seq = s->seq, .step = s->step, .name = s->name, .token = l->token + from, .image = l->image + from, .patch = l->patch + from,
 				   .modality = l->modality + from};
 
+	if (s->routed && routed->top_k)
+		s->routed(s->observer, layer, routed, b->rows);
 	return s->tracing && routed->top_k ? moe_tracing_span(s->tracing, layer, b, b->span, routed, &r, d) : MOE_OK;
 }
 

@@ -27,6 +27,8 @@ struct moe_session {
 	struct moe_tracing *tracing;    /* the trace that its rows go to, or NULL; of which it is sequence `seq`, called `name` */
 	uint64_t seq, step;             /* step: set before an extension: 0: the tokens are given; else the first is generated token number `step` */
 	const char *name;
+	void (*routed)(void *observer, size_t layer, const struct moe_routed *r, size_t rows);  /* sees every choice; NULL: nobody does */
+	void *observer;
 };
 
 enum moe_err moe_session_init(struct moe_session *s, const struct moe_model *m, struct moe_pool *pool, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -582,7 +582,7 @@ static enum moe_err splice_pair(struct state *st, struct moe_diag *d)
 static enum moe_err use_math(struct state *st, struct moe_diag *d)
 {
 	struct moe_model *m = st->s->model;
-	struct moe_math_range all = {.first = 0, .last = st->layers - 1, .attention = true, .experts = true, .head = true};
+	struct moe_math_range all = moe_math_whole(m);
 
 	return moe_model_use_math(m, st->clean_side.math, &all, st->s->pool, d);
 }

@@ -69,16 +69,6 @@ static enum moe_err open_layer(struct parts *p, struct moe_frame *f, const struc
 	return MOE_OK;
 }
 
-/* A companion of the rows, [n]. */
-static enum moe_err companion(struct moe_frame *f, const char *name, uint64_t n, const int32_t **data, struct moe_diag *d)
-{
-	const uint64_t *shape;
-
-	MOE_TRY(moe_frame_tensor(f, name, MOE_I32, 1, (const void **)data, &shape, d));
-	return shape[0] == n ? MOE_OK
-			     : moe_frame_fail(f, d, MOE_EINPUT, "tensor \"%s\" has %llu rows, expected %llu", name, (unsigned long long)shape[0], (unsigned long long)n);
-}
-
 /* Rows with parts: as many as the first layer has. */
 static enum moe_err count_rows(struct page *p, const struct moe_frame *f, struct moe_diag *d)
 {
@@ -104,8 +94,8 @@ static enum moe_err open_page(struct moe_attribution *a, struct moe_frame *f, st
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"hidden\" is %llu x %llu, expected rows of %lld", (unsigned long long)shape[0],
 				      (unsigned long long)shape[1], (long long)a->model->spec->hidden);
 	p->n = shape[0];
-	MOE_TRY(companion(f, "token", p->n, &p->token, d));
-	MOE_TRY(companion(f, "patch_index", p->n, &p->patch, d));
+	MOE_TRY(moe_frame_column(f, "token", MOE_I32, p->n, (const void **)&p->token, d));
+	MOE_TRY(moe_frame_column(f, "patch_index", MOE_I32, p->n, (const void **)&p->patch, d));
 	MOE_TRY(moe_frame_number(f, "moe.start", 0, &p->start, d));
 	MOE_TRY(count_rows(p, f, d));
 	for (size_t l = 0; p->rows && l < layers; l++)
@@ -165,9 +155,10 @@ static void read_experts(struct moe_attributed *to, struct moe_summand *list, co
 			 struct reading *sum)
 {
 	for (size_t i = r * p->k; i < (r + 1) * p->k; i++) {
-		struct reading v = read_vector(reader, p->part + i * reader->hidden, (double)p->weight[i]);
+		struct reading v;
 		if (p->expert_id[i] < 0)
 			continue;
+		v = read_vector(reader, p->part + i * reader->hidden, (double)p->weight[i]);
 		add_summand(to, list, (struct moe_summand){MOE_SUMMAND_EXPERT, layer, p->expert_id[i], (double)p->weight[i], v.logit, v.lead});
 		sum->logit += v.logit;
 		sum->lead += v.lead;
@@ -257,7 +248,7 @@ static enum moe_err attribute_row(struct moe_attribution *a, const struct moe_fr
 	struct reader reader = {hidden, m->final_norm.bias != NULL, norm_scale(m, p->x + at * hidden), moe_arena_get(&a->scratch, hidden, sizeof(double)),
 				moe_arena_zero(&a->scratch, hidden, sizeof(double))};
 	float *room = moe_arena_get(&a->scratch, hidden, sizeof *room);
-	struct moe_summand *list = moe_arena_get(&a->scratch, 2 + layers * (2 + (size_t)m->spec->router.top_k), sizeof *list);
+	struct moe_summand *list = moe_arena_get(&a->scratch, 2 + layers * (2 + moe_router_width(&m->spec->router)), sizeof *list);
 	struct reading v;
 
 	if (!reader.answer || !reader.second || !room || !list)

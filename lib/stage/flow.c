@@ -1,5 +1,6 @@
 #include "stage/flow.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@ struct part {
 	const float *weight, *logit;
 	const int32_t *position, *image, *expert_id;
 	const uint8_t *modality;        /* NULL: the frame does not tell */
+	const uint8_t *depth;           /* inside a layer that only some rows take: who does, and the two below; else NULL */
+	const float *entry, *depth_logit;
 	uint64_t rows;
 };
 
@@ -48,6 +51,35 @@ static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struc
 	return moe_frame_blame(f, moe_router_check_logits(p->logit, p->expert_id, p->rows, k, e, d), d);
 }
 
+/* A tensor [rows] of the frame. */
+static enum moe_err column(struct moe_frame *f, const char *name, enum moe_dtype type, uint64_t rows, const void **data, struct moe_diag *d)
+{
+	const uint64_t *shape;
+
+	MOE_TRY(moe_frame_tensor(f, name, type, 1, data, &shape, d));
+	if (shape[0] == rows)
+		return MOE_OK;
+	return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"%s\" has %llu rows, expected %llu", name, (unsigned long long)shape[0], (unsigned long long)rows);
+}
+
+/* Who takes the layer, and by whose choice. */
+static enum moe_err open_depth(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)
+{
+	const char *choice = moe_frame_meta(f, "moe.choice");
+
+	MOE_TRY(column(f, "depth", MOE_U8, p->rows, (const void **)&p->depth, d));
+	MOE_TRY(column(f, "depth_logit", MOE_F32, p->rows, (const void **)&p->depth_logit, d));
+	MOE_TRY(matrix(f, "entry", MOE_F32, p->rows, (uint64_t)m->spec->hidden, (const void **)&p->entry, d));
+	for (uint64_t r = 0; r < p->rows; r++)
+		if (p->depth[r] > 1 || !isfinite(p->depth_logit[r]))
+			return moe_frame_fail(f, d, MOE_EINPUT, "row %llu: depth is %u and depth_logit %g, expected 0 or 1 and a number", (unsigned long long)r, p->depth[r],
+					      (double)p->depth_logit[r]);
+	if (f->kind == MOE_KIND_HIDDEN && choice && strcmp(choice, m->choice))
+		return moe_frame_fail(f, d, MOE_EMATCH, "the rows that take the layer were chosen by \"%.40s\", this stage chooses by \"%s\" (give all stages the same "
+				      "--batch-choice or --causal-choice)", choice, m->choice);
+	return MOE_OK;
+}
+
 static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct moe_model *m, size_t layer, struct moe_diag *d)
 {
 	const uint64_t *shape;
@@ -61,20 +93,36 @@ static enum moe_err open_part(struct part *p, struct moe_frame *f, const struct 
 		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"hidden\" is %llu x %llu, expected rows of %lld", (unsigned long long)shape[0],
 				      (unsigned long long)shape[1], (long long)m->spec->hidden);
 	MOE_TRY(matrix(f, "position", MOE_I32, (uint64_t)m->spec->attention.rope.axes, p->rows, (const void **)&p->position, d));
-	MOE_TRY(moe_frame_tensor(f, "image", MOE_I32, 1, (const void **)&p->image, &shape, d));
-	if (shape[0] != p->rows)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"image\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
-	MOE_TRY(moe_frame_tensor(f, "patch_index", MOE_I32, 1, (const void **)&patch, &shape, d));
-	if (shape[0] != p->rows)
-		return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"patch_index\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
-	if (moe_frame_find(f, "modality")) {
-		MOE_TRY(moe_frame_tensor(f, "modality", MOE_U8, 1, (const void **)&p->modality, &shape, d));
-		if (shape[0] != p->rows)
-			return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"modality\" has %llu rows, expected %llu", (unsigned long long)shape[0], (unsigned long long)p->rows);
-	}
+	MOE_TRY(moe_frame_column(f, "image", MOE_I32, p->rows, (const void **)&p->image, d));
+	MOE_TRY(moe_frame_column(f, "patch_index", MOE_I32, p->rows, (const void **)&patch, d));
+	if (moe_frame_find(f, "modality"))
+		MOE_TRY(moe_frame_column(f, "modality", MOE_U8, p->rows, (const void **)&p->modality, d));
+	if (m->layer[layer].depth.data && moe_frame_find(f, "depth"))
+		MOE_TRY(open_depth(p, f, m, d));
 	if (m->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE && p->image[0] >= 0 && patch[0] != 0)
 		return moe_frame_fail(f, d, MOE_EINPUT, "the frame begins inside a picture, whose patches must come whole");
 	return f->kind == MOE_KIND_ROUTED ? open_routed(p, f, m, layer, d) : MOE_OK;
+}
+
+/* The same of what is known of rows in a layer that only some take, if all frames tell. */
+static enum moe_err gather_depth(struct moe_flow *flow, const struct part *part, size_t rows, struct moe_arena *a, struct moe_diag *d)
+{
+	size_t h = flow->batch.hidden, at = 0;
+	struct moe_batch_depth *to = &flow->batch.depth;
+
+	for (size_t i = 0; i < flow->n; i++)
+		if (!part[i].depth)
+			return MOE_OK;
+	*to = (struct moe_batch_depth){.on = true, .taken = moe_arena_get(a, rows, 1), .entry = moe_arena_get(a, rows * h, sizeof *to->entry),
+				       .logit = moe_arena_get(a, rows, sizeof *to->logit)};
+	if (!to->taken || !to->entry || !to->logit)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for a batch of %zu rows", rows);
+	for (size_t i = 0; i < flow->n; at += part[i++].rows) {
+		memcpy(to->taken + at, part[i].depth, part[i].rows);
+		memcpy(to->logit + at, part[i].depth_logit, part[i].rows * sizeof *to->logit);
+		memcpy(to->entry + at * h, part[i].entry, part[i].rows * h * sizeof *to->entry);
+	}
+	return MOE_OK;
 }
 
 /* What the layers read beside x and normed comes to lie together. */
@@ -116,7 +164,7 @@ static enum moe_err gather(struct moe_flow *flow, const struct part *part, size_
 		at += p->rows;
 	}
 	flow->batch.modality = told ? modality : NULL;
-	return MOE_OK;
+	return gather_depth(flow, part, rows, a, d);
 }
 
 enum moe_err moe_flow_open(struct moe_flow *flow, struct moe_frame **f, size_t n, const struct moe_model *m, size_t layer, struct moe_arena *a,
@@ -225,9 +273,25 @@ static enum moe_err put_routed(struct moe_flow *flow, size_t i, const struct moe
 	return k ? moe_frame_put(f, "router_logit", MOE_F32, 2, s->n, e, flow->routed.logit + s->first * e, d) : MOE_OK;
 }
 
+/* Those of a frame inside a layer that only some rows take. */
+static enum moe_err put_depth(struct moe_flow *flow, size_t i, const struct moe_model *m, struct moe_diag *d)
+{
+	const struct moe_batch_depth *p = &flow->batch.depth;
+	const struct moe_span *s = &flow->span[i];
+	struct moe_frame *f = flow->frame[i];
+
+	MOE_TRY(moe_frame_set(f, "moe.choice", m->choice, d));
+	MOE_TRY(moe_frame_put(f, "entry", MOE_F32, 2, s->n, flow->batch.hidden, p->entry + s->first * flow->batch.hidden, d));
+	MOE_TRY(moe_frame_put(f, "depth", MOE_U8, 1, s->n, 0, p->taken + s->first, d));
+	return moe_frame_put(f, "depth_logit", MOE_F32, 1, s->n, 0, p->logit + s->first, d);
+}
+
+/* What behind the experts nobody needs. */
 static void remove_routed(struct moe_frame *f)
 {
-	static const char *const names[] = {"normed", "router_input", "expert_id", "weight", "router_logit", "choice"};
+	static const char *const names[] = {
+		"normed", "router_input", "expert_id", "weight", "router_logit", "choice", "entry", "depth", "depth_logit", "filled", "part",
+	};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		moe_frame_remove(f, names[i]);
@@ -248,11 +312,13 @@ enum moe_err moe_flow_close(struct moe_flow *flow, const struct moe_model *m, si
 		MOE_TRY(moe_frame_set(f, "moe.at", at, d));
 		MOE_TRY(moe_frame_put(f, "hidden", MOE_F32, 2, s->n, flow->batch.hidden, s->x, d));
 		if (routed) {
-			MOE_TRY(moe_frame_set(f, "moe.choice", "token", d));
+			MOE_TRY(moe_frame_set(f, "moe.choice", m->choice, d));
 			MOE_TRY(put_routed(flow, i, m, d));
 		} else {
 			remove_routed(f);
 		}
+		if (flow->batch.depth.on)
+			MOE_TRY(put_depth(flow, i, m, d));
 		MOE_TRY(moe_emit(out, f, d));
 	}
 	return MOE_OK;
@@ -325,7 +391,7 @@ enum moe_err moe_sequences_attach(struct moe_sequences *s, struct moe_flow *flow
 		uint64_t seq;
 		MOE_TRY(moe_frame_number(flow->frame[i], "moe.seq", UINT64_MAX, &seq, d));
 		MOE_TRY(get_caches(s, seq, &span->cache, d));
-		have = span->cache[layer].n_slots;
+		have = span->cache[layer].n_rows;
 		if (span->start != have)
 			return moe_frame_fail(flow->frame[i], d, MOE_EMATCH, "moe.start is %u, but the cache of layer %zu holds %zu rows of this sequence", span->start,
 					      layer, have);

@@ -46,7 +46,7 @@ enum moe_err moe_insight_attend(struct moe_insight *in, struct moe_flow *flow, c
 {
 	for (size_t i = 0; in->attention && i < flow->n; i++) {
 		struct moe_span *s = &flow->span[i];
-		MOE_TRY(keep(in, flow->frame[i], (uint64_t)m->spec->attention.heads, s->keep ? moe_min(s->keep, s->n) : s->n, (uint64_t)s->start + s->n,
+		MOE_TRY(keep(in, flow->frame[i], (uint64_t)m->spec->attention.heads, moe_span_kept(s), (uint64_t)s->start + s->n,
 			     &s->attention, d));
 	}
 	return MOE_OK;

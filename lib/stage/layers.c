@@ -1,6 +1,12 @@
 #include "stage/layers.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "model/choosing.h"
+
+#include "base/range.h"
 
 const char *moe_step_name(enum moe_step s)
 {
@@ -20,32 +26,19 @@ void moe_layers_free(struct moe_layers *l)
 	moe_sequences_free(&l->sequences);
 	moe_arena_free(&l->scratch);
 	moe_insight_free(&l->insight);
-}
-
-/* Digits at *p, at least one. */
-static bool parse_number(const char **p, const char *end, size_t *out)
-{
-	const char *from = *p;
-
-	for (*out = 0; *p < end && **p >= '0' && **p <= '9'; ++*p)
-		if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, (size_t)(**p - '0'), out))
-			return false;
-	return *p > from;
+	free(l->seq);
 }
 
 bool moe_layers_parse(const char *text, size_t n, size_t n_layers, size_t *first, size_t *last)
 {
 	const char *p = text, *end = text + n;
+	uint64_t a, b;
 
-	if (!parse_number(&p, end, first))
+	if (!moe_range_read(&p, end, n_layers - 1, &a, &b) || p != end)
 		return false;
-	*last = *first;
-	if (p < end && *p == '-') {
-		*last = n_layers - 1;
-		if (++p < end && !parse_number(&p, end, last))
-			return false;
-	}
-	return p == end && *first <= *last && *last < n_layers;
+	*first = (size_t)a;
+	*last = (size_t)b;
+	return true;
 }
 
 void moe_step_before(size_t n, char *at, size_t cap)
@@ -56,7 +49,8 @@ void moe_step_before(size_t n, char *at, size_t cap)
 		snprintf(at, cap, "%zu.%s", (n - 1) / MOE_N_STEPS, moe_step_name((n - 1) % MOE_N_STEPS));
 }
 
-static bool watched(const struct moe_layers *l) { return l->observe || l->tracing; }
+/* Must the router see all rows? */
+static bool watched(const struct moe_layers *l) { return l->observe || l->tracing || l->group; }
 
 /* Does the layer leave out rows that nobody wants? */
 static bool cuts(const struct moe_layers *l, size_t layer) { return l->only_wanted && layer + 1 == (size_t)l->model->spec->n_layers; }
@@ -147,6 +141,8 @@ static enum moe_err run_some(struct moe_layers *l, struct moe_frame **f, size_t 
 	moe_arena_reset(&l->scratch);
 	moe_insight_reset(&l->insight);
 	MOE_TRY(moe_flow_open(&flow, f, n, l->model, l->first / MOE_N_STEPS, &l->scratch, d));
+	if (l->partial)
+		return blame(&flow, moe_partial_forward(l->partial, &flow, l->model, l->first / MOE_N_STEPS, &work, out, d), d);
 	mark = moe_arena_mark(&l->scratch);
 	for (size_t step = l->first; step <= l->last; step++) {
 		if (step % MOE_N_STEPS == MOE_STEP_ROUTE)
@@ -164,18 +160,18 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 {
 	struct moe_layers *l = self;
 	enum moe_kind want = l->first % MOE_N_STEPS == MOE_STEP_EXPERT ? MOE_KIND_ROUTED : MOE_KIND_HIDDEN;
-	uint64_t seq[MOE_BATCH_FRAMES];
 	char at[40];
 	size_t from = 0;
 
 	moe_step_before(l->first, at, sizeof at);
+	MOE_TRY(moe_grow(&l->seq, &l->seq_cap, n, sizeof *l->seq, d));
 	for (size_t i = 0; i < n; i++) {
 		MOE_TRY(moe_at_check(f[i], at, l->any_order, d));
 		if (f[i]->kind != want)
 			return moe_frame_fail(f[i], d, MOE_EMATCH, "expected a frame of kind \"%s\"", moe_kind_name(want));
-		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &seq[i], d));
-		for (size_t j = from; j < i; j++)
-			if (seq[i] == seq[j] || moe_insight_adds(&l->insight)) {        /* a chunk of the same sequence waits for the one before it */
+		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &l->seq[i], d));
+		for (size_t j = from; j < i && !l->group; j++)
+			if (l->seq[i] == l->seq[j] || moe_insight_adds(&l->insight)) {        /* a chunk of the same sequence waits for the one before it */
 				MOE_TRY(run_some(l, f + from, i - from, out, d));
 				from = i;
 				break;
@@ -212,10 +208,31 @@ static enum moe_err use_math(void *self, enum moe_math math, struct moe_diag *d)
 		r.attention |= step % MOE_N_STEPS == MOE_STEP_ATTEND;
 		r.experts |= step % MOE_N_STEPS == MOE_STEP_EXPERT;
 	}
+	r.shared = r.experts && !l->partial;
+	if (l->partial) {
+		r.first_expert = l->partial->first;
+		r.n_experts = l->partial->last - l->partial->first + 1;
+	}
 	return moe_model_use_math(l->model, math, &r, l->pool, d);
+}
+
+enum moe_err moe_layers_check(const struct moe_layers *l, struct moe_diag *d)
+{
+	bool chooses = false;
+
+	for (size_t step = l->first; step <= l->last; step++) {
+		size_t layer = step / MOE_N_STEPS;
+		bool depth = moe_spec_has_depth(l->model->spec, layer), routes = step % MOE_N_STEPS == MOE_STEP_ROUTE;
+		chooses |= routes || (depth && step % MOE_N_STEPS == MOE_STEP_ATTEND);
+		if (depth && moe_insight_adds(&l->insight))
+			return moe_fail(d, MOE_EUSAGE, "layer %zu is one that only some rows take (mixture-of-depths): --attention and --parts do not show such layers", layer);
+	}
+	if (l->insight.parts && l->model->spec->block == MOE_BLOCK_POST)
+		return moe_fail(d, MOE_EUSAGE, "a norm stands behind the experts of this model: what --parts shows would not add up to the rows");
+	return chooses ? moe_choosing_check(l->model, d) : MOE_OK;
 }
 
 struct moe_stage moe_layers_stage(struct moe_layers *l)
 {
-	return (struct moe_stage){.self = l, .kinds = 1u << MOE_KIND_HIDDEN | 1u << MOE_KIND_ROUTED, .run = run, .notice = notice, .math = use_math};
+	return (struct moe_stage){.self = l, .group = l->group, .kinds = 1u << MOE_KIND_HIDDEN | 1u << MOE_KIND_ROUTED, .run = run, .notice = notice, .math = use_math};
 }

@@ -3,6 +3,7 @@
 #define MOE_STAGE_LAYERS_H
 
 #include "stage/insight.h"
+#include "stage/partial_experts.h"
 #include "stage/tracing.h"
 
 enum moe_step { MOE_STEP_ATTEND, MOE_STEP_ROUTE, MOE_STEP_EXPERT, MOE_N_STEPS };
@@ -21,7 +22,9 @@ struct moe_layers {
 	size_t first, last;             /* steps, both included */
 	bool any_order;
 	bool only_wanted;               /* the last layer goes on only with rows whose logits are wanted */
+	size_t group;                   /* frames whose rows are chosen among (choosing.h, batch), whole sequences; 0: none */
 	const struct moe_what_if_table *what_if;
+	const struct moe_partial *partial;      /* the step expert of one layer computes these experts' results only, unsummed; NULL: all that it is */
 	struct moe_insight insight;     /* what to put into the frames beside the rows */
 	struct moe_pool *pool;
 
@@ -32,10 +35,16 @@ struct moe_layers {
 
 	struct moe_sequences sequences; /* state */
 	struct moe_arena scratch;
+	uint64_t *seq;                  /* of the frames that are run */
+	size_t seq_cap;
 };
 
 void moe_layers_init(struct moe_layers *l, struct moe_model *m, size_t first, size_t last);
 void moe_layers_free(struct moe_layers *l);
+
+/* MOE_EUSAGE or MOE_EMATCH for what cannot be done with this model: choices that nobody makes, and looking into layers where what a frame would get is not what
+ * was added (mixture-of-depths; parts, where a norm stands behind the experts). */
+enum moe_err moe_layers_check(const struct moe_layers *l, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The stage of `l`, for moe_stage_loop. */
 struct moe_stage moe_layers_stage(struct moe_layers *l);

@@ -18,17 +18,11 @@ struct page {
 	struct moe_lens_row row;        /* what all rows have in common */
 };
 
-/* A companion of the hidden rows, where the frame has it. */
+/* A companion of the hidden rows; *data is NULL where the frame has none. */
 static enum moe_err companion(struct moe_frame *f, const char *name, enum moe_dtype type, uint64_t rows, const void **data, struct moe_diag *d)
 {
-	const uint64_t *shape;
-
 	*data = NULL;
-	if (!moe_frame_find(f, name))
-		return MOE_OK;
-	MOE_TRY(moe_frame_tensor(f, name, type, 1, data, &shape, d));
-	return shape[0] == rows ? MOE_OK : moe_frame_fail(f, d, MOE_EINPUT, "tensor \"%s\" has %llu rows, expected %llu", name, (unsigned long long)shape[0],
-							 (unsigned long long)rows);
+	return moe_frame_find(f, name) ? moe_frame_column(f, name, type, rows, data, d) : MOE_OK;
 }
 
 static enum moe_err open_page(const struct moe_lens *l, struct moe_frame *f, struct page *p, struct moe_diag *d)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "stage/stage.h"
+#include "trace/pools.h"
 
 enum moe_err moe_emit(struct moe_output *out, const struct moe_frame *f, struct moe_diag *d)
 {
@@ -29,6 +30,8 @@ enum moe_err moe_head_check(const struct moe_frame *f, const struct moe_identity
 		return MOE_OK;
 	if (id->model && model && strcmp(id->model, model))
 		return moe_frame_fail(f, d, MOE_EMATCH, "the stream was made with model %.32s, this is %s (--any-model mixes on purpose)", model, id->model);
+	if (id->router)
+		MOE_TRY(moe_pools_check(f, &id->router->pools, (size_t)id->router->experts, d));
 	if (id->tokenizer && tokenizer && strcmp(id->tokenizer, tokenizer))
 		return moe_frame_fail(f, d, MOE_EMATCH, "the stream was made with tokenizer %.32s, this is %s (--any-model mixes on purpose)", tokenizer,
 				      id->tokenizer);
@@ -79,8 +82,8 @@ struct loop {
 	const struct moe_stage *s;
 	const struct moe_identity *id;
 	struct moe_account account;     /* of the input */
-	struct moe_frame frame[MOE_BATCH_FRAMES];
-	struct moe_frame *batch[MOE_BATCH_FRAMES];
+	struct moe_frame *frame, **batch;       /* [most]; batch[i] is &frame[i] */
+	size_t most;
 	struct moe_frame aside;
 	size_t n, nbytes;               /* frames of the batch, in the first n places */
 };
@@ -122,6 +125,23 @@ static enum moe_err pass(struct loop *l, struct moe_frame *f, struct moe_diag *d
 	return moe_emit(l->out, f, d);
 }
 
+/* Frames that are taken in groups are sequences as they are given, from their first row to their last. */
+static enum moe_err check_whole(const struct moe_frame *f, struct moe_diag *d)
+{
+	uint64_t start, step, more;
+
+	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
+	MOE_TRY(moe_frame_number(f, "moe.step", 0, &step, d));
+	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
+	if (step || more)
+		return moe_frame_fail(f, d, MOE_EMATCH, "the sequence is to be generated, one token after the other, which a choice over a batch cannot do");
+	if (start)
+		return moe_frame_fail(f, d, MOE_EMATCH, "the frame is a part of its sequence, and a choice over a batch is among whole sequences (moe-embed without --chunk)");
+	return MOE_OK;
+}
+
+static bool full(const struct loop *l) { return l->n == l->most || (!l->s->group && l->nbytes >= MOE_BATCH_NBYTES); }
+
 /* Sorts a frame that was read into place l->n: into the batch, or past the stage. */
 static enum moe_err take(struct loop *l, struct moe_diag *d)
 {
@@ -129,9 +149,11 @@ static enum moe_err take(struct loop *l, struct moe_diag *d)
 
 	MOE_TRY(moe_account_frame(&l->account, f, d));
 	if (l->s->kinds >> f->kind & 1) {
+		if (l->s->group)
+			MOE_TRY(check_whole(f, d));
 		l->batch[l->n++] = f;
 		l->nbytes += f->nbytes;
-		return l->n == MOE_BATCH_FRAMES || l->nbytes >= MOE_BATCH_NBYTES ? run_batch(l, d) : MOE_OK;
+		return full(l) ? run_batch(l, d) : MOE_OK;
 	}
 	if (l->n) {     /* what came before goes first; the frame steps aside meanwhile */
 		struct moe_frame empty = l->aside;
@@ -148,7 +170,7 @@ static enum moe_err loop(struct loop *l, struct moe_diag *d)
 	for (;;) {
 		enum moe_err err = moe_reader_next(l->in, &l->frame[l->n], false, d);
 		if (err == MOE_AGAIN) {         /* nothing waits: do what is there, hand it on, and sleep */
-			if (l->n) {
+			if (l->n && !l->s->group) {
 				MOE_TRY(run_batch(l, d));
 				continue;
 			}
@@ -169,13 +191,34 @@ static enum moe_err loop(struct loop *l, struct moe_diag *d)
 	return l->out->writer ? moe_writer_flush(l->out->writer, d) : MOE_OK;
 }
 
+static void free_loop(struct loop *l)
+{
+	if (!l)
+		return;
+	for (size_t i = 0; i < l->most; i++)
+		moe_frame_free(&l->frame[i]);
+	free(l->frame);
+	free(l->batch);
+	moe_frame_free(&l->aside);
+	moe_account_free(&l->account);
+	free(l);
+}
+
 enum moe_err moe_stage_loop(struct moe_reader *in, struct moe_output *out, const struct moe_stage *s, const struct moe_identity *id, struct moe_diag *d)
 {
 	struct loop *l = calloc(1, sizeof *l);
+	size_t most = s->group ? s->group : MOE_BATCH_FRAMES;
 	enum moe_err err;
 
-	if (!l)
+	if (l) {
+		l->frame = moe_calloc(most, sizeof *l->frame);
+		l->batch = moe_calloc(most, sizeof(struct moe_frame *));
+	}
+	if (!l || !l->frame || !l->batch) {
+		free_loop(l);
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	}
+	l->most = most;
 	l->in = in;
 	l->out = out;
 	out->in = in;
@@ -184,10 +227,6 @@ enum moe_err moe_stage_loop(struct moe_reader *in, struct moe_output *out, const
 	err = loop(l, d);
 	if (err && d && d->byte >= 0)   /* a byte of the input */
 		moe_diag_path(d, moe_reader_name(in));
-	for (int i = 0; i < MOE_BATCH_FRAMES; i++)
-		moe_frame_free(&l->frame[i]);
-	moe_frame_free(&l->aside);
-	moe_account_free(&l->account);
-	free(l);
+	free_loop(l);
 	return err;
 }

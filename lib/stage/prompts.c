@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "trace/pools.h"
+
 enum moe_err moe_head_make(struct moe_frame *f, const struct moe_identity *id, struct moe_diag *d)
 {
 	MOE_TRY(moe_frame_reset(f, MOE_KIND_HEAD, d));
@@ -16,6 +18,8 @@ enum moe_err moe_head_make(struct moe_frame *f, const struct moe_identity *id, s
 	if (id->tokenizer)
 		MOE_TRY(moe_frame_set(f, "moe.tokenizer", id->tokenizer, d));
 	MOE_TRY(moe_frame_set(f, "moe.math", moe_math_name(id->math), d));
+	if (id->router)
+		MOE_TRY(moe_pools_write(f, &id->router->pools, (size_t)id->router->experts, d));
 	return moe_head_mark(f, id, d);
 }
 

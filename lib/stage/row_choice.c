@@ -2,31 +2,14 @@
 
 #include <string.h>
 
-static bool parse_number(const char **p, const char *end, uint64_t *out)
-{
-	const char *from = *p;
-
-	for (*out = 0; *p < end && **p >= '0' && **p <= '9'; ++*p)
-		if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, (uint64_t)(**p - '0'), out))
-			return false;
-	return *p > from;
-}
+#include "base/range.h"
 
 static bool parse_range(struct moe_row_choice *c, const char *p, const char *end)
 {
-	uint64_t first, last;
-
-	if (c->n == MOE_ROW_RANGES || !parse_number(&p, end, &first))
+	if (c->n == MOE_ROW_RANGES || !moe_range_read(&p, end, UINT64_MAX, &c->range[c->n].first, &c->range[c->n].last))
 		return false;
-	last = first;
-	if (p < end && *p == '-') {
-		last = UINT64_MAX;
-		if (++p < end && !parse_number(&p, end, &last))
-			return false;
-	}
-	c->range[c->n].first = first;
-	c->range[c->n++].last = last;
-	return p == end && first <= last;
+	c->n++;
+	return p == end;
 }
 
 bool moe_row_choice_parse(struct moe_row_choice *c, const char *text)

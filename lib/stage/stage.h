@@ -26,7 +26,11 @@ struct moe_stage {
 	unsigned kinds;         /* bits 1 << enum moe_kind that `run` takes; other kinds pass by in order */
 	bool sink;              /* kinds that nobody took are refused; with a writer, those that no stage takes (trace, unknown) still pass */
 
-	/* Takes n <= MOE_BATCH_FRAMES frames of these kinds, in order, and emits what becomes of them. */
+	/* Frames of these kinds that are taken together, neither fewer nor more but where the stream ends, or something else comes between; each is a whole
+	 * sequence, or the stream is refused. 0: what waits in the input, at most MOE_BATCH_FRAMES. */
+	size_t group;
+
+	/* Takes n frames of these kinds, in order, and emits what becomes of them. */
 	enum moe_err (*run)(void *self, struct moe_frame **f, size_t n, struct moe_output *out, struct moe_diag *d);
 
 	/* A head, drop, failed or end frame on its way (may be NULL); the loop passes it on afterwards, or swallows it on MOE_AGAIN. */
@@ -42,6 +46,7 @@ struct moe_stage {
 /* What head frames are checked against and marked with. NULL: not checked, not marked. */
 struct moe_identity {
 	const char *model, *tokenizer;  /* fingerprints */
+	const struct moe_router_settings *router;       /* whose pools a head has, or gets when it is made */
 	bool any_model;
 	enum moe_math math;             /* what a head that is made asks for */
 	const char *program, *command;  /* for moe.pg; program NULL: leave it as it is */

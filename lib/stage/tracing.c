@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "trace/pools.h"
+
 struct moe_tracing {
 	struct moe_tracing_options o;
 	struct moe_trace_info info;
@@ -30,7 +32,7 @@ static enum moe_err describe(struct moe_trace_info *i, const struct moe_tracing_
 	if (!i->n_layers)
 		return moe_fail(d, MOE_EUSAGE, "there is nothing to trace: none of these layers has a router");
 	i->experts = (size_t)s->experts;
-	i->k = (size_t)s->top_k;
+	i->k = moe_router_width(s);
 	i->score = scores[s->score];
 	i->renormalise = s->renormalise || s->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN;
 	i->detail = o->detail;
@@ -78,9 +80,20 @@ static enum moe_err write_head(struct moe_tracing *t, const struct moe_frame *he
 		MOE_TRY(moe_frame_set(own, "moe.math", moe_math_name(t->o.identity->math), d));
 		if (t->o.identity->tokenizer)
 			MOE_TRY(moe_frame_set(own, "moe.tokenizer", t->o.identity->tokenizer, d));
+		MOE_TRY(moe_pools_write(own, &t->o.model->spec->router.pools, t->info.experts, d));
 	}
 	MOE_TRY(moe_head_mark(own, t->o.identity, d));
 	return moe_trace_writer_new(&t->writer, t->o.writer, own, &t->info, d);
+}
+
+/* May rows skip a layer that is traced? */
+static bool skips_layers(const struct moe_tracing *t)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < t->info.n_layers; i++)
+		any |= moe_spec_has_depth(t->o.model->spec, t->info.layer[i]);
+	return any;
 }
 
 enum moe_err moe_tracing_begin(struct moe_tracing *t, const struct moe_frame *head, struct moe_diag *d)
@@ -91,7 +104,7 @@ enum moe_err moe_tracing_begin(struct moe_tracing *t, const struct moe_frame *he
 	MOE_TRY(moe_tracing_end(t, d));
 	err = write_head(t, head, &own, d);
 	moe_frame_free(&own);
-	return err ? err : moe_collector_new(&t->collector, t->writer, &t->info, t->o.in_order, d);
+	return err ? err : moe_collector_new(&t->collector, t->writer, &t->info, t->o.in_order, skips_layers(t), d);
 }
 
 enum moe_err moe_tracing_span(struct moe_tracing *t, size_t layer, const struct moe_batch *b, const struct moe_span *span, const struct moe_routed *routed,
@@ -100,25 +113,17 @@ enum moe_err moe_tracing_span(struct moe_tracing *t, size_t layer, const struct 
 	size_t k = t->info.k, e = t->info.experts, at = span->first;
 	struct moe_trace_choice choice = {
 		.expert_id = routed->expert_id + at * k, .weight = routed->weight + at * k, .logit = routed->logit ? routed->logit + at * e : NULL,
-		.compared = routed->choice ? routed->choice + at * e : NULL,
+		.compared = routed->choice ? routed->choice + at * e : NULL, .depth = b->depth.on ? b->depth.taken + at : NULL,
 	};
 	struct moe_trace_rows rows = *r;
 
+	rows.choice = t->o.model->choice;
 	rows.start = span->start;
 	rows.n = span->n;
 	rows.position = b->position + at;
 	rows.axes = b->axes;
 	rows.stride = b->rows;
 	return moe_collect(t->collector, layer, &rows, &choice, d);
-}
-
-/* A tensor [n] that frames of hidden rows have. */
-static enum moe_err column(struct moe_frame *f, const char *name, enum moe_dtype type, size_t n, const void **data, struct moe_diag *d)
-{
-	const uint64_t *shape;
-
-	MOE_TRY(moe_frame_tensor(f, name, type, 1, data, &shape, d));
-	return shape[0] == n ? MOE_OK : moe_frame_fail(f, d, MOE_EINPUT, "tensor \"%s\" has %llu rows, expected %zu", name, (unsigned long long)shape[0], n);
 }
 
 enum moe_err moe_tracing_flow(struct moe_tracing *t, size_t layer, const struct moe_flow *flow, struct moe_diag *d)
@@ -129,10 +134,10 @@ enum moe_err moe_tracing_flow(struct moe_tracing *t, size_t layer, const struct 
 		struct moe_trace_rows r = {.name = moe_frame_meta(f, "moe.name")};
 		MOE_TRY(moe_frame_number(f, "moe.seq", UINT64_MAX, &r.seq, d));
 		MOE_TRY(moe_frame_number(f, "moe.step", 0, &r.step, d));
-		MOE_TRY(column(f, "token", MOE_I32, n, (const void **)&r.token, d));
-		MOE_TRY(column(f, "image", MOE_I32, n, (const void **)&r.image, d));
-		MOE_TRY(column(f, "patch_index", MOE_I32, n, (const void **)&r.patch, d));
-		MOE_TRY(column(f, "modality", MOE_U8, n, (const void **)&r.modality, d));
+		MOE_TRY(moe_frame_column(f, "token", MOE_I32, n, (const void **)&r.token, d));
+		MOE_TRY(moe_frame_column(f, "image", MOE_I32, n, (const void **)&r.image, d));
+		MOE_TRY(moe_frame_column(f, "patch_index", MOE_I32, n, (const void **)&r.patch, d));
+		MOE_TRY(moe_frame_column(f, "modality", MOE_U8, n, (const void **)&r.modality, d));
 		MOE_TRY(moe_tracing_span(t, layer, &flow->batch, &flow->span[i], &flow->routed, &r, d));
 	}
 	return MOE_OK;

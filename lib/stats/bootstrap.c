@@ -1,5 +1,6 @@
 #include "stats/bootstrap.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -25,6 +26,18 @@ static double resample(const double *part, const double *whole, size_t n, uint32
 
 static int by_number(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
 
+void moe_bootstrap_interval(double *estimate, size_t n, size_t unknown, double *low, double *high)
+{
+	size_t cut = (n + unknown) / 40;
+
+	*low = *high = NAN;
+	if (!n || unknown > cut)
+		return;
+	qsort(estimate, n, sizeof *estimate, by_number);
+	*low = estimate[cut - unknown];
+	*high = estimate[n - 1 - (cut - unknown)];
+}
+
 enum moe_err moe_bootstrap_ratio(const double *part, const double *whole, size_t n, double *low, double *high, struct moe_diag *d)
 {
 	double *estimate = moe_calloc(MOE_BOOTSTRAP_RESAMPLES, sizeof *estimate);
@@ -34,9 +47,7 @@ enum moe_err moe_bootstrap_ratio(const double *part, const double *whole, size_t
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (uint32_t b = 0; n && b < MOE_BOOTSTRAP_RESAMPLES; b++)
 		estimate[b] = resample(part, whole, n, b);
-	qsort(estimate, MOE_BOOTSTRAP_RESAMPLES, sizeof *estimate, by_number);
-	*low = estimate[MOE_BOOTSTRAP_RESAMPLES / 40];
-	*high = estimate[MOE_BOOTSTRAP_RESAMPLES - 1 - MOE_BOOTSTRAP_RESAMPLES / 40];
+	moe_bootstrap_interval(estimate, MOE_BOOTSTRAP_RESAMPLES, 0, low, high);
 	free(estimate);
 	return MOE_OK;
 }

@@ -16,13 +16,6 @@ void moe_grouping_free(struct moe_grouping *g)
 	free(g->held.depth);
 }
 
-static enum moe_err add(struct moe_grouping *g, const struct moe_trace_info *info, const struct moe_trace_block *b, const uint32_t *group, struct moe_diag *d)
-{
-	for (size_t r = 0; r < b->rows; r++)
-		g->unknown += group[r] == MOE_NO_GROUP;
-	return moe_groups_set_add(&g->set, info, b, group, d);
-}
-
 /* ---- the token behind ---- */
 
 /* Keeps the last row of the block. */
@@ -54,16 +47,27 @@ static enum moe_err add_next(struct moe_grouping *g, const struct moe_trace_info
 
 	for (size_t r = 0; r + 1 < b->rows; r++)
 		MOE_TRY(moe_group_number(&g->names, b->token[r + 1], &group[r], d));
-	if (h->any) {
-		uint32_t one = MOE_NO_GROUP;
-		if (h->block.seq == b->seq && h->block.start + 1 == b->start && h->input == input)
-			MOE_TRY(moe_group_number(&g->names, b->token[0], &one, d));
-		MOE_TRY(add(g, &h->info, &h->block, &one, d));
+	if (h->any && h->block.seq == b->seq && h->block.start + 1 == b->start && h->input == input) {
+		uint32_t one;
+		MOE_TRY(moe_group_number(&g->names, b->token[0], &one, d));
+		MOE_TRY(moe_groups_set_add(&g->set, &h->info, &h->block, &one, d));
+		h->any = false;
 	}
+	MOE_TRY(moe_grouping_finish(g, d));
 	MOE_TRY(hold(h, info, b, input, d));
-	group[b->rows - 1] = MOE_NO_GROUP;
-	g->unknown--;           /* it is told of when it is known, or never */
-	return add(g, info, b, group, d);
+	group[b->rows - 1] = MOE_LATER_GROUP;
+	return moe_groups_set_add(&g->set, info, b, group, d);
+}
+
+enum moe_err moe_grouping_finish(struct moe_grouping *g, struct moe_diag *d)
+{
+	struct moe_held *h = &g->held;
+	uint32_t none = MOE_NO_GROUP;
+
+	if (!h->any)
+		return MOE_OK;
+	h->any = false;
+	return moe_groups_set_add(&g->set, &h->info, &h->block, &none, d);
 }
 
 /* ---- all ---- */
@@ -97,5 +101,5 @@ enum moe_err moe_grouping_add(struct moe_grouping *g, const struct moe_trace_inf
 	if (g->by == MOE_BY_NEXT)
 		return add_next(g, info, b, input, group, d);
 	MOE_TRY(find_groups(g, b, input, group, d));
-	return add(g, info, b, group, d);
+	return moe_groups_set_add(&g->set, info, b, group, d);
 }

@@ -20,13 +20,12 @@ struct moe_grouping {
 	struct moe_labels labels;       /* of MOE_BY_LABEL, filled by the caller */
 	const char *const *input;       /* names of the inputs, of MOE_BY_INPUT */
 	struct moe_groups_set set;
-	uint64_t unknown;               /* tokens without a group */
 	/* The last row of the block before, which waits for the token behind it. */
 	struct moe_held {
 		bool any;
 		struct moe_trace_info info;
 		struct moe_trace_block block;
-		char choice[40];
+		char choice[MOE_TRACE_CHOICE];
 		size_t input;
 		uint16_t *expert;
 		uint8_t *depth;
@@ -36,9 +35,11 @@ struct moe_grouping {
 
 void moe_grouping_free(struct moe_grouping *g);
 
-/* Adds a block of input number `input`. Tokens without a group (text has no patch, a sequence no name, the last token none behind it) are counted in
- * `unknown`. */
+/* Adds a block of input number `input`. Tokens without a group are counted as unlabelled: text has no patch, a sequence may have no name. */
 enum moe_err moe_grouping_add(struct moe_grouping *g, const struct moe_trace_info *info, const struct moe_trace_block *b, size_t input,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Behind the last block: the last token has none behind it. */
+enum moe_err moe_grouping_finish(struct moe_grouping *g, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "stats/ordered.h"
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory for groups of tokens"); }
 
@@ -97,8 +98,10 @@ static enum moe_err find_or_add(struct moe_group_names *g, int64_t number, const
 	return MOE_OK;
 }
 
-enum moe_err moe_group_number(struct moe_group_names *g, int64_t number, uint32_t *index, struct moe_diag *d) { return find_or_add(g, number, NULL, 0, index,
-																   d); }
+enum moe_err moe_group_number(struct moe_group_names *g, int64_t number, uint32_t *index, struct moe_diag *d)
+{
+	return find_or_add(g, number, NULL, 0, index, d);
+}
 
 enum moe_err moe_group_text(struct moe_group_names *g, const char *text, size_t n, uint32_t *index, struct moe_diag *d)
 {
@@ -131,22 +134,6 @@ void moe_groups_set_free(struct moe_groups_set *s)
 	free(s->kind);
 	s->kind = NULL;
 	s->n = s->cap = 0;
-}
-
-static struct moe_group_layer *layer_of(struct moe_groups *g, size_t number)
-{
-	size_t at = g->n_layers;
-
-	while (at && g->layer[at - 1].number >= number)
-		at--;
-	if (at < g->n_layers && g->layer[at].number == number)
-		return &g->layer[at];
-	if (moe_grow(&g->layer, &g->cap, g->n_layers + 1, sizeof *g->layer, NULL))
-		return NULL;
-	memmove(g->layer + at + 1, g->layer + at, (g->n_layers - at) * sizeof *g->layer);
-	g->layer[at] = (struct moe_group_layer){.number = number};
-	g->n_layers++;
-	return &g->layer[at];
 }
 
 /* `p` with room for `cap` rows of `width`, those behind `n` zeroed; NULL without memory, when it stays as it was. */
@@ -202,8 +189,12 @@ static enum moe_err add_rows(struct moe_group_layer *l, size_t experts, size_t k
 	for (size_t r = 0; r < b->rows; r++) {
 		const uint16_t *id = b->expert + (layer * b->rows + r) * k;
 		uint32_t g = group[r];
-		if (g == MOE_NO_GROUP || (b->depth && !b->depth[layer * b->rows + r]))
+		if (g == MOE_LATER_GROUP || (b->depth && !b->depth[layer * b->rows + r]))
 			continue;
+		if (g == MOE_NO_GROUP) {
+			l->unlabelled++;
+			continue;
+		}
 		if (g >= l->groups)
 			MOE_TRY(grow_layer(l, g + 1, experts, d));
 		if (l->tokens[g]++ == UINT32_MAX)
@@ -231,7 +222,7 @@ enum moe_err moe_groups_set_add(struct moe_groups_set *s, const struct moe_trace
 		struct moe_group_layer *l;
 		if (info->layer[i] < s->first || info->layer[i] > s->last)
 			continue;
-		if (!(l = layer_of(g, info->layer[i])))
+		if (!(l = moe_ordered_get(&g->layer, &g->n_layers, &g->cap, sizeof *g->layer, info->layer[i])))
 			return no_memory(d);
 		MOE_TRY(add_rows(l, g->experts, g->k, b, i, group, d));
 	}

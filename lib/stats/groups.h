@@ -6,6 +6,7 @@
 #include "stats/routing.h"
 
 #define MOE_NO_GROUP UINT32_MAX
+#define MOE_LATER_GROUP (UINT32_MAX - 1)        /* not known yet */
 
 enum { MOE_MOST_GROUPS = 1 << 24 };
 
@@ -29,12 +30,13 @@ uint32_t moe_group_find(const struct moe_group_names *g, const char *text, size_
 struct moe_group_layer {
 	size_t number;
 	uint64_t *tokens;               /* [groups]: that came to the router */
+	uint64_t unlabelled;            /* tokens that came to it and are of no group */
 	uint32_t *count, *first;        /* [groups][experts]: tokens that have the expert; that have it first */
 	size_t groups, cap;
 };
 
 struct moe_groups {
-	char choice[40];
+	char choice[MOE_TRACE_CHOICE];
 	size_t experts, k;
 	struct moe_group_layer *layer;  /* [n_layers], ascending */
 	size_t n_layers, cap;
@@ -47,7 +49,8 @@ struct moe_groups_set {
 
 void moe_groups_set_free(struct moe_groups_set *s);
 
-/* Adds a block whose row i is of group[i], an index of names or MOE_NO_GROUP: not counted. Blocks of counts have no tokens and fail with MOE_EUSAGE. */
+/* Adds a block whose row i is of group[i], an index of names or MOE_NO_GROUP; MOE_LATER_GROUP: it will be added by itself. Blocks of counts have no tokens and
+ * fail with MOE_EUSAGE. */
 enum moe_err moe_groups_set_add(struct moe_groups_set *s, const struct moe_trace_info *info, const struct moe_trace_block *b, const uint32_t *group,
 				struct moe_diag *d)
 	MOE_CHECK_RESULT;

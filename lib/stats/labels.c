@@ -8,14 +8,16 @@
 #include "image/probe.h"
 #include "io/source.h"
 
-enum { LIST_LIMIT = 1 << 30, MOST_PATCHES = 1 << 20 };
+enum { LIST_LIMIT = 1 << 30, MOST_PLACES = 1 << 20 };
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory for labels"); }
 
 void moe_labels_free(struct moe_labels *l)
 {
-	for (size_t i = 0; i < l->name.n; i++)
-		free(l->list[i].patch);
+	for (size_t i = 0; i < l->name.n; i++) {
+		free(l->list[i].row.label);
+		free(l->list[i].patch.label);
+	}
 	free(l->list);
 	free(l->of_base);
 	moe_group_names_free(&l->name);
@@ -85,39 +87,44 @@ static const struct moe_labelled *find(const struct moe_labels *l, const char *n
 	return NULL;
 }
 
+static uint32_t label_of(const struct moe_label_list *l, uint64_t place) { return place < l->n ? l->label[place] : MOE_NO_GROUP; }
+
 bool moe_labels_rows(const struct moe_labels *l, const struct moe_trace_block *b, uint32_t *group)
 {
 	const struct moe_labelled *x = b->name ? find(l, b->name) : NULL;
 
 	for (size_t r = 0; r < b->rows; r++) {
-		bool patch = x && b->image[r] >= 0 && b->patch[r] >= 0 && (size_t)b->patch[r] < x->n_patches;
-		group[r] = !x ? MOE_NO_GROUP : patch && x->patch[b->patch[r]] != MOE_NO_GROUP ? x->patch[b->patch[r]] : x->all;
+		group[r] = x ? label_of(&x->row, b->start + r) : MOE_NO_GROUP;
+		if (x && group[r] == MOE_NO_GROUP && b->image[r] >= 0 && b->patch[r] >= 0)
+			group[r] = label_of(&x->patch, (uint64_t)b->patch[r]);
+		if (x && group[r] == MOE_NO_GROUP)
+			group[r] = x->all;
 	}
 	return x != NULL;
 }
 
-/* Room for the labels of n patches. */
-static enum moe_err room_for(struct moe_labelled *x, size_t n, struct moe_diag *d)
+/* Room for n labels. */
+static enum moe_err room_for(struct moe_label_list *l, size_t n, struct moe_diag *d)
 {
-	size_t cap = x->n_patches;
+	size_t cap = l->n;
 
-	MOE_TRY(moe_grow(&x->patch, &cap, n, sizeof *x->patch, d));
-	for (; x->n_patches < cap; x->n_patches++)
-		x->patch[x->n_patches] = MOE_NO_GROUP;
+	MOE_TRY(moe_grow(&l->label, &cap, n, sizeof *l->label, d));
+	for (; l->n < cap; l->n++)
+		l->label[l->n] = MOE_NO_GROUP;
 	return MOE_OK;
 }
 
 /* ---- a list ---- */
 
-/* A whole number of at most MOST_PATCHES. */
-static bool read_patch(const char *s, const char *end, size_t *out)
+/* A whole number below MOST_PLACES. */
+static bool read_place(const char *s, const char *end, size_t *out)
 {
 	*out = 0;
 	if (s == end)
 		return false;
-	for (; s < end && *s >= '0' && *s <= '9' && *out <= MOST_PATCHES; s++)
+	for (; s < end && *s >= '0' && *s <= '9' && *out <= MOST_PLACES; s++)
 		*out = *out * 10 + (size_t)(*s - '0');
-	return s == end && *out < MOST_PATCHES;
+	return s == end && *out < MOST_PLACES;
 }
 
 static enum moe_err read_line(struct moe_labels *l, struct moe_group_names *g, const char *line, const char *end, struct moe_diag *d)
@@ -125,12 +132,15 @@ static enum moe_err read_line(struct moe_labels *l, struct moe_group_names *g, c
 	const char *tab = memchr(line, '\t', (size_t)(end - line)), *second = tab ? memchr(tab + 1, '\t', (size_t)(end - tab - 1)) : NULL;
 	struct moe_labelled *x;
 	uint32_t label;
-	size_t patch = 0;
+	struct moe_label_list *list;
+	bool row = second && tab[1] == '@';
+	size_t place = 0;
 
 	if (!tab || tab == line || (second && memchr(second + 1, '\t', (size_t)(end - second - 1))))
-		return moe_fail(d, MOE_EINPUT, "expected name, tab, label, or name, tab, patch, tab, label");
-	if (second && !read_patch(tab + 1, second, &patch))
-		return moe_fail(d, MOE_EINPUT, "\"%.*s\" is not the number of a patch", (int)(second - tab - 1 < 40 ? second - tab - 1 : 40), tab + 1);
+		return moe_fail(d, MOE_EINPUT, "expected name, tab, label, or name, tab, patch or @row, tab, label");
+	if (second && !read_place(tab + 1 + row, second, &place))
+		return moe_fail(d, MOE_EINPUT, "\"%.*s\" is not the number of a %s", (int)(second - tab - 1 < 40 ? second - tab - 1 : 40), tab + 1,
+				row ? "row" : "patch");
 	MOE_TRY(sequence_of(l, line, (size_t)(tab - line), &x, d));
 	tab = second ? second : tab;
 	MOE_TRY(moe_group_text(g, tab + 1, (size_t)(end - tab - 1), &label, d));
@@ -138,9 +148,10 @@ static enum moe_err read_line(struct moe_labels *l, struct moe_group_names *g, c
 		x->all = label;
 		return MOE_OK;
 	}
-	if (patch >= x->n_patches)
-		MOE_TRY(room_for(x, patch + 1, d));
-	x->patch[patch] = label;
+	list = row ? &x->row : &x->patch;
+	if (place >= list->n)
+		MOE_TRY(room_for(list, place + 1, d));
+	list->label[place] = label;
 	return MOE_OK;
 }
 
@@ -217,12 +228,12 @@ static enum moe_err label_patches(struct moe_labelled *x, struct moe_group_names
 	if (!box_of)
 		return no_memory(d);
 	moe_box_patches(box_of, c->fit, grid, w, h, s->box, s->n_boxes);
-	err = room_for(x, n, d);
+	err = room_for(&x->patch, n, d);
 	for (size_t i = 0; !err && i < n; i++) {
 		const struct moe_box *b = box_of[i] >= 0 ? &s->box[box_of[i]] : NULL;
 		const char *label = b ? attribute ? value_of(b->attribute, b->n_attributes, attribute) : b->label : box_of[i] == MOE_PATCH_UNTOUCHED ?
 			"nothing" : NULL;
-		err = group_of(g, label, &x->patch[i], d);
+		err = group_of(g, label, &x->patch.label[i], d);
 	}
 	free(box_of);
 	return err;

@@ -6,11 +6,10 @@
 #include "image/fit.h"
 #include "stats/groups.h"
 
-/* What is known of a sequence: a label of all its tokens, of patches, or of both (then that of the patch counts). */
+/* What is known of a sequence: labels of single rows, of patches, of all its tokens; the first of these counts. MOE_NO_GROUP: none. */
 struct moe_labelled {
-	uint32_t all;                   /* MOE_NO_GROUP: none */
-	uint32_t *patch;                /* [n_patches], MOE_NO_GROUP: none */
-	size_t n_patches;
+	struct moe_label_list { uint32_t *label; size_t n; } row, patch;
+	uint32_t all;
 };
 
 struct moe_labels {
@@ -23,7 +22,7 @@ struct moe_labels {
 
 void moe_labels_free(struct moe_labels *l);
 
-/* Reads lines of `name TAB label` and `name TAB patch TAB label`; labels are made groups of `g`. Empty lines are passed over; other lines fail with the
+/* Reads lines of `name TAB label`, `name TAB patch TAB label` and `name TAB @row TAB label`; labels are made groups of `g`. Empty lines are passed over; other lines fail with the
  * number of the line. */
 enum moe_err moe_labels_list(struct moe_labels *l, struct moe_group_names *g, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "kernel/kernel.h"
+#include "stats/ordered.h"
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory"); }
 
@@ -247,6 +248,22 @@ static size_t count_pool(struct moe_routing_part *p, const float *z, size_t expe
 	return pool;
 }
 
+/* The same of a token without logits, whose pool is that of its modality. */
+static void count_named_pool(const struct moe_routing *r, struct moe_routing_part *p, unsigned modality, size_t n)
+{
+	const struct moe_pools *pools = &r->pools;
+
+	if (modality >= pools->n) {
+		p->open += n;
+		return;
+	}
+	for (size_t e = 0; e < r->experts; e++)
+		if (pools->of[e] == modality) {
+			p->eligible[e]++;
+			p->narrow[e] += (double)n / (double)pools->size[modality];
+		}
+}
+
 /* A difference of scores, given the two logits. */
 static double score_margin(enum moe_trace_score score, const struct scores *s, double chosen, double other)
 {
@@ -275,6 +292,8 @@ static void score_token(const struct moe_routing *r, struct moe_routing_part *p,
 		p->mass += s.mass;
 		p->even_mass += (double)n / (double)pool;
 	}
+	if (!r->by_token)       /* nothing was compared with the others of the token */
+		return;
 	if (find_margin(z, rest, r->experts, id, n, &chosen, &other)) {
 		add_margin(&p->logit_margin, chosen - other);
 		if (!compared && r->score != MOE_TRACE_UNKNOWN)
@@ -335,7 +354,7 @@ enum moe_err moe_routing_add(struct moe_routing *r, struct moe_routing_layer *l,
 		if (rows->logit)
 			score_token(r, p, rows->logit + i * experts, rows->compared ? rows->compared + i * experts : NULL, id, n);
 		else
-			p->open += n;
+			count_named_pool(r, p, rows->modality[i], n);
 	}
 	return MOE_OK;
 }
@@ -344,8 +363,9 @@ enum moe_err moe_routing_add(struct moe_routing *r, struct moe_routing_layer *l,
 
 enum moe_err moe_routing_init(struct moe_routing *r, const struct moe_trace_info *info, const char *choice, unsigned tables, struct moe_diag *d)
 {
-	*r = (struct moe_routing){.experts = info->experts, .k = info->k, .score = info->score, .tables = tables};
+	*r = (struct moe_routing){.experts = info->experts, .k = info->k, .score = info->score, .pools = info->pools, .tables = tables};
 	snprintf(r->choice, sizeof r->choice, "%s", choice ? choice : "token");
+	r->by_token = !strcmp(r->choice, "token");
 	r->scratch = moe_calloc(2 * info->experts, sizeof *r->scratch);
 	return r->scratch ? MOE_OK : no_memory(d);
 }
@@ -361,18 +381,12 @@ void moe_routing_free(struct moe_routing *r)
 
 struct moe_routing_layer *moe_routing_layer(struct moe_routing *r, size_t number)
 {
-	size_t at = r->n_layers;
+	size_t known = r->n_layers;
+	struct moe_routing_layer *l = moe_ordered_get(&r->layer, &r->n_layers, &r->cap, sizeof *r->layer, number);
 
-	while (at && r->layer[at - 1].number >= number)
-		at--;
-	if (at < r->n_layers && r->layer[at].number == number)
-		return &r->layer[at];
-	if (moe_grow(&r->layer, &r->cap, r->n_layers + 1, sizeof *r->layer, NULL))
-		return NULL;
-	memmove(r->layer + at + 1, r->layer + at, (r->n_layers - at) * sizeof *r->layer);
-	r->layer[at] = (struct moe_routing_layer){.number = number, .next = SIZE_MAX};
-	r->n_layers++;
-	return &r->layer[at];
+	if (r->n_layers > known)
+		l->next = SIZE_MAX;
+	return l;
 }
 
 enum moe_err moe_routing_join(struct moe_routing *to, const struct moe_routing *from, struct moe_diag *d)

@@ -28,7 +28,7 @@ struct moe_routing_part {
 	uint64_t *together;             /* [experts][experts] or NULL: tokens that have both, the first with the larger weight */
 	uint64_t *next;                 /* [experts][experts] or NULL: tokens by expert here and expert in the next traced layer */
 
-	/* The pool of a token: the experts whose logits are not -inf, all without logits. */
+	/* The pool of a token: the experts whose logits are not -inf; without logits, what the head says (moe.pools), else all. */
 	uint64_t open;                  /* choices of tokens whose pool is all experts */
 	uint64_t *eligible;             /* [experts]: other tokens in whose pool it is */
 	double *narrow;                 /* [experts]: choices it would have if those tokens chose evenly from their pools */
@@ -48,9 +48,11 @@ struct moe_routing_layer {
 };
 
 struct moe_routing {
-	char choice[40];                /* moe.choice */
+	char choice[MOE_TRACE_CHOICE];  /* moe.choice */
+	bool by_token;                  /* it is "token" */
 	size_t experts, k;
 	enum moe_trace_score score;
+	struct moe_pools pools;         /* of tokens without logits */
 	unsigned tables;
 	struct moe_routing_layer *layer;        /* [n_layers], ascending */
 	size_t n_layers, cap;

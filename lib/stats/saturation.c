@@ -3,45 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
+#include "stats/ordered.h"
 
 void moe_saturation_free(struct moe_saturation *s)
 {
 	free(s->layer);
 	s->layer = NULL;
 	s->n_layers = s->cap = 0;
-}
-
-static struct moe_saturation_layer *layer_of(struct moe_saturation *s, size_t number)
-{
-	size_t at = s->n_layers;
-
-	while (at && s->layer[at - 1].number >= number)
-		at--;
-	if (at < s->n_layers && s->layer[at].number == number)
-		return &s->layer[at];
-	if (moe_grow(&s->layer, &s->cap, s->n_layers + 1, sizeof *s->layer, NULL))
-		return NULL;
-	memmove(s->layer + at + 1, s->layer + at, (s->n_layers - at) * sizeof *s->layer);
-	s->layer[at] = (struct moe_saturation_layer){.number = number};
-	s->n_layers++;
-	return &s->layer[at];
-}
-
-static size_t count_experts(const uint16_t *id, size_t k)
-{
-	size_t n = 0;
-
-	while (n < k && id[n] != MOE_NO_EXPERT)
-		n++;
-	return n;
-}
-
-static bool has(const uint16_t *id, size_t n, uint16_t e)
-{
-	while (n && id[n - 1] != e)
-		n--;
-	return n;
 }
 
 static void add_token(struct moe_saturation_part *p, const uint16_t *id, size_t n, const uint16_t *last, size_t m, size_t experts)
@@ -51,7 +19,7 @@ static void add_token(struct moe_saturation_part *p, const uint16_t *id, size_t 
 	if (!m)
 		return;
 	for (size_t i = 0; i < m; i++)
-		both += has(id, n, last[i]);
+		both += moe_trace_has(id, n, last[i]);
 	p->tokens++;
 	p->shared += (double)both / (double)m;
 	p->chance += (double)n / (double)experts;
@@ -85,12 +53,11 @@ enum moe_err moe_saturation_add(struct moe_saturation *s, const struct moe_trace
 			j++;
 		if (j == last_info->n_layers || last_info->layer[j] != info->layer[i] || info->layer[i] < s->first || info->layer[i] > s->last)
 			continue;
-		if (!(l = layer_of(s, info->layer[i])))
+		if (!(l = moe_ordered_get(&s->layer, &s->n_layers, &s->cap, sizeof *s->layer, info->layer[i])))
 			return moe_fail(d, MOE_ENOMEM, "out of memory");
 		for (size_t r = 0; r < b->rows; r++) {
 			const uint16_t *x = b->expert + (i * b->rows + r) * info->k, *y = last->expert + (j * b->rows + r) * last_info->k;
-			unsigned m = b->modality[r] < MOE_N_MODALITIES ? b->modality[r] : MOE_N_MODALITIES - 1;
-			add_token(&l->part[m], x, count_experts(x, info->k), y, count_experts(y, last_info->k), info->experts);
+			add_token(&l->part[moe_modality_of(b->modality[r])], x, moe_trace_chosen(x, info->k), y, moe_trace_chosen(y, last_info->k), info->experts);
 		}
 	}
 	return MOE_OK;

@@ -5,13 +5,14 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "stats/ordered.h"
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory for the tokens of experts"); }
 
 void moe_top_free(struct moe_top *t)
 {
 	for (size_t l = 0; l < t->n_layers; l++) {
-		for (size_t e = 0; e < t->experts; e++)
+		for (size_t e = 0; t->layer[l].list && e < t->experts; e++)
 			free(t->layer[l].list[e].token);
 		free(t->layer[l].list);
 	}
@@ -24,22 +25,11 @@ void moe_top_free(struct moe_top *t)
 
 static struct moe_top_layer *layer_of(struct moe_top *t, size_t number)
 {
-	size_t at = t->n_layers;
-	struct moe_top_list *list;
+	struct moe_top_layer *l = moe_ordered_get(&t->layer, &t->n_layers, &t->cap, sizeof *t->layer, number);
 
-	while (at && t->layer[at - 1].number >= number)
-		at--;
-	if (at < t->n_layers && t->layer[at].number == number)
-		return &t->layer[at];
-	list = moe_calloc(t->experts, sizeof *list);
-	if (!list || moe_grow(&t->layer, &t->cap, t->n_layers + 1, sizeof *t->layer, NULL)) {
-		free(list);
-		return NULL;
-	}
-	memmove(t->layer + at + 1, t->layer + at, (t->n_layers - at) * sizeof *t->layer);
-	t->layer[at] = (struct moe_top_layer){number, list};
-	t->n_layers++;
-	return &t->layer[at];
+	if (l && !l->list)
+		l->list = moe_calloc(t->experts, sizeof *l->list);
+	return l && l->list ? l : NULL;
 }
 
 /* Does a go before b: by falling weight, then as they came? */

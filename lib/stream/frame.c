@@ -164,6 +164,16 @@ enum moe_err moe_frame_tensor(struct moe_frame *f, const char *name, enum moe_dt
 	return MOE_OK;
 }
 
+enum moe_err moe_frame_column(struct moe_frame *f, const char *name, enum moe_dtype type, uint64_t n, const void **data, struct moe_diag *d)
+{
+	const uint64_t *shape;
+
+	MOE_TRY(moe_frame_tensor(f, name, type, 1, data, &shape, d));
+	if (shape[0] == n)
+		return MOE_OK;
+	return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"%s\" has %llu rows, expected %llu", name, (unsigned long long)shape[0], (unsigned long long)n);
+}
+
 enum moe_err moe_frame_put(struct moe_frame *f, const char *name, enum moe_dtype type, unsigned rank, uint64_t n0, uint64_t n1, const void *data,
 			   struct moe_diag *d)
 {

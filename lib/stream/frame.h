@@ -52,6 +52,9 @@ const struct moe_tensor *moe_frame_find(const struct moe_frame *f, const char *n
 enum moe_err moe_frame_tensor(struct moe_frame *f, const char *name, enum moe_dtype type, unsigned rank, const void **data,
 			      const uint64_t **shape, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* The same of one axis, with n places: a number for each of n rows. */
+enum moe_err moe_frame_column(struct moe_frame *f, const char *name, enum moe_dtype type, uint64_t n, const void **data, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* Adds or replaces a tensor; `data` is borrowed until the frame is written. rank <= 2: shape is n0 or n0 × n1. */
 enum moe_err moe_frame_put(struct moe_frame *f, const char *name, enum moe_dtype type, unsigned rank, uint64_t n0, uint64_t n1, const void *data,
 			   struct moe_diag *d) MOE_CHECK_RESULT;

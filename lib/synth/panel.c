@@ -27,22 +27,6 @@ void moe_panel_wide(struct moe_panel *p, struct moe_draw *r)
 	p->height = moe_draw_real(r, 30, 34);
 }
 
-void moe_panel_rectangle(cairo_t *c, double x, double y, double width, double height, double radius)
-{
-	double k = fmin(radius, fmin(width, height) / 2);
-
-	if (k <= 0) {
-		cairo_rectangle(c, x, y, width, height);
-		return;
-	}
-	cairo_new_sub_path(c);
-	cairo_arc(c, x + width - k, y + k, k, -M_PI / 2, 0);
-	cairo_arc(c, x + width - k, y + height - k, k, 0, M_PI / 2);
-	cairo_arc(c, x + k, y + height - k, k, M_PI / 2, M_PI);
-	cairo_arc(c, x + k, y + k, k, M_PI, 3 * M_PI / 2);
-	cairo_close_path(c);
-}
-
 void moe_panel_fill(const struct moe_panel_stage *at, struct moe_ink ink, const char *label)
 {
 	if (label) {

@@ -91,7 +91,7 @@ static void draw_filling(const struct moe_panel *p, const struct moe_panel_stage
 {
 	cairo_save(at->c);
 	cairo_new_path(at->c);
-	moe_panel_rectangle(at->c, 0, 0, length, thick, p->style == ROUND ? 2.5 : 0);
+	moe_outline_box(at->c, 0, 0, length, thick, p->style == ROUND ? 2.5 : 0);
 	cairo_clip(at->c);
 	part(at->c, p->bar.shown, 100, length, thick);
 	moe_panel_fill(at, look->track, p->bar.shown < 100 ? " empty" : NULL);
@@ -136,7 +136,7 @@ static void draw(const struct moe_panel *p, const struct moe_panel_stage *at)
 	else
 		draw_filling(p, at, &look, length, thick);
 	if (framed) {
-		moe_panel_rectangle(at->c, -0.5, -0.5, length + 1, thick + 1, p->style == ROUND ? 3 : 0);
+		moe_outline_box(at->c, -0.5, -0.5, length + 1, thick + 1, p->style == ROUND ? 3 : 0);
 		cairo_set_line_width(at->c, 1);
 		moe_ink_set(at->c, edge);
 		cairo_stroke(at->c);

@@ -118,7 +118,7 @@ static void draw(const struct moe_panel *p, const struct moe_panel_stage *at)
 	double x = 32 + moe_draw_real(at->r, -play, play);
 	cairo_translate(at->c, x, 32 + moe_draw_real(at->r, -play, play));
 	if (p->style == SQUARE)
-		moe_panel_rectangle(at->c, -reach, -reach, 2 * reach, 2 * reach, 3);
+		moe_outline_box(at->c, -reach, -reach, 2 * reach, 2 * reach, 3);
 	else
 		cairo_arc(at->c, 0, 0, reach, 0, 2 * M_PI);
 	moe_ink_set(at->c, look.face);

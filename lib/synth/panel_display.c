@@ -230,7 +230,7 @@ static void draw(const struct moe_panel *p, const struct moe_panel_stage *at)
 
 	moe_ink_set(at->c, moe_ink_ground(at->r, &look.ground, 1, 40, &distance));
 	cairo_paint(at->c);
-	moe_panel_rectangle(at->c, frame, frame, p->width - 2 * frame, p->height - 2 * frame, frame);
+	moe_outline_box(at->c, frame, frame, p->width - 2 * frame, p->height - 2 * frame, frame);
 	moe_panel_fill(at, look.ground, NULL);
 	k = fmin((p->width - 2 * border) / width, (p->height - 2 * border) / HEIGHT) * moe_draw_real(at->r, 0.86, 1);
 	x = border + (p->width - 2 * border - k * width) * moe_draw_unit(at->r);

@@ -141,7 +141,7 @@ static void draw_face(const struct moe_panel *p, const struct moe_panel_stage *a
 	cairo_paint(at->c);
 	cairo_new_path(at->c);
 	if (p->style == ARC || !p->gauge.round)
-		moe_panel_rectangle(at->c, 0.5, 0.5, 63, 63, 4);
+		moe_outline_box(at->c, 0.5, 0.5, 63, 63, 4);
 	else
 		cairo_arc(at->c, 32, 32, 31.5, 0, 2 * M_PI);
 	moe_ink_set(at->c, look->face);

@@ -49,10 +49,10 @@ static void outline(cairo_t *c, unsigned style, double radius)
 		cairo_close_path(c);
 		break;
 	case UPRIGHT:
-		moe_panel_rectangle(c, -0.55 * radius, -radius, 1.1 * radius, 2 * radius, 0.55 * radius);
+		moe_outline_box(c, -0.55 * radius, -radius, 1.1 * radius, 2 * radius, 0.55 * radius);
 		break;
 	default:
-		moe_panel_rectangle(c, -0.9 * radius, -0.9 * radius, 1.8 * radius, 1.8 * radius, 0.15 * radius);
+		moe_outline_box(c, -0.9 * radius, -0.9 * radius, 1.8 * radius, 1.8 * radius, 0.15 * radius);
 	}
 }
 

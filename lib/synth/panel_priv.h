@@ -2,6 +2,7 @@
 #ifndef MOE_SYNTH_PANEL_PRIV_H
 #define MOE_SYNTH_PANEL_PRIV_H
 
+#include "image/outline.h"
 #include "synth/panel.h"
 
 /* Where a panel is drawn; the context's unit is the panel's. */
@@ -30,9 +31,6 @@ extern const struct moe_panel_kind moe_panel_display, moe_panel_clock, moe_panel
 /* Sizes of a panel. */
 void moe_panel_square(struct moe_panel *p);
 void moe_panel_wide(struct moe_panel *p, struct moe_draw *r);
-
-/* A rectangle with round corners; radius 0: sharp ones. Adds to the path. */
-void moe_panel_rectangle(cairo_t *c, double x, double y, double width, double height, double radius);
 
 /* Fills the path and gives it a label, or none (NULL). */
 void moe_panel_fill(const struct moe_panel_stage *at, struct moe_ink ink, const char *label);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "image/outline.h"
 #include "synth/effects.h"
 #include "synth/strings.h"
 
@@ -341,19 +342,6 @@ static struct colour mixed(const struct colour *a, const struct colour *b, doubl
 	return m;
 }
 
-static void rounded(cairo_t *c, double x, double y, double w, double h, double radius)
-{
-	static const double right = 1.5707963267948966;
-
-	radius = fmin(radius, fmin(w, h) / 2);
-	cairo_new_path(c);
-	cairo_arc(c, x + w - radius, y + radius, radius, -right, 0);
-	cairo_arc(c, x + w - radius, y + h - radius, radius, 0, right);
-	cairo_arc(c, x + radius, y + h - radius, radius, right, 2 * right);
-	cairo_arc(c, x + radius, y + radius, radius, 2 * right, 3 * right);
-	cairo_close_path(c);
-}
-
 /* A button, a cell, a label's edge: another colour around the line's box, as far as the crop shows it. */
 static void draw_surround(cairo_t *c, struct moe_draw *r, const struct look *l, const struct rect *crop, const struct line *line)
 {
@@ -363,7 +351,7 @@ static void draw_surround(cairo_t *c, struct moe_draw *r, const struct look *l, 
 
 	set_colour(c, &outside);
 	cairo_paint(c);
-	rounded(c, floor(b.x0 - crop->x0 - pad), floor(b.y0 - crop->y0 - pad),
+	moe_outline_box(c, floor(b.x0 - crop->x0 - pad), floor(b.y0 - crop->y0 - pad),
 		ceil(fmin(w + 40, b.x1 - b.x0 + 2 * pad)), ceil(fmin(h + 40, b.y1 - b.y0 + 2 * pad)),
 		moe_draw_chance(r, 0.5) ? moe_draw_real(r, 0, 0.4) * l->size : 0);
 	set_colour(c, &l->ground);

@@ -10,12 +10,14 @@ struct routing {
 	size_t rows;
 	uint16_t *expert;               /* [cap][k] */
 	float *weight, *logit, *compared;       /* [cap][k], [cap][experts] twice; NULL: not traced */
+	uint8_t *depth;                 /* [cap], or NULL */
 };
 
 /* Rows of a sequence that have not been written. */
 struct sequence {
 	uint64_t seq;
 	char *name;
+	const char *choice;
 	size_t start, rows, cap, axes;  /* start: of the first of them in the sequence */
 	int32_t *token, *image, *patch; /* [cap] */
 	int32_t *position;              /* [cap][axes] */
@@ -29,7 +31,7 @@ struct sequence {
 struct moe_collector {
 	struct moe_trace_writer *writer;
 	const struct moe_trace_info *info;
-	bool in_order;
+	bool in_order, depth;
 	uint64_t next;                  /* in order: the sequence that is written now */
 	struct sequence **seq;
 	size_t n, cap;
@@ -38,7 +40,8 @@ struct moe_collector {
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory for a trace"); }
 
-enum moe_err moe_collector_new(struct moe_collector **out, struct moe_trace_writer *w, const struct moe_trace_info *info, bool in_order, struct moe_diag *d)
+enum moe_err moe_collector_new(struct moe_collector **out, struct moe_trace_writer *w, const struct moe_trace_info *info, bool in_order, bool depth,
+			       struct moe_diag *d)
 {
 	struct moe_collector *c = calloc(1, sizeof *c);
 
@@ -48,6 +51,7 @@ enum moe_err moe_collector_new(struct moe_collector **out, struct moe_trace_writ
 	c->writer = w;
 	c->info = info;
 	c->in_order = in_order;
+	c->depth = depth;
 	return MOE_OK;
 }
 
@@ -58,6 +62,7 @@ static void free_sequence(struct sequence *q, size_t n_layers)
 		free(q->layer[l].weight);
 		free(q->layer[l].logit);
 		free(q->layer[l].compared);
+		free(q->layer[l].depth);
 	}
 	free(q->name);
 	free(q->token);
@@ -139,7 +144,7 @@ static enum moe_err make_room(struct moe_collector *c, struct sequence *q, size_
 	     resize(&q->position, cap * q->axes, sizeof *q->position) && resize(&q->modality, cap, 1) && resize(&q->step, cap, sizeof *q->step);
 	for (size_t l = 0; ok && l < i->n_layers; l++) {
 		struct routing *r = &q->layer[l];
-		ok = resize(&r->expert, cap * i->k, sizeof *r->expert);
+		ok = resize(&r->expert, cap * i->k, sizeof *r->expert) && (!c->depth || resize(&r->depth, cap, 1));
 		if (i->detail >= MOE_TRACE_WEIGHTS)
 			ok = ok && resize(&r->weight, cap * i->k, sizeof *r->weight);
 		if (i->detail == MOE_TRACE_LOGITS)
@@ -161,6 +166,7 @@ static enum moe_err add_rows(struct moe_collector *c, struct sequence *q, const 
 		q->axes = r->axes;
 		q->start = r->start;
 		q->compares = choice->compared != NULL;
+		q->choice = r->choice;
 		q->name = r->name ? moe_strdup(r->name) : NULL;
 		if (r->name && !q->name)
 			return no_memory(d);
@@ -199,6 +205,10 @@ static enum moe_err add_choice(const struct moe_collector *c, struct sequence *q
 		memcpy(r->logit + r->rows * i->experts, choice->logit, n * i->experts * sizeof *r->logit);
 	if (r->compared)
 		memcpy(r->compared + r->rows * i->experts, choice->compared ? choice->compared : choice->logit, n * i->experts * sizeof *r->compared);
+	if (r->depth && choice->depth)
+		memcpy(r->depth + r->rows, choice->depth, n);
+	else if (r->depth)
+		memset(r->depth + r->rows, 1, n);
 	r->rows += n;
 	return MOE_OK;
 }
@@ -218,7 +228,7 @@ static void *gather(struct moe_collector *c, const struct sequence *q, size_t of
 static enum moe_err write_block(struct moe_collector *c, const struct sequence *q, size_t n, struct moe_diag *d)
 {
 	const struct moe_trace_info *i = c->info;
-	struct moe_trace_block b = {.seq = q->seq, .start = q->start, .step = q->step[0], .name = q->name, .rows = n, .axes = q->axes, .token = q->token,
+	struct moe_trace_block b = {.seq = q->seq, .start = q->start, .step = q->step[0], .name = q->name, .choice = q->choice, .rows = n, .axes = q->axes, .token = q->token,
 				    .image = q->image, .patch = q->patch, .modality = q->modality};
 	int32_t *position;
 
@@ -228,7 +238,8 @@ static enum moe_err write_block(struct moe_collector *c, const struct sequence *
 	b.weight = q->layer->weight ? gather(c, q, offsetof(struct routing, weight), n, i->k, sizeof *b.weight) : NULL;
 	b.logit = q->layer->logit ? gather(c, q, offsetof(struct routing, logit), n, i->experts, sizeof *b.logit) : NULL;
 	b.compared = q->layer->compared ? gather(c, q, offsetof(struct routing, compared), n, i->experts, sizeof *b.compared) : NULL;
-	if (!position || !b.expert || (q->layer->weight && !b.weight) || (q->layer->logit && !b.logit) || (q->layer->compared && !b.compared))
+	b.depth = c->depth ? gather(c, q, offsetof(struct routing, depth), n, 1, 1) : NULL;
+	if (!position || !b.expert || (c->depth && !b.depth) || (q->layer->weight && !b.weight) || (q->layer->logit && !b.logit) || (q->layer->compared && !b.compared))
 		return no_memory(d);
 	for (size_t r = 0; r < n; r++)
 		for (size_t a = 0; a < q->axes; a++)
@@ -259,6 +270,7 @@ static void forget(const struct moe_collector *c, struct sequence *q, size_t n)
 		shift(r->weight, n, rest, k * sizeof *r->weight);
 		shift(r->logit, n, rest, e * sizeof *r->logit);
 		shift(r->compared, n, rest, e * sizeof *r->compared);
+		shift(r->depth, n, rest, 1);
 		r->rows -= n;
 	}
 	q->start += n;

@@ -13,6 +13,7 @@ struct moe_collector;
 struct moe_trace_rows {
 	uint64_t seq, step;             /* step 0: given; else the first of these rows is generated token number `step` */
 	const char *name;               /* of the sequence, or NULL */
+	const char *choice;             /* who chooses (moe.choice), the same for all; it outlives the collector */
 	size_t start, n;                /* rows of the sequence before these; these */
 	const int32_t *token, *image, *patch;   /* [n] */
 	const uint8_t *modality;        /* [n] */
@@ -26,12 +27,13 @@ struct moe_trace_choice {
 	const float *weight;            /* [n][k] */
 	const float *logit;             /* [n][experts]; NULL where a foreign router gave none */
 	const float *compared;          /* [n][experts], or NULL */
+	const uint8_t *depth;           /* [n]: 0 where a row skips the layer; NULL: none does */
 };
 
-/* For the trace of `info`, which outlives the collector, as does `w`. `in_order`: sequences are numbered from 0 without a gap, and written whole in this
+/* For the trace of `info`, which outlives the collector, as does `w`. `depth`: some of the layers are such that rows may skip them. `in_order`: sequences are numbered from 0 without a gap, and written whole in this
  * order, so that the trace does not depend on who was faster; else a frame is written as soon as it is full. */
 enum moe_err moe_collector_new(struct moe_collector **out, struct moe_trace_writer *w, const struct moe_trace_info *info, bool in_order,
-			       struct moe_diag *d) MOE_CHECK_RESULT;
+			       bool depth, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_collector_free(struct moe_collector *c);
 
 /* Takes the rows of a pass in one traced layer; each pass goes through all traced layers in ascending order. */

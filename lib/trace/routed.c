@@ -31,17 +31,6 @@ static enum moe_err rows_of(struct moe_frame *f, const char *name, enum moe_dtyp
 			      (unsigned long long)(width ? shape[1] : 1), (unsigned long long)rows, (unsigned long long)(width ? width : 1));
 }
 
-static enum moe_err read_keys(struct moe_trace_block *b, const struct moe_frame *f, struct moe_diag *d)
-{
-	b->name = moe_frame_meta(f, "moe.name");
-	b->choice = moe_frame_meta(f, "moe.choice");
-	b->choice = b->choice ? b->choice : "token";
-	MOE_TRY(moe_frame_number(f, "moe.seq", UINT64_MAX, &b->seq, d));
-	MOE_TRY(moe_frame_number(f, "moe.step", 0, &b->step, d));
-	MOE_TRY(moe_frame_number(f, "moe.start", 0, &b->start, d));
-	return b->seq == UINT64_MAX ? moe_frame_fail(f, d, MOE_EINPUT, "moe.seq is missing") : MOE_OK;
-}
-
 static enum moe_err read_tokens(struct moe_routed_frame *r, struct moe_frame *f, struct moe_diag *d)
 {
 	const struct moe_tensor *p = moe_frame_find(f, "position");
@@ -90,7 +79,7 @@ enum moe_err moe_routed_take(struct moe_routed_frame *r, struct moe_frame *f, en
 	*r = (struct moe_routed_frame){.info = {.n_layers = 1, .score = score}};
 	r->info.layer = &r->layer;
 	MOE_TRY(read_layer(f, &r->layer, d));
-	MOE_TRY(read_keys(&r->all, f, d));
+	MOE_TRY(moe_trace_keys_read(&r->all, f, false, d));
 	MOE_TRY(moe_frame_tensor(f, "expert_id", MOE_I32, 2, (const void **)&r->id, &shape, d));
 	if (shape[0] > INT32_MAX)
 		return moe_frame_fail(f, d, MOE_EINPUT, "it has %llu rows", (unsigned long long)shape[0]);

@@ -7,6 +7,7 @@
 #include "format/json.h"
 #include "stream/account.h"
 #include "stream/check.h"
+#include "trace/pools.h"
 
 struct moe_trace {
 	struct moe_reader *reader;
@@ -140,6 +141,11 @@ enum moe_err moe_trace_info_read(struct moe_trace_info *i, const struct moe_fram
 		if (err == MOE_ENOMEM)
 			return moe_fail(d, err, "%s", why.text);
 		return moe_frame_fail(head, d, MOE_EINPUT, why.byte >= 0 ? "moe.trace: %s, at its byte %lld" : "moe.trace: %s", why.text, (long long)why.byte);
+	}
+	err = moe_pools_read(&i->pools, head, i->experts, d);
+	if (err) {
+		moe_trace_info_free(i);
+		return err;
 	}
 	copy_text(i->model, sizeof i->model, moe_frame_meta(head, "moe.model"));
 	copy_text(i->tokenizer, sizeof i->tokenizer, moe_frame_meta(head, "moe.tokenizer"));
@@ -284,18 +290,30 @@ static enum moe_err read_rows(struct moe_trace_block *b, struct moe_frame *f, st
 	return shaped(f, "modality", MOE_U8, b->rows, 0, 0, (const void **)&b->modality, d);
 }
 
-enum moe_err moe_trace_block_read(struct moe_trace_block *b, struct moe_frame *f, const struct moe_trace_info *i, struct moe_arena *a, struct moe_diag *d)
+enum moe_err moe_trace_keys_read(struct moe_trace_block *b, const struct moe_frame *f, bool counts, struct moe_diag *d)
 {
 	const char *choice = moe_frame_meta(f, "moe.choice");
 
-	*b = (struct moe_trace_block){.name = moe_frame_meta(f, "moe.name"), .choice = choice ? choice : "token"};
-	if (i->detail == MOE_TRACE_COUNTS)
-		return shaped(f, "count", MOE_U64, i->n_layers, i->experts, 0, (const void **)&b->count, d);
+	b->name = moe_frame_meta(f, "moe.name");
+	b->choice = choice ? choice : "token";
+	if (strlen(b->choice) >= MOE_TRACE_CHOICE)
+		return moe_frame_fail(f, d, MOE_EINPUT, "moe.choice is \"%.40s...\", longer than %d bytes", b->choice, MOE_TRACE_CHOICE - 1);
+	if (counts)
+		return MOE_OK;
 	MOE_TRY(moe_frame_number(f, "moe.seq", UINT64_MAX, &b->seq, d));
 	MOE_TRY(moe_frame_number(f, "moe.step", 0, &b->step, d));
 	MOE_TRY(moe_frame_number(f, "moe.start", 0, &b->start, d));
 	if (b->seq == UINT64_MAX || b->start > INT32_MAX)
 		return moe_frame_fail(f, d, MOE_EINPUT, b->start > INT32_MAX ? "moe.start is too large" : "moe.seq is missing");
+	return MOE_OK;
+}
+
+enum moe_err moe_trace_block_read(struct moe_trace_block *b, struct moe_frame *f, const struct moe_trace_info *i, struct moe_arena *a, struct moe_diag *d)
+{
+	*b = (struct moe_trace_block){0};
+	MOE_TRY(moe_trace_keys_read(b, f, i->detail == MOE_TRACE_COUNTS, d));
+	if (i->detail == MOE_TRACE_COUNTS)
+		return shaped(f, "count", MOE_U64, i->n_layers, i->experts, 0, (const void **)&b->count, d);
 	MOE_TRY(read_rows(b, f, d));
 	MOE_TRY(read_experts(b, f, i, a, d));
 	if (i->detail >= MOE_TRACE_WEIGHTS)

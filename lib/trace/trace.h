@@ -5,6 +5,7 @@
 #ifndef MOE_TRACE_TRACE_H
 #define MOE_TRACE_TRACE_H
 
+#include "nn/router.h"
 #include "stream/reader.h"
 
 /* What a trace tells, each more than the one before. Counts: how often each expert was chosen, of a source that kept no tokens. */
@@ -19,6 +20,7 @@ enum {
 	MOE_TRACE_ROWS = 256,           /* most tokens of a block */
 	MOE_TRACE_EXPERTS = 65535,      /* most experts: the number 65535 is none */
 	MOE_TRACE_LAYERS = 65536,
+	MOE_TRACE_CHOICE = 40,          /* bytes of moe.choice with its end */
 };
 
 /* What a head says of the trace behind it. */
@@ -27,6 +29,7 @@ struct moe_trace_info {
 	size_t *layer, n_layers;        /* numbers of the traced layers, ascending */
 	size_t experts, k;              /* k: 0 where a source of counts did not say */
 	enum moe_trace_score score;
+	struct moe_pools pools;         /* of the head: the experts that tokens of a modality may get; none: all */
 	bool renormalise;               /* chosen weights of a token add up to 1 */
 	enum moe_trace_detail detail;
 };
@@ -48,6 +51,23 @@ struct moe_trace_block {
 	const uint8_t *depth;           /* [n_layers][rows]: 1 where the token took the layer; NULL: all did */
 	const uint64_t *count;          /* [n_layers][experts] in a trace of counts, else NULL */
 };
+
+/* How many experts a row of k has; is one among n? */
+static inline size_t moe_trace_chosen(const uint16_t *expert, size_t k)
+{
+	size_t n = 0;
+
+	while (n < k && expert[n] != MOE_NO_EXPERT)
+		n++;
+	return n;
+}
+
+static inline bool moe_trace_has(const uint16_t *expert, size_t n, uint16_t one)
+{
+	while (n && expert[n - 1] != one)
+		n--;
+	return n;
+}
 
 /* "softmax", "weights" and the like, and back; -1 for other names. */
 const char *moe_trace_score_name(enum moe_trace_score s);
@@ -76,6 +96,9 @@ const struct moe_frame *moe_trace_head(const struct moe_trace *t);
 /* Where the bytes come from, for messages, and the byte at which the block that was read last begins. */
 const char *moe_trace_name(const struct moe_trace *t);
 uint64_t moe_trace_at(const struct moe_trace *t);
+
+/* What the metadata of a frame says of its block: choice, and, but of counts, name, sequence, step and start. */
+enum moe_err moe_trace_keys_read(struct moe_trace_block *b, const struct moe_frame *f, bool counts, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The same on frames that somebody else reads: what a head says (*i is the caller's to free; MOE_EMATCH: it is the head of another stream), and
  * what a frame of kind trace holds behind it; arrays come from `a` or are the frame's. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "model/parts.h"
 
 struct range {
@@ -67,12 +68,23 @@ static enum moe_err read_rule(struct rule *r, const char *word, struct moe_diag 
 
 static bool holds(const struct range *r, int64_t i) { return r->any || (i >= r->first && i <= r->last); }
 
-/* Layers without a part are the trunk's. */
-static bool meant(const struct rule *r, const struct moe_param *p)
+/* Tensors that have a piece for each expert. */
+static bool is_by_expert(const struct moe_param *p)
 {
+	return p->part == MOE_PART_ROUTER && p->expert < 0 && (!strcmp(p->logical, "router") || !strcmp(p->logical, "router_bias") || !strcmp(p->logical, "choice_bias"));
+}
+
+/* Pieces that are frozen or not, each by itself. */
+static size_t n_pieces(const struct moe_param *p, size_t experts) { return experts > 1 && is_by_expert(p) && p->count % experts == 0 ? experts : 1; }
+
+/* Layers without a part are the trunk's. */
+static bool meant(const struct rule *r, const struct moe_param *p, size_t pieces, size_t piece)
+{
+	int64_t expert = pieces > 1 ? (int64_t)piece : p->expert;
+
 	if (r->part == MOE_N_PARTS && !r->layers.any && p->part == MOE_PART_TOWER)
 		return false;
-	return (r->part == MOE_N_PARTS || r->part == p->part) && holds(&r->layers, p->layer) && holds(&r->experts, p->expert);
+	return p->part != MOE_N_PARTS && (r->part == MOE_N_PARTS || r->part == p->part) && holds(&r->layers, p->layer) && holds(&r->experts, expert);
 }
 
 enum moe_err moe_freeze_check(const char *word, struct moe_diag *d)
@@ -82,20 +94,104 @@ enum moe_err moe_freeze_check(const char *word, struct moe_diag *d)
 	return read_rule(&r, word, d);
 }
 
-enum moe_err moe_freeze(bool *frozen, const struct moe_params *params, char *const *words, size_t n, struct moe_diag *d)
+static size_t count_experts(const struct moe_params *params)
 {
-	memset(frozen, 0, params->n * sizeof *frozen);
-	for (size_t i = 0; i < n; i++) {
-		struct rule r;
-		bool any = false;
-		MOE_TRY(read_rule(&r, words[i], d));
-		for (size_t j = 0; j < params->n; j++)
-			if (meant(&r, &params->p[j])) {
-				frozen[j] = !r.thaw;
+	int64_t last = -1;
+
+	for (size_t i = 0; i < params->n; i++)
+		last = params->p[i].expert > last ? params->p[i].expert : last;
+	return (size_t)(last + 1);
+}
+
+/* Sets frozen [tensors][experts] as a word says. */
+static enum moe_err apply(bool *frozen, const struct moe_params *params, size_t experts, const char *word, struct moe_diag *d)
+{
+	struct rule r;
+	bool any = false;
+
+	MOE_TRY(read_rule(&r, word, d));
+	for (size_t i = 0; i < params->n; i++) {
+		size_t pieces = n_pieces(&params->p[i], experts);
+		for (size_t j = 0; j < pieces; j++)
+			if (meant(&r, &params->p[i], pieces, j)) {
+				frozen[i * experts + j] = !r.thaw;
 				any = true;
 			}
-		if (!any)
-			return moe_fail(d, MOE_EUSAGE, "\"%s\" means no tensor of this model", words[i]);
+	}
+	return any ? MOE_OK : moe_fail(d, MOE_EUSAGE, "\"%s\" means no tensor of this model", word);
+}
+
+/* A tensor whose pieces are frozen so: the whole of it, or runs. */
+static enum moe_err settle(struct moe_frozen *f, const struct moe_params *params, size_t i, const bool *frozen, size_t pieces, struct moe_diag *d)
+{
+	const struct moe_param *p = &params->p[i];
+	size_t count = p->count / pieces, n = 0;
+
+	for (size_t j = 0; j < pieces; j++)
+		n += frozen[j];
+	f->tensor[i] = n == pieces;
+	for (size_t j = 0; j < pieces && n < pieces; j++) {
+		if (!frozen[j])
+			continue;
+		if (j && frozen[j - 1]) {
+			f->run[f->n_runs - 1].count += count;
+			continue;
+		}
+		MOE_TRY(moe_grow(&f->run, &f->cap, f->n_runs + 1, sizeof *f->run, d));
+		f->run[f->n_runs++] = (struct moe_frozen_run){p->offset + j * count, count};
 	}
 	return MOE_OK;
+}
+
+static enum moe_err freeze(struct moe_frozen *f, bool *frozen, const struct moe_params *params, size_t experts, char *const *words, size_t n, struct moe_diag *d)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++)
+		MOE_TRY(apply(frozen, params, experts, words[i], d));
+	for (size_t i = 0; i < params->n; i++)
+		MOE_TRY(settle(f, params, i, frozen + i * experts, n_pieces(&params->p[i], experts), d));
+	for (size_t i = 0; i < f->n_runs; i++)
+		kept += f->run[i].count;
+	f->kept = moe_calloc(kept + 1, sizeof *f->kept);
+	return f->kept ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+}
+
+enum moe_err moe_freeze(struct moe_frozen *f, const struct moe_params *params, char *const *words, size_t n, struct moe_diag *d)
+{
+	size_t experts = count_experts(params) ? count_experts(params) : 1;
+	bool *frozen = moe_calloc(params->n * experts + 1, sizeof *frozen);
+	enum moe_err err;
+
+	moe_frozen_free(f);
+	f->tensor = moe_calloc(params->n + 1, sizeof *f->tensor);
+	err = frozen && f->tensor ? freeze(f, frozen, params, experts, words, n, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+	free(frozen);
+	return err;
+}
+
+void moe_frozen_free(struct moe_frozen *f)
+{
+	free(f->tensor);
+	free(f->run);
+	free(f->kept);
+	*f = (struct moe_frozen){0};
+}
+
+void moe_frozen_hold(struct moe_frozen *f, const float *weights, float *gradient)
+{
+	float *to = f->kept;
+
+	for (const struct moe_frozen_run *r = f->run; r < f->run + f->n_runs; to += r++->count) {
+		memcpy(to, weights + r->offset, r->count * sizeof *to);
+		memset(gradient + r->offset, 0, r->count * sizeof *gradient);
+	}
+}
+
+void moe_frozen_restore(const struct moe_frozen *f, float *weights)
+{
+	const float *from = f->kept;
+
+	for (const struct moe_frozen_run *r = f->run; r < f->run + f->n_runs; from += r++->count)
+		memcpy(weights + r->offset, from, r->count * sizeof *from);
 }

@@ -14,6 +14,16 @@ static enum moe_err refuse(struct moe_diag *d, const char *family, const char *w
 	return moe_fail(d, MOE_EUSAGE, "the family %s cannot be trained: %s has no backward pass", family, what);
 }
 
+/* Is there one expert a token, chosen among several, whose weight is 1? */
+static bool router_is_mute(const struct moe_router_settings *s)
+{
+	bool several = !s->pools.n && s->experts > 1;
+
+	for (size_t m = 0; m < s->pools.n; m++)
+		several |= s->pools.size[m] > 1;
+	return several && s->top_k == 1 && (s->renormalise || s->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN);
+}
+
 /* Queries, keys and values lie together, as do gate and up, each a multiple of 16 numbers (params.h). */
 static enum moe_err check_encoder(const struct moe_spec *s, struct moe_diag *d)
 {
@@ -25,16 +35,6 @@ static enum moe_err check_encoder(const struct moe_spec *s, struct moe_diag *d)
 		return moe_fail(d, MOE_EUSAGE, "an encoder of pictures is trained where its hidden size is a multiple of 4, heads, width and projector are even, and hidden "
 				"size times width is a multiple of 16");
 	return MOE_OK;
-}
-
-/* Is there one expert a token, chosen among several, whose weight is 1? */
-static bool router_is_mute(const struct moe_router_settings *s)
-{
-	bool several = !s->pools.n && s->experts > 1;
-
-	for (size_t m = 0; m < s->pools.n; m++)
-		several |= s->pools.size[m] > 1;
-	return several && s->top_k == 1 && (s->renormalise || s->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN);
 }
 
 enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
@@ -78,6 +78,17 @@ enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_
 	if (loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
 		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
 	return MOE_OK;
+}
+
+/* Groups of teacher and pupil must not cut each other's. */
+static enum moe_err check_groups(const struct moe_net *n, struct moe_diag *d)
+{
+	const struct moe_spec *own = n->spec, *its = n->o.teacher ? n->o.teacher->net->spec : NULL;
+
+	if (!its || !moe_net_chooses_together(own) || !moe_net_chooses_together(its) || own->router.batch == its->router.batch)
+		return MOE_OK;
+	return moe_fail(d, MOE_EUSAGE, "the teacher chooses among %lld sequences, the model among %lld: they must be as many (route_batch)", (long long)its->router.batch,
+			(long long)own->router.batch);
 }
 
 const struct moe_params *moe_net_params(const struct moe_net *n) { return &n->params; }
@@ -186,6 +197,7 @@ static size_t largest(const struct moe_net *n)
 
 	most = moe_max(most, moe_max(moe_heads_width(&n->heads), 2 * width) * hidden);
 	most = moe_max(most, hidden * (moe_max(width, out) + 1));
+	most = moe_max(most, n->o.teacher ? net_hidden(n->o.teacher->net) * hidden : 0);
 	return moe_max(most, moe_net_pictures_largest(n));
 }
 
@@ -194,10 +206,10 @@ static bool plan_lanes(struct moe_net *n)
 	n->lane = moe_arena_zero(&n->memory, n->o.lanes, sizeof *n->lane);
 	for (size_t i = 0; n->lane && i < n->o.lanes; i++) {
 		struct lane *l = &n->lane[i];
-		l->gradient = i ? moe_arena_zero(&n->memory, n->params.total, sizeof(float)) : n->gradient;
+		l->gradient = i && !n->o.forward_only ? moe_arena_zero(&n->memory, n->params.total, sizeof(float)) : n->gradient;
 		l->pack = moe_arena_get(&n->memory, largest(n), sizeof(float));
 		l->sums = plan_sums(n);
-		if (!l->gradient || !l->pack || !l->sums)
+		if ((!l->gradient && !n->o.forward_only) || !l->pack || !l->sums)
 			return false;
 	}
 	return n->lane;
@@ -225,7 +237,7 @@ static bool plan(struct moe_net *n)
 		if (!plan_layer(n, l))
 			return false;
 	return moe_dense_plan(&n->head_dense, n->o.unit, n->weight + n->head, (size_t)s->vocab, net_hidden(n), &n->memory) &&
-	       moe_net_pictures_plan(n) && plan_positions(n) && plan_lanes(n);
+	       moe_net_pictures_plan(n) && plan_positions(n) && moe_net_match_plan(n) && plan_lanes(n);
 }
 
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
@@ -235,6 +247,8 @@ struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
 	n.chunk = o->chunk ? o->chunk : CHUNK;
 	n.lanes = o->lanes ? o->lanes : LANES;
 	n.most_pictures = o->most_pictures ? o->most_pictures : PICTURES;
+	if (o->forward_only)
+		n.most_pictures = n.chunk * n.lanes;
 	n.most_text = o->most_text ? o->most_text : TEXT;
 	return n;
 }
@@ -242,6 +256,7 @@ struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
 enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct moe_net_options *o, struct moe_diag *d)
 {
 	struct moe_net *n = calloc(1, sizeof *n);
+	struct moe_param_extra extra[MOE_NET_MATCHES];
 	enum moe_err err;
 
 	*out = n;
@@ -254,10 +269,12 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 	n->kept = moe_calloc(n->n_kept, sizeof *n->kept);
 	err = n->kept ? moe_net_check(m->spec, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (!err)
-		err = moe_params_make(&n->params, &n->weight, m, d);
+		err = check_groups(n, d);
+	if (!err)
+		err = moe_params_make(&n->params, &n->weight, m, extra, moe_net_projections(extra, m->spec, o->teacher), d);
 	if (!err) {
-		n->gradient = moe_calloc(n->params.total, sizeof *n->gradient);
-		if (!n->gradient || !plan(n))
+		n->gradient = o->forward_only ? NULL : moe_calloc(n->params.total, sizeof *n->gradient);
+		if ((!n->gradient && !o->forward_only) || !plan(n))
 			err = moe_fail(d, MOE_ENOMEM, "out of memory for a network of %zu weights", n->params.total);
 	}
 	if (!err) {
@@ -295,6 +312,7 @@ static void pack_part(struct moe_net *n, size_t part, void *scratch)
 
 	if (layer == (size_t)n->spec->n_layers) {
 		moe_dense_pack(&n->head_dense, scratch);
+		moe_net_match_pack(n, scratch);
 		moe_net_pictures_pack(n, scratch);
 	} else if (which == 0) {
 		moe_dense_pack(&n->layer[layer].qkv_dense, scratch);
@@ -338,7 +356,7 @@ static void forward_lane(void *arg, size_t i)
 	moe_arena_reset(&l->scratch);
 	if (!n->first) {
 		clear_sums(n, l->sums);
-		l->text = l->image = l->patch = 0;
+		l->text = l->image = l->patch = l->soft = l->match = 0;
 		if (n->backward)
 			memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
 	}
@@ -368,15 +386,16 @@ static void add_run(void *arg, size_t run)
 		moe_add(n->gradient + at, n->lane[i].gradient + at, count);
 }
 
-/* Sequences of the next chunk of `left`: whole groups where rows are chosen among each other. */
+/* Sequences of the next chunk of `left`: whole groups where rows are chosen among each other, here or in the teacher. */
 static size_t chunk_size(const struct moe_net *n, const struct moe_packed *batch, size_t left)
 {
+	const struct moe_spec *s = !moe_net_chooses_together(n->spec) && n->o.teacher ? n->o.teacher->net->spec : n->spec;
 	size_t size = 0;
 
-	if (!moe_net_chooses_together(n->spec))
+	if (!moe_net_chooses_together(s))
 		return moe_min(n->o.chunk, left);
 	while (size < left && size < n->o.chunk)
-		size += moe_packed_together(batch + size, left - size, (size_t)n->spec->router.batch);
+		size += moe_packed_together(batch + size, left - size, (size_t)s->router.batch);
 	return size;
 }
 
@@ -513,11 +532,15 @@ static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s
 		out->text += n->lane[i].text;
 		out->image += n->lane[i].image;
 		out->patch += n->lane[i].patch;
+		out->soft += n->lane[i].soft;
+		out->match += n->lane[i].match;
 	}
 	out->text = n->text_weight > 0 ? out->text / n->text_weight : 0;
 	out->image = n->image_weight > 0 ? out->image / n->image_weight : 0;
 	out->patch = n->patch_weight > 0 ? out->patch / n->patch_weight : 0;
-	out->total = s->text * out->text + s->image * out->image + s->patch * out->patch + s->balance * out->balance + s->z * out->z;
+	out->soft = n->text_weight > 0 ? out->soft / n->text_weight : 0;
+	out->match = n->n_matches ? out->match / ((double)n->n_matches * (double)n->rows) : 0;
+	out->total = s->text * out->text + s->image * out->image + s->patch * out->patch + s->balance * out->balance + s->z * out->z + s->soft * out->soft + s->match * out->match;
 	out->finite = isfinite(out->total);
 	return MOE_OK;
 }
@@ -541,6 +564,8 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 			struct moe_step_result *out, struct moe_diag *d)
 {
 	*out = (struct moe_step_result){.load = n->sums[0].load};
+	if (gradient && n->o.forward_only)
+		return moe_fail(d, MOE_EUSAGE, "a network that only passes forward has no gradient");
 	n->loss = s;
 	MOE_TRY(moe_net_check_losses(n->spec, s, d));
 	MOE_TRY(cut(n, batch, count, out, d));

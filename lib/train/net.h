@@ -16,12 +16,31 @@
 
 struct moe_net;
 
+/* Layers of the two, see below. */
+struct moe_net_match {
+	int64_t own, its;
+};
+
+/* A network that another learns from (Hinton, Vinyals and Dean 2015), which sees the same rows: it only passes forward. Beside its logits, rows behind some layers may
+ * be matched (Romero et al. 2015): behind `own` layers of the one that learns, and `its` layers of the teacher. Where the two have different widths, a matrix that is
+ * trained for each match, from `seed` on, makes the one of the other; it is no part of the model. */
+enum { MOE_NET_MATCHES = 16 };
+struct moe_net_teacher {
+	struct moe_net *net;            /* made with forward_only, and with the same chunk, lanes and vocabulary; the caller's */
+	struct moe_net_match match[MOE_NET_MATCHES];
+	size_t n_matches;
+	double temperature;
+	uint64_t seed;
+};
+
 /* Zero: the value in brackets. */
 struct moe_net_options {
 	enum moe_unit unit;             /* of the products' operands */
 	size_t chunk, lanes;            /* sequences of a chunk (8), lanes (4) */
 	size_t most_pictures, most_text;        /* sequences that are computed together, and rows of text of one: for the plan of memory and the table of positions (128, 512) */
 	struct moe_pool *pool;
+	bool forward_only;              /* no gradient, and the memory of one chunk for each lane */
+	const struct moe_net_teacher *teacher;  /* or NULL; borrowed */
 };
 
 /* The network of a model that is open with its weights, which are copied. Parts without a backward pass are refused with their names (MOE_EUSAGE). */
@@ -38,12 +57,13 @@ float *moe_net_gradient(struct moe_net *n);     /* [total] */
 /* The forms of the weights that products read are made again. */
 void moe_net_changed(struct moe_net *n);
 
-/* Bytes that a network takes for steps of options.most_pictures sequences with pictures of the largest grid and options.most_text rows of text each. */
+/* Bytes that a network takes (but for its teacher) for steps of options.most_pictures sequences with pictures of the largest grid and options.most_text rows of text each. */
 uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *o);
 
 /* Factors of the parts of the loss. */
 struct moe_loss_settings {
 	double text, image, patch, balance, z;
+	double soft, match;             /* with a teacher: of its soft targets and matches; 0 and 0: it is not asked */
 	int64_t patch_layer;            /* patch labels are read after so many layers; 0: after the last */
 	int64_t balance_groups;         /* groups of experts of each pool that are balanced; 0: each expert */
 	double noise;                   /* on the logits of routers by sigmoid, for choice and weight (router_grad.h); 0: none */
@@ -54,7 +74,7 @@ struct moe_loss_settings {
 enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_loss_settings *s, struct moe_diag *d) MOE_CHECK_RESULT;
 
 struct moe_step_result {
-	double total, text, image, patch, balance, z;   /* means as they stand before their factors */
+	double total, text, image, patch, balance, z, soft, match;     /* means as they stand before their factors */
 	double text_weight, image_weight;       /* sums of the weights of text and image targets */
 	uint64_t text_targets, image_targets, patch_targets, rows;     /* rows: tokens that passed the layers */
 	double busiest;                 /* largest share of a layer's choices that one expert got */
@@ -64,10 +84,11 @@ struct moe_step_result {
 
 /* Losses of a batch, and with `backward` the gradient of
  *
- *     total = text · T + image · I + patch · P + balance · LB + z · Z
+ *     total = text · T + image · I + patch · P + balance · LB + z · Z + soft · S + match · M
  *
- * T: mean cross entropy over the targets that are text, by their weights; I: over those that are image tokens; P: over labelled patches, through the same norm and head; LB and Z as in
- * grad/router_grad.h. */
+ * T: mean cross entropy over the targets that are text, by their weights; I: over those that are image tokens; P: over labelled patches, through the same norm
+ * and head; LB and Z as in grad/router_grad.h. S: mean of tau² KL(teacher, own) at temperature tau over the text's targets, by their weights; M: mean over matches, rows and numbers of
+ * (W x - t)², with x and t the rows of the two over their root mean squares. */
 enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool backward,
 			  struct moe_step_result *out, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -1,4 +1,5 @@
 /* The backward pass of a chunk: dx is the gradient of what a layer gives, and becomes that of what it takes. */
+#include <math.h>
 #include <string.h>
 
 #include "train/net_priv.h"
@@ -43,7 +44,7 @@ static enum moe_err units(struct moe_net *n, const struct chunk *c, size_t layer
 		down[e] = lane->gradient + w->down[e];
 	}
 	moe_operand_rows(n->o.unit, dyn, hidden, de, hidden, rows, hidden);
-	moe_experts_backward(w->expert, &k->pairs, dh, dweight, gate_up, down, dyn, k->h2, k->router.weight, k->gate_up, scratch);
+	moe_experts_backward(w->expert, &k->pairs, dh, dweight, gate_up, down, dyn, k->h, k->router.weight, k->gate_up, scratch);
 	return w->dense ? MOE_OK : route(n, c, layer, lane, dweight, dh);
 }
 
@@ -74,13 +75,14 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, fl
 /* dy becomes the gradient of what the layer's rows bring. */
 static enum moe_err attend(struct moe_net *n, struct chunk *c, size_t layer, float *dy, struct lane *lane)
 {
-	const struct net_layer *at = &n->layer[layer];
-	struct moe_attend_gradient g = {lane->gradient + at->attn_norm, lane->gradient + at->qkv, lane->gradient + at->o};
-	struct moe_rotation rotation = net_rotation(n, c, layer);
-	struct moe_attend w = net_attend(n, layer, &rotation);
-	struct moe_spans rows = net_spans(c, layer);
+	const struct net_layer *w = &n->layer[layer];
+	struct kept_layer *k = &c->layer[layer];
+	const struct moe_attend_gradient g = {lane->gradient + w->attn_norm, lane->gradient + w->qkv, lane->gradient + w->o};
+	struct moe_rotation rotation = moe_net_rotation(n, c, &k->rows);
+	struct moe_attend attend = moe_net_attend(n, layer, &rotation);
+	struct moe_spans spans = {k->rows.span, c->n, k->rows.n};
 
-	return moe_attend_backward(&w, &c->layer[layer].attend, &rows, dy, &g, &lane->scratch, &lane->d);
+	return moe_attend_backward(&attend, &k->attend, &spans, dy, &g, &lane->scratch, &lane->d);
 }
 
 /* A layer: through dx, or by way of a copy of the rows that pass. */
@@ -127,7 +129,10 @@ enum moe_err moe_net_chunk_backward(struct moe_net *n, struct chunk *c, struct l
 	for (size_t l = layers; l-- > 0;) {
 		if (l + 1 == at && at < layers)
 			moe_add(c->dx, c->dx_patch, c->rows * net_hidden(n));
+		if (l + 1 < layers)
+			moe_net_match_backward(n, c, l + 1);
 		MOE_TRY(layer_backward(n, c, l, lane));
 	}
+	moe_net_match_backward(n, c, 0);
 	return embed(n, c, lane);
 }

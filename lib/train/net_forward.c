@@ -1,4 +1,5 @@
 /* The forward pass of a chunk. */
+#include <math.h>
 #include <string.h>
 
 #include "train/net_priv.h"
@@ -18,13 +19,26 @@ static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 	return moe_net_pictures_forward(n, c, lane);
 }
 
+struct moe_rotation moe_net_rotation(const struct moe_net *n, const struct chunk *c, const struct layer_rows *rows)
+{
+	return (struct moe_rotation){&n->spec->attention.rope, n->pairs, c->cosine, c->sine, c->minus, rows->row};
+}
+
+struct moe_attend moe_net_attend(const struct moe_net *n, size_t layer, const struct moe_rotation *rotation)
+{
+	const struct net_layer *w = &n->layer[layer];
+
+	return (struct moe_attend){n->heads, (float)n->spec->norm_eps, n->weight + w->attn_norm, &w->qkv_dense, &w->o_dense, rotation};
+}
+
 static enum moe_err attend(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
 {
-	struct moe_rotation rotation = net_rotation(n, c, layer);
-	struct moe_attend w = net_attend(n, layer, &rotation);
-	struct moe_spans rows = net_spans(c, layer);
+	struct kept_layer *k = &c->layer[layer];
+	struct moe_rotation rotation = moe_net_rotation(n, c, &k->rows);
+	struct moe_attend attend = moe_net_attend(n, layer, &rotation);
+	struct moe_spans spans = {k->rows.span, c->n, k->rows.n};
 
-	return moe_attend_keep(&w, &c->layer[layer].attend, &rows, &lane->scratch, &lane->d);
+	return moe_attend_keep(&attend, &k->attend, &spans, &lane->scratch, &lane->d);
 }
 
 /* What the router and the experts read: the normed rows, or the rows as they are where the norm is behind the experts. */
@@ -36,7 +50,7 @@ static void experts_input(struct moe_net *n, struct kept_layer *k, const struct 
 		moe_rms_norm_keep(h, k->ffn_scale, k->attend.mid, n->weight + w->ffn_norm, rows, hidden, (float)n->spec->norm_eps);
 	else
 		memcpy(h, k->attend.mid, rows * hidden * sizeof *h);
-	moe_operand_rows(n->o.unit, k->h2, hidden, h, hidden, rows, hidden);
+	moe_operand_rows(n->o.unit, k->h, hidden, h, hidden, rows, hidden);
 }
 
 /* Every row to the one unit of a layer without experts. */
@@ -82,7 +96,7 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, st
 		memset(k->ffn, 0, rows * hidden * sizeof *k->ffn);
 	else
 		memcpy(k->made, k->attend.mid, rows * hidden * sizeof *k->made);
-	moe_experts_keep(n->layer[layer].expert, &k->pairs, post ? k->ffn : k->made, k->h2, k->router.weight, k->gate_up, scratch);
+	moe_experts_keep(n->layer[layer].expert, &k->pairs, post ? k->ffn : k->made, k->h, k->router.weight, k->gate_up, scratch);
 	if (post) {
 		moe_rms_norm_keep(k->made, k->ffn_scale, k->ffn, n->weight + n->layer[layer].ffn_norm, rows, hidden, (float)n->spec->norm_eps);
 		moe_add(k->made, k->attend.mid, rows * hidden);
@@ -108,27 +122,49 @@ static void hand_out(struct moe_net *n, const struct chunk *c, const int32_t *be
 		}
 }
 
-static enum moe_err text_loss(struct moe_net *n, struct chunk *c, const struct moe_head *head, float *gradient, struct lane *lane, void *scratch)
+static struct moe_head head_of(const struct moe_net *n)
 {
+	return (struct moe_head){.norm = n->weight + n->final_norm, .eps = (float)n->spec->norm_eps, .dense = &n->head_dense};
+}
+
+/* What the teacher says of the text's rows. */
+static enum moe_err soft_targets(const struct moe_net *n, const struct chunk *taught, struct moe_soft *soft, const struct moe_head *its, struct lane *lane)
+{
+	*soft = (struct moe_soft){.head = its, .x = taught->top, .tau = (float)n->o.teacher->temperature,
+				  .scale = n->text_weight > 0 ? (float)(n->loss->soft / n->text_weight) : 0, .scratch = moe_arena_get(&lane->scratch, moe_head_scratch(its), 1)};
+	return soft->scratch ? MOE_OK : moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
+}
+
+static enum moe_err text_loss(struct moe_net *n, struct chunk *c, const struct moe_head *head, const struct chunk *taught, float *gradient, struct lane *lane,
+			      void *scratch)
+{
+	struct moe_head its = head_of(taught ? n->o.teacher->net : n);
+	struct moe_targets_of targets = c->text.of;
+	struct moe_soft soft = {0};
 	float scale = n->text_weight > 0 ? (float)(n->loss->text / n->text_weight) : 0;
 	struct moe_predicted out = {0};
 
+	if (taught && n->loss->soft > 0) {
+		MOE_TRY(soft_targets(n, taught, &soft, &its, lane));
+		targets.soft = &soft;
+	}
 	if (n->best) {
 		out.best = moe_arena_get(&lane->scratch, c->text.of.n, sizeof *out.best);
 		out.logprob = moe_arena_get(&lane->scratch, c->text.of.n, sizeof *out.logprob);
 		if (!out.best || !out.logprob)
 			return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 	}
-	lane->text += moe_head_loss(head, c->top, &c->text.of, scale, gradient ? c->dx : NULL, gradient ? gradient + n->final_norm : NULL,
+	lane->text += moe_head_loss(head, c->top, &targets, scale, gradient ? c->dx : NULL, gradient ? gradient + n->final_norm : NULL,
 				    gradient ? gradient + n->head : NULL, &out, scratch);
+	lane->soft += soft.loss;
 	if (n->best)
 		hand_out(n, c, out.best, out.logprob);
 	return MOE_OK;
 }
 
-static enum moe_err losses(struct moe_net *n, struct chunk *c, struct lane *lane)
+static enum moe_err losses(struct moe_net *n, struct chunk *c, const struct chunk *taught, struct lane *lane)
 {
-	struct moe_head head = {.norm = n->weight + n->final_norm, .eps = (float)n->spec->norm_eps, .dense = &n->head_dense};
+	struct moe_head head = head_of(n);
 	size_t at = moe_net_patch_layer(n);
 	bool top = at == (size_t)n->spec->n_layers;
 	float scale = n->patch_weight > 0 ? (float)(n->loss->patch / n->patch_weight) : 0, *gradient = n->backward ? lane->gradient : NULL;
@@ -137,7 +173,7 @@ static enum moe_err losses(struct moe_net *n, struct chunk *c, struct lane *lane
 
 	if (!scratch)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	MOE_TRY(text_loss(n, c, &head, gradient, lane, scratch));
+	MOE_TRY(text_loss(n, c, &head, taught, gradient, lane, scratch));
 	lane->image += moe_head_loss(&head, c->top, &c->image.of, n->image_weight > 0 ? (float)(n->loss->image / n->image_weight) : 0, gradient ? c->dx : NULL,
 				     gradient ? gradient + n->final_norm : NULL, gradient ? gradient + n->head : NULL, NULL, scratch);
 	lane->patch += moe_head_loss(&head, top ? c->top : c->layer[at].x, &c->patch.of, scale, gradient ? (top ? c->dx : c->dx_patch) : NULL,
@@ -146,7 +182,7 @@ static enum moe_err losses(struct moe_net *n, struct chunk *c, struct lane *lane
 	return MOE_OK;
 }
 
-enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane)
+enum moe_err moe_net_chunk_pass(struct moe_net *n, struct chunk *c, struct lane *lane)
 {
 	MOE_TRY(moe_net_chunk_plan(n, c, &lane->d));
 	MOE_TRY(embed(n, c, lane));
@@ -156,5 +192,17 @@ enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct la
 		MOE_TRY(route(n, c, l, lane));
 		MOE_TRY(experts(n, c, l, lane));
 	}
-	return losses(n, c, lane);
+	return MOE_OK;
+}
+
+enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane)
+{
+	struct chunk taught;
+
+	MOE_TRY(moe_net_chunk_pass(n, c, lane));
+	if (!moe_net_is_taught(n))
+		return losses(n, c, NULL, lane);
+	MOE_TRY(moe_net_teach(n, c, &taught, lane));
+	MOE_TRY(losses(n, c, &taught, lane));
+	return n->loss->match > 0 && n->n_matches ? moe_net_match(n, c, &taught, lane) : MOE_OK;
 }

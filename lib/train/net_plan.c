@@ -243,7 +243,7 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 	k->made = last ? c->top : c->layer[layer + 1].x;
 	struct { void *to; size_t n, size; bool wanted; } part[] = {
 		{&k->attend.x, rows * hidden, 4, taken}, {&k->made, rows * hidden, 4, taken}, {&k->ffn, rows * hidden, 4, post}, {&k->ffn_scale, rows, 4, true},
-		{&k->h2, rows * hidden, number, true}, {&r->logit, rows * w->experts, 4, !w->dense}, {&r->p, rows * w->experts, 4, !w->dense},
+		{&k->h, rows * hidden, number, true}, {&r->logit, rows * w->experts, 4, !w->dense}, {&r->p, rows * w->experts, 4, !w->dense},
 		{&r->lse, rows, 4, !w->dense}, {&r->weight, slots, 4, true}, {&r->expert_id, slots, 4, true},
 	};
 	for (size_t i = 0; found && i < sizeof part / sizeof *part; i++) {
@@ -252,10 +252,7 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 		if (p)
 			memcpy(part[i].to, &p, sizeof p);
 	}
-	if (found) {
-		struct moe_spans spans = net_spans(c, layer);
-		found = moe_attend_plan(&k->attend, &n->heads, hidden, &spans, c->memory);
-	}
+	found = found && moe_attend_plan(&k->attend, &n->heads, hidden, &(struct moe_spans){k->rows.span, c->n, rows}, c->memory);
 	return found ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", rows);
 }
 
@@ -275,7 +272,7 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 	c->dx = n->backward ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
 	c->dx_patch = n->backward && middle ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
 	ok = c->all.modality && c->cosine && c->sine && c->minus && c->top && (c->dx || !n->backward) && (c->dx_patch || !n->backward || !middle) &&
-	     plan_groups(n, c) && plan_inputs(n, c);
+	     moe_net_match_chunk(n, c) && plan_groups(n, c) && plan_inputs(n, c);
 	if (!ok)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", c->rows);
 	plan_rows(n, c);
@@ -303,16 +300,19 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 	struct moe_spec_sides sides = moe_spec_largest_sides(s);
 	struct moe_sizes sizes;
 	size_t patches = 0, rows;
-	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)moe_max(s->expert_width, s->dense.width), lane;
+	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)moe_max(s->expert_width, s->dense.width), lane, kept;
 
 	if (moe_spec_sizes(s, &sizes, NULL))
 		return 0;
 	for (size_t i = 0; i < s->image.grids.n; i++)
 		patches = moe_max(patches, (size_t)(s->image.grids.v[i][0] * s->image.grids.v[i][1]));
 	rows = o.chunk * (patches + o.most_text);
+	kept = kept_nbytes(s, o.unit, patches, o.most_text);
 	/* Scratch of a lane: an expert that gets every row, or the gradients of attention; a step of the stem is smaller. */
 	lane = moe_experts_scratch(rows, (size_t)hidden, (size_t)width) + 4 * rows * (4 * hidden + 2 * (uint64_t)s->router.experts);
+	if (o.teacher)
+		kept += o.teacher->n_matches * (patches + o.most_text) * 4 * hidden;
 	/* Weights, gradients, and the forms of the weights: two of bf16 or one of f32. */
-	return sizes.parameters * 4 * (2 + o.lanes) + o.most_pictures * kept_nbytes(s, o.unit, patches, o.most_text) + o.lanes * lane +
+	return sizes.parameters * 4 * (2 + (o.forward_only ? 0 : o.lanes)) + o.most_pictures * kept + o.lanes * lane +
 	       8 * (uint64_t)(sides.rows + sides.columns) * hidden;
 }

@@ -58,11 +58,11 @@ struct layer_rows {
 struct kept_layer {
 	float *x;                       /* [T][hidden]: the layer's input, */
 	struct layer_rows rows;
-	struct moe_attend_kept attend;  /* of the rows that pass; its x is what they bring */
+	struct moe_attend_kept attend;  /* its x: what the rows that pass bring */
 	float *made;                    /* [n][hidden]: what the layer makes of them */
-	float *depth_logit;             /* [T] in a layer of mixture-of-depths; in others NULL, `attend.x` is x, and `made` the next layer's */
-	float *ffn, *ffn_scale;         /* [n][hidden], [n]: with a norm behind the experts, what they give to it; of the norm */
-	void *h2;                       /* [n][hidden] numbers: what the experts read */
+	float *depth_logit;             /* [T] in a layer of mixture-of-depths; in others NULL, attend.x is x, and `made` the next layer's */
+	float *ffn, *ffn_scale;         /* [n][hidden]: with a norm behind the experts, what they give to it; [n] of the norm */
+	void *h;                        /* [n][hidden] numbers: what the experts read */
 	struct moe_router_kept router;
 	struct moe_expert_pairs pairs;
 	void *gate_up;                  /* [pairs][2 · width] numbers */
@@ -88,6 +88,7 @@ struct chunk {
 	struct kept_encoder encoder;
 	struct kept_layer *layer;       /* [n_layers] */
 	float *top;                     /* [rows][hidden]: behind the last layer */
+	float **dx_match;               /* [matches] of [rows][hidden]: gradients of where rows are matched, where that is not the top; NULL: they are not */
 	float *dx, *dx_patch;           /* [rows][hidden]: gradients of `top` and of where patch labels are read, where that is not the top */
 	struct chunk_targets text, image, patch;
 };
@@ -98,7 +99,7 @@ struct lane {
 	float *gradient;                /* [total] */
 	void *pack;                     /* scratch for the forms of weights */
 	struct moe_router_sums *sums;   /* [n_layers] */
-	double text, image, patch;
+	double text, image, patch, soft, match;
 	struct moe_diag d;
 };
 
@@ -112,6 +113,13 @@ struct moe_net {
 	struct net_layer *layer;
 	size_t embed, final_norm, head, row_embed, col_embed, conv[MOE_MAX_CONV];
 	struct moe_dense head_dense;
+	struct net_match {
+		size_t own, its, projection;    /* offset of the matrix */
+		bool projected;
+		struct moe_dense dense;
+	} match[MOE_NET_MATCHES];
+	size_t n_matches;
+	float *ones;                    /* as many as the wider of the two */
 	struct moe_stem stem;
 	struct net_encoder encoder;
 	struct moe_heads heads;
@@ -148,24 +156,6 @@ static inline size_t net_k(const struct moe_net *n) { return moe_router_width(&n
 /* The number in the chunk of row i of a layer. */
 static inline size_t moe_net_row(const struct layer_rows *rows, size_t i) { return rows->row ? rows->row[i] : i; }
 
-/* The rows of a layer, how they turn, and its attention, as the halves of layers take them (grad/layer_grad.h). */
-static inline struct moe_spans net_spans(const struct chunk *c, size_t layer)
-{
-	return (struct moe_spans){c->layer[layer].rows.span, c->n, c->layer[layer].rows.n};
-}
-
-static inline struct moe_rotation net_rotation(const struct moe_net *n, const struct chunk *c, size_t layer)
-{
-	return (struct moe_rotation){&n->spec->attention.rope, n->pairs, c->cosine, c->sine, c->minus, c->layer[layer].rows.row};
-}
-
-static inline struct moe_attend net_attend(const struct moe_net *n, size_t layer, const struct moe_rotation *rotation)
-{
-	const struct net_layer *w = &n->layer[layer];
-
-	return (struct moe_attend){n->heads, (float)n->spec->norm_eps, n->weight + w->attn_norm, &w->qkv_dense, &w->o_dense, rotation};
-}
-
 /* The options with their defaults. */
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o);
 
@@ -178,6 +168,43 @@ bool moe_net_chooses_together(const struct moe_spec *s);
 /* Lays a chunk out: rows, spans, positions, targets, and the layers' inputs. */
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* The attention of a layer, and how its rows turn. */
+struct moe_rotation moe_net_rotation(const struct moe_net *n, const struct chunk *c, const struct layer_rows *rows);
+struct moe_attend moe_net_attend(const struct moe_net *n, size_t layer, const struct moe_rotation *rotation);
+
+/* The rows of a layer that are taken (`taken` [rows of the chunk]; NULL: all), and memory for what the layer keeps of them, but for its experts'. */
+enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer, const uint8_t *taken, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Which rows pass a layer, with its plan; and which experts they pass, from h [n][hidden]. */
+enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err moe_net_route(struct moe_net *n, struct chunk *c, size_t layer, const float *h, struct lane *lane) MOE_CHECK_RESULT;
+
+/* The layers alone. */
+enum moe_err moe_net_chunk_pass(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+
+/* ---- of a teacher (net_teach.c) ---- */
+
+/* Is it asked in the step at hand? */
+bool moe_net_is_taught(const struct moe_net *n);
+
+/* The matrices that matches need, [n] of which it returns. */
+size_t moe_net_projections(struct moe_param_extra extra[MOE_NET_MATCHES], const struct moe_spec *own, const struct moe_net_teacher *t);
+
+/* Makes the matches ready, behind the table of parameters; false: no memory. Their forms, as moe_dense_pack. */
+bool moe_net_match_plan(struct moe_net *n);
+void moe_net_match_pack(struct moe_net *n, void *scratch);
+
+/* Memory for the gradients of a chunk's matches; false: there is none. */
+bool moe_net_match_chunk(const struct moe_net *n, struct chunk *c);
+
+/* The teacher's pass over the rows of a chunk; what *taught has is valid until the lane's next. */
+enum moe_err moe_net_teach(struct moe_net *n, const struct chunk *c, struct chunk *taught, struct lane *lane) MOE_CHECK_RESULT;
+
+/* The loss of the matches, and its gradients with respect to rows and matrices. */
+enum moe_err moe_net_match(struct moe_net *n, struct chunk *c, const struct chunk *taught, struct lane *lane) MOE_CHECK_RESULT;
+
+/* Adds to dx, the gradient behind so many layers, that of the matches there. */
+void moe_net_match_backward(const struct moe_net *n, struct chunk *c, size_t layers);
 /* The way of pictures to the first layer (net_pictures.c): its weights, numbers of its largest matrix, their forms; memory of a chunk, and bytes of it for a
  * picture; and both passes, from pixels to the rows of pictures in the first layer's x, and back from c->dx. */
 bool moe_net_pictures_plan(struct moe_net *n);
@@ -187,13 +214,6 @@ enum moe_err moe_net_pictures_kept(const struct moe_net *n, struct chunk *c, str
 uint64_t moe_net_pictures_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches);
 enum moe_err moe_net_pictures_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
 enum moe_err moe_net_pictures_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
-
-/* The rows of a layer that are taken (`taken` [rows of the chunk]; NULL: all), and memory for what the layer keeps of them, but for its experts'. */
-enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer, const uint8_t *taken, struct moe_diag *d) MOE_CHECK_RESULT;
-
-/* Which rows pass a layer, with its plan; and which experts they pass, from h [n][hidden]. */
-enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane) MOE_CHECK_RESULT;
-enum moe_err moe_net_route(struct moe_net *n, struct chunk *c, size_t layer, const float *h, struct lane *lane) MOE_CHECK_RESULT;
 
 /* Image tokens (net_tokens.c): is a token one, columns of a picture of them; their rows in the first layer's x, of which those in the text have their vectors already,
  * and the gradients that they get from c->dx, but for those vectors of the text; and what a sequence may have of them. */

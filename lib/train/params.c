@@ -1,5 +1,6 @@
 #include "train/params.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,10 +38,23 @@ static enum moe_err add(void *arg, const struct moe_named *t)
 		.count = t->mat.rows * t->mat.cols, .rows = t->mat.rows, .cols = t->mat.cols, .matrix = is_layer_matrix(t),
 	};
 	to->n++;
-	if (!p->name || !p->logical)
-		return moe_fail(m->d, MOE_ENOMEM, "out of memory");
 	to->total = moe_round_up(p->offset + p->count, 16);
-	return MOE_OK;
+	return p->name && p->logical ? MOE_OK : moe_fail(m->d, MOE_ENOMEM, "out of memory");
+}
+
+static enum moe_err add_extra(struct maker *m, const struct moe_param_extra *e, size_t nth)
+{
+	struct moe_params *to = m->to;
+	struct moe_param *p;
+
+	MOE_TRY(moe_grow(&to->p, &m->cap, to->n + 1, sizeof *to->p, m->d));
+	p = &to->p[to->n++];
+	*p = (struct moe_param){.logical = moe_strdup(e->logical), .layer = -1, .expert = -1, .part = MOE_N_PARTS, .offset = to->total, .count = e->rows * e->cols,
+				.rows = e->rows, .cols = e->cols};
+	to->total = moe_round_up(p->offset + p->count, 16);
+	if (asprintf(&p->name, "%s.%zu", e->logical, nth) < 0)
+		p->name = NULL;
+	return p->name && p->logical ? MOE_OK : moe_fail(m->d, MOE_ENOMEM, "out of memory");
 }
 
 static enum moe_err copy(void *arg, const struct moe_named *t)
@@ -53,11 +67,14 @@ static enum moe_err copy(void *arg, const struct moe_named *t)
 	return MOE_OK;
 }
 
-enum moe_err moe_params_make(struct moe_params *p, float **weights, struct moe_model *model, struct moe_diag *d)
+enum moe_err moe_params_make(struct moe_params *p, float **weights, struct moe_model *model, const struct moe_param_extra *extra, size_t n_extra,
+			     struct moe_diag *d)
 {
 	struct maker m = {.to = p, .d = d};
 
 	MOE_TRY(moe_model_each(model, add, &m, d));
+	for (size_t i = 0; i < n_extra; i++)
+		MOE_TRY(add_extra(&m, &extra[i], i));
 	m.weights = *weights = moe_calloc(p->total, sizeof **weights);
 	if (!m.weights)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu weights", p->total);

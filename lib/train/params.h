@@ -20,15 +20,22 @@ struct moe_param {
 	bool matrix;
 };
 
-/* In the order of their offsets. */
+/* A matrix that is trained beside the model, of part MOE_N_PARTS, zero at first. */
+struct moe_param_extra {
+	const char *logical;
+	size_t rows, cols;
+};
+
+/* In the order of their offsets: the model's, then those beside it. */
 struct moe_params {
 	struct moe_param *p;
 	size_t n, total;                /* tensors; floats of the vector, gaps included */
 };
 
 /* The table for an open model with weights, and them in f32: *weights [total] is to be freed; *p begins with zeros and is freed in any case. A tensor that holds
- * several matrices, or lies other than [out][in], is refused (MOE_EUSAGE). */
-enum moe_err moe_params_make(struct moe_params *p, float **weights, struct moe_model *m, struct moe_diag *d) MOE_CHECK_RESULT;
+ * several matrices, or lies other than [out][in], is refused (MOE_EUSAGE). `extra` [n_extra] get the names LOGICAL.0, LOGICAL.1, ... */
+enum moe_err moe_params_make(struct moe_params *p, float **weights, struct moe_model *m, const struct moe_param_extra *extra, size_t n_extra,
+			     struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_params_free(struct moe_params *p);
 
 /* The first tensor of that logical name, layer and expert; NULL: there is none. */

@@ -117,7 +117,7 @@ enum moe_err moe_quantise_new(struct moe_quantise **out, struct moe_model *m, en
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	q->spec = m->spec;
 	q->pool = pool;
-	err = moe_params_make(&q->params, &q->weight, m, d);
+	err = moe_params_make(&q->params, &q->weight, m, NULL, 0, d);
 	if (!err) {
 		q->gradient = moe_calloc(q->params.total, sizeof *q->gradient);
 		if (!q->gradient || !plan(q, unit))

@@ -12,6 +12,7 @@
 #include "io/source.h"
 #include "train/freeze.h"
 #include "train/optimiser.h"
+#include "train/teacher.h"
 
 enum { FILE_LIMIT = 16 << 20, MOST_ITEMS = 100000 };
 
@@ -53,16 +54,18 @@ static const struct row stage_rows[] = {
 	{"clip", REAL, STAGE(clip), 0, 1e9, 1, 0},
 	{"freeze", LIST, STAGE(freeze), 0, 1000, 0, 0},
 	{"rope_theta", REAL, STAGE(rope_theta), 0, 1e12, 0, 0},
-	{"losses.text", REAL, STAGE(text), 0, 1000, 1, 0},
+	{"losses.text", REAL, STAGE(text), 0, 1000, -1, 0},
 	{"losses.image", REAL, STAGE(image), 0, 1000, 1, 0},
 	{"losses.patch", REAL, STAGE(patch), 0, 1000, 1, 0},
 	{"losses.patch_layer", I64, STAGE(patch_layer), 0, 10000, 0, 0},
 	{"losses.balance", REAL, STAGE(balance), 0, 1000, 0.01, 0},
 	{"losses.z", REAL, STAGE(z), 0, 1000, 1e-3, 0},
 	{"losses.balance_groups", I64, STAGE(balance_groups), 0, 65535, 0, 0},
-	{"draw", REAL, STAGE(draw), 0, 1, 0, 0},
+	{"losses.soft", REAL, STAGE(soft), 0, 1000, -1, 0},
+	{"losses.match", REAL, STAGE(match), 0, 1000, -1, 0},
 	{"losses.commitment", REAL, STAGE(commitment), 0, 1000, 0.25, 0},
 	{"code_decay", REAL, STAGE(code_decay), 0, 1, 0.99, 0},
+	{"draw", REAL, STAGE(draw), 0, 1, 0, 0},
 	{"bias_rate", REAL, STAGE(bias_rate), 0, 1, 0, 0},
 	{"router_noise", REAL, STAGE(noise), 0, 100, 0, 0},
 	{"text_tokens", U64, STAGE(text_tokens), 1, 65536, 128, 0},
@@ -80,6 +83,9 @@ static const struct row recipe_rows[] = {
 	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_MODEL, kinds},
 	{"seed", U64, RECIPE(seed), 0, 9007199254740992.0, 1, 0},
 	{"precision", CHOICE, RECIPE(precision), 0, 0, MOE_UNIT_BF16, precisions},
+	{"teacher.model", TEXT, RECIPE(teacher.model), 0, 4096, 0, 0},
+	{"teacher.temperature", REAL, RECIPE(teacher.temperature), 0.01, 1000, 2, 0},
+	{"teacher.layers", LIST, RECIPE(teacher.layers), 0, MOE_NET_MATCHES, 0, 0},
 	{"dev.data", LIST, RECIPE(dev.data), 0, MOST_ITEMS, 0, 0},
 	{"dev.every", U64, RECIPE(dev.every), 1, MOST_TOKENS, -1, 0},
 	{"dev.samples", U64, RECIPE(dev.samples), 1, 1e6, 500, 0},
@@ -324,7 +330,25 @@ static enum moe_err read_sources(struct moe_recipe_stage *s, const json_t *sourc
 }
 
 /* Defaults that depend on other settings, and what settings mean for each other. */
-static enum moe_err settle(struct moe_recipe_stage *s, bool first, bool last, const struct place *p)
+/* With a teacher half of what is learned is from it, if nothing else is said. */
+static enum moe_err settle_losses(struct moe_recipe_stage *s, const struct moe_recipe *r, const struct place *p)
+{
+	bool taught = *r->teacher.model, matched = r->teacher.layers.n;
+
+	if (s->soft > 0 && !taught)
+		return fail(p, "losses.soft", "there is no teacher (teacher.model)");
+	if (s->match > 0 && !(taught && matched))
+		return fail(p, "losses.match", "there is no teacher with layers to match (teacher.layers)");
+	if (s->text < 0)
+		s->text = taught ? 0.5 : 1;
+	if (s->soft < 0)
+		s->soft = taught ? 0.5 : 0;
+	if (s->match < 0)
+		s->match = taught && matched ? 1 : 0;
+	return MOE_OK;
+}
+
+static enum moe_err settle(struct moe_recipe_stage *s, const struct moe_recipe *r, bool first, bool last, const struct place *p)
 {
 	if (s->warmup == UINT64_MAX)
 		s->warmup = first ? s->tokens / 50 : 0;
@@ -339,10 +363,10 @@ static enum moe_err settle(struct moe_recipe_stage *s, bool first, bool last, co
 		if (moe_freeze_check(s->freeze.item[i], &why))
 			return fail(p, "freeze", why.text);
 	}
-	return MOE_OK;
+	return settle_losses(s, r, p);
 }
 
-static enum moe_err read_stage(struct moe_recipe_stage *s, json_t *o, size_t i, size_t n, struct moe_diag *d)
+static enum moe_err read_stage(struct moe_recipe_stage *s, const struct moe_recipe *r, json_t *o, size_t i, struct moe_diag *d)
 {
 	struct place p = {.d = d};
 	const char *name = json_string_value(json_object_get(o, "name"));
@@ -354,7 +378,7 @@ static enum moe_err read_stage(struct moe_recipe_stage *s, json_t *o, size_t i, 
 	MOE_TRY(read_rows(s, o, &p, stage_rows, stage_others));
 	MOE_TRY(read_types(s, look_up(o, "losses.types"), &p));
 	MOE_TRY(read_sources(s, json_object_get(o, "sources"), &p));
-	return settle(s, i == 0, i + 1 == n, &p);
+	return settle(s, r, i == 0, i + 1 == r->n_stages, &p);
 }
 
 static enum moe_err read_stages(struct moe_recipe *r, const json_t *stages, struct moe_diag *d)
@@ -368,7 +392,7 @@ static enum moe_err read_stages(struct moe_recipe *r, const json_t *stages, stru
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	r->n_stages = n;
 	for (size_t i = 0; i < n; i++)
-		MOE_TRY(read_stage(&r->stage[i], json_array_get(stages, i), i, n, d));
+		MOE_TRY(read_stage(&r->stage[i], r, json_array_get(stages, i), i, d));
 	return MOE_OK;
 }
 
@@ -421,6 +445,18 @@ static enum moe_err check_input(const struct moe_recipe *r, struct moe_diag *d)
 	return uses < 2 ? MOE_OK : moe_fail(d, MOE_EINPUT, "standard input (-) can be the data of one source of one stage, and not of dev");
 }
 
+static enum moe_err check_teacher(const struct moe_recipe *r, struct moe_diag *d)
+{
+	struct moe_net_match m;
+
+	if (r->teacher.layers.n && !*r->teacher.model)
+		return moe_fail(d, MOE_EINPUT, "teacher.layers: there is no teacher (teacher.model)");
+	for (size_t i = 0; i < r->teacher.layers.n; i++)
+		if (!moe_teacher_match_parse(&m, r->teacher.layers.item[i]))
+			return moe_fail(d, MOE_EINPUT, "teacher.layers: \"%.40s\": expected OWN=ITS, such as 2=4", r->teacher.layers.item[i]);
+	return MOE_OK;
+}
+
 static enum moe_err read_recipe(struct moe_recipe *r, const json_t *doc, struct moe_diag *d)
 {
 	struct place p = {.d = d};
@@ -430,6 +466,7 @@ static enum moe_err read_recipe(struct moe_recipe *r, const json_t *doc, struct 
 	r->model = json_incref(json_object_get(doc, "model"));
 	if (r->model && !json_is_object(r->model) && !json_is_string(r->model))
 		return moe_fail(d, MOE_EINPUT, "model: expected a description (an object) or a path (a text)");
+	MOE_TRY(check_teacher(r, d));
 	MOE_TRY(read_stages(r, json_object_get(doc, "stages"), d));
 	MOE_TRY(read_keep(r, look_up(doc, "checkpoint.keep"), d));
 	MOE_TRY(check_input(r, d));
@@ -479,6 +516,8 @@ void moe_recipe_free(struct moe_recipe *r)
 	for (size_t i = 0; i < r->n_stages; i++)
 		free_stage(&r->stage[i]);
 	free_list(&r->dev.data);
+	free_list(&r->teacher.layers);
+	free(r->teacher.model);
 	free(r->checkpoint.keep);
 	free(r->stage);
 	json_decref(r->model);

@@ -3,6 +3,7 @@
  *     {"model": {...} or "PATH", "seed": 1,
  *      "stages": [{"name": "see", "sources": [{"data": ["read.tar"], "weight": 2, "augment": "colour"}], "tokens": 2e8, "batch": 48,
  *                  "optimiser": "muon", "lr": {"muon": 0.02, "adamw": 0.003}, "warmup": 1e6, "decay": 1e8, "floor": 0, ...}],
+ *      "teacher": {"model": "PATH", "temperature": 2, "layers": ["2=4"]},
  *      "dev": {"data": ["dev.tar"], "every": 2e6, "samples": 500}, "checkpoint": {"every": 5e6, "keep": [1e8]}}
  *
  * Every setting, with its range and default, is a row of the table in recipe.c. A key that is in no row is an error, and so is a value out of its range. */
@@ -50,6 +51,7 @@ struct moe_recipe_stage {
 	struct moe_recipe_list freeze;  /* words of freeze.h */
 	double rope_theta;              /* 0: the model's */
 	double text, image, patch, balance, z; /* weights of the losses */
+	double soft, match;             /* with a teacher */
 	int64_t patch_layer;            /* labels are read after so many layers; 0: after the last */
 	int64_t balance_groups;         /* groups of experts that are balanced, in each pool; 0: each expert */
 	double bias_rate, noise;        /* noise: on the logits of routers by sigmoid (router_grad.h), times this */
@@ -70,6 +72,11 @@ struct moe_recipe {
 	int precision;                  /* enum moe_unit, of the products */
 	struct moe_recipe_stage *stage;
 	size_t n_stages;
+	struct {
+		char *model;            /* a path; "": there is none */
+		double temperature;
+		struct moe_recipe_list layers;  /* that are matched: "OWN=ITS" (teacher.h) */
+	} teacher;
 	struct {
 		struct moe_recipe_list data;
 		uint64_t every, samples;

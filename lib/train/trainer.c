@@ -20,6 +20,7 @@
 #include "train/quantise.h"
 #include "train/schedule.h"
 #include "train/snapshot.h"
+#include "train/teacher.h"
 #include "train/trainlog.h"
 
 enum { STREAM_STAGE = 5, STREAM_DEV = 6, STREAM_NOISE = 7, STREAM_CODES = 8, WAITING_NBYTES = 8192 };
@@ -30,12 +31,13 @@ struct moe_trainer {
 	double theta;                   /* the model's own rope base */
 	struct moe_net *net;            /* one of the two */
 	struct moe_quantise *quantise;
+	struct moe_net_teacher teacher; /* without a network: there is none */
 	struct moe_optimiser *optimiser;
 	struct moe_loader *loader;      /* of the stage at hand; NULL: it has not begun here */
 	struct moe_trainlog *log;
 	struct moe_run_position at;
 	json_t *recipe;                 /* with all settings */
-	bool *frozen;                   /* [tensors] */
+	struct moe_frozen frozen;
 	struct moe_train_progress shown;
 	double began;                   /* of the step at hand */
 };
@@ -68,7 +70,7 @@ static const struct moe_recipe_stage *stage_of(const struct moe_trainer *t) { re
 
 static const struct moe_params *params_of(const struct moe_trainer *t) { return t->net ? moe_net_params(t->net) : moe_quantise_params(t->quantise); }
 static float *weights_of(const struct moe_trainer *t) { return t->net ? moe_net_weights(t->net) : moe_quantise_weights(t->quantise); }
-static const float *gradient_of(const struct moe_trainer *t) { return t->net ? moe_net_gradient(t->net) : moe_quantise_gradient(t->quantise); }
+static float *gradient_of(const struct moe_trainer *t) { return t->net ? moe_net_gradient(t->net) : moe_quantise_gradient(t->quantise); }
 
 static void changed(const struct moe_trainer *t)
 {
@@ -94,8 +96,21 @@ struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struc
 struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
 {
 	return (struct moe_loss_settings){
-		.text = s->text, .image = s->image, .patch = s->patch, .balance = s->balance, .z = s->z, .patch_layer = s->patch_layer, .balance_groups = s->balance_groups, .noise = s->noise,
+		.text = s->text, .image = s->image, .patch = s->patch, .balance = s->balance, .z = s->z, .soft = s->soft, .match = s->match, .patch_layer = s->patch_layer,
+		.balance_groups = s->balance_groups, .noise = s->noise,
 	};
+}
+
+enum moe_err moe_trainer_teacher(struct moe_net_teacher *t, const struct moe_model *m, struct moe_model *teacher, const struct moe_recipe *r,
+				 const struct moe_net_options *o, struct moe_diag *d)
+{
+	struct moe_net_options its = *o;
+
+	its.forward_only = true;
+	its.teacher = NULL;
+	MOE_TRY(moe_teacher_check(m, teacher, d));
+	MOE_TRY(moe_teacher_read(t, r, m->spec, teacher->spec, d));
+	return moe_net_new(&t->net, teacher, &its, d);
 }
 
 static struct moe_augment augment_of(int kind)
@@ -160,9 +175,11 @@ enum moe_err moe_trainer_loader(struct moe_loader **out, const struct moe_model 
 	return make_loader(out, s, &o, d);
 }
 
-enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const struct moe_recipe *r, const struct moe_pool *pool, struct moe_diag *d)
+enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const struct moe_spec *teacher, const struct moe_recipe *r, const struct moe_pool *pool,
+				struct moe_diag *d)
 {
-	struct moe_net_options o = moe_trainer_net_options(r, NULL);
+	struct moe_net_options o = moe_trainer_net_options(r, NULL), its = o;
+	struct moe_net_teacher matches;
 	struct moe_sizes sizes;
 	uint64_t side = (uint64_t)(s->hidden > s->expert_width ? s->hidden : s->expert_width), sources = 0, samples = 0;
 
@@ -171,7 +188,13 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 		sources = moe_max(sources, r->stage[i].n_sources);
 		samples = moe_max(samples, step_samples(&r->stage[i]));
 	}
-	*out = (r->kind == MOE_RECIPE_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
+	its.forward_only = true;
+	if (teacher) {
+		MOE_TRY(moe_teacher_read(&matches, r, s, teacher, d));
+		o.teacher = &matches;
+	}
+	*out = (r->kind == MOE_RECIPE_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
+	       sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
 	       sources * MOE_MIX_WINDOW * WAITING_NBYTES;
 	return MOE_OK;
 }
@@ -188,8 +211,12 @@ static struct moe_snapshot snapshot_of(struct moe_trainer *t)
 
 static json_t *state_of(const struct moe_trainer *t)
 {
-	return json_pack("{si ss ss so sO}", "format", 1, "model", t->model->fingerprint, "kernel", moe_gemm_name((enum moe_unit)t->o->recipe->precision), "position",
-			 moe_position_value(&t->at), "recipe", t->recipe);
+	json_t *state = json_pack("{si ss ss so sO}", "format", 1, "model", t->model->fingerprint, "kernel", moe_gemm_name((enum moe_unit)t->o->recipe->precision),
+				  "position", moe_position_value(&t->at), "recipe", t->recipe);
+
+	if (state && t->o->teacher)
+		json_object_set_new(state, "teacher", json_string(t->o->teacher->fingerprint));
+	return state;
 }
 
 static enum moe_err write_as(struct moe_trainer *t, const char *name, struct moe_diag *d)
@@ -241,13 +268,15 @@ static enum moe_err save(struct moe_trainer *t, bool keep, bool must, struct moe
 static enum moe_err check_state(struct moe_trainer *t, const json_t *state, struct moe_diag *d)
 {
 	const char *model = json_string_value(json_object_get(state, "model")), *kernel = json_string_value(json_object_get(state, "kernel"));
-	const char *now = moe_gemm_name((enum moe_unit)t->o->recipe->precision);
+	const char *now = moe_gemm_name((enum moe_unit)t->o->recipe->precision), *teacher = json_string_value(json_object_get(state, "teacher"));
 
 	if (json_integer_value(json_object_get(state, "format")) != 1)
 		return moe_fail(d, MOE_EMATCH, "is of another version of moe-train");
 	MOE_TRY(moe_recipe_same(json_object_get(state, "recipe"), t->recipe, d));
 	if (!model || strcmp(model, t->model->fingerprint))
 		return moe_fail(d, MOE_EMATCH, "was begun with another model (fingerprint %.32s, here %s)", model ? model : "none", t->model->fingerprint);
+	if (t->o->teacher && (!teacher || strcmp(teacher, t->o->teacher->fingerprint)))
+		return moe_fail(d, MOE_EMATCH, "was begun with another teacher (fingerprint %.32s, here %s)", teacher ? teacher : "none", t->o->teacher->fingerprint);
 	if (kernel && strcmp(kernel, now))
 		note(t, "the checkpoint was computed with the products %.40s, and goes on with %s: the numbers will differ in their last bits", kernel, now);
 	return MOE_OK;
@@ -307,6 +336,9 @@ static enum moe_err make_net(struct moe_trainer *t, struct moe_diag *d)
 
 	if (t->o->recipe->kind == MOE_RECIPE_QUANTISER)
 		return moe_quantise_new(&t->quantise, t->model, o.unit, t->o->pool, d);
+	if (t->o->teacher && !t->teacher.net)
+		MOE_TRY(moe_trainer_teacher(&t->teacher, t->model, t->o->teacher, t->o->recipe, &o, d));
+	o.teacher = t->teacher.net ? &t->teacher : NULL;
 	return moe_net_new(&t->net, t->model, &o, d);
 }
 
@@ -346,11 +378,11 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 static void freeze_others(const struct moe_trainer *t)
 {
 	for (size_t i = 0; t->model->spec->image_tokens.count && i < params_of(t)->n; i++)
-		t->frozen[i] |= moe_quantise_has(&params_of(t)->p[i]) == (t->net != NULL);
+		t->frozen.tensor[i] |= moe_quantise_has(&params_of(t)->p[i]) == (t->net != NULL);
 }
 
 /* What a stage asks of the model is there. */
-static enum moe_err check_stage(const struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
+static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
 {
 	struct moe_loss_settings losses = moe_trainer_losses(s);
 
@@ -362,7 +394,7 @@ static enum moe_err check_stage(const struct moe_trainer *t, const struct moe_re
 	if (t->net && t->model->spec->image_tokens.count && s->image > 0 && t->model->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE)
 		return moe_fail(d, MOE_EUSAGE, "losses.image: the patches of this model see each other, so that each image token is seen by the one that is to predict it: "
 				"make the model with \"image_attention\": \"causal\", or set losses.image to 0");
-	MOE_TRY(moe_freeze(t->frozen, params_of(t), s->freeze.item, s->freeze.n, d));
+	MOE_TRY(moe_freeze(&t->frozen, params_of(t), s->freeze.item, s->freeze.n, d));
 	freeze_others(t);
 	return MOE_OK;
 }
@@ -437,9 +469,6 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 		return no_memory(d);
 	MOE_TRY(make_net(t, d));
 	MOE_TRY(moe_optimiser_new(&t->optimiser, params_of(t), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
-	t->frozen = moe_calloc(params_of(t)->n, sizeof *t->frozen);
-	if (!t->frozen)
-		return no_memory(d);
 	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
 		MOE_TRY(check_stage(t, &t->o->recipe->stage[i], d));
 	MOE_TRY(resume(t, d));
@@ -472,10 +501,11 @@ void moe_trainer_free(struct moe_trainer *t)
 	moe_loader_free(t->loader);
 	moe_optimiser_free(t->optimiser);
 	moe_net_free(t->net);
+	moe_net_free(t->teacher.net);
 	moe_quantise_free(t->quantise);
 	moe_trainlog_close(t->log);
 	json_decref(t->recipe);
-	free(t->frozen);
+	moe_frozen_free(&t->frozen);
 	free(t);
 }
 
@@ -542,24 +572,26 @@ static bool update(struct moe_trainer *t, const struct computed *c, struct moe_t
 	const struct moe_recipe_stage *stage = stage_of(t);
 	const struct moe_schedule schedule = {.tokens = stage->tokens, .warmup = stage->warmup, .decay = stage->decay, .floor = stage->floor};
 	double factor = moe_schedule_factor(&schedule, t->at.stage_tokens, c->rows);
-	const float *gradient = gradient_of(t);
+	float *gradient = gradient_of(t), *weights = weights_of(t);
 	struct moe_optimiser_step step = {
 		.kind = (enum moe_optimiser_kind)stage->optimiser, .muon_rate = stage->muon_rate * factor, .adamw_rate = stage->adamw_rate * factor,
-		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen,
+		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen.tensor,
 	};
 
 	line->muon_rate = step.kind == MOE_OPTIMISER_MUON ? step.muon_rate : 0;
 	line->adamw_rate = step.adamw_rate;
-	line->grad_norm = moe_optimiser_norm(t->optimiser, gradient, t->frozen);
+	moe_frozen_hold(&t->frozen, weights, gradient);
+	line->grad_norm = moe_optimiser_norm(t->optimiser, gradient, t->frozen.tensor);
 	if (!c->finite || !isfinite(line->grad_norm))
 		return false;
 	if (stage->clip > 0 && line->grad_norm > stage->clip)
 		step.scale = stage->clip / line->grad_norm;
-	moe_optimiser_step(t->optimiser, &step, weights_of(t), gradient);
+	moe_optimiser_step(t->optimiser, &step, weights, gradient);
 	if (t->quantise)
 		moe_quantise_move(t->quantise, stage->code_decay, moe_random_u64(t->o->recipe->seed, STREAM_CODES, 0), t->at.step);
 	if (stage->bias_rate > 0)
-		moe_balance_update(params_of(t), weights_of(t), c->net.load, &t->model->spec->router, stage->bias_rate, t->frozen);
+		moe_balance_update(params_of(t), weights, c->net.load, &t->model->spec->router, stage->bias_rate, t->frozen.tensor);
+	moe_frozen_restore(&t->frozen, weights);
 	changed(t);
 	return true;
 }
@@ -619,6 +651,9 @@ static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *
 	line->patch = c->net.patch;
 	line->balance = c->net.balance;
 	line->z = c->net.z;
+	line->taught = t->o->teacher;
+	line->soft = c->net.soft;
+	line->match = c->net.match;
 	line->busiest = c->net.busiest;
 	line->rows = c->rows;
 	return moe_trainlog_write_step(t->log, line, d);

@@ -35,6 +35,7 @@ struct moe_train_progress {
 struct moe_trainer_options {
 	const struct moe_recipe *recipe;
 	const char *directory;          /* of the run; it exists */
+	struct moe_model *teacher;      /* of the recipe's teacher.model; NULL: it has none */
 	struct moe_pool *pool;
 	bool timings;                   /* the log says how long steps took */
 	bool no_sandbox;
@@ -66,14 +67,19 @@ bool moe_trainer_finished(const struct moe_trainer *t);
 /* The weights as a model (export.h). */
 enum moe_err moe_trainer_export(struct moe_trainer *t, const char *directory, const char *families, enum moe_dtype type, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Bytes that a run takes, before it takes any. */
-enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const struct moe_recipe *r, const struct moe_pool *pool, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Bytes that a run takes, before it takes any. `teacher` may be NULL. */
+enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const struct moe_spec *teacher, const struct moe_recipe *r, const struct moe_pool *pool,
+				struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* A path in the run's folder, to be freed. */
 char *moe_train_path(const char *directory, const char *name);
 
 /* Options of the network for a recipe. */
 struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struct moe_pool *pool);
+
+/* Makes the teacher of a recipe for networks with these options, from its model; its network is to be freed. The two models are checked. */
+enum moe_err moe_trainer_teacher(struct moe_net_teacher *t, const struct moe_model *m, struct moe_model *teacher, const struct moe_recipe *r,
+				 const struct moe_net_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The losses of a stage, as the network takes them. */
 struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s);

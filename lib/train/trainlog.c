@@ -134,6 +134,10 @@ enum moe_err moe_trainlog_write_step(struct moe_trainlog *l, const struct moe_tr
 		number(f, "patch", s->patch);
 		number(f, "balance", s->balance);
 		number(f, "z", s->z);
+		if (s->taught) {
+			number(f, "soft", s->soft);
+			number(f, "match", s->match);
+		}
 		number(f, "grad_norm", s->grad_norm);
 		number(f, "lr_muon", s->muon_rate);
 		number(f, "lr_adamw", s->adamw_rate);

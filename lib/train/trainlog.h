@@ -17,6 +17,8 @@ struct moe_trainlog_step {
 	const char *stage;
 	double loss, text, image, patch, balance, z;
 	bool has_image;                 /* there were image tokens to predict; else their loss is not written */
+	bool taught;                    /* by a teacher: the line has the next two */
+	double soft, match;
 	double grad_norm, muon_rate, adamw_rate, busiest;
 	bool skipped;                   /* loss or gradient was not finite: the weights are as before */
 	double seconds;                 /* with times: how long it took; 0: not written */

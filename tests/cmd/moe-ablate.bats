@@ -119,7 +119,7 @@ list() {
 	list 003 017
 	moe-ablate --tsv -l 2 --experts 1 --journal j my.tsv >/dev/null
 	refuses 2 'j: it is about other work' moe-ablate -l 2 --experts 1 --limit 1 --journal j my.tsv
-	refuses 2 'j: it is about other work' moe-ablate -l 2 --experts 1 --math fast --journal j my.tsv
+	refuses 2 'j: it is about other work' moe-ablate -l 2 --experts 1 -q --math fast --journal j my.tsv
 	refuses 2 'j: it is about other work' moe-ablate -m "$root/share/models/look" -l 2 --experts 1 --journal j my.tsv
 	refuses 2 'my.tsv: .*journal|my.tsv: it is about other work' moe-ablate -l 2 --experts 1 --journal my.tsv my.tsv
 	grep -q 003.png my.tsv

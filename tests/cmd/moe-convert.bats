@@ -71,7 +71,7 @@ interrupt() {
 	refuses 2 'int8 is a type of folders' moe-convert --type int8 "$olmoe/model" out.gguf
 	refuses 2 'norms can be' moe-convert --type norm=q8_0 "$olmoe/model" out.gguf
 	refuses 2 'family native have no form as a GGUF file' moe-convert "$first" out.gguf
-	refuses 2 'cannot create' moe-convert "$olmoe/model" no/such/out.gguf
+	refuses 2 'out.gguf.part.log: cannot open it for writing' moe-convert "$olmoe/model" no/such/out.gguf
 	mkdir full
 	touch full/file
 	refuses 2 'full: is there already' moe-convert "$olmoe/model" full
@@ -229,7 +229,7 @@ interrupt() {
 	moe-convert -q -t 1 --type q4_k big out.gguf &
 	pid=$!
 	while kill -0 $pid && [ "$(cat out.gguf.part.log 2>/dev/null | wc -l)" -lt 3 ]; do sleep 0.005; done
-	refuses 2 'another run is writing' moe-convert --type q4_k big out.gguf
+	refuses 2 'out.gguf.part.log: another process is at work on it' moe-convert --type q4_k big out.gguf
 	wait $pid
 	moe-info out.gguf >/dev/null
 }

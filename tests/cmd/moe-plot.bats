@@ -217,6 +217,9 @@ recount() {
 	moe-plot --json "$look/log.jsonl" >rows.json
 	same "$(jq -s -c 'map(select(.line == "each step")) | length' rows.json)" "$(grep -c busiest "$look/log.jsonl")"
 	moe-plot --json -m "$look" "$look/log.jsonl" | each '.chance == 0.125'
+	# Numbers between which there is no other have no labels between them, and come to an end.
+	printf '{"tokens":1e300,"busiest":0.2}\n{"tokens":1.0000000000000002e300,"busiest":0.3}\n' >narrow.jsonl
+	timeout 20 moe-plot --format svg narrow.jsonl | grep -q 'tokens of training'
 }
 
 @test "agreement: recounted token by token; what differs is marked" {

@@ -271,7 +271,9 @@ for line in open("pairs"):
 	printf 'x/a\t0\tred\nx/a\t1\tblue\nb.png\tred\n' >list
 	moe-stats --json --by label --labels list labelled.sts | jq -c 'select(.what == "label") | [.label, .tokens, .load]' | xargs >have
 	same "$(cat have)" "[red,4,[3,1]] [blue,1,[0,1]]"
-	same "$(moe-stats --json --by label --labels list labelled.sts | jq -c 'select(.what == "by") | [.tokens, .labels, .load]')" "[5,2,[3,2]]"
+	same "$(moe-stats --json --by label --labels list labelled.sts | jq -c 'select(.what == "by") | [.tokens, .unlabelled, .labels, .load]')" \
+		"[5,1,2,[3,2]]"
+	moe-stats --by label --labels list labelled.sts | grep -q ', 5 tokens, 2 labels, 1 token without$'
 	same "$(moe-stats --tsv --by name labelled.sts | awk -F'\t' 'NR > 1 {print $4, $5, $6, $8, $9, $10}' | head -n 2 | xargs)" \
 		"x/a.png 0 1 0.333333333 0.5 0.5 x/a.png 1 2 0.666666667 0.5 0.5"
 	same "$(moe-stats --json --by trace labelled.sts labelled.sts | jq -c 'select(.what == "label") | [.label, .tokens]')" '["labelled.sts",12]'
@@ -281,6 +283,12 @@ for line in open("pairs"):
 	refuses 2 'list: line 1: expected name, tab, label' moe-stats --by label --labels list labelled.sts
 	printf 'a\tb\nc\t-1\td\n' >list
 	refuses 2 'list: line 2: "-1" is not the number of a patch' moe-stats --by label --labels list labelled.sts
+	printf 'a\t@-1\td\n' >list
+	refuses 2 'list: line 1: "@-1" is not the number of a row' moe-stats --by label --labels list labelled.sts
+	# A row counts more than its patch, and that more than the sequence.
+	printf 'x/a\t0\tred\nx/a\t1\tblue\nx/a\t@1\tgreen\nb.png\tred\nb.png\t@2\tgreen\n' >list
+	same "$(moe-stats --json --by label --labels list labelled.sts | jq -c 'select(.what == "label") | [.label, .tokens, .load]' | xargs)" \
+		"[red,3,[3,0]] [green,2,[0,2]]"
 
 	moe-synth -q --fonts small --tasks scene:1 -n 12 --split dev -o s.tar
 	moe-run -q --trace s.sts s.tar >/dev/null
@@ -306,6 +314,21 @@ for line in open("pairs"):
 	for by in token next patch; do
 		MOE_MODEL=$olmoe/model moe-stats --tsv --by $by -l 2 run.sts | awk -F'\t' 'NR > 1 && $6 {print $4, $5, $6, $7, $11}' | sort >$by.have
 	done
+	# What has no label is counted, too: each sequence has a last token, and text has no patch.
+	moe-stats --json -l 2 run.sts >all
+	for by in token next patch; do
+		moe-stats --json --by $by -l 2 run.sts | jq -c 'select(.what == "by") | [.tokens, .unlabelled]' >$by.sums
+	done
+	same "$(cat token.sums)" "[$(jq .all.tokens all),0]"
+	same "$(cat next.sums)" "[$(jq '.all.tokens - 3' all),3]"
+	same "$(cat patch.sums)" "[$(jq .image.tokens all),$(jq .text.tokens all)]"
+	# Labels of rows that are what the tokens are.
+	moe-view --tsv run.sts | awk -F'\t' -v OFS='\t' '$1 == 2 && $9 == 0 {print $13, "@" $3, $5}' >rows
+	moe-stats --json --by label --labels rows -l 2 run.sts >label
+	moe-stats --json --by token -l 2 run.sts >token
+	same "$(jq -c 'select(.what == "label") | [.label, .load, .first]' label | sort)" \
+		"$(jq -c 'select(.what == "label") | [(.number | tostring), .load, .first]' token | sort)"
+	same "$(jq -c 'select(.what == "by") | del(.by)' label)" "$(jq -c 'select(.what == "by") | del(.by)' token)"
 	refuses 2 'trace is of tokenizer' moe-stats -m "$olmoe/model" --by token run.sts
 	moe-stats --json --by token --min-tokens 4 run.sts | jq -c 'select(.what == "label")' |
 		each '.tokens >= 4 and (.label | type) == "string" and (.number | type) == "number"'

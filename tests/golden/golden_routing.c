@@ -855,7 +855,7 @@ static void add_depth(struct routing_case *c, struct depth *t)
 	make_dense(c, &t->o, t->o_w, c->hidden, c->hidden);
 	add_router(c, &t->router);
 	add_experts(c, &t->experts);
-	t->heads = (struct moe_heads){MOE_UNIT_F32, heads, heads, c->hidden / heads, false};
+	t->heads = (struct moe_heads){.unit = MOE_UNIT_F32, .heads = heads, .kv_heads = heads, .dim = c->hidden / heads};
 	t->pairs = t->heads.dim / 2;
 }
 

@@ -624,9 +624,10 @@ static void run_fast(const struct golden_case *c, struct moe_model *m, const int
 	const struct moe_tensor *want = find(c, "logits");
 	size_t vocab = (size_t)m->spec->vocab;
 	float *logit = calloc(n * vocab, sizeof *logit);
+	struct moe_math_range whole = moe_math_whole(m);
 	struct moe_diag d = {0};
 
-	check(moe_model_use_math(m, MOE_MATH_FAST, &(struct moe_math_range){0, (size_t)m->spec->n_layers - 1, true, true, true}, NULL, &d), &d);
+	check(moe_model_use_math(m, MOE_MATH_FAST, &whole, NULL, &d), &d);
 	check(moe_layout_make(&s.layout, m->spec, id, n, NULL, moe_first_position(m->spec), &scratch, &d), &d);
 	embed(&s, NULL, NULL);
 	layers(&s, NULL);

@@ -90,7 +90,7 @@ static struct moe_journal *open_journal(const char *head, const char *want)
 	size_t number, at = 1;
 	char got[200] = "";
 
-	expect_ok(&d, moe_journal_open(&j, path, head, &d));
+	expect_ok(&d, moe_journal_open(&j, path, head, false, &d));
 	while ((line = moe_journal_next(j, &number))) {
 		assert_int_equal(number, ++at);
 		strcat(strcat(got, line), "|");
@@ -111,15 +111,15 @@ static void test_journal(void **state)
 	snprintf(path, sizeof path, "/tmp/moe-journal-%ld", (long)getpid());
 	unlink(path);
 	j = open_journal("work 1", "");
-	expect_fail(&d, moe_journal_open(&other, path, "work 1", &d), MOE_EIO, "another process");
+	expect_fail(&d, moe_journal_open(&other, path, "work 1", false, &d), MOE_EIO, "another process");
 	expect_ok(&d, moe_journal_add(j, "one\ntwo\n", 8, NULL));
 	expect_ok(&d, moe_journal_add(j, "three\n", 6, NULL));
 	moe_journal_close(j, false);
 	moe_journal_close(open_journal("work 1", "one|two|three|"), false);
 	d = (struct moe_diag){0};
-	expect_fail(&d, moe_journal_open(&j, path, "work 2", &d), MOE_EMATCH, "first line is work 1, expected work 2");
+	expect_fail(&d, moe_journal_open(&j, path, "work 2", false, &d), MOE_EMATCH, "first line is work 1, expected work 2");
 	d = (struct moe_diag){0};
-	expect_fail(&d, moe_journal_open(&j, path, "work", &d), MOE_EMATCH, "other work");
+	expect_fail(&d, moe_journal_open(&j, path, "work", false, &d), MOE_EMATCH, "other work");
 	/* Cut at every byte: complete lines count, and what is added follows them. */
 	bytes = read_bytes(path, &n);
 	assert_int_equal(n, 7 + 14);
@@ -136,18 +136,24 @@ static void test_journal(void **state)
 	free(bytes);
 	write_bytes(path, "wor\0 1\none\n", 11);
 	d = (struct moe_diag){0};
-	expect_fail(&d, moe_journal_open(&j, path, "work 1", &d), MOE_EMATCH, "not a journal");
+	expect_fail(&d, moe_journal_open(&j, path, "work 1", false, &d), MOE_EMATCH, "not a journal");
 	write_bytes(path, "something else", 14);
 	d = (struct moe_diag){0};
-	expect_fail(&d, moe_journal_open(&j, path, "work 1", &d), MOE_EMATCH, "not a journal");
+	expect_fail(&d, moe_journal_open(&j, path, "work 1", false, &d), MOE_EMATCH, "not a journal");
 	bytes = read_bytes(path, &n);
-	assert_int_equal(n, 14);                        /* what is not ours stays */
+	assert_int_equal(n, 14);                        /* what is not ours stays, */
 	free(bytes);
+	d = (struct moe_diag){0};
+	expect_ok(&d, moe_journal_open(&j, path, "work 1", true, &d));  /* unless it is to go */
+	assert_null(moe_journal_next(j, &n));
+	expect_ok(&d, moe_journal_add(j, "one\n", 4, NULL));
+	moe_journal_close(j, false);
+	moe_journal_close(open_journal("work 1", "one|"), false);
 	unlink(path);
 	moe_journal_close(open_journal("work 1", ""), true);
 	assert_int_not_equal(stat(path, &st), 0);
 	d = (struct moe_diag){0};
-	expect_fail(&d, moe_journal_open(&j, "/tmp", "work 1", &d), MOE_EIO, "/tmp: ");
+	expect_fail(&d, moe_journal_open(&j, "/tmp", "work 1", false, &d), MOE_EIO, "/tmp: ");
 }
 
 int main(void)

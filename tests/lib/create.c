@@ -278,7 +278,7 @@ static void test_export(void **state)
 	(void)state;
 	expect_ok(&d, create(keep(dir, "source"), "{" SMALL ", " WORDS "}", 5, &d));
 	m = open_model(dir);
-	expect_ok(&d, moe_params_make(&params, &weights, m, &d));
+	expect_ok(&d, moe_params_make(&params, &weights, m, NULL, 0, &d));
 	for (size_t i = 0; i < params.total; i++)
 		weights[i] *= 1.5f;
 	e.weights = weights;

@@ -115,77 +115,74 @@ static void comes_back(void **state)
 	free(s.p);
 }
 
-/* Every binary16 that may stand in a trace is read as moe_f32_from_f16 reads it: the reader has a way of its own. */
-static void halves(void **state)
+/* ---- logits as binary16 ---- */
+
+enum { ALL = 65536, WIDE = ALL / MOE_TRACE_ROWS };
+
+/* Writes ALL logits as one block, and reads them back. */
+static void there_and_back(const float *values, float *back)
 {
-	enum { N = 65536, WIDTH = 256 };
 	size_t one[1] = {0};
-	struct moe_trace_info i = {.layer = one, .n_layers = 1, .experts = WIDTH, .k = 1, .detail = MOE_TRACE_LOGITS};
-	float *all = calloc(N, sizeof *all), w[MOE_TRACE_ROWS] = {0};
+	struct moe_trace_info i = {.layer = one, .n_layers = 1, .experts = WIDE, .k = 1, .detail = MOE_TRACE_LOGITS};
+	float w[MOE_TRACE_ROWS] = {0};
 	int32_t zero[MOE_TRACE_ROWS] = {0};
 	uint8_t text[MOE_TRACE_ROWS] = {0};
 	uint16_t id[MOE_TRACE_ROWS] = {0};
 	struct moe_trace_block b = {.rows = MOE_TRACE_ROWS, .axes = 1, .token = zero, .position = zero, .image = zero, .patch = zero, .modality = text,
-				    .expert = id, .weight = w, .logit = all};
+				    .expert = id, .weight = w, .logit = values};
 	struct moe_diag d = {0};
 	struct moe_trace *t;
 	struct bytes s;
 
-	(void)state;
-	for (unsigned h = 0; h < N; h++) {
-		float f = moe_f32_from_f16((uint16_t)h);
-		all[h] = isnan(f) || f == INFINITY ? 0 : f;
-	}
 	expect_ok(&d, make(&s, &i, &b, &d));
 	expect_ok(&d, open_bytes(&t, s.p, s.n, &d));
 	expect_ok(&d, moe_trace_next(t, &b, &d));
-	assert_memory_equal(b.logit, all, N * sizeof *all);
+	memcpy(back, b.logit, ALL * sizeof *back);
 	moe_trace_close(t);
 	free(s.p);
-	free(all);
+}
+
+/* Every binary16 that may stand in a trace is read as moe_f32_from_f16 reads it: the reader has a way of its own. */
+static void halves(void **state)
+{
+	static float all[ALL], back[ALL];
+
+	(void)state;
+	for (unsigned h = 0; h < ALL; h++) {
+		float f = moe_f32_from_f16((uint16_t)h);
+		all[h] = isnan(f) || f == INFINITY ? 0 : f;
+	}
+	there_and_back(all, back);
+	assert_memory_equal(back, all, sizeof all);
 }
 
 /* Numbers of all sizes are rounded as moe_f16_from_f32 rounds them: the writer has a way of its own, too. */
 static void rounds(void **state)
 {
-	enum { N = 65536, WIDTH = 256 };
-	size_t one[1] = {0};
-	struct moe_trace_info i = {.layer = one, .n_layers = 1, .experts = WIDTH, .k = 1, .detail = MOE_TRACE_LOGITS};
-	float *all = calloc(N, sizeof *all), w[MOE_TRACE_ROWS] = {0};
-	int32_t zero[MOE_TRACE_ROWS] = {0};
-	uint8_t text[MOE_TRACE_ROWS] = {0};
-	uint16_t id[MOE_TRACE_ROWS] = {0};
-	struct moe_trace_block b = {.rows = MOE_TRACE_ROWS, .axes = 1, .token = zero, .position = zero, .image = zero, .patch = zero, .modality = text,
-				    .expert = id, .weight = w, .logit = all}, back;
+	static float all[ALL], back[ALL];
 	uint64_t random = 3;
-	struct moe_diag d = {0};
-	struct moe_trace *t;
-	struct bytes s;
 
 	(void)state;
-	for (unsigned n = 0; n < N; n++) {
+	for (unsigned n = 0; n < ALL; n++) {
 		uint32_t u = (uint32_t)next_random(&random);
 		if (n % 2)              /* around binary16: exponents from 2^-27 to 2^17 */
 			u = (u & 0x80000fff) | (uint32_t)(next_random(&random) % (45 * 2048)) << 12;
 		u += n % 2 ? (127u - 27) << 23 : 0;
 		memcpy(&all[n], &u, sizeof u);
 		if (isnan(all[n]) || all[n] == INFINITY)
-			all[n] = (float)n / N;
+			all[n] = (float)n / ALL;
 	}
-	expect_ok(&d, make(&s, &i, &b, &d));
-	expect_ok(&d, open_bytes(&t, s.p, s.n, &d));
-	expect_ok(&d, moe_trace_next(t, &back, &d));
-	for (unsigned n = 0; n < N; n++) {
+	there_and_back(all, back);
+	for (unsigned n = 0; n < ALL; n++) {
 		float want = moe_f32_from_f16(moe_f16_from_f32(all[n]));
 		if (isinf(want) && !isinf(all[n]))
 			want = copysignf(65504, want);
-		if (back.logit[n] != want || signbit(back.logit[n]) != signbit(want))
-			fail_msg("%a becomes %a, expected %a", (double)all[n], (double)back.logit[n], (double)want);
+		if (back[n] != want || signbit(back[n]) != signbit(want))
+			fail_msg("%a becomes %a, expected %a", (double)all[n], (double)back[n], (double)want);
 	}
-	moe_trace_close(t);
-	free(s.p);
-	free(all);
 }
+
+/* ---- kinds of traces ---- */
 
 /* Many experts need 16 bits; weights beyond binary16 stay finite; a trace of ids has nothing else. */
 static void wide_and_narrow(void **state)
@@ -314,6 +311,9 @@ static void wrong_blocks(void **state)
 	refuse_block(&b, "layer 1, row 0: depth is 0, but the row has experts");
 	took[0] = 2;
 	refuse_block(&b, "expected 0 or 1");
+	b = block;
+	b.choice = "0123456789012345678901234567890123456789";
+	refuse_block(&b, "longer than 39 bytes");
 }
 
 static void refuse_info(const char *json, const char *part)
@@ -468,7 +468,7 @@ static void collected(bool in_order, char text[200])
 
 	expect_ok(&d, moe_writer_new(&w, fd, &d));
 	expect_ok(&d, moe_trace_writer_new(&t, w, NULL, &info, &d));
-	expect_ok(&d, moe_collector_new(&c, t, &info, in_order, &d));
+	expect_ok(&d, moe_collector_new(&c, t, &info, in_order, false, &d));
 	feed(c, &d);
 	expect_ok(&d, moe_trace_writer_end(t, &d));
 	moe_collector_free(c);

@@ -1,0 +1,133 @@
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model/spec.h"
+#include "scale/runs_priv.h"
+
+/* A log on its way: what is known of the run, and what has been counted. */
+struct reader {
+	struct moe_runs *runs;
+	const struct moe_runs_options *options;
+	struct moe_run_draft now, last; /* last: the evaluation that was read last */
+	bool any;
+	double tokens, seconds;         /* after the last step; NAN: some step did not say */
+};
+
+static double value(const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+/* Keys of an evaluation that are no measures, and names that columns of a table have. */
+static bool is_count(const char *key)
+{
+	static const char *const counts[] = {"step", "tokens", "flops", "seconds", "questions", "exact", "N", "D", "S", "seed", "arm", "run", "log"};
+
+	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+		if (!strcmp(key, counts[i]))
+			return true;
+	return false;
+}
+
+static enum moe_err evaluation(struct reader *q, json_t *o, struct moe_diag *d)
+{
+	struct moe_run_draft w = q->now;
+	double flops = value(o, "flops"), seconds = value(o, "seconds");
+	const char *key;
+	json_t *v;
+
+	w.d = value(o, "tokens");
+	w.flops = flops > 0 ? flops : w.flops;
+	w.seconds = seconds >= 0 ? seconds : isnan(q->seconds) ? w.seconds : q->seconds;
+	json_object_foreach(o, key, v) {
+		size_t number;
+		if (!json_is_number(v) || is_count(key))
+			continue;
+		MOE_TRY(moe_runs_measure(q->runs, &number, key, strlen(key), d));
+		w.measure[number] = json_number_value(v);
+	}
+	q->last = w;
+	q->any = true;
+	return q->options->last ? MOE_OK : moe_runs_add(q->runs, &w, q->options, d);
+}
+
+static enum moe_err read_line(struct reader *q, const char *line, size_t n, struct moe_diag *d)
+{
+	json_t *o = json_loadb(line, n, 0, NULL);
+	double tokens = value(o, "tokens"), rate = value(o, "tokens_per_s");
+	enum moe_err err = MOE_OK;
+
+	if (!json_is_object(o) || !(tokens > 0)) {
+		err = moe_fail(d, MOE_EINPUT, "line %zu: expected a line of a training log, an object with tokens", q->now.line);
+	} else if (json_is_true(json_object_get(o, "dev"))) {
+		err = evaluation(q, o, d);
+	} else {
+		q->seconds += rate > 0 ? (tokens - q->tokens) / rate : NAN;
+		q->tokens = tokens;
+	}
+	json_decref(o);
+	return err;
+}
+
+/* The seed of the run's recipe, if it says one. */
+static void read_seed(struct moe_run_draft *w, struct moe_runs *r, const char *folder)
+{
+	const char *path = moe_runs_beside(r, folder, "recipe.json");
+	json_t *o = path && !w->seeded ? json_load_file(path, 0, NULL) : NULL, *seed = json_object_get(o, "seed");
+
+	if (json_is_integer(seed)) {
+		w->seed = json_integer_value(seed);
+		w->seeded = true;
+	}
+	json_decref(o);
+}
+
+/* N and S of the run's model, as it is at the end or was at the start. */
+static enum moe_err read_sizes(struct moe_run_draft *w, struct moe_runs *r, const char *folder, const struct moe_runs_options *o, struct moe_diag *d)
+{
+	const char *path = moe_runs_beside(r, folder, "model");
+	struct moe_sizes sizes;
+	struct moe_spec *s;
+	enum moe_err err;
+
+	if (path && access(path, F_OK))
+		path = moe_runs_beside(r, folder, "start");
+	if (!path)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	if (access(path, F_OK))
+		return MOE_OK;
+	MOE_TRY(moe_spec_load(&s, &(struct moe_spec_options){.directory = path, .families = o->families, .config_only = true}, d));
+	err = moe_spec_sizes(s, &sizes, d);
+	if (!err && isnan(w->n))
+		w->n = (double)sizes.active;
+	if (!err && isnan(w->s))
+		w->s = s->router.experts > 1 ? 1 - (double)s->router.top_k / (double)s->router.experts : 0;
+	moe_spec_free(s);
+	return err;
+}
+
+enum moe_err moe_runs_log_text(struct moe_runs *r, const char *text, size_t n, const char *folder, const struct moe_run_draft *given, const struct moe_runs_options *o,
+			       struct moe_diag *d)
+{
+	struct reader q = {.runs = r, .options = o, .now = *given};
+	const char *end;
+
+	read_seed(&q.now, r, folder);
+	if (isnan(q.now.n))
+		MOE_TRY(read_sizes(&q.now, r, folder, o, d));
+	if (isnan(q.now.n) && !o->unsized)
+		return moe_fail(d, MOE_EINPUT, "N, the parameters that a token passes, is not known: %.200s has no model, and no table says it", folder);
+	q.now.line = 0;
+	for (const char *line = text; (end = memchr(line, '\n', n - (size_t)(line - text))); line = end + 1) {
+		q.now.line++;
+		MOE_TRY(read_line(&q, line, (size_t)(end - line), d));
+	}
+	if (!q.any)
+		return moe_fail(d, MOE_EINPUT, "no evaluations: the run was trained without data to evaluate on (moe-train --dev)");
+	return o->last ? moe_runs_add(r, &q.last, o, d) : MOE_OK;
+}
