@@ -24,13 +24,13 @@ enum { LOG_LIMIT = 1 << 30, CHECK_SAMPLES = 4 };
 
 /* Numbers that the command line may set, and where in the recipe. */
 enum number {
-	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH,
+	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, IMAGE, DRAW, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH,
 	BIAS_RATE, NOISE, TEXT_TOKENS,
 	N_STAGE, SEED = N_STAGE, TEMPERATURE, DEV_EVERY, DEV_SAMPLES, CHECKPOINT_EVERY, N_NUMBERS,
 };
 
 static const char *const keys[N_NUMBERS] = {
-	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text", "losses.patch",
+	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text", "losses.image", "draw", "losses.patch",
 	"losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "losses.soft", "losses.match", "bias_rate", "router_noise", "text_tokens", "seed",
 	"teacher.temperature", "dev.every", "dev.samples", "checkpoint.every",
 };
@@ -538,6 +538,8 @@ int main(int argc, char **argv)
 		{0, "match", OPT_LIST, &o.layers, "OWN=ITS", "draw rows behind so many layers to the teacher's behind so many (several times)", 0, 0, 0},
 		NUMBER(MATCH, "match-loss", "FACTOR", "of the loss that does it", "1 with --match"),
 		NUMBER(TEXT, "text-loss", "FACTOR", "of the loss of answers", "1, with a teacher 0.5"),
+		NUMBER(IMAGE, "image-loss", "FACTOR", "of the loss of image tokens", "1"),
+		NUMBER(DRAW, "draw", "SHARE", "of the samples that are a caption and then its picture in image tokens", "0"),
 		NUMBER(PATCH, "patch-loss", "FACTOR", "of the loss of labelled patches", "1"),
 		NUMBER(PATCH_LAYER, "patch-layer", "N", "labels are read after so many layers", "all"),
 		NUMBER(BALANCE, "balance", "FACTOR", "of the loss that spreads the load of experts", "0.01"),

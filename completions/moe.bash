@@ -12,10 +12,10 @@ _moe() {
 		esac
 		;;
 	moe-attend)
-		all="-l --layers --only-wanted --attention -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --only-wanted --attention --batch-choice --causal-choice -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output"
-		values="-l --layers -t --threads"
+		values="-l --layers --batch-choice --causal-choice -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -30,10 +30,10 @@ _moe() {
 		esac
 		;;
 	moe-block)
-		all="-l --layers --only-wanted --attention --parts -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --only-wanted --attention --parts --batch-choice --causal-choice -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output --bias --stats --trace"
-		values="-l --layers --parts --drop --force --top-k --temperature --mute --swap --trace-detail -t --threads"
+		values="-l --layers --parts --batch-choice --causal-choice --drop --force --top-k --temperature --mute --swap --trace-detail -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -48,9 +48,9 @@ _moe() {
 		esac
 		;;
 	moe-decode)
-		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --loop --logits -H --with-names -h --no-names --lens --rows -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --image --stream --loop --logits -H --with-names -h --no-names --lens --rows -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--loop --family -o --output"
+		files="--image --loop --family -o --output"
 		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --lens --rows -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
@@ -75,9 +75,9 @@ _moe() {
 		esac
 		;;
 	moe-encode)
-		all="-m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="--image -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--family -o --output"
+		files="--image --family -o --output"
 		values="-t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
@@ -97,6 +97,15 @@ _moe() {
 		folders="-m --model"
 		files="--family -o --output"
 		values="-l --layers --parts --experts -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-graft)
+		all="-m --model -o --output --experts -n --number -l --layers --top-k --pools --router --deviation --noise --random --width --rescale --gumbel --weights --load --any-model --seed --type --shard-size --no-check --restart --json --family -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model"
+		files="--experts --load --family"
+		values="-o --output -n --number -l --layers --top-k --pools --router --deviation --noise --weights --seed --type --shard-size -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -150,19 +159,28 @@ _moe() {
 		esac
 		;;
 	moe-route)
-		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --batch-choice --causal-choice -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output --bias --stats --trace"
-		values="-l --layers --drop --force --top-k --temperature --mute --swap --trace-detail -t --threads"
+		values="-l --layers --batch-choice --causal-choice --drop --force --top-k --temperature --mute --swap --trace-detail -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-run)
-		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --bias --mute --swap --stats --trace --trace-detail --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --image --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --bias --mute --swap --batch-choice --causal-choice --stats --trace --trace-detail --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--prompts --messages --score --bias --stats --trace --files-from --family -o --output"
-		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --trace-detail --max-image-size --split --frames --math -t --threads"
+		files="--prompts --messages --score --image --bias --stats --trace --files-from --family -o --output"
+		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --batch-choice --causal-choice --trace-detail --max-image-size --split --frames --math -t --threads"
+		case $prev in
+		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
+		esac
+		;;
+	moe-scale)
+		all="--loss --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --evaluations --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
+		folders=""
+		files="--flops --coefficients --svg -o --output"
+		values="--loss --law --huber --hours --rate --aspect --baseline --over --evaluations --resamples --seed -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -205,10 +223,10 @@ _moe() {
 		esac
 		;;
 	moe-train)
-		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --text-loss --patch-loss --patch-layer --balance --z-loss --bias-rate --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
-		folders="-m --model"
+		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --teacher --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
+		folders="-m --model --teacher"
 		files="-r --recipe --new --family"
-		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --text-loss --patch-loss --patch-layer --balance --z-loss --bias-rate --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
+		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -233,4 +251,4 @@ _moe() {
 		COMPREPLY=($(compgen -f -- "$cur"))
 	fi
 }
-complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-import moe-info moe-merge moe-patchify moe-plot moe-route moe-run moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view
+complete -F _moe moe-ablate moe-attend moe-bench moe-block moe-convert moe-decode moe-diff moe-embed moe-encode moe-eval moe-expert moe-graft moe-import moe-info moe-merge moe-patchify moe-plot moe-route moe-run moe-scale moe-splice moe-stats moe-synth moe-tokenize moe-train moe-view
