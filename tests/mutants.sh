@@ -1,5 +1,5 @@
 #!/bin/bash
-# mutants.sh [OUT]: wrong optimisers and losses, each made from the sources by one change, against tests/golden/train: every one must be caught. OUT is the build's folder
+# mutants.sh [OUT]: wrong optimisers, losses and routers, each made from the sources by one change, against tests/golden/train and routing: every one must be caught. OUT is the build's folder
 # (build/release). A change that no longer fits its source is a failure, too.
 set -u
 cd "$(dirname "$0")/.." || exit 2
@@ -28,7 +28,7 @@ mutant() {
 		bad=1
 		return
 	fi
-	"$work/run" tests/golden/train >"$work/log" 2>&1
+	"$work/run" tests/golden/{train,routing} >"$work/log" 2>&1
 	if [ $? = 1 ]; then
 		echo "caught: $name ($(grep -c ^FAIL "$work/log") differences)"
 	else
@@ -39,7 +39,7 @@ mutant() {
 }
 
 o=lib/train/optimiser.c
-mutant $o 'no decay' 's/1 - s->adamw_rate \* s->weight_decay/1/'
+mutant $o 'no decay' 's/1 - adamw_rate \* s->weight_decay/1/'
 mutant $o 'decay on the tensors of Muon, too' 's/moe_blend\(w, 1, w, -rate/moe_blend(w, (float)(1 - o->step->muon_rate * o->step->weight_decay), w, -rate/'
 mutant $o 'decay on matrices alone' 's/(a = adamw_of\(.*\);)/\1 if (o->params->p[p->tensor].rows < 2) a.keep = 1;/'
 mutant $o 'decay in the gradient' 's/(moe_adamw_update\(o->weights)/a.keep = 1; moe_blend((float *)(uintptr_t)o->gradient + p->at, 1, o->gradient + p->at, (float)o->step->weight_decay, o->weights + p->at, p->n); \1/'
@@ -51,10 +51,27 @@ mutant $o 'Muon without its scale' 's/o->step->muon_rate \* sqrt\(.*\)\), \*w/o-
 mutant $o 'four steps of Newton and Schulz' 's/NEWTON_STEPS = 5/NEWTON_STEPS = 4/'
 mutant $o 'Muon on no matrices' 's/return o->step->kind == MOE_OPTIMISER_MUON \&\& o->params/return false \&\& o->params/; s/s->kind == MOE_OPTIMISER_MUON \&\& o->n_lanes/false/'
 mutant $o 'Muon without Nesterov' 's/(moe_nesterov\(l->x, .*\);)/\1 memcpy(l->x, o->first + p->offset, p->count * sizeof *w);/'
-mutant lib/train/net.c 'f of the balance loss with a gradient' 's/(n->pull_p\[l \* experts \+ e\] = \(float\)\(n->loss->balance \* \(double\)experts \* )f/\1(f + s->p[e] \/ rows)/'
-mutant lib/train/net.c 'balance as a mean over layers' 's/(out->balance \+= \(double\)experts \* f)/\1 \/ (double)n->spec->n_layers/'
+mutant lib/train/net.c 'balance as a mean over layers' 's/(n->loss->balance_groups, n->loss->balance\));/\1 \/ (double)n->spec->n_layers;/'
 mutant lib/train/net.c 'z loss without its factor 2' 's/n->loss->z \/ rows/n->loss->z \/ rows \/ 2/'
 mutant lib/train/net.c 'text loss by all rows' 's/n->text_weight > 0 \? out->text \/ n->text_weight/n->text_weight > 0 ? out->text \/ (double)n->rows/'
-mutant lib/grad/router_grad.c 'z loss of the logits, not squared' 's/sums->z \+= \(double\)lse\[r\] \* \(double\)lse\[r\]/sums->z += (double)lse[r]/'
+r=lib/grad/router_grad.c
+mutant $r 'f of the balance loss with a gradient' 's/(factor \* \(double\)units \* )f/\1(f + p)/'
+mutant $r 'z loss of the logits, not squared' 's/sums->z \+= \(double\)r->lse\[row\] \* \(double\)r->lse\[row\]/sums->z += (double)r->lse[row]/'
+mutant $r 'balance of a pool by the rows of all' 's/rows \+= s->pools.n && m != pool \? 0 : /rows += /'
+mutant $r 'balance of all pools as of one' 's/^(.*size = )s->pools.n \? .*pools.size\[pool\] : n,/\1n,/; s/!s->pools.n \|\| s->pools.of\[e\] == pool/true || pool/'
+mutant $r 'sigmoid without its slope' 's/p\[e\] \* \(1 - p\[e\]\) \* \(dlogit/p[e] * (dlogit/'
+mutant $r 'softmax without the mean' 's/p\[e\] \* \(dlogit\[e\] - mean/p[e] * (dlogit[e] - 0 * mean/'
+mutant $r 'renormalised weights as if each were alone' 's/scale \* \(dw\[i\] - mean\)/scale * dw[i]/'
+mutant $r 'noise of one Gumbel variable' 's/moe_log\(u\) - moe_log\(1 - u\)/-moe_log(-moe_log(u))/'
+mutant $r 'weights of the logits without noise' 's/noise \? z\[e\] \+ noise\[i \* n \+ e\] : z\[e\]/z[e]/'
+d=lib/grad/depth_grad.c
+mutant $d 'depth without a gradient for its router' 's/dlogit\[i\] = \(float\)sum \* g/dlogit[i] = 0 * (float)sum * g/'
+mutant $d 'depth whose score is no share' 's/to\[j\] = g \* d\[j\]/to[j] = d[j]/'
+mutant $d 'depth that adds, and does not replace' 's/to\[j\] - from\[j\]/to[j]/'
+a=lib/grad/aux_grad.c
+mutant $a 'auxiliary routers without silu' 's/moe_silu_backward\(MOE_UNIT_F32, r.z, r.dact, r.kept, rows \* inner\)/r.z = r.dact/'
+mutant $a 'auxiliary routers towards 0.5' 's/s - \(float\)target\[i\]/s - 0.5f/'
+mutant lib/train/balance.c 'a bias that follows the load' 's/own < all \? rate : own > all \? -rate : 0/own < all ? -rate : own > all ? rate : 0/'
+mutant lib/nn/router.c 'capacity rounded down' 's/capacity \/ \(double\)experts \+ 0.5/capacity \/ (double)experts/'
 mutant lib/grad/head_grad.c 'a loss without its weight' 's/loss -= \(double\)t->weight\[at\] \* \(double\)logprob/loss -= (double)logprob * 1.01/'
 exit $bad

@@ -72,7 +72,7 @@ for kind in tests/golden/tokenizers/*/; do
 	[ -d "$kind" ] && step "golden $kind" "$out/tests/golden/run" "$kind"
 done
 for mask in 0 3 63; do
-	step "golden: training, cpu mask $mask" "$out/tests/golden/run" -c $mask tests/golden/train
+	step "golden: training, cpu mask $mask" "$out/tests/golden/run" -c $mask tests/golden/{train,routing}
 done
 step "golden: aria, pictures, weights" "$out/tests/golden/run" tests/golden/{aria,images,streams}
 # The plain kernels under a sanitizer take minutes for its 4,900 patches.
@@ -81,7 +81,7 @@ step "golden: an altered reference fails" altered_reference
 step "golden: altered pictures fail" altered_pictures
 step "golden: nothing to compare is said" nothing_to_compare
 # Sanitizers would have to be linked to what is compiled there.
-[ "$mode" = release ] && step "golden: wrong optimisers and losses fail" tests/mutants.sh "$out"
+[ "$mode" = release ] && step "golden: wrong optimisers, losses and routers fail" tests/mutants.sh "$out"
 for t in "$out"/tests/fuzz/*; do
 	case $t in *.o | *.d) continue ;; esac
 	step "fuzz corpus ${t##*/}" "$t" "tests/fuzz/corpus/${t##*/}"

@@ -15,6 +15,11 @@ struct moe_packed {
 	const int32_t *target;          /* [n_text]: what the logits at this row must say, -1: nothing */
 	const int32_t *segment;         /* [n_text]: 0, 1, ...; positions begin anew in each */
 	const float *weight;            /* [n_text]: of the targets' losses, or NULL: 1 */
+	uint64_t document;              /* sequences with the same number are parts of one document; 0: it has one of its own */
 };
+
+/* How many of the sequences p [n] from the first on form a group in which rows of different sequences are chosen among each other: `most`, or as many as come before a
+ * second part of a document that is in the group, which would be told what the first one says. */
+size_t moe_packed_together(const struct moe_packed *p, size_t n, size_t most);
 
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/rng.h"
 #include "data/words.h"
@@ -251,7 +252,7 @@ enum moe_err moe_packer_run(struct moe_packing *out, const struct moe_packer *p,
 	enum moe_err err;
 
 	moe_arena_reset(&out->memory);
-	out->packed = (struct moe_packed){0};
+	out->packed = (struct moe_packed){.document = XXH3_64bits(s->name, strlen(s->name))};
 	out->n_questions = out->left_out = 0;
 	err = pack_questions(out, p, s, key, d);
 	if (!err)

@@ -144,8 +144,8 @@ static json_t *config(const struct moe_description *m)
 	json_t *c = json_pack("{s[s] ss ss}", "architectures", "MoeNativeForImageTextToText", "model_type", "moe_native", "dtype", "float32");
 	const struct { const char *key; json_t *v; } rows[] = {
 		{"hidden_size", integer(m->hidden)}, {"num_hidden_layers", integer(m->layers)}, {"num_attention_heads", integer(m->heads)},
-		{"num_key_value_heads", integer(m->kv_heads)}, {"head_dim", integer(m->head_dim)}, {"num_experts", integer(m->experts)},
-		{"num_experts_per_tok", integer(m->top_k)}, {"norm_topk_prob", json_boolean(m->renormalise)}, {"router_choice_bias", json_boolean(m->choice_bias)}, {"moe_intermediate_size", integer(m->expert_width)},
+		{"num_key_value_heads", integer(m->kv_heads)}, {"head_dim", integer(m->head_dim)}, {"num_experts", integer(m->routing.router.experts)},
+		{"num_experts_per_tok", integer(m->routing.router.top_k)}, {"moe_intermediate_size", integer(m->expert_width)},
 		{"hidden_act", json_string("silu")}, {"vocab_size", integer(n_tokens(m))}, {"rms_norm_eps", json_real(m->norm_eps)},
 		{"attention_bias", json_false()}, {"mlp_bias", json_false()}, {"tie_word_embeddings", json_false()}, {"rope_type", json_string("axial_2d")},
 		{"rope_theta", json_real(m->rope_theta)}, {"text_position_offset", integer(m->text_offset)}, {"max_text_tokens", integer(m->max_text)},
@@ -156,6 +156,7 @@ static json_t *config(const struct moe_description *m)
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		json_object_set_new(c, rows[i].key, rows[i].v);
+	moe_routing_put(c, &m->routing);
 	if (m->dense.n) {
 		json_object_set_new(c, "intermediate_size", integer(m->dense_width));
 		json_object_set_new(c, "dense_layers", dense_layers(m));
@@ -274,6 +275,11 @@ static bool is_dense(const struct moe_description *m, long long l)
 	return false;
 }
 
+static enum moe_err add_routing(void *arg, const char *name, unsigned rank, const int64_t *shape, double deviation)
+{
+	return add(arg, rank, shape, deviation, "%s", name);
+}
+
 static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, long long l)
 {
 	char prefix[NAME];
@@ -281,10 +287,10 @@ static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, 
 	snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp", l);
 	if (is_dense(m, l))
 		return add_unit(w, prefix, m->hidden, m->dense_width, m->layers);
-	MOE_TRY(add(w, MATRIX(m->experts, m->hidden), 0.02, "%s.gate.weight", prefix));
-	if (m->choice_bias)
-		MOE_TRY(add(w, VECTOR(m->experts), -1, "%s.gate.choice_bias", prefix));
-	for (long long e = 0; e < m->experts; e++) {
+	MOE_TRY(add(w, MATRIX(m->routing.router.experts, m->hidden), 0.02, "%s.gate.weight", prefix));
+	if (m->routing.router.choice_bias)
+		MOE_TRY(add(w, VECTOR(m->routing.router.experts), -1, "%s.gate.choice_bias", prefix));
+	for (long long e = 0; e < m->routing.router.experts; e++) {
 		snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp.experts.%lld", l, e);
 		MOE_TRY(add_unit(w, prefix, m->hidden, m->expert_width, m->layers));
 	}
@@ -308,6 +314,7 @@ static enum moe_err add_layer(struct weights *w, const struct moe_description *m
 
 	snprintf(prefix, sizeof prefix, "model.layers.%lld", l);
 	MOE_TRY(add_attention(w, prefix, m->hidden, m->heads * m->head_dim, m->kv_heads * m->head_dim, m->layers));
+	MOE_TRY(moe_routing_tensors(&m->routing, m->hidden, l, is_dense(m, l), false, add_routing, w));
 	return add_ffn(w, m, l);
 }
 

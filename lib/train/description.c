@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "io/source.h"
+#include "train/describe_values.h"
 
 enum { MAX_WIDTH = 1 << 16, MAX_TEXT = 1 << 20, WORDS_LIMIT = 16 << 20, MOST_WORDS = 1 << 20, WORD = 64, MOST_TENSORS = 1000000 };
 enum { LINEAR_HALVINGS = 3 };    /* patches by one matrix have sides of 2 to this, as those of the usual convolutions */
@@ -21,8 +22,8 @@ static const struct number {
 	{"heads", offsetof(struct moe_description, heads), 1, 1024, REQUIRED},
 	{"kv_heads", offsetof(struct moe_description, kv_heads), 1, 1024, LATER},
 	{"head_dim", offsetof(struct moe_description, head_dim), 4, 512, LATER},
-	{"experts", offsetof(struct moe_description, experts), 1, 4096, LATER},
-	{"top_k", offsetof(struct moe_description, top_k), 1, 256, LATER},
+	{"experts", offsetof(struct moe_description, routing.router.experts), 1, 4096, LATER},
+	{"top_k", offsetof(struct moe_description, routing.router.top_k), 1, 256, LATER},
 	{"expert_width", offsetof(struct moe_description, expert_width), 1, MAX_WIDTH, LATER},
 	{"dense_width", offsetof(struct moe_description, dense_width), 1, MAX_WIDTH, LATER},
 	{"patch", offsetof(struct moe_description, patch), 2, 256, LATER},
@@ -32,7 +33,7 @@ static const struct number {
 };
 
 static const char *const other_keys[] = {
-	"renormalise", "choice_bias", "dense_layers", "stem", "row_col", "encoder", "image_attention", "grids", "rope_theta", "norm_eps", "mean", "std", "pad",
+	"dense_layers", "stem", "row_col", "encoder", "image_attention", "grids", "rope_theta", "norm_eps", "mean", "std", "pad",
 	"vocabulary",
 };
 
@@ -51,50 +52,11 @@ static enum moe_err check_keys(json_t *json, struct moe_diag *d)
 			known |= !strcmp(key, numbers[i].key);
 		for (size_t i = 0; i < sizeof other_keys / sizeof *other_keys; i++)
 			known |= !strcmp(key, other_keys[i]);
+		for (size_t i = 0; moe_routing_keys[i]; i++)
+			known |= !strcmp(key, moe_routing_keys[i]);
 		if (!known)
 			return moe_fail(d, MOE_EUSAGE, "unknown key \"%.60s\" in the description of a model", key);
 	}
-	return MOE_OK;
-}
-
-static enum moe_err whole(json_t *v, const char *key, int64_t lo, int64_t hi, int64_t *to, struct moe_diag *d)
-{
-	if (!json_is_integer(v) || json_integer_value(v) < lo || json_integer_value(v) > hi)
-		return moe_fail(d, MOE_EUSAGE, "%s: expected a whole number from %lld to %lld", key, (long long)lo, (long long)hi);
-	*to = json_integer_value(v);
-	return MOE_OK;
-}
-
-/* A truth; what *to is where the key is absent. */
-static enum moe_err truth(json_t *json, const char *key, bool *to, struct moe_diag *d)
-{
-	json_t *v = json_object_get(json, key);
-
-	if (v && !json_is_boolean(v))
-		return moe_fail(d, MOE_EUSAGE, "%s: expected true or false", key);
-	*to = v ? json_is_true(v) : *to;
-	return MOE_OK;
-}
-
-/* One of two words, of which the first is the default; *second: is it the other? */
-static enum moe_err one_of(json_t *json, const char *key, const char *first, const char *other, bool *second, struct moe_diag *d)
-{
-	json_t *v = json_object_get(json, key);
-	const char *word = json_string_value(v);
-
-	*second = word && !strcmp(word, other);
-	if (v && !*second && (!word || strcmp(word, first)))
-		return moe_fail(d, MOE_EUSAGE, "%s: expected \"%s\" or \"%s\"", key, first, other);
-	return MOE_OK;
-}
-
-static enum moe_err real(json_t *json, const char *key, double lo, double hi, double *to, struct moe_diag *d)
-{
-	json_t *v = json_object_get(json, key);
-
-	if (v && !(json_is_number(v) && json_number_value(v) >= lo && json_number_value(v) <= hi))
-		return moe_fail(d, MOE_EUSAGE, "%s: expected a number from %g to %g", key, lo, hi);
-	*to = v ? json_number_value(v) : *to;
 	return MOE_OK;
 }
 
@@ -124,7 +86,7 @@ static enum moe_err read_numbers(struct moe_description *m, json_t *json, const 
 			return moe_fail(d, MOE_EUSAGE, "the description of a model lacks \"%s\"", n->key);
 		*to = n->absent;
 		if (v)
-			MOE_TRY(whole(v, n->key, n->lo, n->hi, to, d));
+			MOE_TRY(moe_describe_whole(v, n->key, n->lo, n->hi, to, d));
 	}
 	return MOE_OK;
 }
@@ -141,7 +103,7 @@ static enum moe_err read_stem(struct moe_description *m, json_t *json, struct mo
 	if (v && (!json_is_array(v) || m->n_stem > MOE_MAX_STEM))
 		return moe_fail(d, MOE_EUSAGE, "stem: expected a list of at most %d channels, or \"linear\"", MOE_MAX_STEM);
 	for (size_t i = 0; v && i < m->n_stem; i++)
-		MOE_TRY(whole(json_array_get(v, i), "stem", 1, MAX_WIDTH, &m->stem[i], d));
+		MOE_TRY(moe_describe_whole(json_array_get(v, i), "stem", 1, MAX_WIDTH, &m->stem[i], d));
 	m->stem[m->n_stem++] = moe_description_patch_width(m);
 	return MOE_OK;
 }
@@ -177,15 +139,15 @@ static enum moe_err check_encoder(struct moe_description *m, json_t *json, struc
 	json_t *v = json_object_get(json, "encoder");
 	bool mlp;
 
-	MOE_TRY(one_of(v, "projector", "linear", "mlp", &mlp, d));
+	MOE_TRY(moe_describe_one_of(v, "projector", "linear", "mlp", &mlp, d));
 	if (m->encoder.projector_width && !mlp)
 		return moe_fail(d, MOE_EUSAGE, "encoder.projector_width goes with the projector \"mlp\"");
 	if (!m->encoder.heads)
 		m->encoder.heads = m->heads;
 	if (!m->encoder.width)
-		m->encoder.width = m->top_k * m->expert_width;
+		m->encoder.width = m->routing.router.top_k * m->expert_width;
 	if (m->encoder.depth && m->encoder.width > MAX_WIDTH)
-		return moe_fail(d, MOE_EUSAGE, "encoder.width: top_k (%lld) experts of %lld are wider than %d", (long long)m->top_k, (long long)m->expert_width, MAX_WIDTH);
+		return moe_fail(d, MOE_EUSAGE, "encoder.width: top_k (%lld) experts of %lld are wider than %d", (long long)m->routing.router.top_k, (long long)m->expert_width, MAX_WIDTH);
 	if (mlp && !m->encoder.projector_width)
 		m->encoder.projector_width = m->hidden;
 	if (m->encoder.depth && (m->encoder.hidden % m->encoder.heads || m->encoder.hidden / m->encoder.heads % 2 || m->encoder.hidden / m->encoder.heads > 512))
@@ -211,7 +173,7 @@ static enum moe_err read_grids(struct moe_description *m, json_t *json, struct m
 		if (json_array_size(pair) != 2)
 			return moe_fail(d, MOE_EUSAGE, "grids: expected pairs [rows, columns]");
 		for (size_t side = 0; side < 2; side++)
-			MOE_TRY(whole(json_array_get(pair, side), "grids", 1, 256, &m->grids.v[i][side], d));
+			MOE_TRY(moe_describe_whole(json_array_get(pair, side), "grids", 1, 256, &m->grids.v[i][side], d));
 	}
 	return MOE_OK;
 }
@@ -369,7 +331,7 @@ static enum moe_err read_dense(struct moe_description *m, json_t *json, struct m
 	for (size_t i = 0; i < n; i++) {
 		int64_t layer = (int64_t)i;
 		if (!all)
-			MOE_TRY(whole(json_array_get(v, i), "dense_layers", 0, m->layers - 1, &layer, d));
+			MOE_TRY(moe_describe_whole(json_array_get(v, i), "dense_layers", 0, m->layers - 1, &layer, d));
 		if (i && layer <= m->dense.v[i - 1])
 			return moe_fail(d, MOE_EUSAGE, "dense_layers: layers must rise, %lld comes behind %lld", (long long)layer, (long long)m->dense.v[i - 1]);
 		m->dense.v[m->dense.n++] = layer;
@@ -383,35 +345,29 @@ static enum moe_err check_dense(struct moe_description *m, json_t *json, struct 
 	MOE_TRY(read_dense(m, json, d));
 	if (m->dense_width && !m->dense.n)
 		return moe_fail(d, MOE_EUSAGE, "dense_width goes with dense_layers");
-	if ((int64_t)m->dense.n == m->layers && !m->experts) {
+	if ((int64_t)m->dense.n == m->layers && !m->routing.router.experts) {
 		if (!m->dense_width)
 			return moe_fail(d, MOE_EUSAGE, "the description of a model without experts lacks \"dense_width\"");
-		m->experts = 1;
+		m->routing.router.experts = 1;
 		m->expert_width = m->dense_width;
 	}
-	if (!m->experts || !m->expert_width)
-		return moe_fail(d, MOE_EUSAGE, "the description of a model lacks \"%s\"", m->experts ? "expert_width" : "experts");
+	if (!m->routing.router.experts || !m->expert_width)
+		return moe_fail(d, MOE_EUSAGE, "the description of a model lacks \"%s\"", m->routing.router.experts ? "expert_width" : "experts");
 	return MOE_OK;
 }
 
 static enum moe_err check_experts(struct moe_description *m, json_t *json, struct moe_diag *d)
 {
+	struct moe_router_settings *r = &m->routing.router;
+
 	MOE_TRY(check_dense(m, json, d));
-	if (!m->top_k)
-		m->top_k = moe_min(2, m->experts);
-	if (m->top_k > m->experts)
-		return moe_fail(d, MOE_EUSAGE, "top_k (%lld) is larger than experts (%lld)", (long long)m->top_k, (long long)m->experts);
-	m->renormalise = m->top_k > 1;
-	MOE_TRY(truth(json, "renormalise", &m->renormalise, d));
-	MOE_TRY(truth(json, "choice_bias", &m->choice_bias, d));
+	MOE_TRY(moe_routing_read(&m->routing, json, m->layers, d));
 	if (m->dense.n && !m->dense_width)
-		m->dense_width = m->top_k * m->expert_width;
+		m->dense_width = r->top_k * m->expert_width;
 	if (m->dense_width > MAX_WIDTH)
-		return moe_fail(d, MOE_EUSAGE, "dense_width: top_k (%lld) experts of %lld are wider than %d", (long long)m->top_k, (long long)m->expert_width, MAX_WIDTH);
-	if (m->renormalise && m->top_k == 1 && m->experts > 1)
-		return moe_fail(d, MOE_EUSAGE, "top_k 1 with renormalise makes every weight 1, so that the router has no gradient: leave renormalise out");
-	if (m->layers * m->experts * 3 > MOST_TENSORS)
-		return moe_fail(d, MOE_EUSAGE, "%lld layers of %lld experts are more tensors than a file may have", (long long)m->layers, (long long)m->experts);
+		return moe_fail(d, MOE_EUSAGE, "dense_width: top_k (%lld) experts of %lld are wider than %d", (long long)r->top_k, (long long)m->expert_width, MAX_WIDTH);
+	if (m->layers * r->experts * 3 > MOST_TENSORS)
+		return moe_fail(d, MOE_EUSAGE, "%lld layers of %lld experts are more tensors than a file may have", (long long)m->layers, (long long)r->experts);
 	return MOE_OK;
 }
 
@@ -443,11 +399,11 @@ enum moe_err moe_description_read(struct moe_description *m, json_t *json, struc
 	if (!m->encoder.hidden)
 		m->encoder.hidden = m->hidden;
 	MOE_TRY(read_stem(m, json, d));
-	MOE_TRY(truth(json, "row_col", &m->row_col, d));
-	MOE_TRY(one_of(json, "image_attention", "bidirectional", "causal", &m->causal_images, d));
+	MOE_TRY(moe_describe_truth(json, "row_col", &m->row_col, d));
+	MOE_TRY(moe_describe_one_of(json, "image_attention", "bidirectional", "causal", &m->causal_images, d));
 	MOE_TRY(read_grids(m, json, d));
-	MOE_TRY(real(json, "rope_theta", 1, 1e12, &m->rope_theta, d));
-	MOE_TRY(real(json, "norm_eps", 1e-12, 1, &m->norm_eps, d));
+	MOE_TRY(moe_describe_real(json, "rope_theta", 1, 1e12, &m->rope_theta, d));
+	MOE_TRY(moe_describe_real(json, "norm_eps", 1e-12, 1, &m->norm_eps, d));
 	MOE_TRY(channels(json, "mean", -1e6, 1e6, 115, m->mean, d));
 	MOE_TRY(channels(json, "std", 1e-6, 1e6, 70, m->std, d));
 	MOE_TRY(read_pad(m, json, d));

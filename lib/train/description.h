@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "model/spec.h"
+#include "train/describe_routing.h"
 
 enum { MOE_MAX_STEM = MOE_MAX_CONV - 1 };
 
@@ -15,9 +16,10 @@ struct moe_words {
 };
 
 struct moe_description {
-	int64_t hidden, layers, heads, kv_heads, head_dim, experts, top_k, expert_width, dense_width, patch, text_offset, max_text, max_new;
+	int64_t hidden, layers, heads, kv_heads, head_dim, expert_width, dense_width, patch, text_offset, max_text, max_new;
 	struct moe_ints dense;                  /* layers without experts, rising */
-	bool renormalise, choice_bias, causal_images, row_col;
+	struct moe_routing routing;
+	bool causal_images, row_col;
 	int64_t stem[MOE_MAX_STEM + 1];         /* channels behind each convolution, what reads them behind the last */
 	size_t n_stem;                          /* convolutions; 0: patches by one matrix */
 	struct {

@@ -14,6 +14,16 @@ static enum moe_err refuse(struct moe_diag *d, const char *family, const char *w
 	return moe_fail(d, MOE_EUSAGE, "the family %s cannot be trained: %s has no backward pass", family, what);
 }
 
+/* Is there one expert a token, chosen among several, whose weight is 1? */
+static bool router_is_mute(const struct moe_router_settings *s)
+{
+	bool several = !s->pools.n && s->experts > 1;
+
+	for (size_t m = 0; m < s->pools.n; m++)
+		several |= s->pools.size[m] > 1;
+	return several && s->top_k == 1 && (s->renormalise || s->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN);
+}
+
 /* Queries, keys and values lie together, as do gate and up, each a multiple of 16 numbers (params.h). */
 static enum moe_err check_encoder(const struct moe_spec *s, struct moe_diag *d)
 {
@@ -34,7 +44,8 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 		{s->norm_kind != MOE_NORM_RMS, "LayerNorm"}, {s->tied, "a head that is the embedding"}, {s->shared.count > 0, "a shared expert"},
 		{a->qk_norm != MOE_QK_NORM_NONE, "a norm of queries and keys"}, {a->qkv_bias || a->o_bias, "a bias in attention"},
 		{a->clip > 0, "clipping of queries, keys and values"}, {a->window > 0, "a sliding window"}, {s->router.bias, "a bias of the router"},
-		{s->router.score != MOE_SCORE_SOFTMAX, "a router whose scores are no softmax"}, {s->router.groups > 1, "a router with groups of experts"},
+		{s->router.score == MOE_SCORE_LOGIT, "a router whose scores are its logits"},
+		{s->router.score == MOE_SCORE_SIGMOID && s->router.weight != MOE_WEIGHT_SCORE, "a router that weighs by another score than it chooses by"},
 		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION, "a projector of queries"},
 		{s->tower.kind != MOE_TOWER_NONE && !s->merge.image_first, "a picture that does not come first"},
 	};
@@ -45,10 +56,41 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 	if (s->hidden % 2 || a->head_dim % 2 || s->expert_width % 2 || s->dense.width % 2 || (s->hidden * s->expert_width) % 16 ||
 	    (s->hidden * s->dense.width) % 16 || (s->hidden * a->head_dim) % 16)
 		return moe_fail(d, MOE_EUSAGE, "hidden, head and expert sizes must be even, and hidden times either of the others a multiple of 16, to be trained");
+	if (router_is_mute(&s->router))
+		return moe_fail(d, MOE_EUSAGE, "the model cannot be trained: with one expert a token and renormalised weights every weight is 1, so that the router gets no gradient "
+				"(norm_topk_prob false: its weight is its probability)");
 	for (size_t i = 0; i < s->tower.n_conv; i++)
 		if (s->tower.conv[i].out % 2)
 			return moe_fail(d, MOE_EUSAGE, "a convolution with %lld outputs cannot be trained: they must be even", (long long)s->tower.conv[i].out);
 	return check_encoder(s, d);
+}
+
+enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_loss_settings *loss, struct moe_diag *d)
+{
+	const struct moe_router_settings *s = &spec->router;
+	int64_t groups = loss->balance_groups;
+	bool even = !groups || s->pools.n || s->experts % groups == 0;
+
+	for (size_t m = 0; groups && m < s->pools.n; m++)
+		even &= s->pools.size[m] % groups == 0;
+	if (!even)
+		return moe_fail(d, MOE_EUSAGE, "losses.balance_groups: the experts of %s are no multiple of %lld", s->pools.n ? "a pool" : "a layer", (long long)groups);
+	if ((loss->aux > 0 || loss->choice != MOE_NET_BATCH) && !spec->aux.routers)
+		return moe_fail(d, MOE_EUSAGE, "the model has no auxiliary routers (moe-train --aux gives it some)");
+	if (loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
+		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
+	return MOE_OK;
+}
+
+/* Groups of teacher and pupil must not cut each other's. */
+static enum moe_err check_groups(const struct moe_net *n, struct moe_diag *d)
+{
+	const struct moe_spec *own = n->spec, *its = n->o.teacher ? n->o.teacher->net->spec : NULL;
+
+	if (!its || !moe_spec_chooses_rows(own) || !moe_spec_chooses_rows(its) || own->router.batch == its->router.batch)
+		return MOE_OK;
+	return moe_fail(d, MOE_EUSAGE, "the teacher chooses among %lld sequences, the model among %lld: they must be as many (route_batch)", (long long)its->router.batch,
+			(long long)own->router.batch);
 }
 
 const struct moe_params *moe_net_params(const struct moe_net *n) { return &n->params; }
@@ -80,6 +122,16 @@ static void plan_unit(const struct moe_net *n, size_t l, struct net_layer *w)
 	w->width = (size_t)(w->dense ? n->spec->dense.width : n->spec->expert_width);
 }
 
+size_t moe_net_offset(const struct moe_net *n, const char *logical, int64_t layer, size_t nth)
+{
+	for (size_t i = 0; i < n->params.n; i++) {
+		const struct moe_param *p = &n->params.p[i];
+		if (p->layer == layer && !strcmp(p->logical, logical) && !nth--)
+			return p->offset;
+	}
+	return 0;
+}
+
 static bool plan_layer(struct moe_net *n, size_t l)
 {
 	struct net_layer *w = &n->layer[l];
@@ -95,6 +147,7 @@ static bool plan_layer(struct moe_net *n, size_t l)
 	w->o = offset_in(n, "o", at, -1);
 	w->router = offset_in(n, "router", at, -1);
 	w->choice_bias = offset_in(n, "choice_bias", at, -1);
+	w->depth = offset_in(n, "depth", at, -1);
 	w->gate_up = moe_arena_get(a, w->experts, sizeof *w->gate_up);
 	w->down = moe_arena_get(a, w->experts, sizeof *w->down);
 	w->expert = moe_arena_zero(a, w->experts, sizeof *w->expert);
@@ -107,7 +160,7 @@ static bool plan_layer(struct moe_net *n, size_t l)
 		    !moe_dense_plan(&w->expert[e].down, unit, n->weight + w->down[e], hidden, w->width, a))
 			return false;
 	}
-	return moe_dense_plan(&w->qkv_dense, unit, n->weight + w->qkv, moe_heads_width(&n->heads), hidden, a) &&
+	return moe_net_aux_plan(n, l) && moe_dense_plan(&w->qkv_dense, unit, n->weight + w->qkv, moe_heads_width(&n->heads), hidden, a) &&
 	       moe_dense_plan(&w->o_dense, unit, n->weight + w->o, hidden, out, a) &&
 	       (w->dense || moe_dense_plan(&w->router_dense, MOE_UNIT_F32, n->weight + w->router, w->experts, hidden, a));
 }
@@ -133,18 +186,19 @@ static bool plan_positions(struct moe_net *n)
 	return true;
 }
 
-static bool plan_sums(struct moe_net *n, struct moe_router_sums **sums, uint64_t **load, double **p)
+/* Sums of all layers; their loads lie together, from sums[0].load on. */
+static struct moe_router_sums *plan_sums(struct moe_net *n)
 {
 	size_t layers = (size_t)n->spec->n_layers, experts = net_experts(n);
+	struct moe_router_sums *sums = moe_arena_zero(&n->memory, layers, sizeof *sums);
+	uint64_t *load = moe_arena_zero(&n->memory, layers * MOE_N_MODALITIES * experts, sizeof *load);
+	double *q = moe_arena_zero(&n->memory, layers * experts, sizeof *q);
 
-	*sums = moe_arena_zero(&n->memory, layers, sizeof **sums);
-	*load = moe_arena_zero(&n->memory, layers * 2 * experts, sizeof **load);
-	*p = moe_arena_zero(&n->memory, layers * experts, sizeof **p);
-	if (!*sums || !*load || !*p)
-		return false;
-	for (size_t l = 0; l < layers; l++)
-		(*sums)[l] = (struct moe_router_sums){.load = *load + l * 2 * experts, .p = *p + l * experts};
-	return true;
+	for (size_t l = 0; sums && load && q && l < layers; l++) {
+		sums[l].load = load + l * MOE_N_MODALITIES * experts;
+		sums[l].q = q + l * experts;
+	}
+	return load && q ? sums : NULL;
 }
 
 /* Numbers of the largest matrix, with its rows padded. */
@@ -166,7 +220,9 @@ static bool plan_lanes(struct moe_net *n)
 		struct lane *l = &n->lane[i];
 		l->gradient = i && !n->o.forward_only ? moe_arena_zero(&n->memory, n->params.total, sizeof(float)) : n->gradient;
 		l->pack = moe_arena_get(&n->memory, largest(n), sizeof(float));
-		if ((!l->gradient && !n->o.forward_only) || !l->pack || !plan_sums(n, &l->sums, &l->load, &l->p))
+		l->sums = plan_sums(n);
+		l->aux = moe_net_aux_sums(n);
+		if (!l->aux || (!l->gradient && !n->o.forward_only) || !l->pack || !l->sums)
 			return false;
 	}
 	return n->lane;
@@ -185,14 +241,16 @@ static bool plan(struct moe_net *n)
 	n->head = offset_of(n, "lm_head", 0);
 	n->layer = moe_arena_zero(&n->memory, layers, sizeof *n->layer);
 	n->pull = moe_arena_zero(&n->memory, layers, sizeof *n->pull);
-	n->pull_p = moe_arena_zero(&n->memory, layers * net_experts(n), sizeof *n->pull_p);
-	if (!n->layer || !n->pull || !n->pull_p)
+	n->pull_q = moe_arena_zero(&n->memory, layers * net_experts(n), sizeof *n->pull_q);
+	n->share = moe_arena_zero(&n->memory, net_experts(n), sizeof *n->share);
+	n->sums = plan_sums(n);
+	if (!n->layer || !n->pull || !n->pull_q || !n->share || !n->sums)
 		return false;
 	for (size_t l = 0; l < layers; l++)
 		if (!plan_layer(n, l))
 			return false;
 	return moe_dense_plan(&n->head_dense, n->o.unit, n->weight + n->head, (size_t)s->vocab, net_hidden(n), &n->memory) &&
-	       moe_net_pictures_plan(n) && plan_positions(n) && plan_sums(n, &n->sums, &n->load, &n->sum_p) && moe_net_match_plan(n) && plan_lanes(n);
+	       moe_net_pictures_plan(n) && plan_positions(n) && moe_net_match_plan(n) && plan_lanes(n);
 }
 
 struct moe_net_options moe_net_defaults(const struct moe_net_options *o)
@@ -224,6 +282,8 @@ enum moe_err moe_net_new(struct moe_net **out, struct moe_model *m, const struct
 	n->kept = moe_calloc(n->n_kept, sizeof *n->kept);
 	err = n->kept ? moe_net_check(m->spec, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (!err)
+		err = check_groups(n, d);
+	if (!err)
 		err = moe_params_make(&n->params, &n->weight, m, extra, moe_net_projections(extra, m->spec, o->teacher), d);
 	if (!err) {
 		n->gradient = o->forward_only ? NULL : moe_calloc(n->params.total, sizeof *n->gradient);
@@ -243,6 +303,8 @@ void moe_net_free(struct moe_net *n)
 {
 	if (!n)
 		return;
+	if (n->lane)
+		moe_net_aux_forget(n);
 	for (size_t i = 0; n->kept && i < n->n_kept; i++)
 		moe_arena_free(&n->kept[i]);
 	free(n->kept);
@@ -252,6 +314,7 @@ void moe_net_free(struct moe_net *n)
 	moe_arena_free(&n->memory);
 	moe_params_free(&n->params);
 	free(n->choice);
+	free(n->taken);
 	free(n->weight);
 	free(n->gradient);
 	free(n);
@@ -271,6 +334,7 @@ static void pack_part(struct moe_net *n, size_t part, void *scratch)
 		moe_dense_pack(&n->layer[layer].o_dense, scratch);
 		if (!n->layer[layer].dense)
 			moe_dense_pack(&n->layer[layer].router_dense, scratch);
+		moe_net_aux_pack(&n->layer[layer], scratch);
 	} else if (which <= n->layer[layer].experts) {
 		moe_dense_pack(&n->layer[layer].expert[which - 1].gate_up, scratch);
 		moe_dense_pack(&n->layer[layer].expert[which - 1].down, scratch);
@@ -291,8 +355,9 @@ void moe_net_changed(struct moe_net *n) { moe_pool_run(n->o.pool, 8.0 * (double)
 static void clear_sums(const struct moe_net *n, struct moe_router_sums *sums)
 {
 	for (size_t l = 0; l < (size_t)n->spec->n_layers; l++) {
-		memset(sums[l].load, 0, 2 * net_experts(n) * sizeof *sums[l].load);
-		memset(sums[l].p, 0, net_experts(n) * sizeof *sums[l].p);
+		memset(sums[l].load, 0, MOE_N_MODALITIES * net_experts(n) * sizeof *sums[l].load);
+		memset(sums[l].q, 0, net_experts(n) * sizeof *sums[l].q);
+		memset(sums[l].rows, 0, sizeof sums[l].rows);
 		sums[l].z = 0;
 	}
 }
@@ -307,8 +372,9 @@ static void forward_lane(void *arg, size_t i)
 	moe_arena_reset(&l->scratch);
 	if (!n->first) {
 		clear_sums(n, l->sums);
+		moe_net_aux_clear(n, l);
 		l->text = l->patch = l->soft = l->match = 0;
-		if (n->backward)
+		if (n->backward || n->gradient_of_aux)
 			memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
 	}
 	for (size_t c = n->first; c < n->end && !err; c++)
@@ -337,29 +403,47 @@ static void add_run(void *arg, size_t run)
 		moe_add(n->gradient + at, n->lane[i].gradient + at, count);
 }
 
+/* Sequences of the next chunk of `left`: whole groups where rows are chosen among each other, here or in the teacher. */
+static size_t chunk_size(const struct moe_net *n, const struct moe_packed *batch, size_t left)
+{
+	const struct moe_spec *s = !moe_spec_chooses_rows(n->spec) && n->o.teacher ? n->o.teacher->net->spec : n->spec;
+	size_t size = 0;
+
+	if (!moe_spec_chooses_rows(s))
+		return moe_min(n->o.chunk, left);
+	while (size < left && size < n->o.chunk)
+		size += moe_packed_together(batch + size, left - size, (size_t)s->router.batch);
+	return size;
+}
+
+static void count_sequence(const struct moe_packed *p, struct moe_step_result *out)
+{
+	size_t patches = (size_t)p->rows * p->columns;
+
+	out->rows += patches + p->n_text;
+	for (size_t t = 0; t < p->n_text; t++)
+		if (p->target[t] >= 0) {
+			out->text_targets++;
+			out->text_weight += p->weight ? (double)p->weight[t] : 1;
+		}
+	for (size_t r = 0; p->label && r < patches; r++)
+		out->patch_targets += p->label[r] >= 0;
+}
+
 /* Cuts the batch into chunks, and counts what means are taken over. Chunks of different parts share their memory. */
 static enum moe_err cut(struct moe_net *n, const struct moe_packed *batch, size_t count, struct moe_step_result *out, struct moe_diag *d)
 {
 	size_t chunks = (count + n->o.chunk - 1) / n->o.chunk;
 
 	MOE_TRY(moe_grow(&n->chunk, &n->chunk_cap, chunks, sizeof *n->chunk, d));
-	n->n_chunks = chunks;
-	for (size_t c = 0; c < chunks; c++)
-		n->chunk[c] = (struct chunk){
-			.memory = &n->kept[c % n->n_kept], .first = c * n->o.chunk, .packed = batch + c * n->o.chunk, .n = moe_min(n->o.chunk, count - c * n->o.chunk),
+	n->n_chunks = 0;
+	for (size_t at = 0; at < count; n->n_chunks++) {
+		size_t size = chunk_size(n, batch + at, count - at);
+		n->chunk[n->n_chunks] = (struct chunk){
+			.memory = &n->kept[n->n_chunks % n->n_kept], .first = at, .packed = batch + at, .n = size, .first_row = out->rows,
 		};
-	for (size_t i = 0; i < count; i++) {
-		size_t patches = (size_t)batch[i].rows * batch[i].columns;
-		if (i % n->o.chunk == 0)
-			n->chunk[i / n->o.chunk].first_row = out->rows;
-		out->rows += patches + batch[i].n_text;
-		for (size_t t = 0; t < batch[i].n_text; t++)
-			if (batch[i].target[t] >= 0) {
-				out->text_targets++;
-				out->text_weight += batch[i].weight ? (double)batch[i].weight[t] : 1;
-			}
-		for (size_t p = 0; batch[i].label && p < patches; p++)
-			out->patch_targets += batch[i].label[p] >= 0;
+		for (; size; size--)
+			count_sequence(&batch[at++], out);
 	}
 	n->text_weight = out->text_weight;
 	n->patch_weight = (double)out->patch_targets;
@@ -370,14 +454,19 @@ static enum moe_err cut(struct moe_net *n, const struct moe_packed *batch, size_
 /* Room for the choices of a step, or the check that there are some. */
 static enum moe_err prepare_replay(struct moe_net *n, struct moe_diag *d)
 {
+	size_t of_layers;
+
 	if (n->replay == MOE_REPLAY_PLAY && n->recorded != n->rows)
 		return moe_fail(d, MOE_EUSAGE, "choices of %zu rows were recorded, the batch has %llu", n->recorded, (unsigned long long)n->rows);
 	if (n->replay != MOE_REPLAY_RECORD)
 		return MOE_OK;
 	free(n->choice);
+	free(n->taken);
 	n->recorded = n->rows;
-	n->choice = moe_calloc((size_t)n->spec->n_layers * n->recorded, net_k(n) * sizeof *n->choice);
-	return n->choice ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+	of_layers = (size_t)n->spec->n_layers * n->recorded;
+	n->choice = moe_calloc(of_layers, net_k(n) * sizeof *n->choice);
+	n->taken = moe_calloc(of_layers, 1);
+	return n->choice && n->taken ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
 }
 
 /* Sums of the lanes, in their order. */
@@ -389,10 +478,12 @@ static void merge_sums(struct moe_net *n)
 	for (size_t i = 0; i < n->o.lanes; i++)
 		for (size_t l = 0; l < (size_t)n->spec->n_layers; l++) {
 			const struct moe_router_sums *s = &n->lane[i].sums[l];
-			for (size_t e = 0; e < 2 * experts; e++)
+			for (size_t e = 0; e < MOE_N_MODALITIES * experts; e++)
 				n->sums[l].load[e] += s->load[e];
 			for (size_t e = 0; e < experts; e++)
-				n->sums[l].p[e] += s->p[e];
+				n->sums[l].q[e] += s->q[e];
+			for (size_t m = 0; m < MOE_N_MODALITIES; m++)
+				n->sums[l].rows[m] += s->rows[m];
 			n->sums[l].z += s->z;
 		}
 }
@@ -401,20 +492,19 @@ static void merge_sums(struct moe_net *n)
 static void balance(struct moe_net *n, struct moe_step_result *out)
 {
 	size_t experts = net_experts(n);
-	double rows = (double)n->rows;
 
 	for (size_t l = 0; l < (size_t)n->spec->n_layers; l++) {
 		const struct moe_router_sums *s = &n->sums[l];
-		double all = 0;
-		for (size_t e = 0; e < 2 * experts; e++)
-			all += (double)s->load[e];
-		n->pull[l] = (struct moe_router_pull){.p = n->pull_p + l * experts, .z = (float)(n->loss->z / rows)};
-		for (size_t e = 0; e < experts; e++) {
-			double f = all > 0 ? (double)(s->load[e] + s->load[experts + e]) / all : 0;
-			out->balance += (double)experts * f * s->p[e] / rows;
-			n->pull_p[l * experts + e] = (float)(n->loss->balance * (double)experts * f / rows);
-			out->busiest = fmax(out->busiest, f);
-		}
+		float *pull = n->pull_q + l * experts;
+		double rows = 0;
+		if (n->layer[l].dense)
+			continue;
+		for (size_t m = 0; m < MOE_N_MODALITIES; m++)
+			rows += (double)s->rows[m];
+		n->pull[l] = (struct moe_router_pull){.q = pull, .z = (float)(n->loss->z / rows)};
+		out->balance += moe_router_balance(pull, n->share, s, &n->spec->router, (size_t)n->loss->balance_groups, n->loss->balance);
+		for (size_t e = 0; e < experts; e++)
+			out->busiest = fmax(out->busiest, n->share[e]);
 		out->z += s->z / rows;
 	}
 }
@@ -443,6 +533,13 @@ static enum moe_err run_part(struct moe_net *n, size_t first, void (*lane)(void 
 	return first_failure(n, d);
 }
 
+/* Those of the other lanes to the first's. */
+static void add_gradients(struct moe_net *n, bool wanted)
+{
+	if (wanted)
+		moe_pool_run(n->o.pool, (double)n->params.total * (double)n->o.lanes, (n->params.total + RUN - 1) / RUN, add_run, n);
+}
+
 static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s, struct moe_step_result *out, struct moe_diag *d)
 {
 	for (size_t c = 0; c < n->n_chunks; c += n->n_kept)
@@ -460,6 +557,11 @@ static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s
 	out->soft = n->text_weight > 0 ? out->soft / n->text_weight : 0;
 	out->match = n->n_matches ? out->match / ((double)n->n_matches * (double)n->rows) : 0;
 	out->total = s->text * out->text + s->patch * out->patch + s->balance * out->balance + s->z * out->z + s->soft * out->soft + s->match * out->match;
+	if (s->aux > 0) {
+		add_gradients(n, n->gradient_of_aux);
+		moe_net_aux_finish(n, out);
+		out->total = s->aux * out->aux;
+	}
 	out->finite = isfinite(out->total);
 	return MOE_OK;
 }
@@ -475,22 +577,24 @@ static enum moe_err backward(struct moe_net *n, struct moe_diag *d)
 			MOE_TRY(run_part(n, c, forward_lane, d));
 		MOE_TRY(run_part(n, c, backward_lane, d));
 	}
-	moe_pool_run(n->o.pool, (double)n->params.total * (double)n->o.lanes, (n->params.total + RUN - 1) / RUN, add_run, n);
+	add_gradients(n, true);
 	return MOE_OK;
 }
 
 static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool gradient,
 			struct moe_step_result *out, struct moe_diag *d)
 {
-	*out = (struct moe_step_result){.load = n->load};
+	*out = (struct moe_step_result){.load = n->sums[0].load};
 	if (gradient && n->o.forward_only)
 		return moe_fail(d, MOE_EUSAGE, "a network that only passes forward has no gradient");
 	n->loss = s;
+	MOE_TRY(moe_net_check_losses(n->spec, s, d));
 	MOE_TRY(cut(n, batch, count, out, d));
 	MOE_TRY(prepare_replay(n, d));
-	n->backward = gradient && n->n_chunks <= n->n_kept;
+	n->gradient_of_aux = gradient && s->aux > 0;
+	n->backward = gradient && !n->gradient_of_aux && n->n_chunks <= n->n_kept;
 	MOE_TRY(forward(n, s, out, d));
-	return gradient && out->finite ? backward(n, d) : MOE_OK;
+	return gradient && !n->gradient_of_aux && out->finite ? backward(n, d) : MOE_OK;
 }
 
 enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool backward,

@@ -11,7 +11,7 @@ static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
-		const struct moe_packed_rows *s = &c->span[i];
+		const struct moe_packed_rows *s = &c->all.span[i];
 		float *at = c->layer[0].x + (s->first + s->n_image) * hidden;
 		for (size_t t = 0; t < p->n_text; t++)
 			memcpy(at + t * hidden, n->weight + n->embed + (size_t)p->token[t] * hidden, hidden * sizeof *at);
@@ -19,125 +19,90 @@ static enum moe_err embed(struct moe_net *n, struct chunk *c, struct lane *lane)
 	return moe_net_pictures_forward(n, c, lane);
 }
 
-/* Turns queries and keys of a row, and scales the queries. */
-static void turn_row(const struct moe_net *n, const struct chunk *c, float *row, size_t r)
+struct moe_rotation moe_net_rotation(const struct moe_net *n, const struct chunk *c, const struct layer_rows *rows)
 {
-	const struct moe_heads *h = &n->heads;
-	const float *cosine = c->cosine + r * n->pairs, *sine = c->sine + r * n->pairs;
-	float scale = 1.0f / sqrtf((float)h->dim);
+	return (struct moe_rotation){&n->spec->attention.rope, n->pairs, c->cosine, c->sine, c->minus, rows->row};
+}
 
-	moe_rope_turn(row, h->heads + h->kv_heads, h->dim, n->pairs, cosine, sine, &n->spec->attention.rope);
-	for (size_t i = 0; i < h->heads * h->dim; i++)
-		row[i] *= scale;
+struct moe_attend moe_net_attend(const struct moe_net *n, size_t layer, const struct moe_rotation *rotation)
+{
+	const struct net_layer *w = &n->layer[layer];
+
+	return (struct moe_attend){n->heads, (float)n->spec->norm_eps, n->weight + w->attn_norm, &w->qkv_dense, &w->o_dense, rotation};
 }
 
 static enum moe_err attend(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
 {
-	struct net_layer *w = &n->layer[layer];
 	struct kept_layer *k = &c->layer[layer];
-	size_t hidden = net_hidden(n), width = moe_heads_width(&n->heads), out = n->heads.heads * n->heads.dim;
-	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-	float *h = moe_arena_get(&lane->scratch, c->rows * hidden, sizeof *h), *qkv = moe_arena_get(&lane->scratch, c->rows * width, sizeof *qkv);
-	enum moe_unit unit = n->o.unit;
+	struct moe_rotation rotation = moe_net_rotation(n, c, &k->rows);
+	struct moe_attend attend = moe_net_attend(n, layer, &rotation);
+	struct moe_spans spans = {k->rows.span, c->n, k->rows.n};
 
-	if (!h || !qkv)
-		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	moe_rms_norm_keep(h, k->attn_scale, k->x, n->weight + w->attn_norm, c->rows, hidden, (float)n->spec->norm_eps);
-	moe_operand_rows(unit, k->h1, hidden, h, hidden, c->rows, hidden);
-	moe_dense_forward(&w->qkv_dense, k->h1, hidden, c->rows, qkv, width, false);
-	for (size_t r = 0; r < c->rows; r++)
-		turn_row(n, c, qkv + r * width, r);
-	moe_operand_rows(unit, k->qkv, width, qkv, width, c->rows, width);
-	for (size_t i = 0; i < c->n; i++) {
-		struct moe_packed_rows *s = &c->span[i];
-		struct moe_arena_mark inner = moe_arena_mark(&lane->scratch);
-		void *scratch = moe_arena_get(&lane->scratch, moe_attention_scratch(&n->heads, s), 1);
-		if (!scratch)
-			return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-		moe_attention_keep(&n->heads, s, moe_unit_at(unit, k->out, s->first * out), moe_unit_at(unit, k->qkv, s->first * width), k->probability[i], scratch);
-		moe_arena_release(&lane->scratch, inner);
-	}
-	memcpy(k->mid, k->x, c->rows * hidden * sizeof *k->mid);
-	moe_dense_forward(&w->o_dense, k->out, out, c->rows, k->mid, hidden, true);
-	moe_arena_release(&lane->scratch, mark);
-	return MOE_OK;
+	return moe_attend_keep(&attend, &k->attend, &spans, &lane->scratch, &lane->d);
 }
 
-/* Keeps the choices of a layer, or takes those that were kept, with weights that follow today's scores. */
-static void replay(struct moe_net *n, const struct chunk *c, size_t layer, struct kept_layer *k)
+/* What the router and the experts read: the normed rows, or the rows as they are where the norm is behind the experts. */
+static void experts_input(struct moe_net *n, struct kept_layer *k, const struct net_layer *w, float *h)
 {
-	size_t width = net_k(n);
-	int32_t *kept = n->choice + (layer * n->recorded + c->first_row) * width;
+	size_t hidden = net_hidden(n), rows = k->rows.n;
 
-	if (n->replay == MOE_REPLAY_RECORD) {
-		memcpy(kept, k->expert_id, c->rows * width * sizeof *kept);
-		return;
-	}
-	memcpy(k->expert_id, kept, c->rows * width * sizeof *kept);
-	moe_router_weigh(k->weight, k->p, k->expert_id, c->rows, &n->spec->router);
+	if (n->spec->block == MOE_BLOCK_PRE)
+		moe_rms_norm_keep(h, k->ffn_scale, k->attend.mid, n->weight + w->ffn_norm, rows, hidden, (float)n->spec->norm_eps);
+	else
+		memcpy(h, k->attend.mid, rows * hidden * sizeof *h);
+	moe_operand_rows(n->o.unit, k->h, hidden, h, hidden, rows, hidden);
 }
 
 /* Every row to the one unit of a layer without experts. */
-static void choose_all(const struct chunk *c, struct kept_layer *k)
+static void choose_all(struct kept_layer *k)
 {
-	for (size_t r = 0; r < c->rows; r++) {
-		k->expert_id[r] = 0;
-		k->weight[r] = 1;
+	for (size_t r = 0; r < k->rows.n; r++) {
+		k->router.expert_id[r] = 0;
+		k->router.weight[r] = 1;
 	}
-}
-
-static enum moe_err choose(struct moe_net *n, struct chunk *c, size_t layer, const float *h, struct lane *lane)
-{
-	struct net_layer *w = &n->layer[layer];
-	struct kept_layer *k = &c->layer[layer];
-	const struct moe_router_settings *s = &n->spec->router;
-	float *logit = moe_arena_get(&lane->scratch, c->rows * w->experts, sizeof *logit);
-
-	if (!logit)
-		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	moe_dense_forward(&w->router_dense, h, net_hidden(n), c->rows, logit, w->experts, false);
-	MOE_TRY(moe_router_choose(&(struct moe_router_choice){k->expert_id, k->weight, NULL},
-				  &(struct moe_router_rows){.rows = c->rows, .logit = logit, .choice_bias = w->choice_bias ? n->weight + w->choice_bias : NULL}, s,
-				  &lane->scratch, &lane->d));
-	moe_router_scores(k->p, k->lse, logit, c->rows, s);
-	if (n->replay != MOE_REPLAY_OFF)
-		replay(n, c, layer, k);
-	moe_router_measure(&lane->sums[layer], k->p, k->lse, k->expert_id, c->modality, c->rows, s);
-	return MOE_OK;
 }
 
 static enum moe_err route(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
 {
-	struct net_layer *w = &n->layer[layer];
 	struct kept_layer *k = &c->layer[layer];
-	size_t hidden = net_hidden(n);
+	const struct net_layer *w = &n->layer[layer];
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-	float *h = moe_arena_get(&lane->scratch, c->rows * hidden, sizeof *h);
+	float *h = moe_arena_get(&lane->scratch, k->rows.n * net_hidden(n), sizeof *h);
 
 	if (!h)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	moe_rms_norm_keep(h, k->ffn_scale, k->mid, n->weight + w->ffn_norm, c->rows, hidden, (float)n->spec->norm_eps);
-	moe_operand_rows(n->o.unit, k->h2, hidden, h, hidden, c->rows, hidden);
+	experts_input(n, k, w, h);
 	if (w->dense)
-		choose_all(c, k);
+		choose_all(k);
 	else
-		MOE_TRY(choose(n, c, layer, h, lane));
+		MOE_TRY(moe_net_route(n, c, layer, h, lane));
 	moe_arena_release(&lane->scratch, mark);
-	return moe_expert_pairs_make(&k->pairs, k->expert_id, c->rows, w->k, w->experts, c->memory, &lane->d);
+	MOE_TRY(moe_expert_pairs_make(&k->pairs, k->router.expert_id, k->rows.n, w->k, w->experts, c->memory, &lane->d));
+	k->gate_up = moe_arena_get(c->memory, k->pairs.n * 2 * w->width, moe_unit_number(n->o.unit));
+	return k->gate_up ? MOE_OK : moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 }
 
 static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
 {
 	struct kept_layer *k = &c->layer[layer];
-	size_t hidden = net_hidden(n), layers = (size_t)n->spec->n_layers;
-	float *y = layer + 1 < layers ? c->layer[layer + 1].x : c->top;
+	size_t hidden = net_hidden(n), rows = k->rows.n;
+	bool post = n->spec->block == MOE_BLOCK_POST;
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
 	void *scratch = moe_arena_get(&lane->scratch, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, n->layer[layer].width), 1);
 
 	if (!scratch)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-	memcpy(y, k->mid, c->rows * hidden * sizeof *y);
-	moe_experts_keep(n->layer[layer].expert, &k->pairs, y, k->h2, k->weight, k->gate_up, scratch);
+	if (post)
+		memset(k->ffn, 0, rows * hidden * sizeof *k->ffn);
+	else
+		memcpy(k->made, k->attend.mid, rows * hidden * sizeof *k->made);
+	moe_experts_keep(n->layer[layer].expert, &k->pairs, post ? k->ffn : k->made, k->h, k->router.weight, k->gate_up, scratch);
+	if (post) {
+		moe_rms_norm_keep(k->made, k->ffn_scale, k->ffn, n->weight + n->layer[layer].ffn_norm, rows, hidden, (float)n->spec->norm_eps);
+		moe_add(k->made, k->attend.mid, rows * hidden);
+	}
+	if (k->depth_logit)
+		moe_depth_merge(layer + 1 < (size_t)n->spec->n_layers ? c->layer[layer + 1].x : c->top, k->x, k->made, k->depth_logit, k->rows.row, rows, c->rows, hidden);
 	moe_arena_release(&lane->scratch, mark);
 	return MOE_OK;
 }
@@ -219,6 +184,7 @@ enum moe_err moe_net_chunk_pass(struct moe_net *n, struct chunk *c, struct lane 
 	MOE_TRY(moe_net_chunk_plan(n, c, &lane->d));
 	MOE_TRY(embed(n, c, lane));
 	for (size_t l = 0; l < (size_t)n->spec->n_layers; l++) {
+		MOE_TRY(moe_net_take(n, c, l, lane));
 		MOE_TRY(attend(n, c, l, lane));
 		MOE_TRY(route(n, c, l, lane));
 		MOE_TRY(experts(n, c, l, lane));

@@ -183,6 +183,13 @@ uint64_t moe_net_pictures_nbytes(const struct moe_spec *s, enum moe_unit unit, s
 	return n + patches * (4 * (width + 5) + number * (width + 2 * (uint64_t)s->projector.query.width));
 }
 
+uint64_t moe_net_pictures_scratch(const struct moe_spec *s, size_t patches)
+{
+	size_t width = (size_t)s->tower.vit.width, hidden = (size_t)s->tower.vit.hidden;
+
+	return moe_spec_encodes(s) ? moe_experts_scratch(patches, hidden, width) + 4 * patches * (4 * (uint64_t)hidden + 2) : 0;
+}
+
 /* ---- both passes ---- */
 
 static struct moe_attend attend_of(const struct moe_net *n, size_t l)
@@ -215,7 +222,7 @@ static enum moe_err stem_forward(struct moe_net *n, struct chunk *c, struct lane
 		const struct moe_packed *p = &c->packed[i];
 		size_t height = p->rows * patch, across = p->columns * patch, patches = (size_t)p->rows * p->columns;
 		struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-		float *at = patches_of(n, n->encoder.n ? c->encoder.layer[0].attend.x : NULL, c->layer[0].x, first, c->span[i].first);
+		float *at = patches_of(n, n->encoder.n ? c->encoder.layer[0].attend.x : NULL, c->layer[0].x, first, c->all.span[i].first);
 		void *scratch;
 		if (!patches)
 			continue;
@@ -252,10 +259,10 @@ static enum moe_err project(struct moe_net *n, struct chunk *c, struct lane *lan
 		moe_silu_keep(unit, k->act, k->between, z, rows * inner);
 	}
 	for (size_t i = 0, at = 0; i < c->n; i++)
-		if (c->span[i].n_image) {
+		if (c->all.span[i].n_image) {
 			const struct moe_packed_rows *s = &k->rows.span[at++];
 			moe_dense_forward(&e->project_dense, moe_unit_at(unit, is_mlp(n) ? k->act : k->h, s->first * ld), ld, s->n_image,
-					  c->layer[0].x + c->span[i].first * hidden, hidden, false);
+					  c->layer[0].x + c->all.span[i].first * hidden, hidden, false);
 		}
 	moe_arena_release(&lane->scratch, mark);
 	return MOE_OK;
@@ -291,7 +298,7 @@ static enum moe_err stem_backward(struct moe_net *n, struct chunk *c, float *enc
 		const struct moe_packed *p = &c->packed[i];
 		size_t height = p->rows * patch, across = p->columns * patch, patches = (size_t)p->rows * p->columns;
 		struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
-		const float *dx = patches_of(n, encoder_dx, c->dx, first, c->span[i].first);
+		const float *dx = patches_of(n, encoder_dx, c->dx, first, c->all.span[i].first);
 		void *scratch;
 		if (!patches)
 			continue;
@@ -315,9 +322,9 @@ static void gather(const struct moe_net *n, const struct chunk *c, void *to)
 	size_t hidden = net_hidden(n);
 
 	for (size_t i = 0, at = 0; i < c->n; i++)
-		if (c->span[i].n_image) {
+		if (c->all.span[i].n_image) {
 			const struct moe_packed_rows *s = &c->encoder.rows.span[at++];
-			moe_operand_rows(n->o.unit, moe_unit_at(n->o.unit, to, s->first * hidden), hidden, c->dx + c->span[i].first * hidden, hidden, s->n_image, hidden);
+			moe_operand_rows(n->o.unit, moe_unit_at(n->o.unit, to, s->first * hidden), hidden, c->dx + c->all.span[i].first * hidden, hidden, s->n_image, hidden);
 		}
 }
 

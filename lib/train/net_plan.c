@@ -1,4 +1,5 @@
-/* How the rows of a chunk lie: sequences one behind the other, of each its picture and then its text. */
+/* How the rows of a chunk lie: sequences one behind the other, of each its picture and then its text; and which of them pass a layer. */
+#include <math.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -31,12 +32,12 @@ static enum moe_err plan_segments(struct moe_packed_rows *s, const struct moe_pa
 static enum moe_err plan_spans(struct moe_net *n, struct chunk *c, struct moe_diag *d)
 {
 	c->rows = 0;
-	c->span = moe_arena_zero(c->memory, c->n, sizeof *c->span);
-	if (!c->span)
+	c->all = (struct layer_rows){.span = moe_arena_zero(c->memory, c->n, sizeof *c->all.span)};
+	if (!c->all.span)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
-		struct moe_packed_rows *s = &c->span[i];
+		struct moe_packed_rows *s = &c->all.span[i];
 		if (p->rows)
 			MOE_TRY(moe_spec_check_grid(n->spec, p->rows, p->columns, d));
 		s->first = c->rows;
@@ -69,10 +70,10 @@ static void plan_rows(const struct moe_net *n, struct chunk *c)
 	size_t offset = n->spec->merge.position == MOE_POSITION_AXIAL ? (size_t)n->spec->merge.text_offset : 0;
 
 	for (size_t i = 0; i < c->n; i++) {
-		const struct moe_packed_rows *s = &c->span[i];
+		const struct moe_packed_rows *s = &c->all.span[i];
 		size_t columns = c->packed[i].columns, segment = 0;
-		memset(c->modality + s->first, 1, s->n_image);
-		memset(c->modality + s->first + s->n_image, 0, s->n_text);
+		memset(c->all.modality + s->first, MOE_IMAGE, s->n_image);
+		memset(c->all.modality + s->first + s->n_image, MOE_TEXT, s->n_text);
 		for (size_t r = 0; r < s->n_image; r++) {
 			turn(n, c, s->first + r, 0, r / columns);
 			if (axes > 1)
@@ -110,7 +111,7 @@ static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
-		const struct moe_packed_rows *s = &c->span[i];
+		const struct moe_packed_rows *s = &c->all.span[i];
 		for (size_t t = 0; t < p->n_text; t++) {
 			if (p->token[t] < 0 || p->token[t] >= vocab || p->target[t] >= vocab)
 				return moe_fail(d, MOE_EINPUT, "token %d or target %d is outside the vocabulary of %d", p->token[t], p->target[t], vocab);
@@ -127,41 +128,119 @@ static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_
 	return MOE_OK;
 }
 
-/* Memory that a layer keeps, and for its experts as soon as it is known how many pairs there are: all slots, at most. */
-static bool plan_layer(const struct moe_net *n, struct chunk *c, const struct net_layer *w, struct kept_layer *k)
+/* Where the groups that are chosen in together begin: runs of sequences without two parts of one document. */
+static bool plan_groups(const struct moe_net *n, struct chunk *c)
 {
-	size_t rows = c->rows, hidden = net_hidden(n), routed = w->dense ? 0 : rows, slots = rows * w->k, number = moe_unit_number(n->o.unit);
-	struct moe_arena *a = c->memory;
-	struct { void *to; size_t n, size; } part[] = {
-		{&k->x, rows * hidden, 4}, {&k->mid, rows * hidden, 4}, {&k->attn_scale, rows, 4}, {&k->ffn_scale, rows, 4}, {&k->h1, rows * hidden, number},
-		{&k->h2, rows * hidden, number}, {&k->qkv, rows * moe_heads_width(&n->heads), number}, {&k->out, rows * n->heads.heads * n->heads.dim, number},
-		{&k->probability, c->n, sizeof(void *)}, {&k->p, routed * w->experts, 4}, {&k->lse, routed, 4}, {&k->weight, slots, 4}, {&k->expert_id, slots, 4},
-		{&k->gate_up, slots * 2 * w->width, number},
-	};
+	uint32_t *at = moe_arena_get(c->memory, c->n + 1, sizeof *at);
+	size_t i = 0;
 
-	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-		void *p = moe_arena_get(a, part[i].n, part[i].size);
-		if (!p)
-			return false;
-		memcpy(part[i].to, &p, sizeof p);
+	c->all.group = at;
+	c->n_groups = 0;
+	while (at && i < c->n) {
+		at[c->n_groups++] = (uint32_t)c->all.span[i].first;
+		i += moe_spec_chooses_rows(n->spec) ? moe_packed_together(c->packed + i, c->n - i, (size_t)n->spec->router.batch) : c->n;
 	}
-	for (size_t i = 0; i < c->n; i++) {
-		k->probability[i] = moe_arena_get(a, moe_attention_kept(&n->heads, &c->span[i]), number);
-		if (!k->probability[i])
-			return false;
-	}
-	return true;
+	if (at)
+		at[c->n_groups] = (uint32_t)c->rows;
+	return at;
 }
 
-static bool plan_layers(const struct moe_net *n, struct chunk *c)
+static bool plan_inputs(const struct moe_net *n, struct chunk *c)
 {
 	size_t layers = (size_t)n->spec->n_layers;
 
 	c->layer = moe_arena_zero(c->memory, layers, sizeof *c->layer);
-	for (size_t l = 0; c->layer && l < layers; l++)
-		if (!plan_layer(n, c, &n->layer[l], &c->layer[l]))
+	for (size_t l = 0; c->layer && l < layers; l++) {
+		c->layer[l].x = moe_arena_get(c->memory, c->rows * net_hidden(n), sizeof(float));
+		if (!c->layer[l].x)
 			return false;
+	}
 	return c->layer;
+}
+
+/* ---- the rows of a layer ---- */
+
+/* Those of a sequence: its span, of the rows before it n are taken. */
+static bool take_sequence(struct layer_rows *to, size_t i, const struct chunk *c, const uint8_t *taken)
+{
+	const struct moe_packed_rows *from = &c->all.span[i];
+	struct moe_packed_rows *s = &to->span[i];
+	uint32_t *segment = moe_arena_get(c->memory, from->n_segments + 1, sizeof *segment);
+
+	if (!segment)
+		return false;
+	*s = (struct moe_packed_rows){.first = to->n, .segment = segment};
+	for (size_t r = 0; r < from->n_image; r++)
+		if (taken[from->first + r]) {
+			to->row[to->n++] = (uint32_t)(from->first + r);
+			s->n_image++;
+		}
+	for (size_t g = 0; g < from->n_segments; g++) {
+		size_t before = s->n_text;
+		for (size_t t = from->segment[g]; t < from->segment[g + 1]; t++)
+			if (taken[from->first + from->n_image + t]) {
+				to->row[to->n++] = (uint32_t)(from->first + from->n_image + t);
+				s->n_text++;
+			}
+		if (s->n_text > before)
+			segment[s->n_segments++] = (uint32_t)before;
+		s->longest = moe_max(s->longest, s->n_text - before);
+	}
+	segment[s->n_segments] = (uint32_t)s->n_text;
+	return true;
+}
+
+static bool take_rows(struct layer_rows *to, const struct chunk *c, const uint8_t *taken)
+{
+	size_t g = 0;
+
+	*to = (struct layer_rows){
+		.row = moe_arena_get(c->memory, c->rows, sizeof *to->row), .span = moe_arena_get(c->memory, c->n, sizeof *to->span),
+		.modality = moe_arena_get(c->memory, c->rows, 1), .group = moe_arena_get(c->memory, c->n_groups + 1, sizeof *to->group),
+	};
+	if (!to->row || !to->span || !to->modality || !to->group)
+		return false;
+	for (size_t i = 0; i < c->n; i++)
+		if (!take_sequence(to, i, c, taken))
+			return false;
+	for (size_t r = 0; r < to->n; r++) {
+		to->modality[r] = c->all.modality[to->row[r]];
+		for (; g < c->n_groups && to->row[r] >= c->all.group[g]; g++)
+			to->group[g] = (uint32_t)r;
+	}
+	for (; g <= c->n_groups; g++)
+		to->group[g] = (uint32_t)to->n;
+	return true;
+}
+
+enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer, const uint8_t *taken, struct moe_diag *d)
+{
+	struct kept_layer *k = &c->layer[layer];
+	bool post = n->spec->block == MOE_BLOCK_POST, last = layer + 1 == (size_t)n->spec->n_layers, found = true;
+	const struct net_layer *w = &n->layer[layer];
+	size_t hidden = net_hidden(n), number = moe_unit_number(n->o.unit), slots, rows;
+	struct moe_router_kept *r = &k->router;
+
+	k->rows = c->all;
+	if (taken)
+		found = take_rows(&k->rows, c, taken);
+	rows = k->rows.n;
+	slots = rows * w->k;
+	k->attend.x = k->x;
+	k->made = last ? c->top : c->layer[layer + 1].x;
+	struct { void *to; size_t n, size; bool wanted; } part[] = {
+		{&k->attend.x, rows * hidden, 4, taken}, {&k->made, rows * hidden, 4, taken}, {&k->ffn, rows * hidden, 4, post}, {&k->ffn_scale, rows, 4, true},
+		{&k->h, rows * hidden, number, true}, {&r->logit, rows * w->experts, 4, !w->dense}, {&r->p, rows * w->experts, 4, !w->dense},
+		{&r->lse, rows, 4, !w->dense}, {&r->weight, slots, 4, true}, {&r->expert_id, slots, 4, true},
+	};
+	for (size_t i = 0; found && i < sizeof part / sizeof *part; i++) {
+		void *p = part[i].wanted ? moe_arena_get(c->memory, part[i].n, part[i].size) : NULL;
+		found = p || !part[i].wanted;
+		if (p)
+			memcpy(part[i].to, &p, sizeof p);
+	}
+	found = found && moe_attend_plan(&k->attend, &n->heads, hidden, &(struct moe_spans){k->rows.span, c->n, rows}, c->memory);
+	return found ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", rows);
 }
 
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d)
@@ -171,15 +250,16 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 
 	moe_arena_reset(c->memory);
 	MOE_TRY(plan_spans(n, c, d));
-	c->modality = moe_arena_get(c->memory, c->rows, 1);
+	c->all.n = c->rows;
+	c->all.modality = moe_arena_get(c->memory, c->rows, 1);
 	c->cosine = moe_arena_get(c->memory, c->rows * n->pairs, sizeof(float));
 	c->sine = moe_arena_get(c->memory, c->rows * n->pairs, sizeof(float));
 	c->minus = moe_arena_get(c->memory, c->rows * n->pairs, sizeof(float));
 	c->top = moe_arena_get(c->memory, c->rows * hidden, sizeof(float));
 	c->dx = n->backward ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
 	c->dx_patch = n->backward && middle ? moe_arena_zero(c->memory, c->rows * hidden, sizeof(float)) : NULL;
-	ok = c->modality && c->cosine && c->sine && c->minus && c->top && (c->dx || !n->backward) && (c->dx_patch || !n->backward || !middle) &&
-	     moe_net_match_chunk(n, c) && plan_layers(n, c);
+	ok = c->all.modality && c->cosine && c->sine && c->minus && c->top && (c->dx || !n->backward) && (c->dx_patch || !n->backward || !middle) &&
+	     moe_net_match_chunk(n, c) && plan_groups(n, c) && plan_inputs(n, c);
 	if (!ok)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %zu rows", c->rows);
 	plan_rows(n, c);
@@ -190,12 +270,14 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 /* Bytes that a sequence keeps: what plan_layer and the pictures' way take. */
 static uint64_t kept_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches, size_t text)
 {
-	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = (uint64_t)s->router.top_k;
-	uint64_t width = moe_max(k * (uint64_t)s->expert_width, (uint64_t)s->dense.width);
+	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = moe_router_width(&s->router);
+	double passes = s->router.chooses == MOE_CHOICE_EXPERT && s->router.capacity > 0 ? s->router.capacity : (double)s->router.top_k;
+	uint64_t width = moe_max((uint64_t)(ceil(passes) * (double)s->expert_width), (uint64_t)s->dense.width);
 	uint64_t q = (uint64_t)(s->attention.heads * s->attention.head_dim), kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim);
 	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim, false};
 	struct moe_packed_rows longest = {.n_image = patches, .n_text = text, .longest = text};
-	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
+	uint64_t more = (s->block == MOE_BLOCK_POST ? hidden : 0) + (s->depth.layers.n ? 2 * hidden : 0);       /* of the norm, and of copies of rows */
+	uint64_t of_row = 4 * (2 * hidden + more + 2 * (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
 	uint64_t n = (uint64_t)s->n_layers * (rows * of_row + number * moe_attention_kept(&heads, &longest)) + rows * (3 * 4 * hidden + 64 + 6 * q);
 
 	return n + moe_net_pictures_nbytes(s, unit, patches);
@@ -206,17 +288,16 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 	struct moe_net_options o = moe_net_defaults(given);
 	struct moe_spec_sides sides = moe_spec_largest_sides(s);
 	struct moe_sizes sizes;
-	size_t patches = 0, rows;
+	size_t patches = moe_spec_largest_patches(s), rows;
 	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)moe_max(s->expert_width, s->dense.width), lane, kept;
 
 	if (moe_spec_sizes(s, &sizes, NULL))
 		return 0;
-	for (size_t i = 0; i < s->image.grids.n; i++)
-		patches = moe_max(patches, (size_t)(s->image.grids.v[i][0] * s->image.grids.v[i][1]));
-	rows = o.chunk * (patches + o.most_text);
+	rows = moe_max(o.chunk, moe_spec_chooses_rows(s) ? (size_t)s->router.batch : 0) * (patches + o.most_text);
 	kept = kept_nbytes(s, o.unit, patches, o.most_text);
 	/* Scratch of a lane: an expert that gets every row, or the gradients of attention; a step of the stem is smaller. */
 	lane = moe_experts_scratch(rows, (size_t)hidden, (size_t)width) + 4 * rows * (4 * hidden + 2 * (uint64_t)s->router.experts);
+	lane = moe_max(lane, moe_net_pictures_scratch(s, o.chunk * patches));
 	if (o.teacher)
 		kept += o.teacher->n_matches * (patches + o.most_text) * 4 * hidden;
 	/* Weights, gradients, and the forms of the weights: two of bf16 or one of f32. */

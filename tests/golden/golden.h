@@ -20,4 +20,7 @@ bool golden_blocks(const char *dir, void (*tally)(const char *label, bool good))
 /* Compares losses, gradients and weights after steps of training with DIR/train.json and what lies beside it. False when DIR is no such folder. */
 bool golden_train(const char *dir, const char *families, void (*tally)(const char *label, bool good));
 
+/* Compares layers of every routing method, forward and backward, with DIR/NN-NAME/case.json and what lies beside each. False when DIR has no such folder. */
+bool golden_routing(const char *dir, void (*tally)(const char *label, bool good));
+
 #endif

@@ -7,6 +7,7 @@
  *   cases.json that lists safetensors files      which are taken, and what is in them
  *   NAME.gguf, NAME.safetensors                  a model in one file: tokens, router logits, logits and greedy continuation, and logits in `fast`
  *   blocks.safetensors                           the values of block types, bit for bit
+ *   NN-NAME/case.json, input, want.safetensors   layers of every routing method, forward and backward
  *   train.json, init, batches, grad.safetensors  losses and gradients of training, and weights after steps of its optimisers
  *
  * Prints how much was compared and the largest relative difference of every stage. Exit 1: something differs; 2: nothing recognised. */
@@ -748,6 +749,7 @@ int main(int argc, char **argv)
 		any |= run_files(argv[optind]);
 		any |= golden_blocks(argv[optind], tally);
 		any |= golden_train(argv[optind], families, tally);
+		any |= golden_routing(argv[optind], tally);
 		if (!any)
 			fprintf(stderr, "%s: nothing that this program knows how to compare\n", argv[optind]);
 		recognised += any;

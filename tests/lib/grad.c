@@ -5,6 +5,8 @@
 
 #include "base/rng.h"
 #include "grad/attention_grad.h"
+#include "grad/aux_grad.h"
+#include "grad/depth_grad.h"
 #include "grad/experts_grad.h"
 #include "grad/head_grad.h"
 #include "grad/layer_grad.h"
@@ -377,13 +379,13 @@ static void test_experts(void **state)
 
 /* ---- router ---- */
 
-enum { R_ROWS = 7, R_EXPERTS = 5 };
+enum { R_ROWS = 7, R_EXPERTS = 5, R_K = 2 };
 
 struct router {
 	struct moe_router_settings s;
-	const int32_t *id;
-	const float *f;                 /* constants of the balance loss */
-	float *logit, *p, *lse, *weight, *c;
+	struct moe_router_kept kept;
+	const float *f, *noise;         /* constants of the balance loss; NULL: no noise */
+	float *c;
 	double balance, z;
 };
 
@@ -393,50 +395,183 @@ static double router_loss(void *arg)
 	struct router *r = arg;
 	double loss;
 
-	moe_router_scores(r->p, r->lse, r->logit, R_ROWS, &r->s);
-	moe_router_weigh(r->weight, r->p, r->id, R_ROWS, &r->s);
-	loss = against(r->weight, r->c, R_ROWS * (size_t)r->s.top_k);
+	moe_router_scores(&r->kept, r->noise, R_ROWS, &r->s);
+	moe_router_weigh(&r->kept, R_ROWS, R_K, &r->s);
+	loss = against(r->kept.weight, r->c, R_ROWS * R_K);
 	for (size_t i = 0; i < R_ROWS; i++) {
-		loss += r->z * (double)r->lse[i] * (double)r->lse[i];
+		const float *p = r->kept.p + i * R_EXPERTS;
+		double sum = 0;
+		loss += r->z * (double)r->kept.lse[i] * (double)r->kept.lse[i];
 		for (size_t e = 0; e < R_EXPERTS; e++)
-			loss += r->balance * (double)r->f[e] * (double)r->p[i * R_EXPERTS + e];
+			sum += (double)p[e];
+		for (size_t e = 0; e < R_EXPERTS; e++)
+			loss += r->balance * (double)r->f[e] * (double)p[e] / sum;
 	}
 	return loss;
 }
 
-static void try_router(bool renormalise, enum moe_gate_weight weight, double scale)
+static void try_router(enum moe_score score, bool renormalise, enum moe_gate_weight weight, double scale, bool noisy)
 {
-	static const int32_t id[R_ROWS * 2] = {0, 1, 4, 2, 3, 0, 1, -1, 2, 4, 0, 3, 1, 2};
+	static int32_t id[R_ROWS * R_K] = {0, 1, 4, 2, 3, 0, 1, -1, 2, 4, 0, 3, 1, 2};
 	static const float f[R_EXPERTS] = {0.3f, 0.1f, 0.2f, 0.15f, 0.25f};
-	struct router r = {.s = {.experts = R_EXPERTS, .top_k = 2, .weight = (int)weight, .renormalise = renormalise, .scale = scale, .groups = 1, .top_groups = 1},
-			   .id = id, .f = f, .balance = 0.7, .z = 0.02};
-	float *g = zeros(R_ROWS * R_EXPERTS), pull[R_EXPERTS];
+	struct router r = {
+		.s = {.experts = R_EXPERTS, .top_k = R_K, .score = (int)score, .weight = (int)weight, .renormalise = renormalise, .scale = scale, .groups = 1, .top_groups = 1},
+		.kept = {numbers(R_ROWS * R_EXPERTS), zeros(R_ROWS * R_EXPERTS), zeros(R_ROWS), id, zeros(R_ROWS * R_K)}, .f = f, .c = numbers(R_ROWS * R_K),
+		.balance = 0.7, .z = 0.02,
+	};
+	float *g = zeros(R_ROWS * R_EXPERTS), pull[R_EXPERTS], *noise = numbers(R_ROWS * R_EXPERTS);
 
 	for (size_t e = 0; e < R_EXPERTS; e++)
 		pull[e] = (float)r.balance * f[e];
-	r.logit = numbers(R_ROWS * R_EXPERTS);
-	r.p = zeros(R_ROWS * R_EXPERTS);
-	r.lse = zeros(R_ROWS);
-	r.weight = zeros(R_ROWS * 2);
-	r.c = numbers(R_ROWS * 2);
+	r.noise = noisy ? noise : NULL;
 	router_loss(&r);
-	moe_router_backward(g, r.c, r.p, r.lse, id, r.weight, R_ROWS, &r.s, &(struct moe_router_pull){pull, (float)r.z});
-	check("router", r.logit, g, R_ROWS * R_EXPERTS, router_loss, &r, 1e-2);
-	free(r.logit);
-	free(r.p);
-	free(r.lse);
-	free(r.weight);
+	moe_router_backward(g, r.c, &r.kept, R_ROWS, R_K, &r.s, &(struct moe_router_pull){pull, (float)r.z});
+	check("router", r.kept.logit, g, R_ROWS * R_EXPERTS, router_loss, &r, 1e-2);
+	free(r.kept.logit);
+	free(r.kept.p);
+	free(r.kept.lse);
+	free(r.kept.weight);
 	free(r.c);
 	free(g);
+	free(noise);
 }
 
 static void test_router(void **state)
 {
 	(void)state;
-	try_router(true, MOE_WEIGHT_SCORE, 1);
-	try_router(false, MOE_WEIGHT_SCORE, 1);
-	try_router(true, MOE_WEIGHT_SCORE, 2.5);
-	try_router(false, MOE_WEIGHT_SOFTMAX_OF_CHOSEN, 1);
+	try_router(MOE_SCORE_SOFTMAX, true, MOE_WEIGHT_SCORE, 1, false);
+	try_router(MOE_SCORE_SOFTMAX, false, MOE_WEIGHT_SCORE, 1, false);
+	try_router(MOE_SCORE_SOFTMAX, true, MOE_WEIGHT_SCORE, 2.5, false);
+	try_router(MOE_SCORE_SOFTMAX, false, MOE_WEIGHT_SOFTMAX_OF_CHOSEN, 1, false);
+	try_router(MOE_SCORE_SIGMOID, true, MOE_WEIGHT_SCORE, 2.5, false);
+	try_router(MOE_SCORE_SIGMOID, false, MOE_WEIGHT_SCORE, 1, false);
+	try_router(MOE_SCORE_SIGMOID, false, MOE_WEIGHT_SCORE, 1, true);
+}
+
+/* Balance over groups: LB of two groups of a pool is that of two experts with the sums of f and q; one group is always in balance. */
+static void test_balance_groups(void **state)
+{
+	const struct moe_router_settings s = {.experts = 4}, pooled = {.experts = 4, .pools = {2, {2, 2}, {1, 0, 1, 0}}};
+	uint64_t load[MOE_N_MODALITIES][4] = {{4, 2, 1, 1}, {0, 2, 5, 1}};
+	double q[4] = {3, 2, 2, 1}, share[4];
+	const struct moe_router_sums sums = {.load = &load[0][0], .q = q, .rows = {4, 4}};
+	float pull[4];
+
+	(void)state;
+	assert_float_equal(moe_router_balance(pull, share, &sums, &s, 0, 1), 4 * (4 * 3 + 4 * 2 + 6 * 2 + 2 * 1) / 16.0 / 8, 1e-12);
+	assert_float_equal(moe_router_balance(pull, share, &sums, &s, 2, 0.5), 2 * (8 * 5 + 8 * 3) / 16.0 / 8, 1e-12);
+	assert_true(pull[0] == pull[1] && pull[2] == pull[3]);
+	assert_float_equal(pull[0], 0.5 * 2 * 0.5 / 8, 1e-7);
+	assert_float_equal(moe_router_balance(pull, share, &sums, &s, 1, 1), 1, 1e-12);
+	/* pool 0 has experts 1 and 3 for text, pool 1 experts 0 and 2 for pictures */
+	assert_float_equal(moe_router_balance(pull, share, &sums, &pooled, 0, 1), 2 * (4 / 6.0 * 2 + 2 / 6.0 * 1) / 4 + 2 * (4 / 10.0 * 3 + 6 / 10.0 * 2) / 4, 1e-12);
+	assert_float_equal(share[3], 2 / 6.0, 1e-12);
+	assert_float_equal(pull[2], 2 * 0.6 / 4, 1e-7);
+}
+
+static void test_noise(void **state)
+{
+	double sum = 0, square = 0;
+
+	(void)state;
+	assert_float_equal(moe_router_noise(0.5), 0, 1e-7);
+	assert_float_equal(moe_router_noise(0.75), log(3), 1e-6);
+	assert_true(isfinite(moe_router_noise(0)) && isfinite(moe_router_noise(1 - 0x1p-53)));
+	for (int i = 0; i < 4000; i++) {        /* the logistic distribution: mean 0, variance pi² / 3 */
+		double x = moe_router_noise(moe_random_unit(5, 1, (uint64_t)i));
+		sum += x;
+		square += x * x;
+	}
+	assert_true(fabs(sum / 4000) < 0.15 && fabs(square / 4000 - 3.29) < 0.3);
+}
+
+/* ---- mixture-of-depths ---- */
+
+enum { D_ROWS = 5, D_KEPT = 2, D_HIDDEN = 6 };
+
+struct depth { float *x, *y, *w, *out, *c, *logit; };
+
+static const uint32_t depth_rows[D_KEPT] = {1, 4};
+
+static double depth_loss(void *arg)
+{
+	struct depth *t = arg;
+
+	moe_depth_scores(t->logit, t->x, t->w, D_ROWS, D_HIDDEN);
+	moe_depth_merge(t->out, t->x, t->y, t->logit, depth_rows, D_KEPT, D_ROWS, D_HIDDEN);
+	return against(t->out, t->c, D_ROWS * D_HIDDEN);
+}
+
+static void test_depth(void **state)
+{
+	struct depth t = {numbers(D_ROWS * D_HIDDEN), numbers(D_KEPT * D_HIDDEN), numbers(D_HIDDEN), zeros(D_ROWS * D_HIDDEN), numbers(D_ROWS * D_HIDDEN), zeros(D_ROWS)};
+	float *dx = zeros(D_ROWS * D_HIDDEN), *dy = zeros(D_KEPT * D_HIDDEN), *dw = zeros(D_HIDDEN), dlogit[D_KEPT];
+
+	(void)state;
+	depth_loss(&t);
+	assert_memory_equal(t.out, t.x, D_HIDDEN * sizeof(float));              /* row 0 is not kept */
+	memcpy(dx, t.c, D_ROWS * D_HIDDEN * sizeof *dx);
+	moe_depth_backward(dx, dy, dw, dlogit, t.x, t.y, t.logit, t.w, depth_rows, D_KEPT, D_HIDDEN);
+	check("what rows bring", t.x, dx, D_ROWS * D_HIDDEN, depth_loss, &t, 1e-2);
+	check("what the layer makes", t.y, dy, D_KEPT * D_HIDDEN, depth_loss, &t, 1e-2);
+	check("depth", t.w, dw, D_HIDDEN, depth_loss, &t, 1e-2);
+	free(t.x);
+	free(t.y);
+	free(t.w);
+	free(t.out);
+	free(t.c);
+	free(t.logit);
+	free(dx);
+	free(dy);
+	free(dw);
+}
+
+/* ---- auxiliary routers ---- */
+
+enum { A_ROWS = 9, A_HIDDEN = 8, A_INNER = 4, A_OUT = 3 };
+
+struct aux {
+	struct moe_aux_dense dense;
+	float *x, *fc1, *fc2, *logit, *scratch;
+	const uint8_t *target;
+};
+
+static double aux_loss(void *arg)
+{
+	struct aux *a = arg;
+
+	moe_dense_pack(&a->dense.fc1, NULL);
+	moe_dense_pack(&a->dense.fc2, NULL);
+	return moe_aux_loss(&a->dense, a->x, a->target, A_ROWS, 0, NULL, NULL, a->logit, a->scratch);
+}
+
+static void test_aux(void **state)
+{
+	static const uint8_t target[A_ROWS * A_OUT] = {1, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 1};
+	struct moe_arena memory = {0};
+	struct aux a = {.x = numbers(A_ROWS * A_HIDDEN), .fc1 = numbers(A_INNER * A_HIDDEN), .fc2 = numbers(A_OUT * A_INNER), .logit = zeros(A_ROWS * A_OUT), .target = target};
+	float *dfc1 = zeros(A_INNER * A_HIDDEN), *dfc2 = zeros(A_OUT * A_INNER);
+	double loss, by_hand = 0;
+
+	(void)state;
+	assert_true(moe_dense_plan(&a.dense.fc1, MOE_UNIT_F32, a.fc1, A_INNER, A_HIDDEN, &memory));
+	assert_true(moe_dense_plan(&a.dense.fc2, MOE_UNIT_F32, a.fc2, A_OUT, A_INNER, &memory));
+	a.scratch = zeros(moe_aux_scratch(&a.dense, A_ROWS) / sizeof(float));
+	loss = aux_loss(&a);
+	for (size_t i = 0; i < A_ROWS * A_OUT; i++)
+		by_hand -= log(1 / (1 + exp(target[i] ? -(double)a.logit[i] : (double)a.logit[i])));
+	assert_float_equal(loss, by_hand, 1e-5 * by_hand);
+	moe_aux_loss(&a.dense, a.x, target, A_ROWS, 1, dfc1, dfc2, a.logit, a.scratch);
+	check("aux fc1", a.fc1, dfc1, A_INNER * A_HIDDEN, aux_loss, &a, 1e-2);
+	check("aux fc2", a.fc2, dfc2, A_OUT * A_INNER, aux_loss, &a, 1e-2);
+	moe_arena_free(&memory);
+	free(a.x);
+	free(a.fc1);
+	free(a.fc2);
+	free(a.logit);
+	free(a.scratch);
+	free(dfc1);
+	free(dfc2);
 }
 
 /* ---- stem ---- */
@@ -510,6 +645,7 @@ struct head {
 	struct moe_dense dense;
 	float *norm, *weight, *x, *scratch, *pack;
 	struct moe_targets_of targets;
+	struct moe_soft soft;           /* without a head: there is none */
 };
 
 static double run_head(struct head *h, float *dx, float *dnorm, float *ddense)
@@ -517,17 +653,57 @@ static double run_head(struct head *h, float *dx, float *dnorm, float *ddense)
 	struct moe_head head = {h->norm, 1e-6f, &h->dense};
 
 	moe_dense_pack(&h->dense, h->pack);
+	h->soft.loss = 0;
+	h->targets.soft = h->soft.head ? &h->soft : NULL;
 	return moe_head_loss(&head, h->x, &h->targets, 0.5f, dx, dnorm, ddense, NULL, h->scratch);
 }
 
-static double head_loss(void *arg) { return 0.5 * run_head(arg, NULL, NULL, NULL); }
+static double head_loss(void *arg)
+{
+	struct head *h = arg;
+	double hard = run_head(h, NULL, NULL, NULL);
+
+	return 0.5 * hard + (double)h->soft.scale * h->soft.loss;
+}
+
+/* Gradients of a head with its targets, and with those of another one of another width. */
+static void check_head(struct head *h)
+{
+	float *dx = zeros(2 * H_ROWS * H_HIDDEN), *dnorm = zeros(H_HIDDEN), *ddense = zeros(VOCAB * H_HIDDEN);
+
+	run_head(h, dx, dnorm, ddense);
+	check("rows", h->x, dx, 2 * H_ROWS * H_HIDDEN, head_loss, h, 5e-3);
+	check("norm", h->norm, dnorm, H_HIDDEN, head_loss, h, 5e-3);
+	check("head", h->weight, ddense, VOCAB * H_HIDDEN, head_loss, h, 5e-3);
+	free(dx);
+	free(dnorm);
+	free(ddense);
+}
+
+static void check_soft(struct head *h)
+{
+	enum { THEIRS = 10 };
+	struct moe_dense dense;
+	struct moe_head its = {numbers(THEIRS), 1e-6f, &dense};
+	float *weight = numbers(VOCAB * THEIRS), *x = numbers(2 * H_ROWS * THEIRS), *pack = zeros(VOCAB * (THEIRS + 1));
+
+	assert_true(moe_dense_plan(&dense, MOE_UNIT_F32, weight, VOCAB, THEIRS, &h->memory));
+	moe_dense_pack(&dense, pack);
+	h->soft = (struct moe_soft){.head = &its, .x = x, .tau = 1.7f, .scale = 0.8f, .scratch = zeros(moe_head_scratch(&its) / 4)};
+	check_head(h);
+	free((float *)(uintptr_t)its.norm);
+	free(weight);
+	free(x);
+	free(pack);
+	free(h->soft.scratch);
+}
 
 static void test_head(void **state)
 {
 	struct head h = {0};
 	uint32_t row[H_ROWS];
 	int32_t token[H_ROWS];
-	float weight[H_ROWS], *dx = zeros(2 * H_ROWS * H_HIDDEN), *dnorm = zeros(H_HIDDEN), *ddense = zeros(VOCAB * H_HIDDEN);
+	float weight[H_ROWS];
 
 	(void)state;
 	h.norm = numbers(H_HIDDEN);
@@ -539,22 +715,36 @@ static void test_head(void **state)
 		token[i] = (int32_t)(i % VOCAB);
 		weight[i] = 1 + draw() / 2;
 	}
-	h.targets = (struct moe_targets_of){H_ROWS, row, token, weight};
+	h.targets = (struct moe_targets_of){.n = H_ROWS, .row = row, .token = token, .weight = weight};
 	assert_true(moe_dense_plan(&h.dense, MOE_UNIT_F32, h.weight, VOCAB, H_HIDDEN, &h.memory));
 	h.scratch = zeros(moe_head_scratch(&(struct moe_head){.dense = &h.dense}) / 4);
-	run_head(&h, dx, dnorm, ddense);
-	check("rows", h.x, dx, 2 * H_ROWS * H_HIDDEN, head_loss, &h, 1e-2);
-	check("norm", h.norm, dnorm, H_HIDDEN, head_loss, &h, 1e-2);
-	check("head", h.weight, ddense, VOCAB * H_HIDDEN, head_loss, &h, 1e-2);
+	check_head(&h);
+	check_soft(&h);
 	moe_arena_free(&h.memory);
 	free(h.norm);
 	free(h.weight);
 	free(h.x);
 	free(h.scratch);
 	free(h.pack);
-	free(dx);
-	free(dnorm);
-	free(ddense);
+}
+
+/* ---- soft targets ---- */
+
+/* The same logits: nothing to learn. Far apart: no NaN, and the slope of a plain cross entropy. */
+static void test_soft_edges(void **state)
+{
+	float logit[20], far[20], slope[20] = {0};
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		logit[i] = 50 * draw();
+		far[i] = i == 3 ? 1e4f : -1e4f;
+	}
+	assert_true(fabsf(moe_soft_targets(slope, logit, logit, 20, 2, 1)) < 1e-5f);
+	for (int i = 0; i < 20; i++)
+		assert_true(fabsf(slope[i]) < 1e-6f);
+	assert_true(isfinite(moe_soft_targets(slope, logit, far, 20, 1, 1)));
+	assert_true(slope[3] < 0 && slope[3] >= -1);
 }
 
 /* ---- norm and activations ---- */
@@ -607,8 +797,9 @@ static void test_far_gates(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_attention), cmocka_unit_test(test_segments_apart), cmocka_unit_test(test_who_sees_whom), cmocka_unit_test(test_layer), cmocka_unit_test(test_experts),
-		cmocka_unit_test(test_router), cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
+		cmocka_unit_test(test_attention), cmocka_unit_test(test_segments_apart), cmocka_unit_test(test_who_sees_whom), cmocka_unit_test(test_layer),
+		cmocka_unit_test(test_experts), cmocka_unit_test(test_router), cmocka_unit_test(test_balance_groups), cmocka_unit_test(test_noise), cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_aux), cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_soft_edges), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
