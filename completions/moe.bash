@@ -225,10 +225,10 @@ _moe() {
 		esac
 		;;
 	moe-train)
-		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --teacher --temperature --soft-loss --match --match-loss --text-loss --patch-loss --patch-layer --balance --z-loss --balance-groups --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
+		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --teacher --temperature --soft-loss --match --match-loss --text-loss --patch-loss --patch-layer --balance --z-loss --balance-groups --aux --calibrate --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model --teacher"
 		files="-r --recipe --new --family"
-		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --temperature --soft-loss --match --match-loss --text-loss --patch-loss --patch-layer --balance --z-loss --balance-groups --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
+		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --temperature --soft-loss --match --match-loss --text-loss --patch-loss --patch-layer --balance --z-loss --balance-groups --calibrate --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

@@ -529,6 +529,8 @@ complete -c moe-train -l patch-layer -x -d 'labels are read after so many layers
 complete -c moe-train -l balance -x -d 'of the loss that spreads the load of experts'
 complete -c moe-train -l z-loss -x -d 'of the loss that keeps router logits small'
 complete -c moe-train -l balance-groups -x -d 'balance groups of experts, so many, and not each expert'
+complete -c moe-train -l aux -d 'train the auxiliary routers alone; a model without them gets new ones'
+complete -c moe-train -l calibrate -x -d 'and find thresholds for them with this, at the end (several times)'
 complete -c moe-train -l bias-rate -x -d 'balance by biases of the choice, without a loss'
 complete -c moe-train -l router-noise -x -d 'of the noise on the logits of routers by sigmoid'
 complete -c moe-train -l rope-theta -x -d 'base of the rotary positions'

@@ -50,7 +50,10 @@ struct moe_optimiser {
 	atomic_size_t next;
 };
 
-bool moe_optimiser_skips(const struct moe_param *p) { return p->logical && !strcmp(p->logical, "choice_bias"); }
+bool moe_optimiser_skips(const struct moe_param *p)
+{
+	return p->logical && (!strcmp(p->logical, "choice_bias") || !strcmp(p->logical, "aux_threshold") || !strcmp(p->logical, "depth_threshold"));
+}
 
 float *moe_optimiser_first(struct moe_optimiser *o) { return o->first; }
 

@@ -81,7 +81,7 @@ struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
 {
 	return (struct moe_loss_settings){
 		.text = s->text, .patch = s->patch, .balance = s->balance, .z = s->z, .soft = s->soft, .match = s->match, .patch_layer = s->patch_layer,
-		.balance_groups = s->balance_groups, .noise = s->noise,
+		.balance_groups = s->balance_groups, .noise = s->noise, .aux = s->trains == MOE_RECIPE_AUX,
 	};
 }
 
@@ -342,6 +342,17 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 	return err;
 }
 
+static bool is_aux(const struct moe_param *p) { return !strncmp(p->logical, "aux_", 4) || !strncmp(p->logical, "depth_aux_", 10); }
+
+/* The model is trained without its auxiliary routers, and they without it. */
+static void freeze_others(struct moe_trainer *t, bool aux)
+{
+	const struct moe_params *p = moe_net_params(t->net);
+
+	for (size_t i = 0; i < p->n; i++)
+		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux;
+}
+
 /* What a stage asks of the model is there. */
 static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
 {
@@ -352,7 +363,11 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 	MOE_TRY(moe_net_check_losses(t->model->spec, &losses, d));
 	if (s->patch_layer > t->model->spec->n_layers)
 		return moe_fail(d, MOE_EUSAGE, "losses.patch_layer: the model has %lld layers", (long long)t->model->spec->n_layers);
-	return moe_freeze(&t->frozen, moe_net_params(t->net), s->freeze.item, s->freeze.n, d);
+	if (s->trains == MOE_RECIPE_AUX && s->freeze.n)
+		return moe_fail(d, MOE_EUSAGE, "freeze: a stage of auxiliary routers trains nothing else");
+	MOE_TRY(moe_freeze(&t->frozen, moe_net_params(t->net), s->freeze.item, s->freeze.n, d));
+	freeze_others(t, s->trains == MOE_RECIPE_AUX);
+	return MOE_OK;
 }
 
 /* The base of RoPE of the stage at hand. */
@@ -412,7 +427,22 @@ static enum moe_err check_data(const struct moe_trainer *t, struct moe_diag *d)
 	for (size_t i = t->at.stage; i < r->n_stages; i++)
 		for (size_t j = 0; j < r->stage[i].n_sources; j++)
 			MOE_TRY(check_list(&r->stage[i].source[j].data, d));
+	MOE_TRY(check_list(&r->calibrate.data, d));
 	return check_list(&r->dev.data, d);
+}
+
+/* Thresholds are tensors of the model, and belong to routers that have learned. */
+static enum moe_err check_calibration(const struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+
+	if (!r->calibrate.data.n)
+		return MOE_OK;
+	if (t->model->spec->aux.threshold != MOE_AUX_STORED)
+		return moe_fail(d, MOE_EUSAGE, "calibrate: the model has no thresholds of auxiliary routers (aux_threshold \"stored\")");
+	if (r->stage[r->n_stages - 1].trains != MOE_RECIPE_AUX)
+		return moe_fail(d, MOE_EUSAGE, "calibrate goes with a last stage that trains auxiliary routers");
+	return MOE_OK;
 }
 
 static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
@@ -427,6 +457,7 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 	MOE_TRY(moe_optimiser_new(&t->optimiser, moe_net_params(t->net), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
 	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
 		MOE_TRY(check_stage(t, &t->o->recipe->stage[i], d));
+	MOE_TRY(check_calibration(t, d));
 	MOE_TRY(resume(t, d));
 	MOE_TRY(check_data(t, d));
 	MOE_TRY(open_log(t, d));
@@ -600,6 +631,11 @@ static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 	line.taught = t->o->teacher;
 	line.soft = r.soft;
 	line.match = r.match;
+	line.of_aux = stage_of(t)->trains == MOE_RECIPE_AUX;
+	line.aux = r.aux;
+	line.right = r.aux_right;
+	line.foretold = r.aux_foretold;
+	line.taken = r.aux_taken;
 	line.busiest = r.busiest;
 	line.skipped = !good;
 	line.seconds = t->o->timings ? seconds : 0;
@@ -611,34 +647,81 @@ static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 
 /* ---- between steps ---- */
 
-static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
+/* Samples that are not trained on, in their order, once. */
+static enum moe_err held_out(struct moe_loader **out, const struct moe_trainer *t, const struct moe_recipe_list *data, uint64_t samples, struct moe_diag *d)
 {
-	const struct moe_recipe *r = t->o->recipe;
 	const struct moe_recipe_stage *s = stage_of(t);
-	struct moe_mix_source source = {(const char *const *)r->dev.data.item, r->dev.data.n, 1};
+	struct moe_mix_source source = {(const char *const *)data->item, data->n, 1};
 	struct moe_loader_options o = {
 		.spec = t->model->spec, .directory = t->model->directory, .source = &source, .n_sources = 1,
-		.mix = {.seed = moe_random_u64(r->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
-		.batch = moe_min(s->batch, r->dev.samples), .most_text = s->text_tokens, .ahead = true,
+		.mix = {.seed = moe_random_u64(t->o->recipe->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
+		.batch = moe_min(s->batch, samples), .most_text = s->text_tokens, .ahead = true,
 	};
-	struct moe_loss_settings losses = moe_trainer_losses(s);
+
+	return moe_loader_new(out, &o, d);
+}
+
+/* One line of the log, of one who chooses. */
+static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, const char *choice, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
 	struct moe_devset v = {0};
 	struct moe_loader *loader;
 	enum moe_err err;
 
-	losses.noise = 0;
-	MOE_TRY(moe_loader_new(&loader, &o, d));
+	losses.noise = losses.aux = 0;
+	losses.choice = who;
+	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
 	err = moe_devset_run(&v, t->net, loader, r->dev.samples, &losses, d);
 	if (v.failed)
 		note(t, "%" PRIu64 " samples of dev are no good, and passed over", v.failed);
 	if (!err)
 		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
-			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types,
+			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types, .choice = choice,
 			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
 		}, d);
 	moe_devset_clear(&v);
 	moe_loader_free(loader);
 	return err;
+}
+
+/* A model that chooses over groups, as it is trained and, where its auxiliary routers learn, as they choose. */
+static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_spec *s = t->model->spec;
+	bool together = moe_spec_chooses_rows(s), last = moe_trainer_finished(t);
+	char choice[32];
+
+	snprintf(choice, sizeof choice, "batch:%lld", (long long)s->router.batch);
+	MOE_TRY(evaluate_as(t, MOE_NET_BATCH, together ? choice : NULL, d));
+	if (stage_of(t)->trains != MOE_RECIPE_AUX)
+		return MOE_OK;
+	MOE_TRY(evaluate_as(t, MOE_NET_AUX, "causal:aux", d));
+	return last && t->o->recipe->calibrate.data.n ? evaluate_as(t, MOE_NET_THRESHOLD, "causal:threshold", d) : MOE_OK;
+}
+
+/* Thresholds of auxiliary routers, at the end of their training. */
+static enum moe_err calibrate(struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+	uint64_t left = r->calibrate.samples;
+	struct moe_loader *loader;
+	enum moe_err err;
+
+	MOE_TRY(held_out(&loader, t, &r->calibrate.data, left, d));
+	do {
+		const struct moe_loaded *b;
+		size_t n;
+		err = moe_loader_next(loader, &b, d);
+		if (err)
+			break;
+		n = moe_min(b->n, left);
+		left -= n;
+		err = moe_net_calibrate(t->net, b->packed, n, d);
+	} while (left && !err);
+	moe_loader_free(loader);
+	return err && err != MOE_END ? err : moe_net_calibrated(t->net, d);
 }
 
 /* Lies a multiple of `every` in (before, after]? */
@@ -658,6 +741,8 @@ static enum moe_err after_step(struct moe_trainer *t, uint64_t before, bool stop
 	uint64_t after = t->at.tokens;
 	bool last = moe_trainer_finished(t), keep = to_keep(r, before, after);
 
+	if (last && r->calibrate.data.n)
+		MOE_TRY(calibrate(t, d));
 	if (r->dev.data.n && (last || passed(before, after, r->dev.every)))
 		MOE_TRY(evaluate(t, d));
 	return last || stop || keep || passed(before, after, r->checkpoint.every) ? save(t, keep, last || stop, d) : MOE_OK;

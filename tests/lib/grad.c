@@ -715,7 +715,7 @@ static void test_head(void **state)
 		token[i] = (int32_t)(i % VOCAB);
 		weight[i] = 1 + draw() / 2;
 	}
-	h.targets = (struct moe_targets_of){H_ROWS, row, token, weight, NULL};
+	h.targets = (struct moe_targets_of){.n = H_ROWS, .row = row, .token = token, .weight = weight};
 	assert_true(moe_dense_plan(&h.dense, MOE_UNIT_F32, h.weight, VOCAB, H_HIDDEN, &h.memory));
 	h.scratch = zeros(moe_head_scratch(&(struct moe_head){.dense = &h.dense}) / 4);
 	check_head(&h);

@@ -369,11 +369,13 @@ static void test_position(void **state)
 static void test_log(void **state)
 {
 	static const char want[] = "{\"step\":1,\"tokens\":10,\"stage\":\"a\",\"loss\":0.5,\"text\":0.25,\"patch\":0,\"balance\":1,\"z\":2,\"grad_norm\":null,\"lr_muon\":0.02,\"lr_adamw\":0.003,"
-				   "\"busiest\":0.5,\"skipped\":true}\n{\"dev\":true,\"step\":1,\"tokens\":10,\"text\":0.125,\"patch\":3,\"questions\":4,\"exact\":3,\"types\":{\"x\":[1,2],\"y\":[2,2]}}\n";
+				   "\"busiest\":0.5,\"skipped\":true}\n{\"dev\":true,\"step\":1,\"tokens\":10,\"choice\":\"batch:8\",\"text\":0.125,\"patch\":3,\"questions\":4,\"exact\":3,\"types\":{\"x\":[1,2],\"y\":[2,2]}}\n";
 	struct moe_trainlog_step s = {.step = 1, .tokens = 10, .stage = "a", .loss = 0.5, .text = 0.25, .balance = 1, .z = 2, .grad_norm = NAN, .muon_rate = 0.02, .adamw_rate = 0.003,
 				      .busiest = 0.5, .skipped = true, .rows = 10};
 	const struct moe_trainlog_type types[] = {{"x", 2, 1}, {"y", 2, 2}};
-	struct moe_trainlog_dev v = {1, 10, 4, 3, 0.125, 3, types, 2};
+	struct moe_trainlog_dev v = {
+		.step = 1, .tokens = 10, .questions = 4, .exact = 3, .text = 0.125, .patch = 3, .choice = "batch:8", .type = types, .n_types = 2,
+	};
 	struct moe_trainlog *l, *second;
 	struct moe_diag d = {0};
 	uint64_t at;
