@@ -26,13 +26,13 @@ enum { LOG_LIMIT = 1 << 30, CHECK_SAMPLES = 4 };
 
 /* Numbers that the command line may set, and where in the recipe. */
 enum number {
-	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH,
+	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, LR_VISION, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH,
 	BIAS_RATE, NOISE, TEXT_TOKENS,
 	N_STAGE, SEED = N_STAGE, TEMPERATURE, DEV_EVERY, DEV_SAMPLES, CHECKPOINT_EVERY, N_NUMBERS,
 };
 
 static const char *const keys[N_NUMBERS] = {
-	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text", "losses.patch",
+	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "lr.vision", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text", "losses.patch",
 	"losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "losses.soft", "losses.match", "bias_rate", "router_noise", "text_tokens", "seed",
 	"teacher.temperature", "dev.every", "dev.samples", "checkpoint.every",
 };
@@ -563,6 +563,7 @@ int main(int argc, char **argv)
 		{0, "optimiser", OPT_TEXT, &o.optimiser, "NAME", "muon (matrices of the layers; AdamW for the rest) or adamw", 0, 0, "muon"},
 		NUMBER(LR_MUON, "lr-muon", "RATE", "learning rate of Muon", "0.02"),
 		NUMBER(LR_ADAMW, "lr-adamw", "RATE", "learning rate of AdamW", "0.003"),
+		NUMBER(LR_VISION, "lr-vision", "FACTOR", "of both rates, for what makes vectors of pictures: vision and projector", "1"),
 		NUMBER(WARMUP, "warmup", "TOKENS", "the rates rise from 0 over so many tokens", "a fiftieth"),
 		NUMBER(DECAY, "decay", "TOKENS", "and fall over so many last ones", "half"),
 		NUMBER(FLOOR, "floor", "SHARE", "to this share", "0"),

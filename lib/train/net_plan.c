@@ -297,6 +297,7 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 	kept = kept_nbytes(s, o.unit, patches, o.most_text);
 	/* Scratch of a lane: an expert that gets every row, or the gradients of attention; a step of the stem is smaller. */
 	lane = moe_experts_scratch(rows, (size_t)hidden, (size_t)width) + 4 * rows * (4 * hidden + 2 * (uint64_t)s->router.experts);
+	lane = moe_max(lane, moe_net_pictures_scratch(s, o.chunk * patches));
 	if (o.teacher)
 		kept += o.teacher->n_matches * (patches + o.most_text) * 4 * hidden;
 	/* Weights, gradients, and the forms of the weights: two of bf16 or one of f32. */

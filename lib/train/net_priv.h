@@ -258,13 +258,14 @@ void moe_net_match_backward(const struct moe_net *n, struct chunk *c, size_t lay
 
 /* ---- of pictures, and of a chunk ---- */
 
-/* The way of pictures to the first layer (net_pictures.c): its weights, numbers of its largest matrix, their forms; memory of a chunk, and bytes of it for a
- * picture; and both passes, from pixels to the rows of pictures in the first layer's x, and back from c->dx. */
+/* The way of pictures to the first layer (net_pictures.c): its weights, numbers of its largest matrix, their forms; memory of a chunk, bytes of it for a
+ * picture, and of scratch for the patches of a chunk; and both passes, from pixels to the rows of pictures in the first layer's x, and back from c->dx. */
 bool moe_net_pictures_plan(struct moe_net *n);
 size_t moe_net_pictures_largest(const struct moe_net *n);
 void moe_net_pictures_pack(struct moe_net *n, void *scratch);
 enum moe_err moe_net_pictures_kept(const struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
 uint64_t moe_net_pictures_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches);
+uint64_t moe_net_pictures_scratch(const struct moe_spec *s, size_t patches);
 enum moe_err moe_net_pictures_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
 enum moe_err moe_net_pictures_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
 

@@ -19,6 +19,7 @@ struct moe_optimiser_step {
 	double weight_decay;            /* AdamW: w is first multiplied by 1 - adamw_rate · weight_decay, in every tensor that it takes; Muon decays nothing */
 	double scale;                   /* the gradient is multiplied by it on the way; 1, or what clipping says */
 	const bool *frozen;             /* [tensors]: left as they are; NULL: none */
+	const float *factor;            /* [tensors]: of both rates; NULL: 1 */
 };
 
 struct moe_optimiser;

@@ -48,6 +48,7 @@ static const struct row stage_rows[] = {
 	{"optimiser", CHOICE, STAGE(optimiser), 0, 0, MOE_OPTIMISER_MUON, optimisers},
 	{"lr.muon", REAL, STAGE(muon_rate), 0, 10, 0.02, 0},
 	{"lr.adamw", REAL, STAGE(adamw_rate), 0, 10, 3e-3, 0},
+	{"lr.vision", REAL, STAGE(vision_rate), 0, 1000, 1, 0},
 	{"warmup", U64, STAGE(warmup), 0, MOST_TOKENS, -1, 0},
 	{"decay", U64, STAGE(decay), 0, MOST_TOKENS, -1, 0},
 	{"floor", REAL, STAGE(floor), 0, 1, 0, 0},

@@ -50,6 +50,7 @@ struct moe_recipe_stage {
 	int trains;                     /* enum moe_recipe_trains */
 	int optimiser;                  /* enum moe_optimiser_kind */
 	double muon_rate, adamw_rate, weight_decay, clip;       /* clip 0: never */
+	double vision_rate;             /* a factor of both rates, for what makes vectors of pictures: the parts vision and projector */
 	uint64_t warmup, decay;         /* tokens */
 	double floor;
 	struct moe_recipe_list freeze;  /* words of freeze.h */

@@ -36,6 +36,7 @@ struct moe_trainer {
 	struct moe_run_position at;
 	json_t *recipe;                 /* with all settings */
 	struct moe_frozen frozen;
+	float *factor;                  /* [tensors]: of the rates, or NULL: 1 */
 	struct moe_train_progress shown;
 	double began;                   /* of the step at hand */
 };
@@ -370,6 +371,20 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 	return MOE_OK;
 }
 
+/* Factors of the rates in a stage; t->factor is NULL where they are all 1. */
+static enum moe_err set_factors(struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
+{
+	const struct moe_params *params = moe_net_params(t->net);
+
+	free(t->factor);
+	t->factor = s->vision_rate != 1 ? moe_calloc(params->n, sizeof *t->factor) : NULL;
+	if (s->vision_rate != 1 && !t->factor)
+		return no_memory(d);
+	for (size_t i = 0; t->factor && i < params->n; i++)
+		t->factor[i] = params->p[i].part == MOE_PART_TOWER || params->p[i].part == MOE_PART_PROJECTOR ? (float)s->vision_rate : 1;
+	return MOE_OK;
+}
+
 /* The base of RoPE of the stage at hand. */
 static enum moe_err stage_theta(struct moe_trainer *t, struct moe_diag *d)
 {
@@ -384,6 +399,7 @@ static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
 
 	MOE_TRY(stage_theta(t, d));
 	MOE_TRY(check_stage(t, s, d));          /* it also sets what is frozen */
+	MOE_TRY(set_factors(t, s, d));
 	return moe_trainer_loader(&t->loader, t->model, t->o->recipe, t->at.stage, true, t->o->no_sandbox, t->at.has_data ? &t->at.data : NULL, d);
 }
 
@@ -492,6 +508,7 @@ void moe_trainer_free(struct moe_trainer *t)
 	moe_trainlog_close(t->log);
 	json_decref(t->recipe);
 	moe_frozen_free(&t->frozen);
+	free(t->factor);
 	free(t);
 }
 
@@ -547,7 +564,7 @@ static bool update(struct moe_trainer *t, const struct moe_step_result *r, struc
 	float *gradient = moe_net_gradient(t->net), *weights = moe_net_weights(t->net);
 	struct moe_optimiser_step step = {
 		.kind = (enum moe_optimiser_kind)stage->optimiser, .muon_rate = stage->muon_rate * factor, .adamw_rate = stage->adamw_rate * factor,
-		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen.tensor,
+		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen.tensor, .factor = t->factor,
 	};
 
 	line->muon_rate = step.kind == MOE_OPTIMISER_MUON ? step.muon_rate : 0;

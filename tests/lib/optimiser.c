@@ -154,6 +154,39 @@ static void reference_descend(struct reference *r, enum moe_optimiser_kind kind)
 	free(start);
 }
 
+/* A factor of a tensor is one of its rates. */
+static void test_factors(void **state)
+{
+	static const float factor[N] = {0.25f, 1, 0.25f, 1, 0, 1};
+	struct moe_diag d = {0};
+
+	(void)state;
+	for (int kind = 0; kind < 2; kind++) {
+		float *start = numbers(0, 0.2), *g = numbers(1, 0.01), *w[3];
+		for (int run = 0; run < 3; run++) {     /* some rates less, all less, as they are */
+			double less = run == 1 ? 0.25 : 1;
+			struct moe_optimiser_step s = {.kind = (enum moe_optimiser_kind)kind, .muon_rate = 0.02 * less, .adamw_rate = 2e-3 * less, .weight_decay = 0.01, .scale = 1,
+						       .factor = run ? NULL : factor};
+			struct moe_optimiser *o;
+			w[run] = numbers(0, 0.2);
+			expect_ok(&d, moe_optimiser_new(&o, &params, MOE_UNIT_F32, NULL, &d));
+			moe_optimiser_step(o, &s, w[run], g);
+			moe_optimiser_free(o);
+		}
+		for (size_t i = 0; i < N; i++) {
+			const struct moe_param *p = &table[i];
+			const float *want = factor[i] == 1 ? w[2] : factor[i] > 0 ? w[1] : start;
+			assert_memory_equal(w[0] + p->offset, want + p->offset, p->count * sizeof *want);
+			if (factor[i] < 1)
+				assert_memory_not_equal(w[0] + p->offset, w[2] + p->offset, p->count * sizeof *want);
+		}
+		for (int run = 0; run < 3; run++)
+			free(w[run]);
+		free(start);
+		free(g);
+	}
+}
+
 static void test_reference(void **state)
 {
 	static struct reference r;
@@ -393,9 +426,9 @@ static void test_freeze_experts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reference), cmocka_unit_test(test_bf16), cmocka_unit_test(test_threads), cmocka_unit_test(test_frozen), cmocka_unit_test(test_norm),
-		cmocka_unit_test(test_scale), cmocka_unit_test(test_balance), cmocka_unit_test(test_balance_by_modality), cmocka_unit_test(test_schedule),
-		cmocka_unit_test(test_freeze), cmocka_unit_test(test_freeze_experts),
+		cmocka_unit_test(test_reference), cmocka_unit_test(test_factors), cmocka_unit_test(test_bf16), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_frozen), cmocka_unit_test(test_norm), cmocka_unit_test(test_scale), cmocka_unit_test(test_balance),
+		cmocka_unit_test(test_balance_by_modality), cmocka_unit_test(test_schedule), cmocka_unit_test(test_freeze), cmocka_unit_test(test_freeze_experts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

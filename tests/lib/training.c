@@ -74,7 +74,7 @@ static void test_recipe_defaults(void **state)
 	assert_int_equal(r->n_stages, 2);
 	assert_int_equal(r->stage[0].n_sources, 2);
 	assert_true(r->stage[0].source[0].weight == 2 && r->stage[0].source[0].augment == MOE_AUGMENT_COLOUR && r->stage[0].source[1].data.n == 2);
-	assert_true(r->stage[0].adamw_rate == 0.5 && r->stage[0].muon_rate == 0.02);
+	assert_true(r->stage[0].adamw_rate == 0.5 && r->stage[0].muon_rate == 0.02 && r->stage[0].vision_rate == 1);
 	assert_true(r->stage[0].warmup == 20 && r->stage[0].decay == 0);        /* a fiftieth of the first, and half of the last */
 	assert_true(r->stage[1].warmup == 0 && r->stage[1].decay == 500);
 	assert_string_equal(r->stage[0].type[0].type, "caption");
