@@ -84,10 +84,10 @@ _moe() {
 		esac
 		;;
 	moe-eval)
-		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --answers --json --tsv --batch --causal-choice -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --loss --draw --text-tokens --answers --json --tsv --batch --causal-choice -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="--against -m --model"
 		files="--types --answers --family -o --output"
-		values="--limit -n --max-new --by --patch-layer --batch --causal-choice --math -t --threads"
+		values="--limit -n --max-new --by --patch-layer --draw --text-tokens --batch --causal-choice --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
