@@ -79,8 +79,8 @@ static enum moe_err write(struct work *w, struct moe_model *const *model, size_t
 	return err;
 }
 
-enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *output, const struct moe_graft_options *o, struct moe_graft_check *check, bool *kept,
-		       struct moe_diag *d)
+enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *output, const struct moe_graft_options *o, struct moe_graft_check *check,
+		       bool *kept, struct moe_diag *d)
 {
 	struct work w = {.first = model[0], .o = o, .check = check};
 	struct moe_graft_index *source = moe_calloc(n, sizeof *source);
