@@ -26,6 +26,36 @@ static struct {
 
 static enum moe_load_format format(void) { return o.json ? MOE_LOAD_JSON : o.tsv ? MOE_LOAD_TSV : MOE_LOAD_TEXT; }
 
+/* ---- pictures ---- */
+
+/* Can each measure have its picture? */
+static void check_pictures(void)
+{
+	bool named = o.svg && strstr(o.svg, "{loss}");
+
+	if (o.svg && !named && p.n_measures > 1)
+		cli_fail("--svg %s: there is a picture for each measure: put {loss} into the name, or choose one with --loss", o.svg);
+	for (size_t m = 0; named && m < p.n_measures; m++)
+		if (strchr(p.runs.measure[p.measure[m]], '/'))
+			cli_fail("--svg: the measure %s has no name for a file", p.runs.measure[p.measure[m]]);
+}
+
+/* Opens the picture of a measure; its name takes the place of {loss} in --svg. NULL: none is wanted. */
+static FILE *open_picture(const char *measure, struct moe_sink **sink)
+{
+	const char *at = o.svg ? strstr(o.svg, "{loss}") : NULL;
+	char *path;
+	FILE *f;
+
+	if (!o.svg)
+		return NULL;
+	if (asprintf(&path, "%.*s%s%s", at ? (int)(at - o.svg) : (int)strlen(o.svg), o.svg, at ? measure : "", at ? at + strlen("{loss}") : "") < 0)
+		cli_fail("out of memory");
+	f = cli_text(path, sink);
+	free(path);
+	return f;
+}
+
 /* ---- what is read ---- */
 
 /* Splits ARM=PATH, unless there is a file of that name. */
@@ -97,6 +127,7 @@ static void choose_losses(void)
 	free(names);
 	if (!p.n_measures)
 		cli_fail("which measure? The runs have none of loss, text, image and patch (--loss NAME)");
+	check_pictures();
 }
 
 static size_t find_baseline(void)
@@ -114,28 +145,6 @@ static size_t two_arms(void)
 	if (p.runs.n_arms < 2)
 		cli_fail("all runs are of one arm: say which is which, by a column \"arm\" of the table or by ARM=LOG");
 	return baseline;
-}
-
-/* ---- pictures ---- */
-
-/* Opens the picture of a measure; its name takes the place of {loss} in --svg. NULL: none is wanted. */
-static FILE *open_picture(const char *measure, struct moe_sink **sink)
-{
-	const char *at = o.svg ? strstr(o.svg, "{loss}") : NULL;
-	char *path;
-	FILE *f;
-
-	if (!o.svg)
-		return NULL;
-	if (!at && p.n_measures > 1)
-		cli_fail("--svg %s: there is a picture for each measure: put {loss} into the name, or choose one with --loss", o.svg);
-	if (at && strchr(measure, '/'))
-		cli_fail("--svg: the measure %s has no name for a file", measure);
-	if (asprintf(&path, "%.*s%s%s", at ? (int)(at - o.svg) : (int)strlen(o.svg), o.svg, at ? measure : "", at ? at + 6 : "") < 0)
-		cli_fail("out of memory");
-	f = cli_text(path, sink);
-	free(path);
-	return f;
 }
 
 /* ---- the subcommands ---- */
@@ -334,6 +343,21 @@ static const struct {
 	void (*run)(char **path, int n);
 } subcommands[] = {{"fit", run_fit}, {"plan", run_plan}, {"eta", run_eta}, {"compare", run_compare}, {"table", run_table}};
 
+/* Options that say nothing to a subcommand are not passed over in silence. */
+static void check_options(const char *subcommand)
+{
+	const struct { bool given; const char *option, *subcommands; } rules[] = {
+		{o.svg, "svg", "fit eta"}, {o.law, "law", "fit plan"}, {o.flops, "flops", "plan"}, {o.hours > 0, "hours", "plan"}, {o.rate > 0, "rate", "plan"},
+		{o.coefficients, "coefficients", "plan"}, {o.over, "over", "eta"}, {o.baseline, "baseline", "eta compare"},
+	};
+
+	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+		if (rules[i].given && !strstr(rules[i].subcommands, subcommand))
+			cli_fail("--%s does not go with %s", rules[i].option, subcommand);
+	if (o.json && o.tsv)
+		cli_fail("--json and --tsv: give one");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
@@ -370,8 +394,7 @@ int main(int argc, char **argv)
 		which++;
 	if (which == sizeof subcommands / sizeof *subcommands)
 		cli_fail("%s: expected fit, plan, eta, compare or table", argv[at]);
-	if (o.json && o.tsv)
-		cli_fail("--json and --tsv: give one");
+	check_options(argv[at]);
 	if (at + 1 == argc && !o.coefficients && isatty(STDIN_FILENO))
 		opt_usage(&tool);
 	p.pool = cli_pool();

@@ -84,10 +84,10 @@ _moe() {
 		esac
 		;;
 	moe-eval)
-		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --answers --json --tsv --batch -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --answers --json --tsv --batch --causal-choice -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="--against -m --model"
 		files="--types --answers --family -o --output"
-		values="--limit -n --max-new --by --patch-layer --batch --math -t --threads"
+		values="--limit -n --max-new --by --patch-layer --batch --causal-choice --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -180,8 +180,10 @@ _moe() {
 		all="--loss --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --evaluations --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--flops --coefficients --svg -o --output"
-		values="--loss --law --huber --hours --rate --aspect --baseline --over --evaluations --resamples --seed -t --threads"
+		values="--loss --huber --hours --rate --aspect --baseline --evaluations --resamples --seed -t --threads"
 		case $prev in
+		--law) COMPREPLY=($(compgen -W 'dense sparse' -- "$cur")) && return ;;
+		--over) COMPREPLY=($(compgen -W 'flops tokens seconds' -- "$cur")) && return ;;
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;

@@ -164,10 +164,8 @@ static bool missed(const struct run *r, const bool *dropped)
 
 static enum moe_err judge(struct moe_graft_check *out, const struct run *before, const struct moe_graft_promise *p, struct moe_diag *d)
 {
-	double weights = p->rounded.reference > 0 ? sqrt(p->rounded.error / p->rounded.reference) : 0;
-
 	out->claim = missed(before, p->dropped) ? MOE_GRAFT_OTHER : p->claim;
-	if (out->claim == MOE_GRAFT_BITS && (p->other_types || weights > 0))
+	if (out->claim == MOE_GRAFT_BITS && (p->other_types || p->rounded > 0))
 		out->claim = MOE_GRAFT_NUMBERS;
 	out->why = out->claim == MOE_GRAFT_OTHER ? p->why : NULL;
 	if (!isfinite(out->difference))
@@ -175,7 +173,7 @@ static enum moe_err judge(struct moe_graft_check *out, const struct run *before,
 	if (out->claim == MOE_GRAFT_BITS && !out->same_bits)
 		return moe_fail(d, MOE_EMATCH, "the outputs are not those of the source, bit for bit, as they must be: they differ by %.3g of their root mean square",
 				out->difference);
-	if (out->claim == MOE_GRAFT_NUMBERS && out->difference > ROUNDING + AMPLIFIED * weights)
+	if (out->claim == MOE_GRAFT_NUMBERS && out->difference > ROUNDING + AMPLIFIED * p->rounded)
 		return moe_fail(d, MOE_EMATCH, "the outputs are not those of the source, as they must be: they differ by %.3g of their root mean square", out->difference);
 	return MOE_OK;
 }

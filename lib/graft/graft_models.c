@@ -11,6 +11,15 @@ static bool is_power_of_two(int64_t n) { return n > 0 && !(n & (n - 1)); }
 
 /* ---- Dense layers ---- */
 
+/* Can the settings of the family say that there are no dense layers by a width of 0? */
+static bool may_lack_dense(const struct moe_spec *s)
+{
+	json_t *width = json_object_get(json_object_get(s->doc, "dense"), "width");
+	json_t *last = json_array_get(width, json_array_size(width) - 1);
+
+	return json_is_integer(last) && !json_integer_value(last);
+}
+
 /* Takes the chosen dense layers out of those that stay dense; *n: how many they are, *moe: how many have experts already. */
 static enum moe_err choose_layers(struct graft *g, size_t *n, size_t *moe)
 {
@@ -34,7 +43,7 @@ static enum moe_err choose_layers(struct graft *g, size_t *n, size_t *moe)
 			return moe_fail(g->d, MOE_EUSAGE, "more than %d layers would stay dense", MOE_MAX_IDS);
 		g->to.dense.layers.v[g->to.dense.layers.n++] = (int64_t)l;
 	}
-	if (!g->to.dense.layers.n)
+	if (!g->to.dense.layers.n && may_lack_dense(g->from))
 		g->to.dense.width = 0;
 	return MOE_OK;
 }

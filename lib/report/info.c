@@ -1,7 +1,10 @@
 #include "report/info.h"
 
 #include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "model/provenance.h"
 #include "report/escape.h"
 
 static const char *const part_names[MOE_N_PARTS] = {
@@ -31,16 +34,34 @@ static json_t *parts_json(const struct moe_sizes *z)
 	return parts;
 }
 
+static json_t *routing_json(const struct moe_model *m)
+{
+	const struct moe_spec *s = m->spec;
+	json_t *o = json_object(), *pools = json_object(), *layers = json_array();
+
+	for (size_t p = 0; p < s->router.pools.n; p++)
+		json_object_set_new(pools, moe_modality_name((unsigned)p), integer((uint64_t)s->router.pools.size[p]));
+	for (size_t l = 0; l < s->depth.layers.n; l++)
+		json_array_append_new(layers, integer((uint64_t)s->depth.layers.v[l]));
+	json_object_set_new(o, "chooses", json_string(s->router.chooses == MOE_CHOICE_EXPERT ? "expert" : "token"));
+	json_object_set_new(o, "pools", pools);
+	json_object_set_new(o, "depth_layers", layers);
+	json_object_set_new(o, "choice", m->choosing == MOE_CHOOSING_NOBODY ? json_null() : json_string(m->choice));
+	return o;
+}
+
 static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct moe_sizes *z, const struct moe_plan *p, uint64_t tokens, struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
-	json_t *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "family", s->family, "layers", integer((uint64_t)s->n_layers),
+	json_t *made, *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "family", s->family, "layers", integer((uint64_t)s->n_layers),
 			      "hidden", integer((uint64_t)s->hidden), "vocab", integer((uint64_t)s->vocab), "heads", integer((uint64_t)s->attention.heads),
 			      "experts", integer((uint64_t)s->router.experts), "experts_per_token", integer((uint64_t)s->router.top_k),
 			      "expert_width", integer((uint64_t)s->expert_width), "parameters", integer(z->parameters), "active_parameters", integer(z->active),
 			      "head_parameters", integer(z->head), "flops_per_token", integer(z->flops_per_token),
 			      "cache_bytes_per_token", integer(z->cache_nbytes_per_token));
 
+	if (moe_spec_chooses_rows(s) || s->router.pools.n)
+		json_object_set_new(o, "routing", routing_json(m));
 	if (s->tower.kind != MOE_TOWER_NONE)
 		json_object_set_new(o, "flops_per_patch", integer(z->flops_per_patch));
 	if (moe_spec_encodes(s))
@@ -51,9 +72,69 @@ static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct 
 		json_object_set_new(o, "fingerprint", json_string(m->fingerprint));
 		json_object_set_new(o, "bytes", integer(weight_nbytes(m)));
 	}
+	if (moe_provenance_read(&made, m->directory, d)) {
+		json_decref(o);
+		return d->code;
+	}
+	if (json_array_size(made))
+		json_object_set(o, "made_by", made);
+	json_decref(made);
 	json_object_set_new(o, "memory", json_pack("{s:o, s:o, s:o, s:o, s:o}", "tokens", integer(tokens), "weights", integer(p->weights), "cache", integer(p->cache),
 						   "scratch", integer(p->scratch), "total", integer(p->total)));
 	return moe_print_json(f, o) ? MOE_OK : moe_fail_errno(d, "cannot write");
+}
+
+/* A value of a config.json, which strangers write, as JSON has it. */
+static void print_value(FILE *f, const json_t *v)
+{
+	char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6));
+	size_t n = text ? strlen(text) : 0;
+
+	if (json_is_string(v) && n > 1)
+		fprintf(f, "%.*s", (int)n - 2, text + 1);
+	else
+		fputs(text ? text : "?", f);
+	free(text);
+}
+
+static void print_settings(FILE *f, json_t *operation)
+{
+	const char *key, *sep = " (";
+	json_t *v;
+
+	json_object_foreach(operation, key, v) {
+		json_t *name;
+		if (!strcmp(key, "operation") || !strcmp(key, "program") || !strcmp(key, "sources"))
+			continue;
+		name = json_string(key);
+		fputs(sep, f);
+		print_value(f, name);
+		fputc(' ', f);
+		print_value(f, v);
+		json_decref(name);
+		sep = ", ";
+	}
+	fputs(*sep == ',' ? ")\n" : "\n", f);
+}
+
+/* What was done to the model, one operation a line. */
+static enum moe_err print_provenance(FILE *f, const struct moe_model *m, struct moe_diag *d)
+{
+	json_t *list, *operation, *source;
+	size_t i, j;
+
+	MOE_TRY(moe_provenance_read(&list, m->directory, d));
+	json_array_foreach(list, i, operation) {
+		fprintf(f, "%-16s ", i ? "" : "made by");
+		print_value(f, json_object_get(operation, "operation"));
+		json_array_foreach(json_object_get(operation, "sources"), j, source) {
+			fputs(j ? ", " : " of ", f);
+			print_value(f, source);
+		}
+		print_settings(f, operation);
+	}
+	json_decref(list);
+	return MOE_OK;
 }
 
 /* Three digits and a unit. */
@@ -109,12 +190,34 @@ static void print_experts(FILE *f, const struct moe_spec *s)
 		fprintf(f, "experts          none: every layer has one unit of width %lld\n", (long long)s->dense.width);
 		return;
 	}
-	fprintf(f, "experts          %lld of width %lld, %lld per token", (long long)s->router.experts, (long long)s->expert_width, (long long)s->router.top_k);
+	fprintf(f, "experts          %lld of width %lld, ", (long long)s->router.experts, (long long)s->expert_width);
+	if (s->router.chooses == MOE_CHOICE_EXPERT)
+		fprintf(f, "%g per token on average", moe_router_capacity(&s->router));
+	else
+		fprintf(f, "%lld per token", (long long)s->router.top_k);
 	if (s->shared.count)
 		fprintf(f, ", beside shared ones of width %lld", (long long)(s->shared.count * s->shared.width));
 	if (dense)
 		fprintf(f, "; %zu layer%s without, of width %lld", dense, dense == 1 ? "" : "s", (long long)s->dense.width);
 	fputc('\n', f);
+}
+
+/* How tokens are routed, where that is not the usual way. */
+static void print_routing(FILE *f, const struct moe_model *m)
+{
+	const struct moe_spec *s = m->spec;
+
+	for (size_t p = 0; p < s->router.pools.n; p++)
+		fprintf(f, "%s%s %lld", p ? ", " : "pools            ", moe_modality_name((unsigned)p), (long long)s->router.pools.size[p]);
+	if (s->router.pools.n)
+		fputc('\n', f);
+	for (size_t l = 0; l < s->depth.layers.n; l++)
+		fprintf(f, "%s%lld", l ? ", " : "depth            of layers ", (long long)s->depth.layers.v[l]);
+	if (s->depth.layers.n)
+		fprintf(f, ": %g of the tokens take them\n", s->depth.capacity);
+	if (moe_spec_chooses_rows(s))
+		fprintf(f, "choice           %s among the tokens of a batch; %s\n", s->router.chooses == MOE_CHOICE_EXPERT ? "experts choose" : "layers choose",
+			m->choosing == MOE_CHOOSING_NOBODY ? "no auxiliary routers foretell it" : m->choice);
 }
 
 enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens, bool json, struct moe_diag *d)
@@ -131,10 +234,12 @@ enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens,
 	fprintf(f, "model            %s%s\nfamily           %s\n", m->directory, m->weights ? "" : " (its configuration alone: there are no weights)", s->family);
 	if (m->weights)
 		fprintf(f, "fingerprint      %s\n", m->fingerprint);
+	MOE_TRY(print_provenance(f, m, d));
 	fprintf(f, "layers           %lld, hidden %lld, vocabulary %lld\n", (long long)s->n_layers, (long long)s->hidden, (long long)s->vocab);
 	fprintf(f, "attention        %lld heads of %lld, %lld key heads\n", (long long)s->attention.heads, (long long)s->attention.head_dim,
 		(long long)s->attention.kv_heads);
 	print_experts(f, s);
+	print_routing(f, m);
 	print_pictures(f, s);
 	print_fusion(f, s);
 	fprintf(f, "parameters       %llu; a token passes %llu in the layers and %llu in the head\n", (unsigned long long)z.parameters, (unsigned long long)z.active,

@@ -30,6 +30,8 @@ static enum moe_err collect(struct moe_law_point *p, size_t *n, struct moe_law_c
 		double loss = moe_run_measure(a, measure);
 		if (isnan(loss))
 			continue;
+		if (isnan(a->n))
+			return moe_fail(d, MOE_EINPUT, "%.280s: no N, the parameters that a token passes", moe_run_place(r, a, place));
 		if (!(loss > 0))
 			return moe_fail(d, MOE_EINPUT, "%.280s: %.60s is %g: a law is fitted to the logarithms of losses above 0", moe_run_place(r, a, place),
 					r->measure[measure], loss);

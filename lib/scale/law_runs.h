@@ -13,7 +13,8 @@ struct moe_law_cost {
 	double s;                       /* mean sparsity */
 };
 
-/* The points of the runs that have the measure, to be freed. MOE_EINPUT, with file and line, for losses that are not above 0; MOE_EUSAGE where no run has it. */
+/* The points of the runs that have the measure, to be freed. MOE_EINPUT, with file and line, for losses that are not above 0 and runs without N; MOE_EUSAGE
+ * where no run has the measure. */
 enum moe_err moe_law_points(struct moe_law_point **out, size_t *n, struct moe_law_cost *cost, const struct moe_runs *r, size_t measure,
 			    struct moe_diag *d) MOE_CHECK_RESULT;
 

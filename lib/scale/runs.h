@@ -7,9 +7,9 @@
  *     D        tokens of training until then            seed     a whole number; runs of different arms with the same one are a pair
  *     S        share of the experts not passed          run      a name; lines with the same one (and arm and seed) are of one run
  *     flops    FLOPs of training until then             log      the log of a run (below), beside the table unless the path is absolute
- *     seconds  time of training until then
+ *     seconds  time of training until then           flops_per_token    of training, where flops are not told
  *
- * All others are measures (loss, text, image): numbers, empty where there is none. Without flops a run has spent 6 N D.
+ * All others are measures (loss, text, image): numbers, empty where there is none. Without any flops a run has spent 6 N D.
  *
  * A log is a file of moe-train, or the folder of a run with its log.jsonl; its evaluations are the measurements. Their keys flops and seconds are taken if they are there, and
  * without seconds the tokens_per_s of the steps. N, S and the seed that neither the table nor the log gives are those of the run's folder: of its model and its recipe. */
@@ -53,6 +53,11 @@ struct moe_runs_options {
 /* Adds a table, a log, or the folder of a run. `path` may be "-", a table on standard input. `arm`, unless it is NULL, is the arm of logs. MOE_EINPUT with file and line for what
  * is wrong there. A last line of a log that is cut short is passed over. */
 enum moe_err moe_runs_read(struct moe_runs *r, const char *path, const char *arm, const struct moe_runs_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* The same from n bytes and a NUL, which are changed; `path` says where they lie, "-" nowhere. */
+enum moe_err moe_runs_parse(struct moe_runs *r, char *text, size_t n, const char *path, const char *arm, const struct moe_runs_options *o,
+			    struct moe_diag *d) MOE_CHECK_RESULT;
+
 void moe_runs_free(struct moe_runs *r);
 
 /* The number of a measure by its name; SIZE_MAX: there is none. */
