@@ -26,13 +26,15 @@ enum { LOG_LIMIT = 1 << 30, CHECK_SAMPLES = 4 };
 
 /* Numbers that the command line may set, and where in the recipe. */
 enum number {
-	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, LR_VISION, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH,
+	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, LR_VISION, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, IMAGE, DRAW, PATCH, PATCH_LAYER, BALANCE, Z,
+	BALANCE_GROUPS, SOFT, MATCH,
 	BIAS_RATE, NOISE, TEXT_TOKENS,
 	N_STAGE, SEED = N_STAGE, TEMPERATURE, DEV_EVERY, DEV_SAMPLES, CHECKPOINT_EVERY, N_NUMBERS,
 };
 
 static const char *const keys[N_NUMBERS] = {
-	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "lr.vision", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text", "losses.patch",
+	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "lr.vision", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text",
+	"losses.image", "draw", "losses.patch",
 	"losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "losses.soft", "losses.match", "bias_rate", "router_noise", "text_tokens", "seed",
 	"teacher.temperature", "dev.every", "dev.samples", "checkpoint.every",
 };
@@ -251,7 +253,7 @@ static void check_folder(const struct moe_recipe *r)
 static bool trains_aux(const struct moe_recipe *r)
 {
 	for (size_t i = 0; i < r->n_stages; i++)
-		if (r->stage[i].trains == MOE_RECIPE_AUX)
+		if (r->stage[i].trains == MOE_TRAINS_AUX)
 			return true;
 	return false;
 }
@@ -313,7 +315,7 @@ static uint64_t check_trainable(const struct moe_model *m, const struct moe_mode
 	struct moe_diag d = {0};
 	uint64_t need, room = moe_memory_available();
 
-	if (moe_net_check(m->spec, &d)) {
+	if (r->kind == MOE_RECIPE_MODEL && moe_net_check(m->spec, &d)) {
 		moe_diag_path(&d, cli.model);
 		cli_die(&d);
 	}
@@ -346,10 +348,10 @@ static void say_sizes(const struct moe_model *m, const struct moe_recipe *r, uin
 	cli_check(moe_spec_sizes(m->spec, &s, &d), &d);
 	cli_check(moe_spec_flops(&f, m->spec, patches, text, &d), &d);
 	for (size_t i = 0; i < r->n_stages; i++)
-		all += (double)r->stage[i].tokens * moe_flops_training(&f, r->stage[i].trains == MOE_RECIPE_AUX);
+		all += (double)r->stage[i].tokens * moe_flops_training(&f, r->stage[i].trains == MOE_TRAINS_AUX);
 	cli_say("%.3g M parameters, %.3g M of them active in the layers; of %zu patches and %zu tokens of text, %.4g MFLOP a token forward, %.4g in training; %.4g M tokens, %.3g "
 		"TFLOP in all; up to %.2g GB of memory", (double)s.parameters / 1e6, (double)s.active / 1e6, patches, text, f.all / 1e6,
-		moe_flops_training(&f, r->stage[0].trains == MOE_RECIPE_AUX) / 1e6, (double)moe_recipe_tokens(r) / 1e6, all / 1e12, (double)nbytes / 1e9);
+		moe_flops_training(&f, r->stage[0].trains == MOE_TRAINS_AUX) / 1e6, (double)moe_recipe_tokens(r) / 1e6, all / 1e12, (double)nbytes / 1e9);
 }
 
 /* ---- what is said ---- */
@@ -367,7 +369,11 @@ static void on_progress(void *arg, const struct moe_train_progress *p)
 	char line[200];
 
 	(void)arg;
-	snprintf(line, sizeof line, "%.*s%s%.1f of %.1f M tokens, loss %.3f (patches %.3f), %.0f tokens/s, busiest expert %.0f %%, %u:%02u:%02u left", 24, p->stage,
+	if (p->quantiser)
+		snprintf(line, sizeof line, "%.1f of %.1f M patches, PSNR %.2f dB, %llu codes, %.0f patches/s, %u:%02u:%02u left", (double)p->tokens / 1e6,
+			 (double)p->all_tokens / 1e6, p->psnr, (unsigned long long)p->codes, p->tokens_per_second, left / 3600, left / 60 % 60, left % 60);
+	else
+		snprintf(line, sizeof line, "%.*s%s%.1f of %.1f M tokens, loss %.3f (patches %.3f), %.0f tokens/s, busiest expert %.0f %%, %u:%02u:%02u left", 24, p->stage,
 		 *p->stage ? ": " : "", (double)p->tokens / 1e6, (double)p->all_tokens / 1e6, p->text, p->patch, p->tokens_per_second, 100 * p->busiest, left / 3600,
 		 left / 60 % 60, left % 60);
 	progress_line(line);
@@ -576,6 +582,8 @@ int main(int argc, char **argv)
 		{0, "match", OPT_LIST, &o.layers, "OWN=ITS", "draw rows behind so many layers to the teacher's behind so many (several times)", 0, 0, 0},
 		NUMBER(MATCH, "match-loss", "FACTOR", "of the loss that does it", "1 with --match"),
 		NUMBER(TEXT, "text-loss", "FACTOR", "of the loss of answers", "1, with a teacher 0.5"),
+		NUMBER(IMAGE, "image-loss", "FACTOR", "of the loss of image tokens", "1"),
+		NUMBER(DRAW, "draw", "SHARE", "of the samples that are a caption and then its picture in image tokens", "0"),
 		NUMBER(PATCH, "patch-loss", "FACTOR", "of the loss of labelled patches", "1"),
 		NUMBER(PATCH_LAYER, "patch-layer", "N", "labels are read after so many layers", "all"),
 		NUMBER(BALANCE, "balance", "FACTOR", "of the loss that spreads the load of experts", "0.01"),

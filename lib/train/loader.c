@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "model/model.h"
+#include "model/layer.h"
 #include "stage/patchify.h"
 #include "sys/thread.h"
 
@@ -18,10 +18,16 @@ struct moe_loader {
 	struct moe_tokenizer *tokenizer;
 	struct moe_decoder *decoder;
 	struct moe_packer packer;
+	struct moe_packer_tokens tokens;
+	const struct moe_model *model;  /* that makes image tokens */
+	struct moe_arena scratch;
 	struct moe_type_weight *weight;
 	struct moe_augment augment[MOE_MIX_SOURCES];
 	uint64_t seed;
 	size_t batch;
+	bool others;                    /* pictures are those of the samples before, */
+	uint8_t *other;                 /* this one: n_other bytes */
+	size_t n_other;
 	bool ended;                     /* the mix is */
 	struct moe_loaded slot[2], *filled;      /* one is the caller's while the other is filled; filled: for the mix's notes */
 
@@ -44,6 +50,32 @@ static void note(void *self, const struct moe_diag *d)
 		b->note[b->n_notes++] = *d;
 }
 
+/* The sample's picture for that of the sample before it, which it gets; the first keeps its own. */
+static enum moe_err exchange(struct moe_loader *l, struct moe_sample *s, struct moe_diag *d)
+{
+	uint8_t *picture = s->picture;
+	size_t n = s->n_picture;
+
+	if (!picture)
+		return MOE_OK;
+	s->n_boxes = 0;
+	s->labelled = false;
+	if (l->other) {
+		s->picture = l->other;
+		s->n_picture = l->n_other;
+	} else {
+		s->picture = malloc(n);
+		if (!s->picture) {
+			s->picture = picture;
+			return moe_fail(d, MOE_ENOMEM, "out of memory");
+		}
+		memcpy(s->picture, picture, n);
+	}
+	l->other = picture;
+	l->n_other = n;
+	return MOE_OK;
+}
+
 /* The next good sample as the b->n-th of the batch. */
 static enum moe_err add_sample(struct moe_loader *l, struct moe_loaded *b, struct moe_diag *d)
 {
@@ -55,7 +87,9 @@ static enum moe_err add_sample(struct moe_loader *l, struct moe_loaded *b, struc
 		size_t source;
 		enum moe_err err;
 		MOE_TRY(moe_mix_next(l->mix, &s, &source, &draw, d));
-		err = moe_packer_run(p, &l->packer, &s, &l->augment[source], moe_random_u64(l->seed, STREAM_KEY, draw), l->decoder, &failure);
+		err = l->others ? exchange(l, &s, &failure) : MOE_OK;
+		if (!err)
+			err = moe_packer_run(p, &l->packer, &s, &l->augment[source], moe_random_u64(l->seed, STREAM_KEY, draw), l->decoder, &failure);
 		moe_sample_clear(&s);
 		if (!err) {
 			b->packed[b->n++] = p->packed;
@@ -147,6 +181,32 @@ static bool init_slot(struct moe_loaded *b, size_t n)
 	return b->packing && b->packed;
 }
 
+static enum moe_err make_codes(void *self, const float *planes, size_t rows, size_t columns, int32_t *code, struct moe_diag *d)
+{
+	struct moe_loader *l = self;
+	struct moe_compute work = {.scratch = &l->scratch};
+
+	moe_arena_reset(&l->scratch);
+	return moe_codes_forward(l->model, planes, rows, columns, code, &work, d);
+}
+
+static enum moe_err init_tokens(struct moe_loader *l, const struct moe_loader_options *o, struct moe_diag *d)
+{
+	const struct moe_spec *s = o->spec;
+
+	if (!o->model || !s->image_tokens.count)
+		return o->draw > 0 ? moe_fail(d, MOE_EUSAGE, "draw: the model has no image tokens, and draws no pictures") : MOE_OK;
+	if (o->draw > 0 && moe_tokenizer_find(l->tokenizer, "<" MOE_PACKER_DRAW ">", strlen("<" MOE_PACKER_DRAW ">")) < 0)
+		return moe_fail(d, MOE_EUSAGE, "draw: the vocabulary lacks the token <" MOE_PACKER_DRAW "> (vocabulary.tasks in the description of a new model)");
+	l->model = o->model;
+	l->tokens = (struct moe_packer_tokens){
+		.codes = make_codes, .self = l, .first = (int32_t)s->image_tokens.first, .begin = (int32_t)s->image_tokens.begin, .end = (int32_t)s->image_tokens.end,
+		.draw = o->draw,
+	};
+	l->packer.tokens = &l->tokens;
+	return MOE_OK;
+}
+
 static enum moe_err init_packer(struct moe_loader *l, const struct moe_loader_options *o, struct moe_diag *d)
 {
 	const struct moe_spec *s = o->spec;
@@ -173,7 +233,7 @@ static enum moe_err init_packer(struct moe_loader *l, const struct moe_loader_op
 		.pad = moe_tokenizer_find(l->tokenizer, "<pad>", 5), .placeholder = (int32_t)s->merge.placeholder, .most_text = o->most_text, .weight = l->weight,
 		.n_weights = o->n_weights,
 	};
-	return MOE_OK;
+	return init_tokens(l, o, d);
 }
 
 static enum moe_err init_weights(struct moe_loader *l, const struct moe_loader_options *o, struct moe_diag *d)
@@ -194,6 +254,7 @@ static enum moe_err init(struct moe_loader *l, const struct moe_loader_options *
 	struct moe_mix_options mix = o->mix;
 
 	l->batch = o->batch;
+	l->others = o->others;
 	l->seed = mix.seed;
 	l->filled = &l->slot[0];
 	mix.failed = note;
@@ -253,9 +314,11 @@ void moe_loader_free(struct moe_loader *l)
 	moe_tokenizer_free(l->tokenizer);
 	free_slot(&l->slot[0], l->batch);
 	free_slot(&l->slot[1], l->batch);
+	moe_arena_free(&l->scratch);
 	for (size_t i = 0; l->weight && l->weight[i].type; i++)
 		free((char *)(uintptr_t)l->weight[i].type);
 	free(l->weight);
+	free(l->other);
 	pthread_cond_destroy(&l->news);
 	pthread_mutex_destroy(&l->lock);
 	free(l);

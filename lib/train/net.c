@@ -47,7 +47,7 @@ enum moe_err moe_net_check(const struct moe_spec *s, struct moe_diag *d)
 		{s->router.score == MOE_SCORE_LOGIT, "a router whose scores are its logits"},
 		{s->router.score == MOE_SCORE_SIGMOID && s->router.weight != MOE_WEIGHT_SCORE, "a router that weighs by another score than it chooses by"},
 		{s->tower.kind == MOE_TOWER_VIT, "a vision transformer"}, {s->projector.kind == MOE_PROJECTOR_QUERY_ATTENTION, "a projector of queries"},
-		{s->tower.kind != MOE_TOWER_NONE && !s->merge.image_first, "a picture that does not come first"},
+		{s->tower.kind != MOE_TOWER_NONE && !s->image_tokens.count && !s->merge.image_first, "a picture that does not come first"},
 	};
 
 	for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
@@ -373,7 +373,7 @@ static void forward_lane(void *arg, size_t i)
 	if (!n->first) {
 		clear_sums(n, l->sums);
 		moe_net_aux_clear(n, l);
-		l->text = l->patch = l->soft = l->match = 0;
+		l->text = l->image = l->patch = l->soft = l->match = 0;
 		if (n->backward || n->gradient_of_aux)
 			memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
 	}
@@ -416,16 +416,21 @@ static size_t chunk_size(const struct moe_net *n, const struct moe_packed *batch
 	return size;
 }
 
-static void count_sequence(const struct moe_packed *p, struct moe_step_result *out)
+static void count_sequence(const struct moe_net *n, const struct moe_packed *p, struct moe_step_result *out)
 {
 	size_t patches = (size_t)p->rows * p->columns;
 
 	out->rows += patches + p->n_text;
 	for (size_t t = 0; t < p->n_text; t++)
 		if (p->target[t] >= 0) {
-			out->text_targets++;
-			out->text_weight += p->weight ? (double)p->weight[t] : 1;
+			bool image = moe_net_is_image(n, p->target[t]);
+			*(image ? &out->image_targets : &out->text_targets) += 1;
+			*(image ? &out->image_weight : &out->text_weight) += p->weight ? (double)p->weight[t] : 1;
 		}
+	if (p->code) {          /* all but the first are predicted */
+		out->image_targets += patches - 1;
+		out->image_weight += (double)(patches - 1);
+	}
 	for (size_t r = 0; p->label && r < patches; r++)
 		out->patch_targets += p->label[r] >= 0;
 }
@@ -443,9 +448,10 @@ static enum moe_err cut(struct moe_net *n, const struct moe_packed *batch, size_
 			.memory = &n->kept[n->n_chunks % n->n_kept], .first = at, .packed = batch + at, .n = size, .first_row = out->rows,
 		};
 		for (; size; size--)
-			count_sequence(&batch[at++], out);
+			count_sequence(n, &batch[at++], out);
 	}
 	n->text_weight = out->text_weight;
+	n->image_weight = out->image_weight;
 	n->patch_weight = (double)out->patch_targets;
 	n->rows = out->rows;
 	return out->rows ? MOE_OK : moe_fail(d, MOE_EUSAGE, "a batch without a token");
@@ -548,15 +554,18 @@ static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s
 	balance(n, out);
 	for (size_t i = 0; i < n->o.lanes; i++) {
 		out->text += n->lane[i].text;
+		out->image += n->lane[i].image;
 		out->patch += n->lane[i].patch;
 		out->soft += n->lane[i].soft;
 		out->match += n->lane[i].match;
 	}
 	out->text = n->text_weight > 0 ? out->text / n->text_weight : 0;
+	out->image = n->image_weight > 0 ? out->image / n->image_weight : 0;
 	out->patch = n->patch_weight > 0 ? out->patch / n->patch_weight : 0;
 	out->soft = n->text_weight > 0 ? out->soft / n->text_weight : 0;
 	out->match = n->n_matches ? out->match / ((double)n->n_matches * (double)n->rows) : 0;
-	out->total = s->text * out->text + s->patch * out->patch + s->balance * out->balance + s->z * out->z + s->soft * out->soft + s->match * out->match;
+	out->total = s->text * out->text + s->image * out->image + s->patch * out->patch + s->balance * out->balance + s->z * out->z + s->soft * out->soft +
+		     s->match * out->match;
 	if (s->aux > 0) {
 		add_gradients(n, n->gradient_of_aux);
 		moe_net_aux_finish(n, out);

@@ -40,6 +40,7 @@ static enum moe_err plan_spans(struct moe_net *n, struct chunk *c, struct moe_di
 		struct moe_packed_rows *s = &c->all.span[i];
 		if (p->rows)
 			MOE_TRY(moe_spec_check_grid(n->spec, p->rows, p->columns, d));
+		MOE_TRY(moe_net_tokens_check(n, p, d));
 		s->first = c->rows;
 		s->n_image = (size_t)p->rows * p->columns;
 		s->n_text = p->n_text;
@@ -71,7 +72,8 @@ static void plan_rows(const struct moe_net *n, struct chunk *c)
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed_rows *s = &c->all.span[i];
-		size_t columns = c->packed[i].columns, segment = 0;
+		const int32_t *place = c->packed[i].place;
+		size_t columns = c->packed[i].columns, segment = 0, position = 0;
 		memset(c->all.modality + s->first, MOE_IMAGE, s->n_image);
 		memset(c->all.modality + s->first + s->n_image, MOE_TEXT, s->n_text);
 		for (size_t r = 0; r < s->n_image; r++) {
@@ -80,9 +82,19 @@ static void plan_rows(const struct moe_net *n, struct chunk *c)
 				turn(n, c, s->first + r, 1, r % columns);
 		}
 		for (size_t t = 0; t < s->n_text; t++) {
+			size_t row = s->first + s->n_image + t;
 			segment += t >= s->segment[segment + 1];
+			position = t == s->segment[segment] ? 0 : position;
+			if (place && place[t] >= 0) {   /* stands where its patch does, and moves no text */
+				c->all.modality[row] = MOE_IMAGE;
+				turn(n, c, row, 0, (size_t)place[t] / moe_net_columns(n));
+				if (axes > 1)
+					turn(n, c, row, 1, (size_t)place[t] % moe_net_columns(n));
+				continue;
+			}
 			for (size_t a = 0; a < axes; a++)
-				turn(n, c, s->first + s->n_image + t, a, offset + t - s->segment[segment]);
+				turn(n, c, row, a, offset + position);
+			position++;
 		}
 	}
 }
@@ -107,7 +119,7 @@ static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_
 {
 	int32_t vocab = (int32_t)n->spec->vocab;
 
-	if (!plan_targets(&c->text, c->rows, c->memory) || !plan_targets(&c->patch, c->rows, c->memory))
+	if (!plan_targets(&c->text, c->rows, c->memory) || !plan_targets(&c->image, c->rows, c->memory) || !plan_targets(&c->patch, c->rows, c->memory))
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
@@ -116,8 +128,10 @@ static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_
 			if (p->token[t] < 0 || p->token[t] >= vocab || p->target[t] >= vocab)
 				return moe_fail(d, MOE_EINPUT, "token %d or target %d is outside the vocabulary of %d", p->token[t], p->target[t], vocab);
 			if (p->target[t] >= 0)
-				add_target(&c->text, s->first + s->n_image + t, p->target[t], p->weight ? p->weight[t] : 1);
+				add_target(moe_net_is_image(n, p->target[t]) ? &c->image : &c->text, s->first + s->n_image + t, p->target[t], p->weight ? p->weight[t] : 1);
 		}
+		for (size_t r = 0; p->code && r + 1 < s->n_image; r++)
+			add_target(&c->image, s->first + r, p->code[r + 1], 1);
 		for (size_t r = 0; p->label && r < s->n_image; r++) {
 			if (p->label[r] >= vocab)
 				return moe_fail(d, MOE_EINPUT, "patch label %d is outside the vocabulary of %d", p->label[r], vocab);
@@ -160,7 +174,7 @@ static bool plan_inputs(const struct moe_net *n, struct chunk *c)
 
 /* ---- the rows of a layer ---- */
 
-/* Those of a sequence: its span, of the rows before it n are taken. */
+/* The taken rows of sequence i, behind those of the sequences before it: its span, and their numbers in the chunk. */
 static bool take_sequence(struct layer_rows *to, size_t i, const struct chunk *c, const uint8_t *taken)
 {
 	const struct moe_packed_rows *from = &c->all.span[i];

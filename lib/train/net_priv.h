@@ -112,7 +112,7 @@ struct chunk {
 	float *top;                     /* [rows][hidden]: behind the last layer */
 	float **dx_match;               /* [matches] of [rows][hidden]: gradients of where rows are matched, where that is not the top; NULL: they are not */
 	float *dx, *dx_patch;           /* [rows][hidden]: gradients of `top` and of where patch labels are read, where that is not the top */
-	struct chunk_targets text, patch;
+	struct chunk_targets text, image, patch;
 };
 
 /* What a lane adds up over its chunks. */
@@ -123,7 +123,7 @@ struct lane {
 	struct moe_router_sums *sums;   /* [n_layers] */
 	struct net_aux_sum *aux;        /* of each layer: its pools' (room for all modalities), and that of depth */
 	struct net_collected *collected;        /* of each layer: its experts', and that of depth; NULL: nothing is kept */
-	double text, patch, soft, match;
+	double text, image, patch, soft, match;
 	struct moe_diag d;
 };
 
@@ -167,7 +167,7 @@ struct moe_net {
 	int32_t *choice;                /* recorded: [n_layers][recorded rows][k], */
 	uint8_t *taken;                 /* and which rows passed: [n_layers][recorded rows] */
 	size_t recorded;                /* rows */
-	double text_weight, patch_weight;
+	double text_weight, image_weight, patch_weight;
 	uint64_t rows;
 	int32_t *const *best;
 	float *const *logprob;
@@ -271,6 +271,14 @@ uint64_t moe_net_pictures_nbytes(const struct moe_spec *s, enum moe_unit unit, s
 uint64_t moe_net_pictures_scratch(const struct moe_spec *s, size_t patches);
 enum moe_err moe_net_pictures_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
 enum moe_err moe_net_pictures_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
+
+/* Image tokens (net_tokens.c): is a token one, columns of a picture of them; their rows in the first layer's x, of which those in the text have their vectors already,
+ * and the gradients that they get from c->dx, but for those vectors of the text; and what a sequence may have of them. */
+bool moe_net_is_image(const struct moe_net *n, int32_t token);
+size_t moe_net_columns(const struct moe_net *n);
+void moe_net_tokens_forward(const struct moe_net *n, struct chunk *c);
+void moe_net_tokens_backward(const struct moe_net *n, const struct chunk *c, float *gradient);
+enum moe_err moe_net_tokens_check(const struct moe_net *n, const struct moe_packed *p, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Both work in a lane's scratch. The forward pass computes the losses and, for a backward pass, the gradients of the head and of what it read. */
 enum moe_err moe_net_chunk_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;

@@ -35,14 +35,15 @@ struct row {
 
 static const char *const optimisers[] = {[MOE_OPTIMISER_MUON] = "muon", [MOE_OPTIMISER_ADAMW] = "adamw", NULL};
 static const char *const augments[] = {[MOE_AUGMENT_NONE] = "none", [MOE_AUGMENT_TINT] = "tint", [MOE_AUGMENT_COLOUR] = "colour", NULL};
-static const char *const trained[] = {[MOE_RECIPE_MODEL] = "model", [MOE_RECIPE_AUX] = "aux", NULL};
+static const char *const trained[] = {[MOE_TRAINS_MODEL] = "model", [MOE_TRAINS_AUX] = "aux", NULL};
+static const char *const kinds[] = {[MOE_RECIPE_MODEL] = "model", [MOE_RECIPE_QUANTISER] = "quantiser", NULL};
 static const char *const precisions[] = {[MOE_UNIT_F32] = "f32", [MOE_UNIT_BF16] = "bf16", NULL};
 
 /* Those that depend on others get their default in settle(): -1 stands for it until then. */
 static const struct row stage_rows[] = {
 	{"name", TEXT, STAGE(name), 0, 64, 0, 0},
 	{"tokens", U64, STAGE(tokens), 1, MOST_TOKENS, NAN, 0},
-	{"train", CHOICE, STAGE(trains), 0, 0, MOE_RECIPE_MODEL, trained},
+	{"train", CHOICE, STAGE(trains), 0, 0, MOE_TRAINS_MODEL, trained},
 	{"batch", U64, STAGE(batch), 1, 65536, 48, 0},
 	{"accumulate", U64, STAGE(accumulate), 1, 4096, 1, 0},
 	{"optimiser", CHOICE, STAGE(optimiser), 0, 0, MOE_OPTIMISER_MUON, optimisers},
@@ -57,6 +58,7 @@ static const struct row stage_rows[] = {
 	{"freeze", LIST, STAGE(freeze), 0, 1000, 0, 0},
 	{"rope_theta", REAL, STAGE(rope_theta), 0, 1e12, 0, 0},
 	{"losses.text", REAL, STAGE(text), 0, 1000, -1, 0},
+	{"losses.image", REAL, STAGE(image), 0, 1000, 1, 0},
 	{"losses.patch", REAL, STAGE(patch), 0, 1000, 1, 0},
 	{"losses.patch_layer", I64, STAGE(patch_layer), 0, 10000, 0, 0},
 	{"losses.balance", REAL, STAGE(balance), 0, 1000, 0.01, 0},
@@ -64,6 +66,9 @@ static const struct row stage_rows[] = {
 	{"losses.balance_groups", I64, STAGE(balance_groups), 0, 65535, 0, 0},
 	{"losses.soft", REAL, STAGE(soft), 0, 1000, -1, 0},
 	{"losses.match", REAL, STAGE(match), 0, 1000, -1, 0},
+	{"losses.commitment", REAL, STAGE(commitment), 0, 1000, 0.25, 0},
+	{"code_decay", REAL, STAGE(code_decay), 0, 1, 0.99, 0},
+	{"draw", REAL, STAGE(draw), 0, 1, 0, 0},
 	{"bias_rate", REAL, STAGE(bias_rate), 0, 1, 0, 0},
 	{"router_noise", REAL, STAGE(noise), 0, 100, 0, 0},
 	{"text_tokens", U64, STAGE(text_tokens), 1, 65536, 128, 0},
@@ -78,6 +83,7 @@ static const struct row source_rows[] = {
 };
 
 static const struct row recipe_rows[] = {
+	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_MODEL, kinds},
 	{"seed", U64, RECIPE(seed), 0, 9007199254740992.0, 1, 0},
 	{"precision", CHOICE, RECIPE(precision), 0, 0, MOE_UNIT_BF16, precisions},
 	{"teacher.model", TEXT, RECIPE(teacher.model), 0, 4096, 0, 0},

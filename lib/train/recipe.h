@@ -34,7 +34,7 @@ struct moe_recipe_source {
 enum moe_recipe_augment { MOE_AUGMENT_NONE, MOE_AUGMENT_TINT, MOE_AUGMENT_COLOUR };
 
 /* What a stage trains: the model, or its auxiliary routers alone. */
-enum moe_recipe_trains { MOE_RECIPE_MODEL, MOE_RECIPE_AUX };
+enum moe_recipe_trains { MOE_TRAINS_MODEL, MOE_TRAINS_AUX };
 
 /* Weight of the questions of one type in the loss; 1 for those that are not listed. */
 struct moe_recipe_type {
@@ -55,17 +55,23 @@ struct moe_recipe_stage {
 	double floor;
 	struct moe_recipe_list freeze;  /* words of freeze.h */
 	double rope_theta;              /* 0: the model's */
-	double text, patch, balance, z; /* weights of the losses */
+	double text, image, patch, balance, z; /* weights of the losses */
 	double soft, match;             /* with a teacher */
 	int64_t patch_layer;            /* labels are read after so many layers; 0: after the last */
 	int64_t balance_groups;         /* groups of experts that are balanced, in each pool; 0: each expert */
 	double bias_rate, noise;        /* noise: on the logits of routers by sigmoid (router_grad.h), times this */
+	double draw;                    /* share of the samples that are a caption and then its picture */
+	double commitment, code_decay;  /* of a quantiser */
 	struct moe_recipe_type *type;
 	size_t n_types;
 	uint64_t text_tokens;           /* most text tokens behind a picture; questions that do not fit are left to another time */
 };
 
+/* What is trained: the model, or of one with image tokens the quantiser that makes them (quantise.h), whose tokens are patches. */
+enum moe_recipe_kind { MOE_RECIPE_MODEL, MOE_RECIPE_QUANTISER };
+
 struct moe_recipe {
+	int kind;                       /* enum moe_recipe_kind */
 	json_t *model;                  /* a description (object), a path (string) or NULL */
 	uint64_t seed;
 	int precision;                  /* enum moe_unit, of the products */

@@ -602,7 +602,7 @@ static void test_stem(void **state)
 	};
 	struct stem s = {0};
 	size_t rows[MOE_MAX_CONV], columns[MOE_MAX_CONV];
-	float *g[3];
+	float *g[3], *din;
 
 	(void)state;
 	assert_true(moe_stem_plan(&s.stem, MOE_UNIT_F32, conv, 3, &s.memory));
@@ -621,9 +621,15 @@ static void test_stem(void **state)
 		g[i] = zeros(n);
 	}
 	stem_loss(&s);
-	moe_stem_backward(&s.stem, g, s.c, 8, HEIGHT, ACROSS, &s.kept, s.scratch);
+	moe_stem_backward(&s.stem, g, s.c, 8, NULL, HEIGHT, ACROSS, &s.kept, s.scratch);
 	for (size_t i = 0; i < 3; i++)
 		check(conv[i].name, s.weight[i], g[i], (size_t)(conv[i].out * conv[i].in * conv[i].kernel * conv[i].kernel), stem_loss, &s, 1e-3);
+	s.stem.map = true;
+	stem_loss(&s);
+	din = zeros(3 * HEIGHT * ACROSS);
+	moe_stem_backward(&s.stem, g, s.c, 8, din, HEIGHT, ACROSS, &s.kept, s.scratch);
+	check("map", s.planes, din, 3 * HEIGHT * ACROSS, stem_loss, &s, 1e-3);
+	free(din);
 	for (size_t i = 0; i < 3; i++) {
 		free(s.weight[i]);
 		free(g[i]);
