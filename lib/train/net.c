@@ -77,6 +77,8 @@ enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_
 		return moe_fail(d, MOE_EUSAGE, "losses.balance_groups: the experts of %s are no multiple of %lld", s->pools.n ? "a pool" : "a layer", (long long)groups);
 	if ((loss->aux > 0 || loss->choice != MOE_NET_BATCH) && !spec->aux.routers)
 		return moe_fail(d, MOE_EUSAGE, "the model has no auxiliary routers (moe-train --aux gives it some)");
+	if (loss->flips > 0 && !moe_spec_chooses_rows(spec))
+		return moe_fail(d, MOE_EUSAGE, "dev.flips: nothing in this model is chosen over groups");
 	if (loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
 		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
 	return MOE_OK;
@@ -594,6 +596,8 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 			struct moe_step_result *out, struct moe_diag *d)
 {
 	*out = (struct moe_step_result){.load = n->sums[0].load};
+	if (gradient && (s->flips > 0 || s->choice != MOE_NET_BATCH))
+		return moe_fail(d, MOE_EUSAGE, "a step with a gradient takes the choice of the batch");
 	if (gradient && n->o.forward_only)
 		return moe_fail(d, MOE_EUSAGE, "a network that only passes forward has no gradient");
 	n->loss = s;

@@ -72,6 +72,7 @@ struct moe_loss_settings {
 	double noise;                   /* on the logits of routers by sigmoid, for choice and weight (router_grad.h); 0: none */
 	uint64_t noise_seed;            /* of the step */
 	double aux;                     /* above 0: auxiliary routers are trained, alone, and this is the factor of their loss */
+	double flips;                   /* share of the decisions over groups (row and expert; row and depth) that are turned round, at random, in a step without gradient */
 	int choice;                     /* enum moe_net_choice: who chooses, in a step without gradient of a model that chooses over groups */
 };
 

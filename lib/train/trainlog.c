@@ -166,6 +166,8 @@ enum moe_err moe_trainlog_write_dev(struct moe_trainlog *l, const struct moe_tra
 		fprintf(f, "{\"dev\":true,\"step\":%" PRIu64 ",\"tokens\":%" PRIu64, v->step, v->tokens);
 		if (v->choice)
 			text(f, ",\"choice\":", v->choice);
+		if (v->flips > 0)
+			number(f, "flips", v->flips);
 		number(f, "text", v->text);
 		if (v->has_image)
 			number(f, "image", v->image);

@@ -37,6 +37,7 @@ struct moe_trainlog_dev {
 	uint64_t step, tokens, questions, exact;
 	double text, image, patch;      /* losses */
 	bool has_image;
+	double flips;                   /* share of the decisions that were turned round; 0: not written */
 	const char *choice;             /* who chose in a model that chooses over groups (moe.choice); NULL: nothing is */
 	const struct moe_trainlog_type *type;
 	size_t n_types;
