@@ -86,6 +86,7 @@ struct moe_step_result {
 	double aux;                     /* loss of auxiliary routers: sum over layers and pools of means over rows and experts; and what they were about: */
 	double aux_right, aux_foretold, aux_taken;      /* shares of (row, expert) that are foretold as they are, are foretold to be taken, and are taken */
 	double busiest;                 /* largest share of a layer's choices that one expert got */
+	double unserved;                /* share of a layer's rows that no expert took, mean over layers */
 	bool finite;                    /* the loss is */
 	const uint64_t *load;           /* [layers][MOE_N_MODALITIES][experts]: choices, until the next step */
 };

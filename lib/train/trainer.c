@@ -695,6 +695,8 @@ static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *
 	line->taught = t->o->teacher;
 	line->soft = c->net.soft;
 	line->match = c->net.match;
+	line->experts_choose = t->model->spec->router.chooses == MOE_CHOICE_EXPERT;
+	line->unserved = c->net.unserved;
 	line->of_aux = stage_of(t)->trains == MOE_TRAINS_AUX;
 	line->aux = c->net.aux;
 	line->right = c->net.aux_right;

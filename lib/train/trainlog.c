@@ -148,6 +148,8 @@ enum moe_err moe_trainlog_write_step(struct moe_trainlog *l, const struct moe_tr
 		number(f, "lr_muon", s->muon_rate);
 		number(f, "lr_adamw", s->adamw_rate);
 		number(f, "busiest", s->busiest);
+		if (s->experts_choose)
+			number(f, "unserved", s->unserved);
 		if (s->skipped)
 			fputs(",\"skipped\":true", f);
 		if (s->seconds > 0)
