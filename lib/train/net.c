@@ -612,6 +612,7 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 	MOE_TRY(moe_net_check_losses(n->spec, s, d));
 	MOE_TRY(cut(n, batch, count, out, d));
 	MOE_TRY(prepare_replay(n, d));
+	moe_net_teach_begin(n);
 	n->gradient_of_aux = gradient && s->aux > 0;
 	n->backward = gradient && !n->gradient_of_aux && n->n_chunks <= n->n_kept;
 	MOE_TRY(forward(n, s, out, d));

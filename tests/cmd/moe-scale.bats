@@ -200,10 +200,13 @@ arms() {
 		done
 	done
 	moe-scale table moe=moe-{1,2} thin=thin-{1,2}/log.jsonl >table
-	same "$(head -n 1 table | cut -f 1-7)" "$(printf 'run\tarm\tseed\tN\tD\tS\t')$(head -n 1 table | cut -f 7)"
+	same "$(head -n 1 table | cut -f 1-8 | tr '\t' ' ')" 'run arm seed N D S flops seconds'
 	same "$(awk 'NR > 1 { print $2, $3 }' table | uniq | paste -sd ,)" 'moe 1,moe 2,thin 1,thin 2'
 	same "$(awk '$2 == "thin" { print $4 }' table | uniq)" "$(moe-info --json -m thin-1/model | jq .active_parameters)"
 	same "$(awk '$2 == "moe" { print $6 }' table | uniq)" 0.5
+	# FLOPs are those that moe-train tells of.
+	moe-train -o again --new thin.json --tokens 500 --batch 4 "$crops.tsv" 2>said >/dev/null
+	near "$(awk '$2 == "thin" { print $7 / $5 / 1e6 }' table | head -n 1)" "$(sed -n 's/.* MFLOP a token forward, \([0-9.]*\) in training.*/\1/p' said)" 1e-3
 	same "$(grep -c dev moe-1/log.jsonl)" "$(awk '$2 == "moe" && $3 == 1' table | wc -l)"
 	same "$(awk '$2 == "moe" && $3 == 1 { print $5 }' table | paste -sd ,)" "$(jq -s 'map(select(.dev).tokens) | map(tostring) | join(",")' -r moe-1/log.jsonl)"
 	moe-scale --json --loss text compare moe=moe-{1,2} thin=thin-{1,2} >out
