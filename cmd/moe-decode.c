@@ -42,7 +42,7 @@ static void check_lens(void)
 	const struct generation_options *g = &generation_options;
 
 	if (o.loop || o.logits || g->max_new || g->temperature >= 0 || g->top_k || g->top_p > 0 || g->min_p > 0 || g->penalty > 0 || g->seed || g->stop.n ||
-	    g->logprobs || g->stream || g->min_confidence > 0 || g->names)
+	    g->logprobs || g->image || g->stream || g->min_confidence > 0 || g->names)
 		cli_fail("--lens reads rows and answers nothing: of the other options only --rows, --json and those of the stream go with it");
 }
 
@@ -99,6 +99,7 @@ static int run_decode(struct moe_model *m, struct moe_reader *in, struct moe_poo
 	struct moe_sink *sink = NULL;
 	struct moe_output out = {0};
 	struct printer printer = {.any_names = true};
+	struct drawing drawing = {0};
 	struct moe_tokenizer *tokenizer = NULL;
 	char fingerprint[33] = "";
 	enum moe_err err;
@@ -106,6 +107,12 @@ static int run_decode(struct moe_model *m, struct moe_reader *in, struct moe_poo
 
 	if (!o.logits || generation_options.stop.n || m->spec->chat.stop.n)
 		tokenizer = tokenizer_load(fingerprint);
+	if (generation_options.image && o.logits)
+		cli_fail("--image draws answers, and --logits writes none");
+	if (generation_options.image) {
+		drawing_init(&drawing, m, generation_options.image);
+		printer.drawing = &drawing;
+	}
 	if (o.logits) {
 		out.writer = cli_writer(&sink);
 	} else {
@@ -125,6 +132,7 @@ static int run_decode(struct moe_model *m, struct moe_reader *in, struct moe_poo
 	else
 		cli_finish(sink, err, &d);
 	moe_decode_free(&dec);
+	drawing_free(&drawing);
 	moe_generation_free(&generation);
 	moe_tokenizer_free(tokenizer);
 	moe_writer_free(out.writer);

@@ -161,6 +161,7 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	};
 	struct moe_given_features given = {0};
 	struct questions q = {0};
+	struct drawing drawing = {0};
 	struct stats stats;
 	struct moe_sink *sink;
 	struct moe_diag d = {0};
@@ -183,6 +184,10 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 		run.watcher = &stats;
 	}
 	run.tracing = trace->tracing;
+	if (generation_options.image) {
+		drawing_init(&drawing, m, generation_options.image);
+		printer->drawing = &drawing;
+	}
 	printer->style.names = generation_options.names == 'H' || (!run.single && generation_options.names != 'h');
 	printer->style.lines = generation_options.names == 'H' || !run.single;
 	printer_init(printer, &sink);
@@ -197,6 +202,7 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 		pictures_report(run.feed);
 	moe_feed_free(run.feed);
 	moe_given_free(&given);
+	drawing_free(&drawing);
 	free_questions(&q);
 	trace_finish(trace);
 	status = cli_close_stdout();
@@ -219,7 +225,7 @@ static void check_scores(int pictures)
 	if (stats_where || o.exec.n || what_if_given())
 		cli_fail("--score runs the model as it is: --stats, --exec, and what-if options such as --drop do not go with it");
 	if (choosing_options.batch)
-		cli_fail("--score takes one text after the other, and --batch-choice is about batches: -n 1, moe-block and moe-eval look at them");
+		cli_fail("--score takes one text after the other, and --batch-choice is about batches: -n 1 and moe-block look at them");
 }
 
 static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct moe_pool *pool, struct trace *trace)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/cli.h"
+#include "common/numbered.h"
 #include "common/progress.h"
 #include "io/tar.h"
 #include "synth/record.h"
@@ -58,33 +59,6 @@ static void set_weights(void)
 }
 
 /* ---- shards ---- */
-
-/* The one conversion %d or %0Nd of a template: where it begins, its length and N; NULL when there is none. Another % is a mistake. */
-static const char *find_number(const char *name, size_t *length, int *width)
-{
-	const char *at = strchr(name, '%');
-	char *end;
-
-	if (!at)
-		return NULL;
-	*width = (int)strtol(at + 1, &end, 10);
-	if (*end != 'd' || at[1] == '-' || at[1] == '+' || at[1] == ' ' || *width < 0 || *width > 20 || strchr(end, '%'))
-		cli_fail("-o %s: a template has one number, such as %%06d", name);
-	*length = (size_t)(end + 1 - at);
-	return at;
-}
-
-static char *shard_name(const char *name, long shard)
-{
-	size_t length;
-	int width;
-	const char *at = find_number(name, &length, &width);
-	char *text;
-
-	if ((at ? asprintf(&text, "%.*s%0*ld%s", (int)(at - name), name, width, shard, at + length) : asprintf(&text, "%s", name)) < 0)
-		cli_fail("out of memory");
-	return text;
-}
 
 static enum moe_err add_record(struct moe_tar *t, uint64_t number, const struct moe_record *r, struct moe_diag *d)
 {
@@ -143,16 +117,14 @@ static void write_shards(const struct moe_fonts *fonts)
 	struct moe_diag d = {0};
 	struct moe_producer *p;
 	long number = o.first, shard = 0, per_shard;
-	size_t length;
-	int width;
-	bool many = find_number(output, &length, &width);
+	bool many = numbered_has("-o", output);
 
 	if (!many && o.per_shard)
 		cli_fail("--per-shard needs a name with a number, such as -o 'train-%%06d.tar'");
 	per_shard = !many ? o.n : o.per_shard ? o.per_shard : PER_SHARD;
 	cli_check(moe_producer_new(&p, &options, &d), &d);
 	do {
-		char *path = shard_name(output, shard++);
+		char *path = numbered_name("-o", output, shard++);
 		write_shard(p, path, &number, per_shard);
 		free(path);
 	} while (number < o.first + o.n);

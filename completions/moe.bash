@@ -48,9 +48,9 @@ _moe() {
 		esac
 		;;
 	moe-decode)
-		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --loop --logits -H --with-names -h --no-names --lens --rows -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --image --stream --loop --logits -H --with-names -h --no-names --lens --rows -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--loop --family -o --output"
+		files="--image --loop --family -o --output"
 		values="-n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --lens --rows -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
@@ -75,9 +75,9 @@ _moe() {
 		esac
 		;;
 	moe-encode)
-		all="-m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
+		all="--image -m --model --family -o --output --any-model --any-order --no-pg -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--family -o --output"
+		files="--image --family -o --output"
 		values="-t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
@@ -168,19 +168,19 @@ _moe() {
 		esac
 		;;
 	moe-run)
-		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --bias --mute --swap --batch-choice --causal-choice --stats --trace --trace-detail --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --image --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --bias --mute --swap --batch-choice --causal-choice --stats --trace --trace-detail --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
-		files="--prompts --messages --score --bias --stats --trace --files-from --family -o --output"
+		files="--prompts --messages --score --image --bias --stats --trace --files-from --family -o --output"
 		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --batch-choice --causal-choice --trace-detail --max-image-size --split --frames --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
 	moe-scale)
-		all="--loss --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --evaluations --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--loss --arms --evaluations --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--flops --coefficients --svg -o --output"
-		values="--loss --huber --hours --rate --aspect --baseline --evaluations --resamples --seed -t --threads"
+		values="--loss --arms --evaluations --huber --hours --rate --aspect --baseline --resamples --seed -t --threads"
 		case $prev in
 		--law) COMPREPLY=($(compgen -W 'dense sparse' -- "$cur")) && return ;;
 		--over) COMPREPLY=($(compgen -W 'flops tokens seconds' -- "$cur")) && return ;;
@@ -225,10 +225,10 @@ _moe() {
 		esac
 		;;
 	moe-train)
-		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --lr-vision --warmup --decay --floor --weight-decay --clip --freeze --teacher --temperature --soft-loss --match --match-loss --text-loss --patch-loss --patch-layer --balance --z-loss --balance-groups --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
+		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --lr-vision --warmup --decay --floor --weight-decay --clip --freeze --teacher --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --aux --calibrate --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model --teacher"
 		files="-r --recipe --new --family"
-		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --lr-vision --warmup --decay --floor --weight-decay --clip --freeze --temperature --soft-loss --match --match-loss --text-loss --patch-loss --patch-layer --balance --z-loss --balance-groups --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
+		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --lr-vision --warmup --decay --floor --weight-decay --clip --freeze --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --calibrate --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

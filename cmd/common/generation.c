@@ -86,6 +86,8 @@ enum moe_err printer_answer(void *printer, const struct moe_answer *a, struct mo
 	}
 	if (!a->error && moe_answer_confidence(a) < p->style.min_confidence)
 		withhold(p, a);
+	else if (!a->error && p->drawing)
+		MOE_TRY(drawing_answer(p->drawing, a, d));
 	if (p->any_names) {
 		if (!named.name && generation_options.names == 'H')
 			named.name = "-";

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "common/cli.h"
+#include "common/drawing.h"
 #include "report/answers.h"
 #include "stage/reply.h"
 
@@ -12,7 +13,7 @@ extern struct generation_options {
 	long max_new, top_k, seed;
 	double temperature, top_p, min_p, penalty, min_confidence;
 	struct opt_list stop;
-	const char *logprobs;
+	const char *logprobs, *image;
 	bool json, stream;
 	char names;             /* H, h or 0, the last one given, as in grep */
 } generation_options;
@@ -30,6 +31,7 @@ extern struct generation_options {
 	{0, "min-confidence", OPT_REAL, &generation_options.min_confidence, "P", "print no answer whose probability is below P, and exit 1", 0, 1, "0"}, \
 	{0, "json", OPT_FLAG, &generation_options.json, 0, "one JSON object per answer", 0, 0, 0}, \
 	{0, "logprobs", OPT_OPTIONAL, &generation_options.logprobs, "N", "JSON with each token's log-probability, and the N most likely tokens (0 to 100)", 0, 0, "0"}, \
+	{0, "image", OPT_TEXT, &generation_options.image, "FILE", "write the pictures that image tokens make, as PNG (%d in the name: the number of each)", 0, 0, 0}, \
 	{0, "stream", OPT_FLAG, &generation_options.stream, 0, "print a lone answer as it is made, as on a terminal", 0, 0, 0}
 
 /* Fills *g from the options; the tokenizer is NULL where no text is wanted. Dies on a mistake. */
@@ -41,6 +43,7 @@ struct printer {
 	struct moe_answer_style style;
 	bool any_names;                 /* names decide whether texts stay on a line, answer by answer */
 	bool timings;
+	struct drawing *drawing;        /* where pictures go that are made, or NULL */
 	struct timespec start;
 	uint64_t answers, failed, withheld;      /* withheld: not confident enough */
 };

@@ -9,7 +9,7 @@
 #include "data/words.h"
 
 enum { C = MOE_FIT_CHANNELS };
-enum { STREAM_QUESTIONS = 1, STREAM_COLOURS = 2 };      /* of random numbers under the sample's key */
+enum { STREAM_QUESTIONS = 1, STREAM_COLOURS = 2, STREAM_DRAW = 3 };      /* of random numbers under the sample's key */
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory"); }
 
@@ -121,7 +121,18 @@ static void make_planes(float *planes, const uint8_t *canvas, size_t pixels, con
 			*planes++ = k->value[c][canvas[i * C + k->from[c]]];
 }
 
-/* The decoded picture into planes and labels. */
+/* Image tokens in the place of planes. */
+static enum moe_err make_codes(struct moe_packing *out, const struct moe_packer_tokens *t, int32_t *code, struct moe_diag *d)
+{
+	MOE_TRY(t->codes(t->self, out->packed.planes, out->packed.rows, out->packed.columns, code, d));
+	for (size_t i = 0; i < (size_t)out->packed.rows * out->packed.columns; i++)
+		code[i] += t->first;
+	out->packed.code = code;
+	out->packed.planes = NULL;
+	return MOE_OK;
+}
+
+/* The decoded picture into planes, or image tokens, and labels. */
 static enum moe_err lay_out(struct moe_packing *out, const struct moe_packer *p, const struct moe_sample *s, const struct moe_picture *in,
 			    const struct moe_augment *a, uint64_t key, struct moe_diag *d)
 {
@@ -130,9 +141,10 @@ static enum moe_err lay_out(struct moe_packing *out, const struct moe_packer *p,
 	uint8_t *canvas = moe_arena_get(&out->memory, pixels, C);
 	float *planes = moe_arena_get(&out->memory, pixels, C * sizeof *planes);
 	int32_t *label = moe_arena_get(&out->memory, moe_fit_n_patches(p->fit, g), sizeof *label);
+	int32_t *code = moe_arena_get(&out->memory, moe_fit_n_patches(p->fit, g), sizeof *code);
 	struct colours colours;
 
-	if (!canvas || !planes || !label)
+	if (!canvas || !planes || !label || !code)
 		return no_memory(d);
 	MOE_TRY(moe_fit_canvas(p->fit, g, in, canvas, d));
 	choose_colours(&colours, p->fit, a ? a : &none, key);
@@ -141,7 +153,9 @@ static enum moe_err lay_out(struct moe_packing *out, const struct moe_packer *p,
 	out->packed.planes = planes;
 	out->packed.rows = p->fit->grid[g].rows;
 	out->packed.columns = p->fit->grid[g].cols;
-	if (!s->labelled)
+	if (p->tokens)
+		MOE_TRY(make_codes(out, p->tokens, code, d));
+	if (!s->labelled || !p->most_text)
 		return MOE_OK;
 	out->packed.label = label;
 	return moe_packer_labels(label, p, g, in->width, in->height, s->box, s->n_boxes, d);
@@ -246,15 +260,71 @@ static enum moe_err pack_questions(struct moe_packing *out, const struct moe_pac
 	return MOE_OK;
 }
 
+/* ---- a picture behind its caption ---- */
+
+/* The caption that this sample is drawn from; NULL: it is not drawn. */
+static const struct moe_question *drawn_from(const struct moe_packer *p, const struct moe_sample *s, uint64_t key)
+{
+	if (!p->tokens || !s->picture || !(moe_random_unit(key, STREAM_DRAW, 0) < p->tokens->draw))
+		return NULL;
+	for (size_t i = 0; i < s->n_questions; i++)
+		if (!strcmp(s->question[i].type, MOE_PACKER_CAPTION))
+			return &s->question[i];
+	return NULL;
+}
+
+/* Text, image tokens, and the two tokens around them: the rows of the picture that was packed become rows of text. What predicts an image token is the token before
+ * it, and the end of the text is predicted by that of the picture, which itself comes of necessity. */
+static enum moe_err lay_behind(struct moe_packing *out, const struct moe_packer *p, struct moe_diag *d)
+{
+	size_t n = (size_t)out->packed.rows * out->packed.columns, before = out->ids.n + 1, all = before + n + 1;
+	int32_t *place = moe_arena_get(&out->memory, p->most_text, sizeof *place);
+	float weight = weight_of(p, MOE_PACKER_DRAW);
+	struct text t;
+
+	if (all > p->most_text)
+		return moe_fail(d, MOE_EINPUT, "a caption and %zu image tokens do not fit into %zu rows of text", n, p->most_text);
+	MOE_TRY(get_text(&t, out, p, 1, d));
+	if (!place)
+		return no_memory(d);
+	for (size_t i = 0; i < all; i++) {
+		bool image = i >= before && i < before + n;
+		t.token[i] = i + 1 < before ? out->ids.id[i] : i + 1 == before ? p->tokens->begin : image ? out->packed.code[i - before] : p->tokens->end;
+		t.target[i] = i + 1 < before ? -1 : i + 1 < before + n ? out->packed.code[i + 1 - before] : image ? -1 : p->eos;
+		t.segment[i] = 0;
+		t.weight[i] = weight;
+		place[i] = image ? (int32_t)(i - before) : -1;
+	}
+	out->packed = (struct moe_packed){.n_text = all, .token = t.token, .target = t.target, .segment = t.segment, .place = place, .weight = t.weight};
+	return MOE_OK;
+}
+
+static enum moe_err pack_drawing(struct moe_packing *out, const struct moe_packer *p, const struct moe_sample *s, const struct moe_question *caption,
+				 const struct moe_augment *a, uint64_t key, struct moe_decoder *decoder, struct moe_diag *d)
+{
+	MOE_TRY(pack_picture(out, p, s, a, key, decoder, d));
+	out->ids.n = 0;
+	MOE_TRY(moe_words_prompt(p->tokenizer, "<" MOE_PACKER_DRAW ">", p->placeholder, &out->ids, d));
+	MOE_TRY(moe_words_answer(p->tokenizer, caption->answer, caption->spell, &out->ids, d));
+	return lay_behind(out, p, d);
+}
+
 enum moe_err moe_packer_run(struct moe_packing *out, const struct moe_packer *p, const struct moe_sample *s, const struct moe_augment *a, uint64_t key,
 		      struct moe_decoder *decoder, struct moe_diag *d)
 {
+	const struct moe_question *caption = drawn_from(p, s, key);
 	enum moe_err err;
 
 	moe_arena_reset(&out->memory);
 	out->packed = (struct moe_packed){.document = XXH3_64bits(s->name, strlen(s->name))};
 	out->n_questions = out->left_out = 0;
-	err = pack_questions(out, p, s, key, d);
+	if (caption) {
+		err = pack_drawing(out, p, s, caption, a, key, decoder, d);
+		return err ? moe_diag_path(d, s->name) : MOE_OK;
+	}
+	err = p->most_text ? pack_questions(out, p, s, key, d) : MOE_OK;
+	if (!err && !p->most_text && !s->picture)
+		err = moe_fail(d, MOE_EINPUT, "there is no picture, and nothing else is wanted");
 	if (!err)
 		err = pack_picture(out, p, s, a, key, decoder, d);
 	if (err)

@@ -12,6 +12,14 @@
 
 struct moe_type_weight { const char *type; double weight; };
 
+/* Image tokens: their ids, and who makes codes (from 0) of planes [channels][rows · patch][columns · patch]. */
+struct moe_packer_tokens {
+	enum moe_err (*codes)(void *self, const float *planes, size_t rows, size_t columns, int32_t *code, struct moe_diag *d);
+	void *self;
+	int32_t first, begin, end;      /* of code 0, before a picture, behind it */
+	double draw;                    /* share of the samples that are text and then a picture ("<draw>", the caption, the image tokens), where they have a caption */
+};
+
 /* What the model wants; for any number of packings, in one thread (of the tokenizer). */
 struct moe_packer {
 	const struct moe_fit *fit;      /* checked; NULL: the model takes no pictures */
@@ -20,9 +28,10 @@ struct moe_packer {
 	int32_t eos;                    /* behind every answer */
 	int32_t pad;                    /* label of patches that no box touches; -1: they have none */
 	int32_t placeholder;            /* of pictures, -1: none */
-	size_t most_text;               /* rows of text in all */
+	size_t most_text;               /* rows of text in all; 0: pictures without any */
 	const struct moe_type_weight *weight;   /* of the loss of a type of questions; others have 1 */
 	size_t n_weights;
+	const struct moe_packer_tokens *tokens; /* NULL: pictures come as planes */
 };
 
 /* Random colours, drawn anew for every sample; zeroed: none. Each channel c becomes gain · (c - 127.5) + 127.5 + offset, on bytes. */
@@ -49,6 +58,10 @@ struct moe_packing {
 	struct moe_arena memory;
 	struct moe_ids ids;
 };
+
+/* The type of the questions whose answers pictures are drawn from; and of such sequences, for their weight. */
+#define MOE_PACKER_CAPTION "caption"
+#define MOE_PACKER_DRAW "draw"
 
 /* Packs the sample: order of questions and colours are functions of `key`. Rows are prompt and answer; each row whose next token is one of the answer, or the
  * end behind it, has that as its target. Failures (the picture is damaged; a word or label that the vocabulary lacks; no question fits) name the

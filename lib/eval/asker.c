@@ -19,13 +19,13 @@ struct course {
 	struct moe_patch_grid grid;
 	const float *feature;           /* of the picture */
 	size_t n_prefix, slots;
-	uint32_t next;                  /* text position behind them */
+	struct moe_cursor next;         /* behind them */
 	/* The question at hand: */
 	const struct moe_ask *ask;
 	struct moe_reply reply;
 	size_t same;                    /* tokens that the model's own answer shares with the right one */
 	size_t answer_slot;             /* of the answer's first token */
-	uint32_t answer_next;           /* its text position */
+	struct moe_cursor answer_next;  /* where it stands */
 };
 
 /* Rows of one course that go through the layers together. */
@@ -279,8 +279,8 @@ static enum moe_err run_pass(struct moe_asker *a, enum moe_err (*use)(struct moe
 	return MOE_OK;
 }
 
-/* Lays out n tokens of a course from a text position on; those of its picture become its features. */
-static enum moe_err lay_out(struct moe_asker *a, struct course *c, const int32_t *token, size_t n, uint32_t next, struct part *p, struct moe_diag *d)
+/* Lays out n tokens of a course from a place on; those of its picture become its features. */
+static enum moe_err lay_out(struct moe_asker *a, struct course *c, const int32_t *token, size_t n, struct moe_cursor next, struct part *p, struct moe_diag *d)
 {
 	const struct moe_patch_grid *grid = c->feature ? &c->grid : NULL;
 	float *feature = (float *)(uintptr_t)c->feature;        /* it is only read */
@@ -370,7 +370,8 @@ static enum moe_err add_question(struct moe_asker *a, struct course *c, size_t n
 	p.logits = q->n_answer;
 	p.counted = !c->ask->blind;
 	c->answer_slot = c->slots + p.layout.rows - (q->n_answer - 1);
-	c->answer_next = p.layout.next - (uint32_t)(q->n_answer - 1);
+	c->answer_next = p.layout.next;
+	c->answer_next.position -= (uint32_t)(q->n_answer - 1);
 	return add_part(a, p, d);
 }
 
@@ -426,8 +427,11 @@ static enum moe_err add_token(struct moe_asker *a, struct course *c, struct moe_
 {
 	size_t n = c->reply.ids.n;
 	struct part p = {.start = c->answer_slot + n - 1, .logits = 1};
+	struct moe_cursor at = c->answer_next;
 
-	MOE_TRY(lay_out(a, c, &c->reply.ids.id[n - 1], 1, c->answer_next + (uint32_t)(n - 1), &p, d));
+	for (size_t i = 0; i + 1 < n; i++)
+		at = moe_cursor_after(a->model->spec, at, c->reply.ids.id[i]);
+	MOE_TRY(lay_out(a, c, &c->reply.ids.id[n - 1], 1, at, &p, d));
 	return add_part(a, p, d);
 }
 

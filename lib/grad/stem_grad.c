@@ -151,7 +151,7 @@ static float *take(char **scratch, size_t n)
 /* Numbers of n values, whatever their shape. */
 static void as_numbers(enum moe_unit u, void *to, const float *x, size_t n) { moe_operand_rows(u, to, moe_unit_stride(u, n), x, n, 1, n); }
 
-void moe_stem_keep(const struct moe_stem *s, float *feature, size_t ld, const float *planes, size_t height, size_t width, struct moe_stem_kept *kept,
+void moe_stem_keep(const struct moe_stem *s, float *feature, size_t ld, const float *given, size_t height, size_t width, struct moe_stem_kept *kept,
 		   void *scratch)
 {
 	size_t rows[MOE_MAX_CONV], columns[MOE_MAX_CONV], channels = (size_t)s->conv[0].conv.in, n = height * width * channels;
@@ -160,8 +160,9 @@ void moe_stem_keep(const struct moe_stem *s, float *feature, size_t ld, const fl
 	void *in = take(&at, n + 1);
 
 	moe_stem_sizes(s, height, width, rows, columns);
-	channels_last(pixel, planes, channels, height * width);
-	as_numbers(s->unit, in, pixel, n);
+	if (!s->map)
+		channels_last(pixel, given, channels, height * width);
+	as_numbers(s->unit, in, s->map ? given : pixel, n);
 	for (size_t i = 0; i < s->n; i++) {
 		const struct moe_conv_dense *c = &s->conv[i];
 		size_t area = rows[i] * columns[i], out = (size_t)c->conv.out;
@@ -180,7 +181,7 @@ void moe_stem_keep(const struct moe_stem *s, float *feature, size_t ld, const fl
 	}
 }
 
-void moe_stem_backward(const struct moe_stem *s, float *const *dweight, const float *dfeature, size_t ld, size_t height, size_t width,
+void moe_stem_backward(const struct moe_stem *s, float *const *dweight, const float *dfeature, size_t ld, float *input, size_t height, size_t width,
 		       const struct moe_stem_kept *kept, void *scratch)
 {
 	size_t rows[MOE_MAX_CONV], columns[MOE_MAX_CONV], area, out;
@@ -202,10 +203,14 @@ void moe_stem_backward(const struct moe_stem *s, float *const *dweight, const fl
 		memset(dw, 0, out * c->ld * sizeof *dw);
 		moe_dense_gradient(s->unit, dw, dz, out, out, kept->rows[i], c->ld, c->ld, area, take(&at, (area + 2) * (out + c->ld)));
 		turn(c, dw, dweight[i], true);
-		if (!i)
+		if (!i && !input)
 			break;
 		drows = take(&at, area * c->ld);
 		moe_dense_backward(&c->dense, dz, out, area, drows, c->ld, false);
+		if (!i) {
+			add_rows(c, input, drows, height, width, rows[i], columns[i]);
+			break;
+		}
 		din = take(&at, before);
 		memset(din, 0, before * sizeof *din);
 		add_rows(c, din, drows, rows[i - 1], columns[i - 1], rows[i], columns[i]);

@@ -1,4 +1,4 @@
-/* The convolution stem (nn/stem.h), forward and backward: pictures of one size to vectors of patches. Maps lie as [y][x][channel] here. */
+/* The convolution stem (nn/stem.h), forward and backward: pictures, or maps, to vectors of patches. Maps lie as [y][x][channel] here. */
 #ifndef MOE_GRAD_STEM_GRAD_H
 #define MOE_GRAD_STEM_GRAD_H
 
@@ -15,6 +15,7 @@ struct moe_conv_dense {
 
 struct moe_stem {
 	enum moe_unit unit;
+	bool map;                       /* what comes in is a map, and no planes; to be set behind moe_stem_plan */
 	size_t n;
 	struct moe_conv_dense conv[MOE_MAX_CONV];
 };
@@ -37,12 +38,13 @@ bool moe_stem_kept_plan(struct moe_stem_kept *kept, const struct moe_stem *s, si
 /* Bytes of scratch of either pass. */
 size_t moe_stem_scratch(const struct moe_stem *s, size_t height, size_t width);
 
-/* feature [patches][out of the last], row stride ld, of planes [channels][height][width]. */
-void moe_stem_keep(const struct moe_stem *s, float *feature, size_t ld, const float *planes, size_t height, size_t width, struct moe_stem_kept *kept,
+/* feature [patches][out of the last], row stride ld, of planes [channels][height][width], or a map [height][width][channels]. */
+void moe_stem_keep(const struct moe_stem *s, float *feature, size_t ld, const float *in, size_t height, size_t width, struct moe_stem_kept *kept,
 		   void *scratch);
 
-/* dweight[i] (in the model's order) += the gradients, of dfeature [patches][out of the last] with row stride ld. */
-void moe_stem_backward(const struct moe_stem *s, float *const *dweight, const float *dfeature, size_t ld, size_t height, size_t width,
+/* dweight[i] (in the model's order) += the gradients, of dfeature [patches][out of the last] with row stride ld. With din [height][width][channels]: that of
+ * what came in is added there. */
+void moe_stem_backward(const struct moe_stem *s, float *const *dweight, const float *dfeature, size_t ld, float *din, size_t height, size_t width,
 		       const struct moe_stem_kept *kept, void *scratch);
 
 #endif

@@ -79,8 +79,8 @@ static enum moe_err write(struct work *w, struct moe_model *const *model, size_t
 	return err;
 }
 
-enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *output, const struct moe_graft_options *o, struct moe_graft_check *check, bool *kept,
-		       struct moe_diag *d)
+enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *output, const struct moe_graft_options *o, struct moe_graft_check *check,
+		       bool *kept, struct moe_diag *d)
 {
 	struct work w = {.first = model[0], .o = o, .check = check};
 	struct moe_graft_index *source = moe_calloc(n, sizeof *source);
@@ -88,6 +88,9 @@ enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *out
 
 	*kept = false;
 	*check = (struct moe_graft_check){.claim = MOE_GRAFT_UNCHECKED};
+	for (size_t m = 0; m < n && !err; m++)
+		if (model[m]->spec->router.choice_biases > 1)
+			err = moe_fail(d, MOE_EUSAGE, "a router with a bias of the choice for each modality cannot be grafted");
 	for (size_t m = 0; m < n && !err; m++)
 		err = moe_graft_index_make(&source[m], model[m], d);
 	if (!err)

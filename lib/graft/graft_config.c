@@ -144,7 +144,8 @@ static enum moe_err load_config(json_t **out, const char *directory, struct moe_
 	return *out ? MOE_OK : moe_fail(d, MOE_EINPUT, "%s/config.json is no JSON", directory);
 }
 
-enum moe_err moe_graft_config(char **out, struct moe_model *const *model, size_t n, const struct moe_spec *to, const struct moe_graft_options *o, struct moe_diag *d)
+enum moe_err moe_graft_config(char **out, struct moe_model *const *model, size_t n, const struct moe_spec *to, const struct moe_graft_options *o,
+			      struct moe_diag *d)
 {
 	json_t *config = NULL, *list = NULL;
 	enum moe_err err = load_config(&config, model[0]->directory, d);

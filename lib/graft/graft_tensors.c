@@ -11,8 +11,8 @@
 
 enum { NEIGHBOURS = 8 };        /* tensors that are collected at a time: gate, up and down of one expert after the other */
 
-/* A tensor of the output. Its cells lie one below the other; or, where inputs come first, `across` of them side by side; or, where outputs are interleaved, the rows
- * of as many take turns. */
+/* A tensor of the output. Its cells lie one below the other; or, where inputs come first, `across` of them side by side; or, where outputs are interleaved,
+ * the rows of as many take turns. */
 struct cells {
 	struct moe_graft_blend **cell;
 	size_t n, cap, across;
@@ -69,8 +69,8 @@ static const struct moe_mat *find_unit(const struct moe_graft_plan *p, const cha
 static enum moe_err missing(struct maker *k, const char *logical, size_t model, int64_t layer)
 {
 	return layer < 0 ? moe_fail(k->d, MOE_EMATCH, "model %zu (%s) has no such tensor: %s", model + 1, k->p->source[model].model->directory, logical)
-			 : moe_fail(k->d, MOE_EMATCH, "model %zu (%s) has no such tensor: %s of layer %lld", model + 1, k->p->source[model].model->directory, logical,
-				    (long long)layer);
+			 : moe_fail(k->d, MOE_EMATCH, "model %zu (%s) has no such tensor: %s of layer %lld", model + 1, k->p->source[model].model->directory,
+				    logical, (long long)layer);
 }
 
 static enum moe_err new_blend(struct maker *k, const struct moe_graft_sum *s, size_t rows, size_t cols, const char *stream, struct moe_graft_blend **out)
@@ -94,8 +94,8 @@ static enum moe_err add_term(struct maker *k, struct moe_graft_blend *b, const s
 			     size_t model)
 {
 	if (mat->rows < row + b->rows || mat->cols < col + b->cols)
-		return moe_fail(k->d, MOE_EMATCH, "model %zu (%s): %s is [%zu][%zu], of which [%zu][%zu] are taken from [%zu][%zu] on: the shapes do not fit", model + 1,
-				k->p->source[model].model->directory, logical, mat->rows, mat->cols, b->rows, b->cols, row, col);
+		return moe_fail(k->d, MOE_EMATCH, "model %zu (%s): %s is [%zu][%zu], of which [%zu][%zu] are taken from [%zu][%zu] on: the shapes do not fit",
+				model + 1, k->p->source[model].model->directory, logical, mat->rows, mat->cols, b->rows, b->cols, row, col);
 	b->term[b->n_terms++] = (struct moe_graft_part){mat, row, col, factor};
 	return MOE_OK;
 }
@@ -155,8 +155,8 @@ static enum moe_err blend_other(struct maker *k, const struct moe_named *n, stru
 		if (!mat)
 			return missing(k, n->logical, m, n->at.layer);
 		if (mat->rows != n->mat.rows || mat->cols != n->mat.cols)
-			return moe_fail(k->d, MOE_EMATCH, "model %zu (%s): %s is [%zu][%zu], in the first model [%zu][%zu]", m + 1, k->p->source[m].model->directory, n->logical,
-					mat->rows, mat->cols, n->mat.rows, n->mat.cols);
+			return moe_fail(k->d, MOE_EMATCH, "model %zu (%s): %s is [%zu][%zu], in the first model [%zu][%zu]", m + 1,
+					k->p->source[m].model->directory, n->logical, mat->rows, mat->cols, n->mat.rows, n->mat.cols);
 		MOE_TRY(add_term(k, *out, mat, 0, 0, k->p->share[m], n->logical, m));
 	}
 	return MOE_OK;
@@ -180,7 +180,8 @@ static struct moe_place place_like(const struct maker *k, const struct moe_named
 	return (expert || dense) && layer >= 0 ? (struct moe_place){layer, is_expert(n->logical) ? 0 : -1, NULL} : n->at;
 }
 
-static enum moe_err new_target(struct maker *k, const struct moe_named *n, const struct moe_where *w, const struct moe_graft_blend *first, struct moe_target **out)
+static enum moe_err new_target(struct maker *k, const struct moe_named *n, const struct moe_where *w, const struct moe_graft_blend *first,
+			       struct moe_target **out)
 {
 	struct moe_targets *all = k->out;
 	struct cells *c = moe_arena_zero(&k->p->memory, 1, sizeof *c);
@@ -206,7 +207,8 @@ static enum moe_err new_target(struct maker *k, const struct moe_named *n, const
 		t->shape[0] *= w->parts;
 	}
 	t->cols = turned ? n->mat.rows * w->parts : is_row(n->logical) && !n->matrix ? 1 : n->mat.cols;
-	return moe_types_choose(k->types, n->matrix ? n->part : MOE_PART_NORM, false, t->from, t->cols, n->matrix && t->rank > 1, !turned && !w->interleaved, &t->to, &t->fallback, k->d);
+	return moe_types_choose(k->types, n->matrix ? n->part : MOE_PART_NORM, false, t->from, t->cols, n->matrix && t->rank > 1, !turned && !w->interleaved,
+				&t->to, &t->fallback, k->d);
 }
 
 /* A matrix with rows and inputs changed over. */
@@ -221,7 +223,8 @@ static enum moe_err turn(struct maker *k, struct moe_graft_blend *b)
 		if (!mat)
 			return no_memory(k->d);
 		if (t->mat->scale)
-			return moe_fail(k->d, MOE_EMATCH, "the models keep their experts in other orders, one of them with scales: moe-convert --type bf16 it first");
+			return moe_fail(k->d, MOE_EMATCH,
+					"the models keep their experts in other orders, one of them with scales: moe-convert --type bf16 it first");
 		*mat = *t->mat;
 		mat->rows = t->mat->cols;
 		mat->cols = t->mat->rows;

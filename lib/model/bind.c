@@ -277,12 +277,15 @@ static enum moe_err bind_glu(struct binder *b, const char *prefix, struct moe_pl
 static enum moe_err bind_router(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
 {
 	const struct moe_spec *s = b->m->spec;
+	uint64_t experts = (uint64_t)s->router.experts, biases[2] = {s->router.choice_biases > 1 ? (uint64_t)s->router.choice_biases : experts, experts};
 
 	b->part = MOE_PART_ROUTER;
 	MOE_TRY(bind_mat(b, "router", at, s->router.experts, s->hidden, &w->router));
 	if (s->router.bias)
 		MOE_TRY(bind_vector(b, "router_bias", at, s->router.experts, &w->router_bias));
-	return s->router.choice_bias ? bind_vector(b, "choice_bias", at, s->router.experts, &w->choice_bias) : MOE_OK;
+	if (!s->router.choice_bias)
+		return MOE_OK;
+	return bind_floats(b, "choice_bias", at, biases, s->router.choice_biases > 1 ? 2 : 1, &w->choice_bias);
 }
 
 /* An auxiliary router of so many outputs, under the names PREFIXfc1 and PREFIXfc2. */
@@ -375,17 +378,38 @@ static enum moe_err bind_ffn(struct binder *b, struct moe_place at, struct moe_l
 	return bind_shared(b, at, w);
 }
 
+static enum moe_err bind_convs(struct binder *b, const char *logical, const struct moe_conv *conv, size_t n, struct moe_mat *mat)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct moe_conv *c = &conv[i];
+		uint64_t shape[4] = {(uint64_t)c->out, (uint64_t)c->in, (uint64_t)c->kernel, (uint64_t)c->kernel};
+		MOE_TRY(bind_kernel(b, logical, (struct moe_place){-1, -1, c->name}, shape, &mat[i]));
+	}
+	return MOE_OK;
+}
+
+/* The codes of pictures, with the counts and sums that training goes on with, and the decoder. */
+static enum moe_err bind_image_tokens(struct binder *b)
+{
+	const struct moe_spec *s = b->m->spec;
+	uint64_t shape[2] = {(uint64_t)s->image_tokens.count, (uint64_t)s->image_tokens.width};
+	const float *unused;
+
+	MOE_TRY(bind_floats(b, "code", nowhere, shape, 2, &b->m->code));
+	MOE_TRY(bind_floats(b, "code_count", nowhere, shape, 1, &unused));
+	MOE_TRY(bind_floats(b, "code_sum", nowhere, shape, 2, &unused));
+	return bind_convs(b, "decoder", s->image_tokens.decoder, s->image_tokens.n_decoder, b->m->decoder);
+}
+
 static enum moe_err bind_stem(struct binder *b)
 {
 	struct moe_model *m = b->m;
 	const struct moe_spec *s = m->spec;
 
 	b->part = MOE_PART_TOWER;
-	for (size_t i = 0; i < s->tower.n_conv; i++) {
-		const struct moe_conv *c = &s->tower.conv[i];
-		uint64_t shape[4] = {(uint64_t)c->out, (uint64_t)c->in, (uint64_t)c->kernel, (uint64_t)c->kernel};
-		MOE_TRY(bind_kernel(b, "conv", (struct moe_place){-1, -1, c->name}, shape, &m->conv[i]));
-	}
+	MOE_TRY(bind_convs(b, "conv", s->tower.conv, s->tower.n_conv, m->conv));
+	if (s->image_tokens.count)
+		MOE_TRY(bind_image_tokens(b));
 	if (s->tower.row_col) {
 		struct moe_spec_sides most = moe_spec_largest_sides(s);
 		uint64_t width = (uint64_t)moe_spec_tower_width(s), rows[2] = {(uint64_t)most.rows, width}, columns[2] = {(uint64_t)most.columns, width};

@@ -6,6 +6,7 @@
 #include "image/fit.h"
 #include "model/choosing.h"
 #include "nn/depth.h"
+#include "nn/quantiser.h"
 
 /* Adds the layer to what a failure says. */
 static enum moe_err blame_layer(enum moe_err err, size_t layer, struct moe_diag *d)
@@ -439,6 +440,46 @@ enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, 
 	return MOE_OK;
 }
 
+enum moe_err moe_codes_forward(const struct moe_model *m, const float *planes, size_t rows, size_t columns, int32_t *code, const struct moe_compute *work,
+			       struct moe_diag *d)
+{
+	const struct moe_spec *s = m->spec;
+	size_t p = (size_t)s->image.patch, width = (size_t)s->image_tokens.width;
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+	float *z = moe_arena_get(work->scratch, rows * columns * width, sizeof *z);
+
+	if (!z)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu codes", rows, columns);
+	MOE_TRY(moe_stem_forward(z, rows, columns, planes, rows * p, columns * p, s->tower.conv, m->conv, s->tower.n_conv, work, d));
+	moe_codes_nearest(code, z, rows * columns, m->code, (size_t)s->image_tokens.count, width);
+	moe_arena_release(work->scratch, mark);
+	return MOE_OK;
+}
+
+enum moe_err moe_codes_decode(const struct moe_model *m, const int32_t *code, size_t rows, size_t columns, uint8_t *rgb, const struct moe_compute *work,
+			      struct moe_diag *d)
+{
+	const struct moe_spec *s = m->spec;
+	size_t p = (size_t)s->image.patch, channels = (size_t)s->image.channels, n = rows * columns * p * p;
+	struct moe_picture_decoder q = {s->image_tokens.decoder, m->decoder, s->image_tokens.n_decoder, m->code, (size_t)s->image_tokens.count,
+					(size_t)s->image_tokens.width};
+	struct moe_patching cut = {(uint32_t)rows, (uint32_t)columns, (uint32_t)channels, (uint32_t)p, (uint32_t)p};
+	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
+	float *pixel = moe_arena_get(work->scratch, n * channels, sizeof *pixel), *planes = moe_arena_get(work->scratch, n * channels, sizeof *planes);
+
+	if (!pixel || !planes)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu codes", rows, columns);
+	MOE_TRY(moe_picture_decode(pixel, code, rows, columns, &q, work, d));
+	moe_planes_from_patches(planes, pixel, &cut);
+	for (size_t c = 0; c < channels; c++)
+		for (size_t i = 0; i < n; i++) {
+			double v = (double)planes[c * n + i] * s->image.std[c] + s->image.mean[c];
+			rgb[i * channels + c] = v > 0 ? v < 255 ? (uint8_t)(v + 0.5) : 255 : 0;
+		}
+	moe_arena_release(work->scratch, mark);
+	return MOE_OK;
+}
+
 /* x[i] += row_embed[i / columns] + col_embed[i % columns], n rows of the tower's width; nothing where the model has no such. */
 static void add_row_col(const struct moe_model *m, float *x, size_t n, size_t columns)
 {
@@ -459,11 +500,18 @@ static enum moe_err stem_forward(const struct moe_model *m, const float *pixel, 
 	struct moe_patching cut = {(uint32_t)rows, (uint32_t)columns, (uint32_t)channels, (uint32_t)p, (uint32_t)p};
 	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
 	float *planes = moe_arena_get(work->scratch, rows * columns * p * p * channels, sizeof *planes);
+	int32_t *code = s->image_tokens.count ? moe_arena_get(work->scratch, rows * columns, sizeof *code) : NULL;
 
-	if (!planes)
+	if (!planes || (!code && s->image_tokens.count))
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a picture of %zux%zu patches", rows, columns);
 	moe_planes_from_patches(planes, pixel, &cut);
-	MOE_TRY(moe_stem_forward(feature, rows, columns, planes, rows * p, columns * p, s->tower.conv, m->conv, s->tower.n_conv, work, d));
+	if (!code) {
+		MOE_TRY(moe_stem_forward(feature, rows, columns, planes, rows * p, columns * p, s->tower.conv, m->conv, s->tower.n_conv, work, d));
+	} else {
+		MOE_TRY(moe_codes_forward(m, planes, rows, columns, code, work, d));
+		for (size_t i = 0; i < rows * columns; i++)
+			moe_mat_row(feature + i * (size_t)s->hidden, &m->embed, (size_t)(s->image_tokens.first + code[i]));
+	}
 	moe_arena_release(work->scratch, mark);
 	return MOE_OK;
 }
@@ -540,6 +588,14 @@ void moe_place_forward(const struct moe_model *m, const float *feature, const st
 	memmove(x, feature, g->features * (size_t)m->spec->hidden * sizeof *x);
 	if (!moe_spec_encodes(m->spec))         /* an encoder has read them */
 		add_row_col(m, x, g->features, g->columns);
+}
+
+void moe_place_token(const struct moe_model *m, size_t place, float *x)
+{
+	size_t columns = (size_t)m->spec->image.grids.v[0][1], hidden = (size_t)m->spec->hidden;
+
+	for (size_t j = 0; m->row_embed && j < hidden; j++)
+		x[j] += m->row_embed[place / columns * hidden + j] + m->col_embed[place % columns * hidden + j];
 }
 
 enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d)

@@ -58,10 +58,21 @@ enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, 
 enum moe_err moe_tower_forward(const struct moe_model *m, const float *pixel, size_t rows, size_t columns, float *feature, const struct moe_compute *work,
 			       struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* The codes of a picture, planes [channels][rows · patch][columns · patch], of a model with image tokens: code [rows · columns], from 0. */
+enum moe_err moe_codes_forward(const struct moe_model *m, const float *planes, size_t rows, size_t columns, int32_t *code, const struct moe_compute *work,
+			       struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* And back: rgb [rows · patch][columns · patch][3]. Codes that the model does not have fail with MOE_EINPUT. */
+enum moe_err moe_codes_decode(const struct moe_model *m, const int32_t *code, size_t rows, size_t columns, uint8_t *rgb, const struct moe_compute *work,
+			      struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* x[i] = feature[i], and + (row_embed[i / columns] + col_embed[i % columns]) where the model has such and no encoder has read them: the rows of a picture in the
  * hidden states.
  * The grid has been checked (moe_layout_make does it). */
 void moe_place_forward(const struct moe_model *m, const float *feature, const struct moe_patch_grid *g, float *x);
+
+/* The same for the vector x of an image token that stands for this patch. */
+void moe_place_token(const struct moe_model *m, size_t place, float *x);
 
 /* logit [n][vocab] of hidden rows x [n][hidden]: final norm and head. */
 enum moe_err moe_head_forward(const struct moe_model *m, const float *x, size_t n, float *logit, const struct moe_compute *work, struct moe_diag *d) MOE_CHECK_RESULT;

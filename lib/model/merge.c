@@ -1,6 +1,7 @@
 #include "model/merge.h"
 
 #include "base/check.h"
+#include "base/modality.h"
 
 static bool is_picture(const struct moe_spec *s, int32_t token) { return s->merge.placeholder >= 0 && token == s->merge.placeholder; }
 
@@ -23,7 +24,26 @@ enum moe_err moe_prompt_check(const struct moe_spec *s, const int32_t *token, si
 	return MOE_OK;
 }
 
-uint32_t moe_first_position(const struct moe_spec *s) { return (uint32_t)s->merge.text_offset; }
+struct moe_cursor moe_first_position(const struct moe_spec *s) { return (struct moe_cursor){(uint32_t)s->merge.text_offset, 0}; }
+
+size_t moe_picture_tokens(const struct moe_spec *s)
+{
+	return s->image_tokens.count ? (size_t)(s->image.grids.v[0][0] * s->image.grids.v[0][1]) : 0;
+}
+
+uint32_t moe_picture_after(const struct moe_spec *s, uint32_t picture, int32_t token)
+{
+	if (!s->image_tokens.count)
+		return 0;
+	if (moe_spec_code(s, token) >= 0)
+		return picture && picture <= moe_picture_tokens(s) ? picture + 1 : 0;
+	return token == s->image_tokens.begin;
+}
+
+struct moe_cursor moe_cursor_after(const struct moe_spec *s, struct moe_cursor at, int32_t token)
+{
+	return (struct moe_cursor){at.position + (moe_spec_code(s, token) < 0), moe_picture_after(s, at.picture, token)};
+}
 
 static void set_row(struct moe_layout *l, size_t r, int32_t token, int32_t image, int32_t patch)
 {
@@ -42,10 +62,34 @@ static size_t place_picture(struct moe_layout *l, size_t r, int32_t token, int32
 			l->position[r] = (int32_t)(i / g.columns);
 			l->position[l->rows + r] = (int32_t)(i % g.columns);
 		} else {
-			l->position[r] = (int32_t)l->next++;
+			l->position[r] = (int32_t)l->next.position++;
 		}
 	}
 	return r;
+}
+
+/* The row of a token: text, or an image token, which stands where its patch does and moves no text. */
+static enum moe_err place_token(struct moe_layout *l, const struct moe_spec *s, size_t r, struct moe_diag *d)
+{
+	uint32_t before = l->next.picture, columns = (uint32_t)s->image.grids.v[0][1];
+	bool image = moe_spec_code(s, l->token[r]) >= 0;
+
+	if (l->place)
+		l->place[r] = image ? (int32_t)before - 1 : -1;
+	if (!image) {
+		for (size_t x = 0; x < l->axes; x++)
+			l->position[x * l->rows + r] = (int32_t)l->next.position;
+		l->next = moe_cursor_after(s, l->next, l->token[r]);
+		return MOE_OK;
+	}
+	l->next = moe_cursor_after(s, l->next, l->token[r]);
+	if (!l->next.picture)
+		return moe_fail(d, MOE_EINPUT, "token %zu is an image token, but %s (token %lld begins a picture, which has %zu)", r,
+				before ? "the picture before it is complete" : "no picture has begun", (long long)s->image_tokens.begin, moe_picture_tokens(s));
+	l->modality[r] = MOE_IMAGE;
+	for (size_t x = 0; x < l->axes; x++)
+		l->position[x * l->rows + r] = (int32_t)(x ? (before - 1) % columns : (before - 1) / columns);
+	return MOE_OK;
 }
 
 size_t moe_layout_chunk(const struct moe_layout *l, const struct moe_spec *s, size_t from, size_t n)
@@ -59,7 +103,7 @@ size_t moe_layout_chunk(const struct moe_layout *l, const struct moe_spec *s, si
 }
 
 enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, const int32_t *token, size_t n, const struct moe_patch_grid *grid,
-			     uint32_t next, struct moe_arena *a, struct moe_diag *d)
+			     struct moe_cursor next, struct moe_arena *a, struct moe_diag *d)
 {
 	size_t rows = 0, picture = 0, r = 0, axes = (size_t)s->attention.rope.axes;
 
@@ -78,20 +122,21 @@ enum moe_err moe_layout_make(struct moe_layout *out, const struct moe_spec *s, c
 		.rows = rows, .axes = axes, .next = next, .token = moe_arena_get(a, rows, sizeof(int32_t)), .image = moe_arena_get(a, rows, sizeof(int32_t)),
 		.patch = moe_arena_get(a, rows, sizeof(int32_t)), .modality = moe_arena_get(a, rows, 1), .position = moe_arena_get(a, rows * axes, sizeof(int32_t)),
 	};
-	if (!out->token || !out->image || !out->patch || !out->modality || !out->position)
+	if (s->image_tokens.count)
+		out->place = moe_arena_get(a, rows, sizeof(int32_t));
+	if (!out->token || !out->image || !out->patch || !out->modality || !out->position || (!out->place && s->image_tokens.count))
 		return moe_fail(d, MOE_ENOMEM, "out of memory for a prompt of %zu rows", rows);
 	picture = 0;
 	for (size_t i = 0; i < n; i++) {
 		if (grid && is_picture(s, token[i])) {
+			for (size_t f = 0; out->place && f < grid[picture].features; f++)
+				out->place[r + f] = -1;
 			r = place_picture(out, r, token[i], (int32_t)picture, grid[picture], s->merge.position);
 			picture++;
 			continue;
 		}
 		set_row(out, r, token[i], -1, -1);
-		for (size_t x = 0; x < axes; x++)
-			out->position[x * rows + r] = (int32_t)out->next;
-		out->next++;
-		r++;
+		MOE_TRY(place_token(out, s, r++, d));
 	}
 	return MOE_OK;
 }

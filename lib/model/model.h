@@ -35,6 +35,8 @@ struct moe_model {
 	struct moe_norm final_norm;             /* [hidden] */
 	struct moe_layer *layer;                /* [n_layers] */
 	struct moe_mat conv[MOE_MAX_CONV];      /* tower conv_stem, linear and encoder */
+	struct moe_mat decoder[MOE_MAX_CONV];   /* image_tokens */
+	const float *code;                      /* [codes][width], or NULL */
 	const float *row_embed, *col_embed;     /* [rows][width], [columns][width] of the largest grid, as wide as what the convolutions give, or NULL */
 	struct moe_vit_weights vit;             /* tower vit and encoder */
 	struct moe_norm vit_norm;               /* behind an encoder's layers */

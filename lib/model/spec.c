@@ -283,6 +283,15 @@ static void print_json(FILE *f, json_t *v)
 /* As JSON has it, so that a setting stays a line. */
 static void print_text(FILE *f, const char *text) { print_json(f, json_string(text)); }
 
+static void print_convs(FILE *f, struct moe_convs_at convs)
+{
+	for (size_t i = 0; i < *convs.n; i++) {
+		const struct moe_conv *c = &convs.v[i];
+		fprintf(f, "%s%s:%lld>%lld,k%lld,s%lld,p%lld%s", i ? " " : "", c->name, (long long)c->in, (long long)c->out, (long long)c->kernel,
+			(long long)c->stride, (long long)c->padding, c->silu ? ",silu" : "");
+	}
+}
+
 static void print_setting(FILE *f, const struct moe_spec *spec, const struct moe_setting *s)
 {
 	const void *at = (const char *)spec + s->offset;
@@ -313,13 +322,7 @@ static void print_setting(FILE *f, const struct moe_spec *spec, const struct moe
 			fprintf(f, "%s%lldx%lld", i ? " " : "", (long long)pairs->v[i][0], (long long)pairs->v[i][1]);
 		break;
 	case MOE_SET_POOLS: print_json(f, moe_setting_get(spec, s)); break;
-	case MOE_SET_CONVS:
-		for (size_t i = 0; i < spec->tower.n_conv; i++) {
-			const struct moe_conv *c = &spec->tower.conv[i];
-			fprintf(f, "%s%s:%lld>%lld,k%lld,s%lld,p%lld%s", i ? " " : "", c->name, (long long)c->in, (long long)c->out, (long long)c->kernel,
-				(long long)c->stride, (long long)c->padding, c->silu ? ",silu" : "");
-		}
-		break;
+	case MOE_SET_CONVS: print_convs(f, moe_setting_convs(spec, s)); break;
 	}
 	fputc('\n', f);
 }
@@ -382,6 +385,17 @@ size_t moe_spec_features(const struct moe_spec *s, uint64_t rows, uint64_t colum
 bool moe_spec_encodes(const struct moe_spec *s) { return s->tower.kind == MOE_TOWER_ENCODER && s->tower.vit.layers; }
 
 int64_t moe_spec_tower_width(const struct moe_spec *s) { return s->tower.kind == MOE_TOWER_ENCODER ? s->tower.vit.hidden : s->hidden; }
+
+size_t moe_spec_largest_patches(const struct moe_spec *s)
+{
+	int64_t most = 0;
+
+	for (size_t i = 0; s->tower.kind != MOE_TOWER_NONE && i < s->image.grids.n; i++) {
+		int64_t n = s->image.grids.v[i][0] * s->image.grids.v[i][1];
+		most = n > most ? n : most;
+	}
+	return (size_t)most;
+}
 
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s)
 {

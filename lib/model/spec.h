@@ -82,6 +82,13 @@ struct moe_spec {
 		int position;           /* one choice so far: bucketed */
 	} tower;
 	struct {
+		int64_t count, width;   /* the stem's vectors, of this width, become the nearest of so many codes (nn/quantiser.h), which are tokens; 0: there are none */
+		int64_t first;          /* token of code 0; the others follow */
+		int64_t begin, end;     /* tokens between which a picture's codes stand where they are generated */
+		struct moe_conv decoder[MOE_MAX_CONV];  /* makes pixels of codes */
+		size_t n_decoder;
+	} image_tokens;
+	struct {
 		int kind;               /* enum moe_projector */
 		struct moe_pairs queries;       /* patches of a canvas, features that they become */
 		struct moe_query_attention_settings query;      /* of mlp the width alone */
@@ -151,6 +158,9 @@ enum moe_err moe_spec_check_grid(const struct moe_spec *s, uint64_t rows, uint64
 struct moe_spec_sides { int64_t rows, columns; };
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s);
 
+/* Patches of the largest grid; 0 without pictures, or where their grids are not in a list. */
+size_t moe_spec_largest_patches(const struct moe_spec *s);
+
 /* Do the patches pass layers of their own before those of the trunk (late fusion)? */
 bool moe_spec_encodes(const struct moe_spec *s);
 
@@ -165,6 +175,12 @@ bool moe_spec_is_dense(const struct moe_spec *s, size_t layer);
 
 /* Does only a share of the rows pass this layer? */
 bool moe_spec_has_depth(const struct moe_spec *s, size_t layer);
+
+/* The code that a token stands for; -1: it is no image token. */
+static inline int64_t moe_spec_code(const struct moe_spec *s, int64_t token)
+{
+	return token >= s->image_tokens.first && token - s->image_tokens.first < s->image_tokens.count ? token - s->image_tokens.first : -1;
+}
 
 /* Is anything chosen over a group of rows, by experts or by a layer that only some pass? */
 bool moe_spec_chooses_rows(const struct moe_spec *s);

@@ -84,7 +84,7 @@ static enum moe_err check_vit(const struct moe_spec *s, struct moe_diag *d)
 /* The convolutions fit to each other, to the patches and to what reads them. */
 static enum moe_err check_tower(const struct moe_spec *s, struct moe_diag *d)
 {
-	int64_t out = s->image.channels, side = 1, width = moe_spec_tower_width(s);
+	int64_t out = s->image.channels, side = 1, width = s->image_tokens.count ? s->image_tokens.width : moe_spec_tower_width(s);
 
 	if (!s->tower.n_conv)
 		return MOE_OK;
@@ -96,9 +96,46 @@ static enum moe_err check_tower(const struct moe_spec *s, struct moe_diag *d)
 		side *= c->stride;
 	}
 	if (out != width || side != s->image.patch)
-		return moe_fail(d, MOE_EINPUT, "tower.conv: %lld channels at a stride of %lld come out, expected %shidden %lld and patch %lld", (long long)out,
-				(long long)side, s->tower.kind == MOE_TOWER_ENCODER ? "tower." : "", (long long)width, (long long)s->image.patch);
+		return moe_fail(d, MOE_EINPUT, "tower.conv: %lld channels at a stride of %lld come out, expected %s %lld and patch %lld", (long long)out, (long long)side,
+				s->image_tokens.count ? "image_tokens.width" : s->tower.kind == MOE_TOWER_ENCODER ? "tower.hidden" : "hidden", (long long)width,
+				(long long)s->image.patch);
 	return MOE_OK;
+}
+
+/* The decoder keeps the grid, and gives each position the pixels of a patch. */
+static enum moe_err check_decoder(const struct moe_spec *s, struct moe_diag *d)
+{
+	int64_t out = s->image_tokens.width, pixels = s->image.channels * s->image.patch * s->image.patch;
+
+	for (size_t i = 0; i < s->image_tokens.n_decoder; i++) {
+		const struct moe_conv *c = &s->image_tokens.decoder[i];
+		if (c->in != out)
+			return moe_fail(d, MOE_EINPUT, "image_tokens.decoder: %s takes %lld channels, %lld come in", c->name, (long long)c->in, (long long)out);
+		if (c->stride != 1 || c->kernel != 2 * c->padding + 1)
+			return moe_fail(d, MOE_EINPUT, "image_tokens.decoder: %s changes the number of rows: expected stride 1 and a kernel of twice the padding and 1", c->name);
+		out = c->out;
+	}
+	return out == pixels ? MOE_OK : moe_fail(d, MOE_EINPUT, "image_tokens.decoder: %lld channels come out, expected the %lld numbers of a patch", (long long)out,
+						 (long long)pixels);
+}
+
+static enum moe_err check_image_tokens(const struct moe_spec *s, struct moe_diag *d)
+{
+	int64_t end = s->image_tokens.first + s->image_tokens.count;
+	const int64_t marks[] = {s->image_tokens.begin, s->image_tokens.end};
+
+	if (!s->image_tokens.count)
+		return MOE_OK;
+	if (s->tower.kind != MOE_TOWER_CONV_STEM || s->image.grids.n != 1)
+		return moe_fail(d, MOE_EINPUT, "image_tokens go with tower.kind conv_stem and a single grid in image.grids");
+	if (end > s->vocab)
+		return moe_fail(d, MOE_EINPUT, "image_tokens: codes are tokens %lld to %lld, but the vocabulary has %lld", (long long)s->image_tokens.first,
+				(long long)end - 1, (long long)s->vocab);
+	for (size_t i = 0; i < 2; i++)
+		if (marks[i] >= s->vocab || moe_spec_code(s, marks[i]) >= 0)
+			return moe_fail(d, MOE_EINPUT, "image_tokens.%s (%lld) is a code, or outside the vocabulary (%lld)", i ? "end" : "begin", (long long)marks[i],
+					(long long)s->vocab);
+	return check_decoder(s, d);
 }
 
 static enum moe_err check_choice(const struct moe_router_settings *r, struct moe_diag *d)
@@ -109,6 +146,8 @@ static enum moe_err check_choice(const struct moe_router_settings *r, struct moe
 		largest = r->pools.size[m] > largest ? r->pools.size[m] : largest;
 	if (r->pools.n && r->top_k > largest)
 		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than the largest of router.pools (%lld experts)", (long long)r->top_k, (long long)largest);
+	if (r->choice_biases > 1 && !r->choice_bias)
+		return moe_fail(d, MOE_EINPUT, "router.choice_biases goes with router.choice_bias");
 	if (r->pools.n && r->groups > 1)
 		return moe_fail(d, MOE_EINPUT, "router.pools and router.groups exclude each other");
 	if (r->chooses == MOE_CHOICE_EXPERT && (r->score == MOE_SCORE_LOGIT || r->weight != MOE_WEIGHT_SCORE || r->renormalise || r->choice_bias || r->groups > 1))
@@ -166,5 +205,6 @@ enum moe_err moe_spec_check(const struct moe_spec *s, struct moe_diag *d)
 	MOE_TRY(check_grids(s, d));
 	MOE_TRY(check_sizes(s, d));
 	MOE_TRY(check_vit(s, d));
-	return check_tower(s, d);
+	MOE_TRY(check_tower(s, d));
+	return check_image_tokens(s, d);
 }

@@ -69,6 +69,14 @@ json_t *moe_setting_get(const struct moe_spec *spec, const struct moe_setting *s
 	}
 }
 
+struct moe_convs_at moe_setting_convs(const struct moe_spec *spec, const struct moe_setting *s)
+{
+	struct moe_spec *of = (struct moe_spec *)(uintptr_t)spec;
+
+	return s->offset == offsetof(struct moe_spec, tower.conv) ? (struct moe_convs_at){of->tower.conv, &of->tower.n_conv}
+								   : (struct moe_convs_at){of->image_tokens.decoder, &of->image_tokens.n_decoder};
+}
+
 bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s)
 {
 	json_t *v, *absent;
@@ -78,6 +86,8 @@ bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s
 		return true;
 	if (!s->newer)
 		return false;
+	if (s->type == MOE_SET_CONVS)
+		return !*moe_setting_convs(spec, s).n;
 	v = moe_setting_get(spec, s);
 	absent = json_loads(s->absent, JSON_DECODE_ANY, NULL);
 	same = json_is_number(v) ? json_number_value(v) == json_number_value(absent) : json_equal(v, absent);

@@ -39,6 +39,10 @@ bool moe_setting_counts(const struct moe_spec *spec, const struct moe_setting *s
 /* The setting's value as JSON, a new reference; NULL for the kinds that a model file has in no such form. */
 json_t *moe_setting_get(const struct moe_spec *spec, const struct moe_setting *s);
 
+/* The list of convolutions that a setting of that type is. */
+struct moe_convs_at { struct moe_conv *v; size_t *n; };
+struct moe_convs_at moe_setting_convs(const struct moe_spec *spec, const struct moe_setting *s);
+
 /* Does it go without saying, being newer and absent, or about the dense layers of a model that has none? */
 bool moe_setting_unsaid(const struct moe_spec *spec, const struct moe_setting *s);
 

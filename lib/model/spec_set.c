@@ -180,13 +180,14 @@ static enum moe_err conv_number(const struct moe_setting *s, json_t *layer, cons
 
 static enum moe_err set_convs(const struct moe_setting *s, json_t *v, struct moe_spec *spec, struct moe_diag *d)
 {
+	struct moe_convs_at convs = moe_setting_convs(spec, s);
 	size_t n = json_array_size(v);
 
-	if (!n || n > MOE_MAX_CONV)
-		return wrong(d, s, v, "1 to 8 convolution layers");
+	if (!json_is_array(v) || n < (size_t)s->lo || n > MOE_MAX_CONV)
+		return wrong(d, s, v, s->lo > 0 ? "1 to 8 convolution layers" : "up to 8 convolution layers");
 	for (size_t i = 0; i < n; i++) {
 		json_t *layer = json_array_get(v, i);
-		struct moe_conv *c = &spec->tower.conv[i];
+		struct moe_conv *c = &convs.v[i];
 		json_t *bias = json_object_get(layer, "bias");
 		const char *name = json_string_value(json_object_get(layer, "name")), *act = json_string_value(json_object_get(layer, "activation"));
 		if (!name || strlen(name) >= sizeof c->name || !act || (strcmp(act, "silu") && strcmp(act, "none")))
@@ -201,7 +202,7 @@ static enum moe_err set_convs(const struct moe_setting *s, json_t *v, struct moe
 		MOE_TRY(conv_number(s, layer, "stride", 1, 64, &c->stride, d));
 		MOE_TRY(conv_number(s, layer, "padding", 0, 63, &c->padding, d));
 	}
-	spec->tower.n_conv = n;
+	*convs.n = n;
 	return MOE_OK;
 }
 

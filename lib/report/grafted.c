@@ -4,7 +4,8 @@
 
 #include "report/escape.h"
 
-static const char *const claims[] = {[MOE_GRAFT_BITS] = "bits", [MOE_GRAFT_NUMBERS] = "rounding", [MOE_GRAFT_OTHER] = "other", [MOE_GRAFT_UNCHECKED] = "unchecked"};
+static const char *const claims[] = {[MOE_GRAFT_BITS] = "bits", [MOE_GRAFT_NUMBERS] = "rounding", [MOE_GRAFT_OTHER] = "other",
+				     [MOE_GRAFT_UNCHECKED] = "unchecked"};
 
 static void print_check(FILE *f, const struct moe_graft_check *c)
 {

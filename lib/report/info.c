@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/flops.h"
 #include "model/provenance.h"
 #include "report/escape.h"
 
@@ -23,6 +24,19 @@ static uint64_t weight_nbytes(const struct moe_model *m)
 }
 
 static json_t *integer(uint64_t n) { return json_integer((json_int_t)n); }
+
+enum { TEXT = 64 };     /* tokens of text of the sequence whose cost is told: any number will do, as long as it is the same for all models */
+
+static json_t *flops_json(const struct moe_flops *f, size_t patches)
+{
+	json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "patches", integer(patches), "text", integer(TEXT), "forward", json_real(f->all),
+			      "training", json_real(moe_flops_training(f, false)), "tower", json_real(f->tower), "attention", json_real(f->attention), "router",
+			      json_real(f->router), "experts", json_real(f->experts), "head", json_real(f->head));
+
+	if (f->aux > 0)
+		json_object_set_new(o, "auxiliary_routers", json_real(f->aux));
+	return o;
+}
 
 static json_t *parts_json(const struct moe_sizes *z)
 {
@@ -50,7 +64,7 @@ static json_t *routing_json(const struct moe_model *m)
 	return o;
 }
 
-static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct moe_sizes *z, const struct moe_plan *p, uint64_t tokens, struct moe_diag *d)
+static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct moe_sizes *z, const struct moe_flops *flops, const struct moe_plan *p, uint64_t tokens, struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
 	json_t *made, *o = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "family", s->family, "layers", integer((uint64_t)s->n_layers),
@@ -67,6 +81,7 @@ static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct 
 	if (moe_spec_encodes(s))
 		json_object_set_new(o, "encoder", json_pack("{s:o, s:o, s:o, s:o}", "layers", integer((uint64_t)s->tower.vit.layers), "hidden", integer((uint64_t)s->tower.vit.hidden),
 							    "heads", integer((uint64_t)s->tower.vit.heads), "width", integer((uint64_t)s->tower.vit.width)));
+	json_object_set_new(o, "flops", flops_json(flops, moe_spec_largest_patches(s)));
 	json_object_set_new(o, "parts", parts_json(z));
 	if (m->weights) {
 		json_object_set_new(o, "fingerprint", json_string(m->fingerprint));
@@ -220,17 +235,32 @@ static void print_routing(FILE *f, const struct moe_model *m)
 			m->choosing == MOE_CHOOSING_NOBODY ? "no auxiliary routers foretell it" : m->choice);
 }
 
+static void print_flops(FILE *f, const struct moe_spec *s, const struct moe_flops *p)
+{
+	size_t patches = moe_spec_largest_patches(s);
+
+	fprintf(f, "cost of a pass   %.4g MFLOP a token, %.4g in training", p->all / 1e6, moe_flops_training(p, false) / 1e6);
+	if (p->aux > 0)
+		fprintf(f, ", %.3g more of auxiliary routers", p->aux / 1e6);
+	if (patches)
+		fprintf(f, " (%zu patches and %d tokens of text)\n", patches, TEXT);
+	else
+		fprintf(f, " (%d tokens of text)\n", TEXT);
+}
+
 enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens, bool json, struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
 	struct moe_plan p;
 	struct moe_sizes z;
+	struct moe_flops flops;
 	char text[4][16];
 
 	MOE_TRY(moe_spec_sizes(s, &z, d));
+	MOE_TRY(moe_spec_flops(&flops, s, moe_spec_largest_patches(s), TEXT, d));
 	MOE_TRY(moe_plan_make(&p, m, &(struct moe_plan_options){.tokens = tokens, .patches = m->spec->tower.kind != MOE_TOWER_NONE}, d));
 	if (json)
-		return print_json(f, m, &z, &p, tokens, d);
+		return print_json(f, m, &z, &flops, &p, tokens, d);
 	fprintf(f, "model            %s%s\nfamily           %s\n", m->directory, m->weights ? "" : " (its configuration alone: there are no weights)", s->family);
 	if (m->weights)
 		fprintf(f, "fingerprint      %s\n", m->fingerprint);
@@ -252,6 +282,7 @@ enum moe_err moe_info_print(FILE *f, const struct moe_model *m, uint64_t tokens,
 	fprintf(f, "cost per token   %.3g MFLOP in the layers, %llu bytes of cache\n", (double)z.flops_per_token / 1e6, (unsigned long long)z.cache_nbytes_per_token);
 	if (z.flops_per_patch)
 		fprintf(f, "cost per patch   %.3g MFLOP before the layers\n", (double)z.flops_per_patch / 1e6);
+	print_flops(f, s, &flops);
 	fprintf(f, "memory           %s for %llu tokens: weights %s, cache %s, working memory %s\n", size_text(text[0], p.total), (unsigned long long)tokens,
 		size_text(text[1], p.weights), size_text(text[2], p.cache), size_text(text[3], p.scratch));
 	return ferror(f) ? moe_fail_errno(d, "cannot write") : MOE_OK;

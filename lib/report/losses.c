@@ -1,6 +1,7 @@
 #include "report/losses.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "report/chart.h"
 #include "report/curves.h"
@@ -10,8 +11,11 @@ enum { SHOWN = 300, STEP_TEXT = 0, STEP_PATCH, DEV_TEXT, DEV_PATCH, N_SERIES };
 static enum moe_err take_line(void *self, const json_t *line, double tokens, struct moe_diag *d)
 {
 	struct moe_curve *c = (struct moe_curve *)self + (json_is_true(json_object_get(line, "dev")) ? DEV_TEXT : STEP_TEXT);
+	const char *choice = json_string_value(json_object_get(line, "choice"));
 	double patch = moe_log_number(line, "patch");
 
+	if (choice && !strncmp(choice, "causal", 6))    /* the other line of the same evaluation is what training is like */
+		return MOE_OK;
 	MOE_TRY(moe_curve_add(c, tokens, moe_log_number(line, "text"), d));
 	return patch > 0 ? moe_curve_add(c + 1, tokens, patch, d) : MOE_OK;     /* without labels there is no such loss */
 }

@@ -13,7 +13,8 @@ struct sequence {
 	struct moe_job job;
 	struct moe_cache *cache;        /* [layers] */
 	size_t slots;                   /* rows in the caches */
-	uint32_t next, step;
+	struct moe_cursor next;
+	uint32_t step;
 	struct moe_reply reply;
 	size_t n_prompt, n_told;        /* rows of the prompt; bytes of the text that were given as partial */
 	struct moe_layout layout;       /* of the prompt, or of the token that was generated last */
@@ -174,7 +175,7 @@ static enum moe_err token_row(struct state *s, struct sequence *q, struct moe_di
 	q->x = moe_arena_get(&s->scratch, (size_t)s->e->model->spec->hidden, sizeof *q->x);
 	q->from = 0;
 	q->to = 1;
-	return q->x ? moe_embed_forward(s->e->model, q->layout.token, 1, q->x, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+	return q->x ? moe_rows_forward(s->e->model, &q->layout, NULL, NULL, q->x, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 }
 
 /* Rows for this pass: a token for those that generate; prompts, one after the other, until there are enough rows. Only a long prompt is cut. */
@@ -229,7 +230,7 @@ static enum moe_err gather(struct state *s, struct moe_pass *p, struct moe_diag 
 		for (size_t x = 0; x < axes; x++)
 			memcpy(position + x * rows + at, q->layout.position + x * q->layout.rows + q->from, n * sizeof *position);
 		span[spans] = (struct moe_span){.first = at, .n = n, .x = q->x + q->from * hidden, .start = (uint32_t)q->slots, .cache = q->cache};
-		sequence[spans++] = (struct moe_pass_sequence){q->job.index, q->job.name, q->step, q->layout.next};
+		sequence[spans++] = (struct moe_pass_sequence){q->job.index, q->job.name, q->step, q->layout.next.position};
 		at += n;
 	}
 	*p = (struct moe_pass){.token = token, .patch = patch, .modality = modality, .sequence = sequence, .compute = {a, s->e->pool, &s->blocks}};
@@ -319,6 +320,7 @@ static enum moe_err last_logits(struct state *s, const struct moe_pass *p, float
 /* The sequence's next token. */
 static enum moe_err add_token(struct state *s, struct sequence *q, const float *logit, struct moe_diag *d)
 {
+	q->reply.picture = q->layout.next.picture;
 	MOE_TRY(moe_reply_next(&q->reply, s->e->generation, logit, q->job.index, &s->scratch, d));
 	q->next = q->layout.next;
 	q->step++;

@@ -20,7 +20,7 @@ struct moe_session {
 	struct moe_pool *pool;
 	struct moe_cache *cache;        /* [layers] */
 	size_t slots;                   /* rows in the caches */
-	uint32_t next;                  /* text position of the next token */
+	struct moe_cursor next;         /* of the next token */
 	struct moe_cache_pool blocks;
 	struct moe_arena scratch;       /* of one step */
 	struct moe_times *times;        /* added to, or NULL */

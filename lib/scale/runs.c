@@ -86,8 +86,9 @@ static enum moe_err run_number(struct moe_runs *r, const struct moe_run_draft *w
 
 enum moe_err moe_runs_add(struct moe_runs *r, const struct moe_run_draft *w, const struct moe_runs_options *o, struct moe_diag *d)
 {
-	struct moe_run_at a = {.n = w->n, .d = w->d, .s = isnan(w->s) ? 0 : w->s, .flops = isnan(w->flops) ? w->flops_per_token * w->d : w->flops, .seconds = w->seconds, .seed = w->seed, .seeded = w->seeded, .file = w->file,
-			       .line = w->line, .n_measures = r->n_measures};
+	struct moe_run_at a = {.n = w->n, .d = w->d, .s = isnan(w->s) ? 0 : w->s, .flops = isnan(w->flops) ? w->flops_per_token * w->d : w->flops,
+			       .seconds = w->seconds,
+			       .seed = w->seed, .seeded = w->seeded, .file = w->file, .line = w->line, .n_measures = r->n_measures};
 
 	if (r->n == MOST_MEASUREMENTS)
 		return moe_fail(d, MOE_EINPUT, "line %zu: more than %d measurements", w->line, MOST_MEASUREMENTS);
@@ -125,8 +126,8 @@ enum moe_err moe_runs_alike(const struct moe_runs *r, size_t i, size_t j, struct
 
 	if (!(fabs(a->n - b->n) > 1e-6 * a->n))
 		return MOE_OK;
-	return moe_fail(d, MOE_EINPUT, "N is %g (%.180s) and %g (%.180s) in arm \"%.40s\" with one seed: models of different sizes are different arms", a->n, moe_run_place(r, a, one), b->n,
-			moe_run_place(r, b, other), r->arm[a->arm]);
+	return moe_fail(d, MOE_EINPUT, "N is %g (%.180s) and %g (%.180s) in arm \"%.40s\" with one seed: models of different sizes are different arms",
+			a->n, moe_run_place(r, a, one), b->n, moe_run_place(r, b, other), r->arm[a->arm]);
 }
 
 const char *moe_run_place(const struct moe_runs *r, const struct moe_run_at *a, char to[300])
@@ -218,6 +219,26 @@ enum moe_err moe_runs_read(struct moe_runs *r, const char *path, const char *arm
 	err = moe_runs_parse(r, text, n, path, arm, o, d);
 	free(text);
 	return err;
+}
+
+void moe_runs_keep(struct moe_runs *r, const bool *keep)
+{
+	size_t n = 0, arms = 0;
+
+	for (size_t arm = 0; arm < r->n_arms; arm++) {
+		for (size_t i = 0; i < r->n; i++)
+			if (keep[arm] && r->at[i].arm == arm)
+				r->at[i].arm = arms;
+			else if (r->at[i].arm == arm)
+				r->at[i].arm = SIZE_MAX;
+		if (keep[arm])
+			r->arm[arms++] = r->arm[arm];
+	}
+	for (size_t i = 0; i < r->n; i++)
+		if (r->at[i].arm != SIZE_MAX)
+			r->at[n++] = r->at[i];
+	r->n = n;
+	r->n_arms = arms;
 }
 
 void moe_runs_free(struct moe_runs *r)

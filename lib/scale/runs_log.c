@@ -26,7 +26,8 @@ static double value(const json_t *o, const char *key)
 /* Keys of an evaluation that are no measures, and names that a measure of a table cannot have. */
 static bool is_no_measure(const char *key)
 {
-	static const char *const counts[] = {"step", "tokens", "flops", "flops_per_token", "seconds", "questions", "exact", "N", "D", "S", "seed", "arm", "run", "log"};
+	static const char *const counts[] = {"step", "tokens", "flops", "flops_per_token", "seconds", "questions", "exact", "N", "D", "S", "seed", "arm", "run",
+					     "log"};
 
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
 		if (!strcmp(key, counts[i]))

@@ -89,13 +89,24 @@ static enum moe_err number(const struct table *t, size_t column, const char *tex
 /* A number of a column with a meaning, in its range. */
 static enum moe_err amount(const struct table *t, size_t column, const char *text, double *to, struct moe_diag *d)
 {
-	enum column is = t->column[column].is;
+	const char *expected;
 	bool good;
 
 	MOE_TRY(number(t, column, text, to, d));
-	good = is == IS_S ? *to >= 0 && *to < 1 : is == IS_SEED ? fabs(*to) <= MOST_SEED && *to == floor(*to) : is == IS_SECONDS ? *to >= 0 && *to <= MOST_AMOUNT : *to > 0 && *to <= MOST_AMOUNT;
-	return good ? MOE_OK : moe_fail(d, MOE_EINPUT, "line %zu: column %.60s: expected %s, got %.60s", t->line, t->column[column].name,
-					is == IS_S ? "a share, 0 or more and less than 1" : is == IS_SEED ? "a whole number up to 2^30" : *to > MOST_AMOUNT ? "at most 1e30" : "a number above 0", text);
+	switch (t->column[column].is) {
+	case IS_S:
+		good = *to >= 0 && *to < 1;
+		expected = "a share, 0 or more and less than 1";
+		break;
+	case IS_SEED:
+		good = fabs(*to) <= MOST_SEED && *to == floor(*to);
+		expected = "a whole number up to 2^30";
+		break;
+	default:
+		good = *to <= MOST_AMOUNT && (*to > 0 || (t->column[column].is == IS_SECONDS && *to == 0));
+		expected = *to > MOST_AMOUNT ? "at most 1e30" : "a number above 0";
+	}
+	return good ? MOE_OK : moe_fail(d, MOE_EINPUT, "line %zu: column %.60s: expected %s, got %.60s", t->line, t->column[column].name, expected, text);
 }
 
 static enum moe_err take_field(const struct table *t, size_t column, const char *text, struct moe_run_draft *w, const char **log, struct moe_diag *d)
@@ -133,7 +144,8 @@ static enum moe_err read_line(struct table *t, char *line, struct moe_diag *d)
 	for (const char *tab = line; (tab = strchr(tab, '\t')); tab++)
 		fields++;
 	if (fields != t->n)
-		return moe_fail(d, MOE_EINPUT, "line %zu: %zu field%s, expected the header's %zu (separated by tabs)", t->line, fields, fields == 1 ? "" : "s", t->n);
+		return moe_fail(d, MOE_EINPUT, "line %zu: %zu field%s, expected the header's %zu (separated by tabs)", t->line, fields, fields == 1 ? "" : "s",
+				t->n);
 	moe_run_draft_init(&w, t->file, t->line);
 	for (size_t i = 0; i < t->n; i++)
 		MOE_TRY(take_field(t, i, field(&line), &w, &log, d));

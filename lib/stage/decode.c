@@ -186,7 +186,7 @@ static enum moe_err open_loop(struct moe_decode *dec, struct moe_diag *d)
 /* Queues a frame for moe-tokenize: the sequence's next token, or the news that it is over. */
 static enum moe_err send_back(struct moe_decode *dec, const struct moe_frame *from, enum moe_kind kind, const int32_t *token, uint64_t start, struct moe_diag *d)
 {
-	static const char *const kept[] = {"moe.seq", "moe.name", "moe.logits", "moe.next"};
+	static const char *const kept[] = {"moe.seq", "moe.name", "moe.logits", "moe.next", "moe.picture"};
 	static const int32_t text = -1;
 	struct moe_frame f = {0};
 	uint64_t step;
@@ -249,10 +249,12 @@ static enum moe_err note_tokens(struct moe_decode *dec, struct moe_frame *f, str
 static enum moe_err next_token(struct moe_decode *dec, struct moe_frame *f, struct moe_decode_sequence *s, const float *logit, uint64_t rows, struct moe_diag *d)
 {
 	struct moe_reply *r = &s->reply;
-	uint64_t start, more;
+	uint64_t start, more, picture;
 
 	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
 	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
+	MOE_TRY(moe_frame_number(f, "moe.picture", 0, &picture, d));
+	r->picture = picture <= moe_picture_tokens(dec->model->spec) + 1 ? (uint32_t)picture : 0;
 	if (!r->ids.n)
 		s->n_prompt = start + rows;
 	MOE_TRY(moe_frame_blame(f, moe_reply_next(r, dec->generation, logit, s->seq, &dec->scratch, d), d));

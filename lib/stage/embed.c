@@ -37,7 +37,11 @@ static enum moe_err emit_hidden(struct moe_embed *e, struct moe_frame *f, const 
 	f->kind = MOE_KIND_HIDDEN;
 	MOE_TRY(moe_frame_set(f, "moe.kind", "hidden", d));
 	MOE_TRY(moe_frame_set(f, "moe.at", "embed", d));
-	MOE_TRY(moe_frame_set_number(f, "moe.next", l->next, d));
+	MOE_TRY(moe_frame_set_number(f, "moe.next", l->next.position, d));
+	if (l->next.picture)
+		MOE_TRY(moe_frame_set_number(f, "moe.picture", l->next.picture, d));
+	else
+		moe_frame_unset(f, "moe.picture");
 	for (size_t from = 0, to; from < l->rows; from = to) {
 		to = moe_layout_chunk(l, e->model->spec, from, e->chunk ? e->chunk : l->rows);
 		MOE_TRY(moe_frame_set(f, "moe.more", to < l->rows ? "1" : last_more, d));
@@ -60,6 +64,8 @@ enum moe_err moe_rows_forward(const struct moe_model *m, const struct moe_layout
 		int32_t image = l->image[r];
 		if (image < 0) {
 			MOE_TRY(moe_embed_forward(m, l->token + r, 1, x + r * hidden, d));
+			if (l->place && l->place[r] >= 0)
+				moe_place_token(m, (size_t)l->place[r], x + r * hidden);
 			r++;
 		} else {
 			moe_place_forward(m, feature[image], &grid[image], x + r * hidden);
@@ -74,17 +80,20 @@ static enum moe_err embed_rows(struct moe_embed *e, struct moe_frame *f, const i
 {
 	const struct moe_spec *s = e->model->spec;
 	struct moe_layout l;
-	uint64_t next;
+	uint64_t next, picture;
 	float *x;
 
-	MOE_TRY(moe_frame_number(f, "moe.next", moe_first_position(s), &next, d));
+	MOE_TRY(moe_frame_number(f, "moe.next", moe_first_position(s).position, &next, d));
+	MOE_TRY(moe_frame_number(f, "moe.picture", 0, &picture, d));
 	if (next > INT32_MAX)
 		return moe_frame_fail(f, d, MOE_EINPUT, "moe.next is too large");
+	if (picture > moe_picture_tokens(s) + 1)
+		return moe_frame_fail(f, d, MOE_EINPUT, "moe.picture is too large: a picture has %zu image tokens", moe_picture_tokens(s));
 	for (size_t i = 0; i < n; i++)
 		if (token[i] < 0 || token[i] >= s->vocab)
 			return moe_frame_fail(f, d, MOE_EINPUT, "token %zu is %d, outside the vocabulary of %lld", i, token[i], (long long)s->vocab);
-	MOE_TRY(moe_layout_make(&l, s, token, n, e->grid, (uint32_t)next, &e->memory, d));
-	if (l.next > INT32_MAX)
+	MOE_TRY(moe_layout_make(&l, s, token, n, e->grid, (struct moe_cursor){(uint32_t)next, (uint32_t)picture}, &e->memory, d));
+	if (l.next.position > INT32_MAX)
 		return moe_frame_fail(f, d, MOE_EINPUT, "moe.next is too large for %zu more rows", l.rows);
 	x = moe_arena_get(&e->memory, l.rows * (size_t)s->hidden, sizeof *x);
 	if (!x)

@@ -45,6 +45,25 @@ enum moe_err moe_picture_encode(const struct moe_model *m, const struct moe_imag
 	return err;
 }
 
+/* Tells of the codes of a picture. */
+static enum moe_err tell_codes(struct moe_encode *e, const float *pixel, uint32_t rows, uint32_t columns, struct moe_diag *d)
+{
+	const struct moe_spec *s = e->model->spec;
+	struct moe_compute work = {&e->scratch, e->pool, NULL};
+	struct moe_patching cut = {rows, columns, (uint32_t)s->image.channels, (uint32_t)s->image.patch, (uint32_t)s->image.patch};
+	struct moe_arena_mark mark = moe_arena_mark(&e->scratch);
+	float *planes = moe_arena_get(&e->scratch, (size_t)rows * columns, (size_t)(s->image.channels * s->image.patch * s->image.patch) * sizeof *planes);
+	int32_t *code = moe_arena_get(&e->scratch, (size_t)rows * columns, sizeof *code);
+
+	if (!planes || !code)
+		return moe_fail(d, MOE_ENOMEM, "out of memory for %u patches", rows * columns);
+	moe_planes_from_patches(planes, pixel, &cut);
+	MOE_TRY(moe_codes_forward(e->model, planes, rows, columns, code, &work, d));
+	MOE_TRY(e->seen(e->to, code, d));
+	moe_arena_release(&e->scratch, mark);
+	return MOE_OK;
+}
+
 static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, struct moe_output *out, struct moe_diag *d)
 {
 	struct moe_compute work = {&e->scratch, e->pool, NULL};
@@ -67,6 +86,8 @@ static enum moe_err encode_frame(struct moe_encode *e, struct moe_frame *f, stru
 	if (!feature)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for %u patches", rows * columns);
 	MOE_TRY(moe_tower_forward(e->model, pixel, rows, columns, feature, &work, d));
+	if (e->seen)
+		MOE_TRY(tell_codes(e, pixel, rows, columns, d));
 	f->kind = MOE_KIND_FEATURES;
 	MOE_TRY(moe_frame_set(f, "moe.kind", "features", d));
 	moe_frame_remove(f, "pixel");

@@ -8,6 +8,9 @@
 struct moe_encode {
 	const struct moe_model *model;
 	struct moe_pool *pool;
+	/* Told of the codes of each picture, of a model with image tokens; NULL: nobody is. */
+	enum moe_err (*seen)(void *to, const int32_t *code, struct moe_diag *d);
+	void *to;
 	struct moe_arena scratch;
 };
 

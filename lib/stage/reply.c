@@ -13,6 +13,30 @@ bool moe_is_end(const struct moe_spec *s, int32_t token)
 	return false;
 }
 
+/* Of a picture that has begun only its image tokens may come, all of them, and then its end; neither comes elsewhere. */
+static enum moe_err init_picture(struct moe_generation *g, struct moe_diag *d)
+{
+	int64_t first = g->spec->image_tokens.first;
+	size_t vocab = (size_t)g->spec->vocab, count = (size_t)g->spec->image_tokens.count;
+
+	g->in_picture = malloc(vocab * sizeof *g->in_picture);
+	g->behind_picture = malloc(vocab * sizeof *g->behind_picture);
+	if (!g->in_picture || !g->behind_picture)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	memset(g->in_picture, true, vocab * sizeof *g->in_picture);
+	memset(g->behind_picture, true, vocab * sizeof *g->behind_picture);
+	memset(g->in_picture + first, false, count * sizeof *g->in_picture);
+	memset(g->suppress + first, true, count * sizeof *g->suppress);
+	g->behind_picture[g->spec->image_tokens.end] = false;
+	g->suppress[g->spec->image_tokens.end] = true;
+	return MOE_OK;
+}
+
+static const bool *suppressed(const struct moe_generation *g, const struct moe_reply *r)
+{
+	return !r->picture ? g->suppress : r->picture <= moe_picture_tokens(g->spec) ? g->in_picture : g->behind_picture;
+}
+
 enum moe_err moe_generation_init(struct moe_generation *g, struct moe_diag *d)
 {
 	g->suppress = calloc((size_t)g->spec->vocab, sizeof *g->suppress);
@@ -20,13 +44,15 @@ enum moe_err moe_generation_init(struct moe_generation *g, struct moe_diag *d)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < g->spec->text.suppress.n; i++)
 		g->suppress[g->spec->text.suppress.v[i]] = true;
-	return MOE_OK;
+	return g->spec->image_tokens.count ? init_picture(g, d) : MOE_OK;
 }
 
 void moe_generation_free(struct moe_generation *g)
 {
 	free(g->suppress);
-	g->suppress = NULL;
+	free(g->in_picture);
+	free(g->behind_picture);
+	g->suppress = g->in_picture = g->behind_picture = NULL;
 }
 
 static bool penalises(const struct moe_generation *g) { return g->sampling.repetition_penalty > 0 && g->sampling.repetition_penalty != 1; }
@@ -167,7 +193,7 @@ static enum moe_err keep_logprobs(struct moe_reply *r, const struct moe_generati
 	MOE_TRY(moe_grow(&r->token, &r->token_cap, n + 1, sizeof *r->token, d));
 	MOE_TRY(moe_grow(&r->best, &r->best_cap, (n + 1) * g->n_best + 1, sizeof *r->best, d));
 	r->token[n] = *c;
-	for (size_t i = g->n_best ? moe_choose_best(logit, vocab, g->suppress, g->n_best, room, r->best + n * g->n_best) : 0; i < g->n_best; i++)
+	for (size_t i = g->n_best ? moe_choose_best(logit, vocab, suppressed(g, r), g->n_best, room, r->best + n * g->n_best) : 0; i < g->n_best; i++)
 		r->best[n * g->n_best + i].token = -1;
 	moe_arena_release(scratch, mark);
 	return MOE_OK;
@@ -178,12 +204,13 @@ enum moe_err moe_reply_next(struct moe_reply *r, const struct moe_generation *g,
 {
 	struct moe_choice c;
 
-	MOE_TRY(moe_choose(logit, (size_t)g->spec->vocab, g->suppress, r->seen, &g->sampling, sequence, r->ids.n, scratch, &c, d));
+	MOE_TRY(moe_choose(logit, (size_t)g->spec->vocab, suppressed(g, r), r->seen, &g->sampling, sequence, r->ids.n, scratch, &c, d));
 	if (g->logprobs)
 		MOE_TRY(keep_logprobs(r, g, &c, logit, scratch, d));
 	MOE_TRY(moe_grow(&r->ids.id, &r->ids.cap, r->ids.n + 1, sizeof *r->ids.id, d));
 	r->ids.id[r->ids.n++] = c.token;
 	r->logprob += (double)c.logprob;
+	r->picture = moe_picture_after(g->spec, r->picture, c.token);
 	if (r->seen)
 		r->seen[c.token] = true;
 	if (moe_is_end(g->spec, c.token) || r->ids.n >= g->max_new) {

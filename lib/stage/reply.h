@@ -3,6 +3,7 @@
 #ifndef MOE_STAGE_REPLY_H
 #define MOE_STAGE_REPLY_H
 
+#include "model/merge.h"
 #include "model/model.h"
 #include "nn/sample.h"
 #include "stage/answer.h"
@@ -19,6 +20,7 @@ struct moe_generation {
 	bool logprobs;                          /* keep the log-probability of every token, and of the n_best most likely ones in its place */
 	size_t n_best;
 	bool *suppress;                         /* [vocab] the ids that may not be generated; made by moe_generation_init */
+	bool *in_picture, *behind_picture;      /* [vocab] the same between the image tokens of a picture, and behind the last; NULL where the model has none */
 };
 
 enum moe_err moe_generation_init(struct moe_generation *g, struct moe_diag *d) MOE_CHECK_RESULT;
@@ -41,6 +43,7 @@ struct moe_reply {
 	size_t n_sure;                          /* bytes of it that cannot become part of a stop string */
 	enum moe_finish finish;
 	bool done;
+	uint32_t picture;                       /* cursor.picture (model/merge.h) of the next token: to be set where the prompt may end in a picture */
 };
 
 /* Tells of tokens of the prompt, for the repetition penalty. */

@@ -9,7 +9,8 @@
 #include "base/check.h"
 #include "convert/layout.h"
 #include "kernel/normal.h"
-#include "train/description.h"
+#include "format/checkpoint.h"
+#include "train/image_tokens.h"
 
 enum { FIRST_CHARACTER = 32, LAST_CHARACTER = 126, BUFFER = 1 << 16, NAME = 128 };
 enum { ID_PAD, ID_READ, ID_IMAGE, ID_UNK, ID_EOS, N_SPECIAL };
@@ -19,7 +20,8 @@ static const char *const specials[N_SPECIAL] = {"<pad>", "<read>", "<image>", "<
 static json_t *integer(int64_t n) { return json_integer((json_int_t)n); }
 
 static int64_t first_task(void) { return N_SPECIAL + LAST_CHARACTER - FIRST_CHARACTER + 1; }
-static int64_t n_tokens(const struct moe_description *m) { return first_task() + (int64_t)(m->tasks.n + m->words.n); }
+static int64_t first_image_token(const struct moe_description *m) { return first_task() + (int64_t)(m->tasks.n + m->words.n); }
+static int64_t n_tokens(const struct moe_description *m) { return first_image_token(m) + moe_image_tokens_count(m); }
 
 /* ---- the small files; a NULL inside makes the whole NULL ---- */
 
@@ -57,6 +59,10 @@ static json_t *tokenizer(const struct moe_description *m)
 		snprintf(text, sizeof text, " %s", m->words.v[i]);
 		put_token(vocab, NULL, text);
 	}
+	for (int64_t i = 0; i < moe_image_tokens_count(m); i++) {
+		moe_image_tokens_name(text, sizeof text, i);
+		put_token(vocab, added, text);
+	}
 	model = json_pack("{ss sn ss sn sn sb sb sb so s[]}", "type", "BPE", "dropout", "unk_token", "<unk>", "continuing_subword_prefix", "end_of_word_suffix",
 			  "fuse_unk", 0, "byte_fallback", 0, "ignore_merges", 1, "vocab", vocab, "merges");
 	split = json_pack("{ss s{ss} ss sb}", "type", "Split", "pattern", "Regex", " ?[a-z]+|[\\s\\S]", "behavior", "Isolated", "invert", 0);
@@ -72,15 +78,12 @@ static json_t *tokenizer_config(const struct moe_description *m)
 			 "model_max_length", integer(m->max_text));
 }
 
-/* The i-th convolution: each halves the sides. */
 static json_t *convolution(const struct moe_description *m, size_t i)
 {
 	char name[NAME];
-	int first = i == 0;
 
 	snprintf(name, sizeof name, "conv%zu", i + 1);
-	return json_pack("{ss so so si si si sb ss}", "name", name, "in_channels", integer(i ? m->stem[i - 1] : 3), "out_channels", integer(m->stem[i]), "kernel_size",
-			 first ? 5 : 3, "stride", 2, "padding", first ? 2 : 1, "bias", 0, "activation", i + 1 < m->n_stem ? "silu" : "none");
+	return moe_convolution_config(name, i ? m->stem[i - 1] : 3, m->stem[i], i ? 3 : 5, (int64_t)i < m->halvings ? 2 : 1, i + 1 < m->n_stem);
 }
 
 /* The keys of an encoder; without layers it is none. */
@@ -160,6 +163,10 @@ static json_t *config(const struct moe_description *m)
 	if (m->dense.n) {
 		json_object_set_new(c, "intermediate_size", integer(m->dense_width));
 		json_object_set_new(c, "dense_layers", dense_layers(m));
+	}
+	if (m->tokens.codes) {
+		json_object_set_new(c, "image_tokens", moe_image_tokens_config(m, first_image_token(m)));
+		json_object_set_new(c, "image_first", json_false());
 	}
 	if (has_task(m, "ask"))
 		json_object_set_new(c, "chat", json_pack("{ss sb}", "user", "{image}<ask> {content}", "lower_first", 1));
@@ -275,26 +282,9 @@ static bool is_dense(const struct moe_description *m, long long l)
 	return false;
 }
 
-/* An auxiliary router of so many outputs. */
-static enum moe_err add_aux(struct weights *w, const struct moe_description *m, const char *prefix, int64_t outputs)
+static enum moe_err add_routing(void *arg, const char *name, unsigned rank, const int64_t *shape, double deviation)
 {
-	MOE_TRY(add(w, MATRIX(m->hidden / 2, m->hidden), inner(m->hidden), "%s.fc1.weight", prefix));
-	return add(w, MATRIX(outputs, m->hidden / 2), 0.02, "%s.fc2.weight", prefix);
-}
-
-static enum moe_err add_router(struct weights *w, const struct moe_description *m, const char *prefix)
-{
-	const struct moe_router_settings *s = &m->routing.router;
-	char name[NAME];
-
-	MOE_TRY(add(w, MATRIX(s->experts, m->hidden), 0.02, "%s.gate.weight", prefix));
-	if (s->choice_bias)
-		MOE_TRY(add(w, VECTOR(s->experts), -1, "%s.gate.choice_bias", prefix));
-	for (size_t p = 0; m->routing.aux && s->chooses == MOE_CHOICE_EXPERT && p < (s->pools.n ? s->pools.n : 1); p++) {
-		snprintf(name, sizeof name, "%.64s.aux.%zu", prefix, p);
-		MOE_TRY(add_aux(w, m, name, s->pools.n ? s->pools.size[p] : s->experts));
-	}
-	return MOE_OK;
+	return add(arg, rank, shape, deviation, "%s", name);
 }
 
 static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, long long l)
@@ -304,7 +294,11 @@ static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, 
 	snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp", l);
 	if (is_dense(m, l))
 		return add_unit(w, prefix, m->hidden, m->dense_width, m->layers);
-	MOE_TRY(add_router(w, m, prefix));
+	MOE_TRY(add(w, MATRIX(m->routing.router.experts, m->hidden), 0.02, "%s.gate.weight", prefix));
+	if (m->routing.router.choice_biases > 1)
+		MOE_TRY(add(w, MATRIX(m->routing.router.choice_biases, m->routing.router.experts), -1, "%s.gate.choice_bias", prefix));
+	else if (m->routing.router.choice_bias)
+		MOE_TRY(add(w, VECTOR(m->routing.router.experts), -1, "%s.gate.choice_bias", prefix));
 	for (long long e = 0; e < m->routing.router.experts; e++) {
 		snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp.experts.%lld", l, e);
 		MOE_TRY(add_unit(w, prefix, m->hidden, m->expert_width, m->layers));
@@ -312,17 +306,16 @@ static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, 
 	return MOE_OK;
 }
 
-/* What decides who passes a layer, where not all do. */
-static enum moe_err add_depth(struct weights *w, const struct moe_description *m, long long l)
+/* Codes without a count are none yet: training takes its first ones from pictures. */
+static enum moe_err add_image_tokens(struct weights *w, const struct moe_token_description *t)
 {
-	char prefix[NAME];
-
-	for (size_t i = 0; i < m->routing.depth.n; i++) {
-		if (m->routing.depth.v[i] != l)
-			continue;
-		MOE_TRY(add(w, MATRIX(1, m->hidden), 0.02, "model.layers.%lld.depth.weight", l));
-		snprintf(prefix, sizeof prefix, "model.layers.%lld.depth_aux", l);
-		return m->routing.aux ? add_aux(w, m, prefix, 1) : MOE_OK;
+	MOE_TRY(add(w, MATRIX(t->codes, t->width), 1, "model.image_tokens.codes"));
+	MOE_TRY(add(w, VECTOR(t->codes), -1, "model.image_tokens.code_count"));
+	MOE_TRY(add(w, MATRIX(t->codes, t->width), -1, "model.image_tokens.code_sum"));
+	for (size_t i = 0; i < t->n_decoder; i++) {
+		int64_t in = i ? t->decoder[i - 1] : t->width;
+		double gain = i + 1 < t->n_decoder ? 1.4 : 1;
+		MOE_TRY(add(w, 4, (const int64_t[]){t->decoder[i], in, 3, 3}, gain / sqrt((double)(in * 9)), "model.image_tokens.decode%zu.weight", i + 1));
 	}
 	return MOE_OK;
 }
@@ -344,7 +337,7 @@ static enum moe_err add_layer(struct weights *w, const struct moe_description *m
 
 	snprintf(prefix, sizeof prefix, "model.layers.%lld", l);
 	MOE_TRY(add_attention(w, prefix, m->hidden, m->heads * m->head_dim, m->kv_heads * m->head_dim, m->layers));
-	MOE_TRY(add_depth(w, m, l));
+	MOE_TRY(moe_routing_tensors(&m->routing, m->hidden, l, is_dense(m, l), false, add_routing, w));
 	return add_ffn(w, m, l);
 }
 
@@ -360,6 +353,8 @@ static enum moe_err add_stem(struct weights *w, const struct moe_description *m)
 		double gain = i + 1 < m->n_stem ? 1.4 : 1;      /* of SiLU, which halves what it gets */
 		MOE_TRY(add(w, 4, (const int64_t[]){m->stem[i], in, side, side}, gain / sqrt((double)(in * side * side)), "model.vision_stem.conv%zu.weight", i + 1));
 	}
+	if (m->tokens.codes)
+		MOE_TRY(add_image_tokens(w, &m->tokens));
 	if (!m->row_col)
 		return MOE_OK;
 	MOE_TRY(add(w, MATRIX(most.rows, width), 0.02, "model.vision_stem.row_embed.weight"));
@@ -404,12 +399,19 @@ static enum moe_err list_tensors(struct weights *w, const struct moe_description
 	return add_encoder(w, m);
 }
 
-static enum moe_err fill_tensor(struct moe_partial *p, const struct moe_target *t, double deviation, uint64_t seed, struct moe_diag *d)
+static enum moe_err fill_tensor(struct moe_partial *p, const struct moe_target *t, double deviation, uint64_t seed, const struct moe_checkpoint *from,
+				struct moe_diag *d)
 {
 	uint64_t stream = XXH3_64bits(t->name, strlen(t->name)), all = t->rows * t->cols;
-	float *x = malloc(BUFFER * sizeof *x);
-	enum moe_err err = x ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+	const struct moe_tensor *taken;
+	float *x;
+	enum moe_err err;
 
+	MOE_TRY(moe_image_tokens_taken(&taken, from, t->name, t->shape, t->rank, d));
+	if (taken)
+		return moe_partial_write(p, t->file, t->begin, taken->data, taken->nbytes, d);
+	x = malloc(BUFFER * sizeof *x);
+	err = x ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (uint64_t at = 0, n; at < all && !err; at += n) {
 		n = moe_min(all - at, BUFFER);
 		for (uint64_t i = 0; i < n; i++)
@@ -422,7 +424,8 @@ static enum moe_err fill_tensor(struct moe_partial *p, const struct moe_target *
 
 /* ---- the folder ---- */
 
-static enum moe_err write_folder(const char *dir, const struct moe_description *m, struct weights *w, uint64_t seed, struct moe_diag *d)
+static enum moe_err write_folder(const char *dir, const struct moe_description *m, struct weights *w, uint64_t seed, const struct moe_checkpoint *from,
+				 struct moe_diag *d)
 {
 	struct moe_layout layout = {0};
 	struct moe_partial *p = NULL;
@@ -433,7 +436,7 @@ static enum moe_err write_folder(const char *dir, const struct moe_description *
 	if (!err) {
 		err = put_files(p, m, d);
 		for (size_t i = 0; i < w->all.n && !err; i++)
-			err = fill_tensor(p, &w->all.t[i], w->deviation[i], seed, d);
+			err = fill_tensor(p, &w->all.t[i], w->deviation[i], seed, from, d);
 		if (!err)
 			err = moe_partial_commit(p, d);
 		if (err)
@@ -447,13 +450,18 @@ static enum moe_err write_folder(const char *dir, const struct moe_description *
 enum moe_err moe_create_model(const char *dir, json_t *description, uint64_t seed, struct moe_diag *d)
 {
 	struct weights w = {.d = d};
+	struct moe_checkpoint *from = NULL;
 	struct moe_description m;
 	enum moe_err err = moe_description_read(&m, description, d);
 
 	if (!err)
 		err = list_tensors(&w, &m);
+	if (!err && m.tokens.from)
+		err = moe_checkpoint_open(&from, m.tokens.from, d);
 	if (!err)
-		err = write_folder(dir, &m, &w, seed, d);
+		err = write_folder(dir, &m, &w, seed, from, d);
+	if (from)
+		moe_checkpoint_close(from);
 	moe_targets_free(&w.all);
 	free(w.deviation);
 	moe_description_free(&m);

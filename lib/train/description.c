@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "io/source.h"
 #include "train/describe_values.h"
+#include "train/image_tokens.h"
 
 enum { MAX_WIDTH = 1 << 16, MAX_TEXT = 1 << 20, WORDS_LIMIT = 16 << 20, MOST_WORDS = 1 << 20, WORD = 64, MOST_TENSORS = 1000000 };
 enum { LINEAR_HALVINGS = 3 };    /* patches by one matrix have sides of 2 to this, as those of the usual convolutions */
@@ -34,7 +35,7 @@ static const struct number {
 
 static const char *const other_keys[] = {
 	"dense_layers", "stem", "row_col", "encoder", "image_attention", "grids", "rope_theta", "norm_eps", "mean", "std", "pad",
-	"vocabulary",
+	"vocabulary", "image_tokens",
 };
 
 /* ---- values ---- */
@@ -105,6 +106,7 @@ static enum moe_err read_stem(struct moe_description *m, json_t *json, struct mo
 	for (size_t i = 0; v && i < m->n_stem; i++)
 		MOE_TRY(moe_describe_whole(json_array_get(v, i), "stem", 1, MAX_WIDTH, &m->stem[i], d));
 	m->stem[m->n_stem++] = moe_description_patch_width(m);
+	m->halvings = (int64_t)m->n_stem;
 	return MOE_OK;
 }
 
@@ -163,6 +165,8 @@ static enum moe_err read_grids(struct moe_description *m, json_t *json, struct m
 	json_t *v = json_object_get(json, "grids");
 
 	m->grids = (struct moe_pairs){.v = {{4, 16}}, .n = 1};
+	if (json_object_get(json, "image_tokens"))
+		m->grids = (struct moe_pairs){.v = {{8, 8}}, .n = 1};
 	if (!v)
 		return MOE_OK;
 	m->grids.n = json_array_size(v);
@@ -373,15 +377,15 @@ static enum moe_err check_experts(struct moe_description *m, json_t *json, struc
 
 static enum moe_err check_pictures(struct moe_description *m, struct moe_diag *d)
 {
-	int64_t side = (int64_t)1 << (m->n_stem ? m->n_stem : LINEAR_HALVINGS);
+	int64_t side = (int64_t)1 << (m->n_stem ? m->halvings : LINEAR_HALVINGS);
 	struct moe_spec_sides most = moe_description_sides(m);
 	int64_t longest = most.rows > most.columns ? most.rows : most.columns;
 
 	if (!m->patch)
 		m->patch = side;
 	if (m->n_stem && m->patch != side)
-		return moe_fail(d, MOE_EUSAGE, "patch (%lld) is not %lld, to which the %zu convolutions of the stem lead, each by half", (long long)m->patch, (long long)side,
-				m->n_stem);
+		return moe_fail(d, MOE_EUSAGE, "patch (%lld) is not %lld, to which the %lld convolutions of the stem lead, each by half", (long long)m->patch, (long long)side,
+				(long long)m->halvings);
 	if (!m->text_offset)
 		m->text_offset = longest;
 	if (m->text_offset < longest)
@@ -390,9 +394,13 @@ static enum moe_err check_pictures(struct moe_description *m, struct moe_diag *d
 	return MOE_OK;
 }
 
-enum moe_err moe_description_read(struct moe_description *m, json_t *json, struct moe_diag *d)
+enum moe_err moe_description_read(struct moe_description *m, json_t *given, struct moe_diag *d)
 {
+	json_t *json;
+
 	*m = (struct moe_description){.rope_theta = 100, .norm_eps = 1e-6, .row_col = true};
+	MOE_TRY(moe_image_tokens_expand(&m->json, given, d));
+	json = m->json;
 	MOE_TRY(check_keys(json, d));
 	MOE_TRY(read_numbers(m, json, "", numbers, sizeof numbers / sizeof *numbers, d));
 	MOE_TRY(read_encoder(m, json, d));
@@ -402,6 +410,7 @@ enum moe_err moe_description_read(struct moe_description *m, json_t *json, struc
 	MOE_TRY(moe_describe_truth(json, "row_col", &m->row_col, d));
 	MOE_TRY(moe_describe_one_of(json, "image_attention", "bidirectional", "causal", &m->causal_images, d));
 	MOE_TRY(read_grids(m, json, d));
+	MOE_TRY(moe_image_tokens_read(m, json, d));
 	MOE_TRY(moe_describe_real(json, "rope_theta", 1, 1e12, &m->rope_theta, d));
 	MOE_TRY(moe_describe_real(json, "norm_eps", 1e-12, 1, &m->norm_eps, d));
 	MOE_TRY(channels(json, "mean", -1e6, 1e6, 115, m->mean, d));
@@ -428,5 +437,6 @@ void moe_description_free(struct moe_description *m)
 {
 	free_words(&m->words);
 	free_words(&m->tasks);
+	json_decref(m->json);
 	*m = (struct moe_description){0};
 }

@@ -15,6 +15,14 @@ struct moe_words {
 	size_t n, cap;
 };
 
+/* Image tokens (image_tokens.h); codes 0: none. */
+struct moe_token_description {
+	int64_t codes, width;
+	int64_t decoder[MOE_MAX_STEM + 1];      /* channels behind each convolution, the numbers of a patch behind the last */
+	size_t n_decoder;
+	const char *from;                       /* the model that they are taken from, or NULL */
+};
+
 struct moe_description {
 	int64_t hidden, layers, heads, kv_heads, head_dim, expert_width, dense_width, patch, text_offset, max_text, max_new;
 	struct moe_ints dense;                  /* layers without experts, rising */
@@ -22,13 +30,16 @@ struct moe_description {
 	bool causal_images, row_col;
 	int64_t stem[MOE_MAX_STEM + 1];         /* channels behind each convolution, what reads them behind the last */
 	size_t n_stem;                          /* convolutions; 0: patches by one matrix */
+	int64_t halvings;                       /* so many first ones of them halve the sides */
+	struct moe_token_description tokens;
 	struct {
 		int64_t depth, hidden, heads, width, projector_width;   /* depth 0: there is none; projector_width 0: a linear projector */
 	} encoder;
 	struct moe_pairs grids;
 	double rope_theta, norm_eps, mean[3], std[3];
-	json_t *pad;                            /* what preprocessor_config.json has as pad_color; borrowed from the description, or NULL: border_median */
+	json_t *pad;                            /* what preprocessor_config.json has as pad_color; borrowed from json, or NULL: border_median */
 	struct moe_words words, tasks;
+	json_t *json;                           /* what it was read from, owned */
 };
 
 /* *out is freed in any case. MOE_EUSAGE names the key. */

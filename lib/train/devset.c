@@ -40,7 +40,7 @@ static void count_question(struct moe_devset *v, const struct moe_packed *p, con
 static void count_sample(struct moe_devset *v, const struct moe_packing *p, const int32_t *best, const float *logprob)
 {
 	for (size_t i = 0; i < p->packed.n_text; i++)
-		if (p->packed.target[i] >= 0) {
+		if (p->packed.target[i] >= 0 && best[i] >= 0) {
 			v->text -= (double)logprob[i];
 			v->text_targets++;
 		}
@@ -72,6 +72,8 @@ static enum moe_err run_batch(struct moe_devset *v, struct moe_net *net, const s
 	moe_arena_reset(memory);
 	MOE_TRY(get_prediction(&p, b, n, memory, d));
 	MOE_TRY(moe_net_predict(net, b->packed, n, s, p.best, p.logprob, &r, d));
+	v->image += r.image_targets ? r.image * (double)r.image_targets : 0;
+	v->image_targets += r.image_targets;
 	v->patch += r.patch_targets ? r.patch * (double)r.patch_targets : 0;
 	v->patch_targets += r.patch_targets;
 	v->failed += b->failed;

@@ -11,8 +11,8 @@ enum { MOE_DEVSET_TYPES = 256 };
 
 /* Sums over samples. Types in the order in which they were met. */
 struct moe_devset {
-	uint64_t questions, exact, text_targets, patch_targets, failed;
-	double text, patch;             /* sums of losses */
+	uint64_t questions, exact, text_targets, image_targets, patch_targets, failed;
+	double text, image, patch;             /* sums of losses */
 	struct moe_trainlog_type type[MOE_DEVSET_TYPES];        /* names are owned; more types than that count in the sums alone */
 	size_t n_types;
 };

@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "model/model.h"
+#include "model/layer.h"
 #include "stage/patchify.h"
 #include "sys/thread.h"
 
@@ -18,6 +18,9 @@ struct moe_loader {
 	struct moe_tokenizer *tokenizer;
 	struct moe_decoder *decoder;
 	struct moe_packer packer;
+	struct moe_packer_tokens tokens;
+	const struct moe_model *model;  /* that makes image tokens */
+	struct moe_arena scratch;
 	struct moe_type_weight *weight;
 	struct moe_augment augment[MOE_MIX_SOURCES];
 	uint64_t seed;
@@ -147,6 +150,32 @@ static bool init_slot(struct moe_loaded *b, size_t n)
 	return b->packing && b->packed;
 }
 
+static enum moe_err make_codes(void *self, const float *planes, size_t rows, size_t columns, int32_t *code, struct moe_diag *d)
+{
+	struct moe_loader *l = self;
+	struct moe_compute work = {.scratch = &l->scratch};
+
+	moe_arena_reset(&l->scratch);
+	return moe_codes_forward(l->model, planes, rows, columns, code, &work, d);
+}
+
+static enum moe_err init_tokens(struct moe_loader *l, const struct moe_loader_options *o, struct moe_diag *d)
+{
+	const struct moe_spec *s = o->spec;
+
+	if (!o->model || !s->image_tokens.count)
+		return o->draw > 0 ? moe_fail(d, MOE_EUSAGE, "draw: the model has no image tokens, and draws no pictures") : MOE_OK;
+	if (o->draw > 0 && moe_tokenizer_find(l->tokenizer, "<" MOE_PACKER_DRAW ">", strlen("<" MOE_PACKER_DRAW ">")) < 0)
+		return moe_fail(d, MOE_EUSAGE, "draw: the vocabulary lacks the token <" MOE_PACKER_DRAW "> (vocabulary.tasks in the description of a new model)");
+	l->model = o->model;
+	l->tokens = (struct moe_packer_tokens){
+		.codes = make_codes, .self = l, .first = (int32_t)s->image_tokens.first, .begin = (int32_t)s->image_tokens.begin, .end = (int32_t)s->image_tokens.end,
+		.draw = o->draw,
+	};
+	l->packer.tokens = &l->tokens;
+	return MOE_OK;
+}
+
 static enum moe_err init_packer(struct moe_loader *l, const struct moe_loader_options *o, struct moe_diag *d)
 {
 	const struct moe_spec *s = o->spec;
@@ -173,7 +202,7 @@ static enum moe_err init_packer(struct moe_loader *l, const struct moe_loader_op
 		.pad = moe_tokenizer_find(l->tokenizer, "<pad>", 5), .placeholder = (int32_t)s->merge.placeholder, .most_text = o->most_text, .weight = l->weight,
 		.n_weights = o->n_weights,
 	};
-	return MOE_OK;
+	return init_tokens(l, o, d);
 }
 
 static enum moe_err init_weights(struct moe_loader *l, const struct moe_loader_options *o, struct moe_diag *d)
@@ -253,6 +282,7 @@ void moe_loader_free(struct moe_loader *l)
 	moe_tokenizer_free(l->tokenizer);
 	free_slot(&l->slot[0], l->batch);
 	free_slot(&l->slot[1], l->batch);
+	moe_arena_free(&l->scratch);
 	for (size_t i = 0; l->weight && l->weight[i].type; i++)
 		free((char *)(uintptr_t)l->weight[i].type);
 	free(l->weight);

@@ -7,7 +7,7 @@
 
 #include "data/mix.h"
 #include "data/packer.h"
-#include "model/spec.h"
+#include "model/model.h"
 
 enum { MOE_LOADED_NOTES = 16 };
 
@@ -24,12 +24,14 @@ struct moe_loaded {
 /* All of it is copied, but for spec, which is kept. */
 struct moe_loader_options {
 	const struct moe_spec *spec;
+	const struct moe_model *model;  /* of one with image tokens: makes them, and is kept. NULL: pictures come as pixels */
+	double draw;                    /* share of the samples that are text and then a picture (data/packer.h) */
 	const char *directory;          /* the model's, for its tokenizer */
 	const struct moe_mix_source *source;
 	const struct moe_augment *augment;      /* [n_sources]; NULL: none */
 	size_t n_sources;
 	struct moe_mix_options mix;     /* `failed` is the loader's own */
-	size_t batch, most_text;
+	size_t batch, most_text;        /* most_text 0: pictures alone */
 	const struct moe_type_weight *weight;   /* as in packer.h */
 	size_t n_weights;
 	bool ahead;

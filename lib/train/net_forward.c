@@ -114,7 +114,8 @@ static void hand_out(struct moe_net *n, const struct chunk *c, const int32_t *be
 
 	for (size_t i = 0; i < c->n; i++)
 		for (size_t t = 0; t < c->packed[i].n_text; t++) {
-			bool wanted = c->packed[i].target[t] >= 0;
+			int32_t target = c->packed[i].target[t];
+			bool wanted = target >= 0 && !moe_net_is_image(n, target);
 			n->best[c->first + i][t] = wanted ? best[at] : -1;
 			n->logprob[c->first + i][t] = wanted ? logprob[at] : 0;
 			at += wanted;
@@ -173,6 +174,8 @@ static enum moe_err losses(struct moe_net *n, struct chunk *c, const struct chun
 	if (!scratch)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(text_loss(n, c, &head, taught, gradient, lane, scratch));
+	lane->image += moe_head_loss(&head, c->top, &c->image.of, n->image_weight > 0 ? (float)(n->loss->image / n->image_weight) : 0, gradient ? c->dx : NULL,
+				     gradient ? gradient + n->final_norm : NULL, gradient ? gradient + n->head : NULL, NULL, scratch);
 	lane->patch += moe_head_loss(&head, top ? c->top : c->layer[at].x, &c->patch.of, scale, gradient ? (top ? c->dx : c->dx_patch) : NULL,
 				     gradient ? gradient + n->final_norm : NULL, gradient ? gradient + n->head : NULL, NULL, scratch);
 	moe_arena_release(&lane->scratch, mark);

@@ -64,7 +64,7 @@ bool moe_net_pictures_plan(struct moe_net *n)
 		if (!strcmp(p->logical, "conv"))
 			n->conv[at++] = p->offset;
 	}
-	if (!moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->tower.n_conv, &n->memory))
+	if (!moe_stem_plan(&n->stem, n->o.unit, s->tower.conv, s->image_tokens.count ? 0 : s->tower.n_conv, &n->memory))
 		return false;
 	if (!moe_spec_encodes(s))
 		return true;
@@ -272,6 +272,10 @@ enum moe_err moe_net_pictures_forward(struct moe_net *n, struct chunk *c, struct
 {
 	struct kept_encoder *k = &c->encoder;
 
+	if (n->spec->image_tokens.count) {
+		moe_net_tokens_forward(n, c);
+		return MOE_OK;
+	}
 	MOE_TRY(stem_forward(n, c, lane));
 	if (!n->encoder.n || !k->rows.rows)
 		return MOE_OK;
@@ -305,7 +309,7 @@ static enum moe_err stem_backward(struct moe_net *n, struct chunk *c, float *enc
 		scratch = moe_arena_get(&lane->scratch, moe_stem_scratch(&n->stem, height, across), 1);
 		if (!scratch)
 			return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
-		moe_stem_backward(&n->stem, conv, dx, width, height, across, &c->stem[i], scratch);
+		moe_stem_backward(&n->stem, conv, dx, width, NULL, height, across, &c->stem[i], scratch);
 		for (size_t r = 0; n->spec->tower.row_col && r < patches; r++) {
 			moe_add(g + n->row_embed + r / p->columns * width, dx + r * width, width);
 			moe_add(g + n->col_embed + r % p->columns * width, dx + r * width, width);
@@ -378,6 +382,10 @@ enum moe_err moe_net_pictures_backward(struct moe_net *n, struct chunk *c, struc
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
 	float *dx = n->encoder.n && rows ? moe_arena_get(&lane->scratch, rows * width_of(n), sizeof *dx) : NULL;
 
+	if (n->spec->image_tokens.count) {
+		moe_net_tokens_backward(n, c, lane->gradient);
+		return MOE_OK;
+	}
 	if (n->encoder.n && rows) {
 		if (!dx)
 			return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");

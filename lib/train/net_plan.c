@@ -1,4 +1,5 @@
 /* How the rows of a chunk lie: sequences one behind the other, of each its picture and then its text; and which of them pass a layer. */
+#include <math.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -39,6 +40,7 @@ static enum moe_err plan_spans(struct moe_net *n, struct chunk *c, struct moe_di
 		struct moe_packed_rows *s = &c->all.span[i];
 		if (p->rows)
 			MOE_TRY(moe_spec_check_grid(n->spec, p->rows, p->columns, d));
+		MOE_TRY(moe_net_tokens_check(n, p, d));
 		s->first = c->rows;
 		s->n_image = (size_t)p->rows * p->columns;
 		s->n_text = p->n_text;
@@ -70,7 +72,8 @@ static void plan_rows(const struct moe_net *n, struct chunk *c)
 
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed_rows *s = &c->all.span[i];
-		size_t columns = c->packed[i].columns, segment = 0;
+		const int32_t *place = c->packed[i].place;
+		size_t columns = c->packed[i].columns, segment = 0, position = 0;
 		memset(c->all.modality + s->first, MOE_IMAGE, s->n_image);
 		memset(c->all.modality + s->first + s->n_image, MOE_TEXT, s->n_text);
 		for (size_t r = 0; r < s->n_image; r++) {
@@ -79,9 +82,19 @@ static void plan_rows(const struct moe_net *n, struct chunk *c)
 				turn(n, c, s->first + r, 1, r % columns);
 		}
 		for (size_t t = 0; t < s->n_text; t++) {
+			size_t row = s->first + s->n_image + t;
 			segment += t >= s->segment[segment + 1];
+			position = t == s->segment[segment] ? 0 : position;
+			if (place && place[t] >= 0) {   /* stands where its patch does, and moves no text */
+				c->all.modality[row] = MOE_IMAGE;
+				turn(n, c, row, 0, (size_t)place[t] / moe_net_columns(n));
+				if (axes > 1)
+					turn(n, c, row, 1, (size_t)place[t] % moe_net_columns(n));
+				continue;
+			}
 			for (size_t a = 0; a < axes; a++)
-				turn(n, c, s->first + s->n_image + t, a, offset + t - s->segment[segment]);
+				turn(n, c, row, a, offset + position);
+			position++;
 		}
 	}
 }
@@ -106,7 +119,7 @@ static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_
 {
 	int32_t vocab = (int32_t)n->spec->vocab;
 
-	if (!plan_targets(&c->text, c->rows, c->memory) || !plan_targets(&c->patch, c->rows, c->memory))
+	if (!plan_targets(&c->text, c->rows, c->memory) || !plan_targets(&c->image, c->rows, c->memory) || !plan_targets(&c->patch, c->rows, c->memory))
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	for (size_t i = 0; i < c->n; i++) {
 		const struct moe_packed *p = &c->packed[i];
@@ -115,8 +128,10 @@ static enum moe_err find_targets(struct moe_net *n, struct chunk *c, struct moe_
 			if (p->token[t] < 0 || p->token[t] >= vocab || p->target[t] >= vocab)
 				return moe_fail(d, MOE_EINPUT, "token %d or target %d is outside the vocabulary of %d", p->token[t], p->target[t], vocab);
 			if (p->target[t] >= 0)
-				add_target(&c->text, s->first + s->n_image + t, p->target[t], p->weight ? p->weight[t] : 1);
+				add_target(moe_net_is_image(n, p->target[t]) ? &c->image : &c->text, s->first + s->n_image + t, p->target[t], p->weight ? p->weight[t] : 1);
 		}
+		for (size_t r = 0; p->code && r + 1 < s->n_image; r++)
+			add_target(&c->image, s->first + r, p->code[r + 1], 1);
 		for (size_t r = 0; p->label && r < s->n_image; r++) {
 			if (p->label[r] >= vocab)
 				return moe_fail(d, MOE_EINPUT, "patch label %d is outside the vocabulary of %d", p->label[r], vocab);
@@ -137,7 +152,7 @@ static bool plan_groups(const struct moe_net *n, struct chunk *c)
 	c->n_groups = 0;
 	while (at && i < c->n) {
 		at[c->n_groups++] = (uint32_t)c->all.span[i].first;
-		i += moe_net_chooses_together(n->spec) ? moe_packed_together(c->packed + i, c->n - i, (size_t)n->spec->router.batch) : c->n;
+		i += moe_spec_chooses_rows(n->spec) ? moe_packed_together(c->packed + i, c->n - i, (size_t)n->spec->router.batch) : c->n;
 	}
 	if (at)
 		at[c->n_groups] = (uint32_t)c->rows;
@@ -269,12 +284,14 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 /* Bytes that a sequence keeps: what plan_layer and the pictures' way take. */
 static uint64_t kept_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches, size_t text)
 {
-	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = (uint64_t)s->router.top_k;
-	uint64_t width = moe_max(k * (uint64_t)s->expert_width, (uint64_t)s->dense.width);
+	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = moe_router_width(&s->router);
+	double passes = s->router.chooses == MOE_CHOICE_EXPERT && s->router.capacity > 0 ? s->router.capacity : (double)s->router.top_k;
+	uint64_t width = moe_max((uint64_t)(ceil(passes) * (double)s->expert_width), (uint64_t)s->dense.width);
 	uint64_t q = (uint64_t)(s->attention.heads * s->attention.head_dim), kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim);
 	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim, false};
 	struct moe_packed_rows longest = {.n_image = patches, .n_text = text, .longest = text};
-	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
+	uint64_t more = (s->block == MOE_BLOCK_POST ? hidden : 0) + (s->depth.layers.n ? 2 * hidden : 0);       /* of the norm, and of copies of rows */
+	uint64_t of_row = 4 * (2 * hidden + more + 2 * (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
 	uint64_t n = (uint64_t)s->n_layers * (rows * of_row + number * moe_attention_kept(&heads, &longest)) + rows * (3 * 4 * hidden + 64 + 6 * q);
 
 	return n + moe_net_pictures_nbytes(s, unit, patches);
@@ -285,14 +302,12 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 	struct moe_net_options o = moe_net_defaults(given);
 	struct moe_spec_sides sides = moe_spec_largest_sides(s);
 	struct moe_sizes sizes;
-	size_t patches = 0, rows;
+	size_t patches = moe_spec_largest_patches(s), rows;
 	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)moe_max(s->expert_width, s->dense.width), lane, kept;
 
 	if (moe_spec_sizes(s, &sizes, NULL))
 		return 0;
-	for (size_t i = 0; i < s->image.grids.n; i++)
-		patches = moe_max(patches, (size_t)(s->image.grids.v[i][0] * s->image.grids.v[i][1]));
-	rows = o.chunk * (patches + o.most_text);
+	rows = moe_max(o.chunk, moe_spec_chooses_rows(s) ? (size_t)s->router.batch : 0) * (patches + o.most_text);
 	kept = kept_nbytes(s, o.unit, patches, o.most_text);
 	/* Scratch of a lane: an expert that gets every row, or the gradients of attention; a step of the stem is smaller. */
 	lane = moe_experts_scratch(rows, (size_t)hidden, (size_t)width) + 4 * rows * (4 * hidden + 2 * (uint64_t)s->router.experts);

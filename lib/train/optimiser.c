@@ -50,7 +50,15 @@ struct moe_optimiser {
 	atomic_size_t next;
 };
 
-bool moe_optimiser_skips(const struct moe_param *p) { return p->logical && !strcmp(p->logical, "choice_bias"); }
+bool moe_optimiser_skips(const struct moe_param *p)
+{
+	static const char *const names[] = {"choice_bias", "aux_threshold", "depth_threshold", "code", "code_count", "code_sum"};
+
+	for (size_t i = 0; p->logical && i < sizeof names / sizeof *names; i++)
+		if (!strcmp(p->logical, names[i]))
+			return true;
+	return false;
+}
 
 float *moe_optimiser_first(struct moe_optimiser *o) { return o->first; }
 

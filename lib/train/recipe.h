@@ -33,6 +33,9 @@ struct moe_recipe_source {
 /* Tint leaves colours their names; colour makes other colours of them. */
 enum moe_recipe_augment { MOE_AUGMENT_NONE, MOE_AUGMENT_TINT, MOE_AUGMENT_COLOUR };
 
+/* What a stage trains: the model, or its auxiliary routers alone. */
+enum moe_recipe_trains { MOE_TRAINS_MODEL, MOE_TRAINS_AUX };
+
 /* Weight of the questions of one type in the loss; 1 for those that are not listed. */
 struct moe_recipe_type {
 	char *type;
@@ -44,6 +47,7 @@ struct moe_recipe_stage {
 	struct moe_recipe_source *source;
 	size_t n_sources;
 	uint64_t tokens, batch, accumulate;     /* rows that go through the layers; samples of a forward pass; passes of a step */
+	int trains;                     /* enum moe_recipe_trains */
 	int optimiser;                  /* enum moe_optimiser_kind */
 	double muon_rate, adamw_rate, weight_decay, clip;       /* clip 0: never */
 	double vision_rate;             /* a factor of both rates, for what makes vectors of pictures: the parts vision and projector */
@@ -51,17 +55,23 @@ struct moe_recipe_stage {
 	double floor;
 	struct moe_recipe_list freeze;  /* words of freeze.h */
 	double rope_theta;              /* 0: the model's */
-	double text, patch, balance, z; /* weights of the losses */
+	double text, image, patch, balance, z; /* weights of the losses */
 	double soft, match;             /* with a teacher */
 	int64_t patch_layer;            /* labels are read after so many layers; 0: after the last */
 	int64_t balance_groups;         /* groups of experts that are balanced, in each pool; 0: each expert */
 	double bias_rate, noise;        /* noise: on the logits of routers by sigmoid (router_grad.h), times this */
+	double draw;                    /* share of the samples that are a caption and then its picture */
+	double commitment, code_decay;  /* of a quantiser */
 	struct moe_recipe_type *type;
 	size_t n_types;
 	uint64_t text_tokens;           /* most text tokens behind a picture; questions that do not fit are left to another time */
 };
 
+/* What is trained: the model, or of one with image tokens the quantiser that makes them (quantise.h), whose tokens are patches. */
+enum moe_recipe_kind { MOE_RECIPE_MODEL, MOE_RECIPE_QUANTISER };
+
 struct moe_recipe {
+	int kind;                       /* enum moe_recipe_kind */
 	json_t *model;                  /* a description (object), a path (string) or NULL */
 	uint64_t seed;
 	int precision;                  /* enum moe_unit, of the products */
@@ -76,6 +86,10 @@ struct moe_recipe {
 		struct moe_recipe_list data;
 		uint64_t every, samples;
 	} dev;
+	struct {
+		struct moe_recipe_list data;    /* what thresholds of auxiliary routers are found with, at the end; none: they stay */
+		uint64_t samples;
+	} calibrate;
 	struct {
 		uint64_t every;         /* tokens */
 		uint64_t *keep;         /* tokens of the run after which a copy is kept */

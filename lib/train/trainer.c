@@ -17,18 +17,20 @@
 #include "train/freeze.h"
 #include "train/loader.h"
 #include "train/optimiser.h"
+#include "train/quantise.h"
 #include "train/schedule.h"
 #include "train/snapshot.h"
 #include "train/teacher.h"
 #include "train/trainlog.h"
 
-enum { STREAM_STAGE = 5, STREAM_DEV = 6, STREAM_NOISE = 7, WAITING_NBYTES = 8192 };
+enum { STREAM_STAGE = 5, STREAM_DEV = 6, STREAM_NOISE = 7, STREAM_CODES = 8, WAITING_NBYTES = 8192 };
 
 struct moe_trainer {
 	const struct moe_trainer_options *o;
 	struct moe_model *model;
 	double theta;                   /* the model's own rope base */
-	struct moe_net *net;
+	struct moe_net *net;            /* one of the two */
+	struct moe_quantise *quantise;
 	struct moe_net_teacher teacher; /* without a network: there is none */
 	struct moe_optimiser *optimiser;
 	struct moe_loader *loader;      /* of the stage at hand; NULL: it has not begun here */
@@ -65,6 +67,20 @@ static void note(struct moe_trainer *t, const char *fmt, ...)
 
 static const struct moe_recipe_stage *stage_of(const struct moe_trainer *t) { return &t->o->recipe->stage[t->at.stage]; }
 
+/* ---- what is trained ---- */
+
+static const struct moe_params *params_of(const struct moe_trainer *t) { return t->net ? moe_net_params(t->net) : moe_quantise_params(t->quantise); }
+static float *weights_of(const struct moe_trainer *t) { return t->net ? moe_net_weights(t->net) : moe_quantise_weights(t->quantise); }
+static float *gradient_of(const struct moe_trainer *t) { return t->net ? moe_net_gradient(t->net) : moe_quantise_gradient(t->quantise); }
+
+static void changed(const struct moe_trainer *t)
+{
+	if (t->net)
+		moe_net_changed(t->net);
+	else
+		moe_quantise_changed(t->quantise);
+}
+
 /* ---- what a recipe means to the parts ---- */
 
 struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struct moe_pool *pool)
@@ -81,8 +97,8 @@ struct moe_net_options moe_trainer_net_options(const struct moe_recipe *r, struc
 struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
 {
 	return (struct moe_loss_settings){
-		.text = s->text, .patch = s->patch, .balance = s->balance, .z = s->z, .soft = s->soft, .match = s->match, .patch_layer = s->patch_layer,
-		.balance_groups = s->balance_groups, .noise = s->noise,
+		.text = s->text, .image = s->image, .patch = s->patch, .balance = s->balance, .z = s->z, .soft = s->soft, .match = s->match, .patch_layer = s->patch_layer,
+		.balance_groups = s->balance_groups, .noise = s->noise, .aux = s->trains == MOE_TRAINS_AUX,
 	};
 }
 
@@ -105,6 +121,18 @@ static struct moe_augment augment_of(int kind)
 	};
 
 	return known[kind];
+}
+
+/* What a recipe's stage wants of its samples: a quantiser learns of pictures alone, in pixels. */
+static void set_form(struct moe_loader_options *o, const struct moe_model *m, const struct moe_recipe *r, const struct moe_recipe_stage *s)
+{
+	bool quantiser = r->kind == MOE_RECIPE_QUANTISER;
+
+	o->spec = m->spec;
+	o->directory = m->directory;
+	o->most_text = quantiser ? 0 : s->text_tokens;
+	o->model = quantiser || !m->spec->image_tokens.count ? NULL : m;
+	o->draw = quantiser ? 0 : s->draw;
 }
 
 static uint64_t step_samples(const struct moe_recipe_stage *s) { return s->batch * s->accumulate; }
@@ -140,10 +168,11 @@ enum moe_err moe_trainer_loader(struct moe_loader **out, const struct moe_model 
 {
 	const struct moe_recipe_stage *s = &r->stage[stage];
 	struct moe_loader_options o = {
-		.spec = m->spec, .directory = m->directory, .mix = {.seed = moe_random_u64(r->seed, STREAM_STAGE, stage), .shards.no_sandbox = no_sandbox},
-		.batch = step_samples(s), .most_text = s->text_tokens, .ahead = ahead, .from = from,
+		.mix = {.seed = moe_random_u64(r->seed, STREAM_STAGE, stage), .shards.no_sandbox = no_sandbox},
+		.batch = step_samples(s), .ahead = ahead, .from = from,
 	};
 
+	set_form(&o, m, r, s);
 	return make_loader(out, s, &o, d);
 }
 
@@ -165,7 +194,8 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 		MOE_TRY(moe_teacher_read(&matches, r, s, teacher, d));
 		o.teacher = &matches;
 	}
-	*out = moe_net_nbytes(s, &o) + (teacher ? moe_net_nbytes(teacher, &its) : 0) + sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
+	*out = (r->kind == MOE_RECIPE_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
+	       sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
 	       sources * MOE_MIX_WINDOW * WAITING_NBYTES;
 	return MOE_OK;
 }
@@ -175,7 +205,7 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 static struct moe_snapshot snapshot_of(struct moe_trainer *t)
 {
 	return (struct moe_snapshot){
-		.params = moe_net_params(t->net), .weights = moe_net_weights(t->net), .first = moe_optimiser_first(t->optimiser),
+		.params = params_of(t), .weights = weights_of(t), .first = moe_optimiser_first(t->optimiser),
 		.second = moe_optimiser_second(t->optimiser), .steps = moe_optimiser_steps(t->optimiser),
 	};
 }
@@ -272,7 +302,7 @@ static enum moe_err resume(struct moe_trainer *t, struct moe_diag *d)
 		if (err)
 			moe_diag_path(d, path);
 		json_decref(s.state);
-		moe_net_changed(t->net);
+		changed(t);
 	}
 	free(path);
 	return err;
@@ -305,6 +335,8 @@ static enum moe_err make_net(struct moe_trainer *t, struct moe_diag *d)
 {
 	struct moe_net_options o = moe_trainer_net_options(t->o->recipe, t->o->pool);
 
+	if (t->o->recipe->kind == MOE_RECIPE_QUANTISER)
+		return moe_quantise_new(&t->quantise, t->model, o.unit, t->o->pool, d);
 	if (t->o->teacher && !t->teacher.net)
 		MOE_TRY(moe_trainer_teacher(&t->teacher, t->model, t->o->teacher, t->o->recipe, &o, d));
 	o.teacher = t->teacher.net ? &t->teacher : NULL;
@@ -343,23 +375,41 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 	return err;
 }
 
+static bool is_aux(const struct moe_param *p) { return !strncmp(p->logical, "aux_", 4) || !strncmp(p->logical, "depth_aux_", 10); }
+
+/* The model is trained without its auxiliary routers, and they without it; so with the quantiser of a model. */
+static void freeze_others(struct moe_trainer *t, bool aux)
+{
+	const struct moe_params *p = params_of(t);
+
+	for (size_t i = 0; i < p->n; i++)
+		t->frozen.tensor[i] |= t->quantise ? !moe_quantise_has(&p->p[i]) : is_aux(&p->p[i]) != aux || moe_quantise_has(&p->p[i]);
+}
+
 /* What a stage asks of the model is there. */
 static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
 {
 	struct moe_loss_settings losses = moe_trainer_losses(s);
 
-	if (s->bias_rate > 0 && !moe_balance_possible(moe_net_params(t->net)))
+	if (s->bias_rate > 0 && !moe_balance_possible(params_of(t)))
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
 	MOE_TRY(moe_net_check_losses(t->model->spec, &losses, d));
 	if (s->patch_layer > t->model->spec->n_layers)
 		return moe_fail(d, MOE_EUSAGE, "losses.patch_layer: the model has %lld layers", (long long)t->model->spec->n_layers);
-	return moe_freeze(&t->frozen, moe_net_params(t->net), s->freeze.item, s->freeze.n, d);
+	if (t->net && t->model->spec->image_tokens.count && s->image > 0 && t->model->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE)
+		return moe_fail(d, MOE_EUSAGE, "losses.image: the patches of this model see each other, so that each image token is seen by the one that is to predict it: "
+				"make the model with \"image_attention\": \"causal\", or set losses.image to 0");
+	if (s->trains == MOE_TRAINS_AUX && s->freeze.n)
+		return moe_fail(d, MOE_EUSAGE, "freeze: a stage of auxiliary routers trains nothing else");
+	MOE_TRY(moe_freeze(&t->frozen, params_of(t), s->freeze.item, s->freeze.n, d));
+	freeze_others(t, s->trains == MOE_TRAINS_AUX);
+	return MOE_OK;
 }
 
 /* Factors of the rates in a stage; t->factor is NULL where they are all 1. */
 static enum moe_err set_factors(struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
 {
-	const struct moe_params *params = moe_net_params(t->net);
+	const struct moe_params *params = params_of(t);
 
 	free(t->factor);
 	t->factor = s->vision_rate != 1 ? moe_calloc(params->n, sizeof *t->factor) : NULL;
@@ -375,7 +425,7 @@ static enum moe_err stage_theta(struct moe_trainer *t, struct moe_diag *d)
 {
 	double theta = stage_of(t)->rope_theta > 0 ? stage_of(t)->rope_theta : t->theta;
 
-	return t->model->spec->attention.rope.theta == theta ? MOE_OK : use_theta(t, theta, d);
+	return !t->net || t->model->spec->attention.rope.theta == theta ? MOE_OK : use_theta(t, theta, d);
 }
 
 static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
@@ -428,7 +478,22 @@ static enum moe_err check_data(const struct moe_trainer *t, struct moe_diag *d)
 	for (size_t i = t->at.stage; i < r->n_stages; i++)
 		for (size_t j = 0; j < r->stage[i].n_sources; j++)
 			MOE_TRY(check_list(&r->stage[i].source[j].data, d));
+	MOE_TRY(check_list(&r->calibrate.data, d));
 	return check_list(&r->dev.data, d);
+}
+
+/* Thresholds are tensors of the model, and belong to routers that have learned. */
+static enum moe_err check_calibration(const struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+
+	if (!r->calibrate.data.n)
+		return MOE_OK;
+	if (t->model->spec->aux.threshold != MOE_AUX_STORED)
+		return moe_fail(d, MOE_EUSAGE, "calibrate: the model has no thresholds of auxiliary routers (aux_threshold \"stored\")");
+	if (r->stage[r->n_stages - 1].trains != MOE_TRAINS_AUX)
+		return moe_fail(d, MOE_EUSAGE, "calibrate goes with a last stage that trains auxiliary routers");
+	return MOE_OK;
 }
 
 static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
@@ -440,9 +505,10 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 	if (!t->recipe)
 		return no_memory(d);
 	MOE_TRY(make_net(t, d));
-	MOE_TRY(moe_optimiser_new(&t->optimiser, moe_net_params(t->net), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
+	MOE_TRY(moe_optimiser_new(&t->optimiser, params_of(t), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
 	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
 		MOE_TRY(check_stage(t, &t->o->recipe->stage[i], d));
+	MOE_TRY(check_calibration(t, d));
 	MOE_TRY(resume(t, d));
 	MOE_TRY(check_data(t, d));
 	MOE_TRY(open_log(t, d));
@@ -474,6 +540,7 @@ void moe_trainer_free(struct moe_trainer *t)
 	moe_optimiser_free(t->optimiser);
 	moe_net_free(t->net);
 	moe_net_free(t->teacher.net);
+	moe_quantise_free(t->quantise);
 	moe_trainlog_close(t->log);
 	json_decref(t->recipe);
 	moe_frozen_free(&t->frozen);
@@ -483,7 +550,7 @@ void moe_trainer_free(struct moe_trainer *t)
 
 enum moe_err moe_trainer_export(struct moe_trainer *t, const char *directory, const char *families, enum moe_dtype type, struct moe_diag *d)
 {
-	struct moe_export e = {.families = families, .params = moe_net_params(t->net), .weights = moe_net_weights(t->net), .type = type, .pool = t->o->pool};
+	struct moe_export e = {.families = families, .params = params_of(t), .weights = weights_of(t), .type = type, .pool = t->o->pool};
 
 	return moe_export_model(directory, t->model, &e, d);
 }
@@ -501,14 +568,23 @@ static void tell_failed(struct moe_trainer *t, const struct moe_loaded *b)
 	t->at.failed += b->failed;
 }
 
+/* What a step computed: the one or the other. */
+struct computed {
+	struct moe_step_result net;
+	struct moe_quantise_result quantise;
+	bool finite;
+	uint64_t rows;
+	size_t samples;
+};
+
 /* Losses and gradient of the next batch. No rows: the data have ended. */
-static enum moe_err compute(struct moe_trainer *t, struct moe_step_result *r, size_t *samples, struct moe_diag *d)
+static enum moe_err compute(struct moe_trainer *t, struct computed *c, struct moe_diag *d)
 {
 	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
 	const struct moe_loaded *b;
 	enum moe_err err = moe_loader_next(t->loader, &b, d);
 
-	*r = (struct moe_step_result){0};
+	*c = (struct computed){0};
 	if (err == MOE_END) {
 		t->at.ended = true;
 		note(t, "the data of stage %" PRIu64 " have ended after %" PRIu64 " of its %" PRIu64 " tokens", t->at.stage + 1, t->at.stage_tokens, stage_of(t)->tokens);
@@ -517,20 +593,25 @@ static enum moe_err compute(struct moe_trainer *t, struct moe_step_result *r, si
 	MOE_TRY(err);
 	tell_failed(t, b);
 	losses.noise_seed = moe_random_u64(t->o->recipe->seed, STREAM_NOISE, t->at.step);
-	MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, r, d));
-	*samples = b->n;
+	if (t->net)
+		MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, &c->net, d));
+	else
+		MOE_TRY(moe_quantise_step(t->quantise, b->packed, b->n, stage_of(t)->commitment, true, &c->quantise, d));
+	c->finite = t->net ? c->net.finite : c->quantise.finite;
+	c->rows = t->net ? c->net.rows : c->quantise.patches;
+	c->samples = b->n;
 	t->at.data = b->after;
 	t->at.has_data = true;
 	return MOE_OK;
 }
 
 /* Changes the weights; false: the gradient is not finite, and nothing was changed. */
-static bool update(struct moe_trainer *t, const struct moe_step_result *r, struct moe_trainlog_step *line)
+static bool update(struct moe_trainer *t, const struct computed *c, struct moe_trainlog_step *line)
 {
 	const struct moe_recipe_stage *stage = stage_of(t);
 	const struct moe_schedule schedule = {.tokens = stage->tokens, .warmup = stage->warmup, .decay = stage->decay, .floor = stage->floor};
-	double factor = moe_schedule_factor(&schedule, t->at.stage_tokens, r->rows);
-	float *gradient = moe_net_gradient(t->net), *weights = moe_net_weights(t->net);
+	double factor = moe_schedule_factor(&schedule, t->at.stage_tokens, c->rows);
+	float *gradient = gradient_of(t), *weights = weights_of(t);
 	struct moe_optimiser_step step = {
 		.kind = (enum moe_optimiser_kind)stage->optimiser, .muon_rate = stage->muon_rate * factor, .adamw_rate = stage->adamw_rate * factor,
 		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen.tensor, .factor = t->factor,
@@ -540,22 +621,24 @@ static bool update(struct moe_trainer *t, const struct moe_step_result *r, struc
 	line->adamw_rate = step.adamw_rate;
 	moe_frozen_hold(&t->frozen, weights, gradient);
 	line->grad_norm = moe_optimiser_norm(t->optimiser, gradient, t->frozen.tensor);
-	if (!r->finite || !isfinite(line->grad_norm))
+	if (!c->finite || !isfinite(line->grad_norm))
 		return false;
 	if (stage->clip > 0 && line->grad_norm > stage->clip)
 		step.scale = stage->clip / line->grad_norm;
 	moe_optimiser_step(t->optimiser, &step, weights, gradient);
+	if (t->quantise)
+		moe_quantise_move(t->quantise, stage->code_decay, moe_random_u64(t->o->recipe->seed, STREAM_CODES, 0), t->at.step);
 	if (stage->bias_rate > 0)
-		moe_balance_update(moe_net_params(t->net), weights, r->load, &t->model->spec->router, stage->bias_rate, t->frozen.tensor);
+		moe_balance_update(params_of(t), weights, c->net.load, &t->model->spec->router, stage->bias_rate, t->frozen.tensor);
 	moe_frozen_restore(&t->frozen, weights);
-	moe_net_changed(t->net);
+	changed(t);
 	return true;
 }
 
 /* Shown means forget with a half-life of some ten steps. */
 static double blend(double old, double new) { return old > 0 && isfinite(new) ? 0.93 * old + 0.07 * new : isfinite(new) ? new : old; }
 
-static void show(struct moe_trainer *t, const struct moe_step_result *r, double seconds)
+static void show(struct moe_trainer *t, const struct computed *c, double seconds)
 {
 	struct moe_train_progress *p = &t->shown;
 
@@ -563,10 +646,14 @@ static void show(struct moe_trainer *t, const struct moe_step_result *r, double 
 	p->tokens = t->at.tokens;
 	p->all_tokens = moe_recipe_tokens(t->o->recipe);
 	p->stage = stage_of(t)->name;
-	p->text = blend(p->text, r->text);
-	p->patch = blend(p->patch, r->patch);
-	p->tokens_per_second = blend(p->tokens_per_second, (double)r->rows / seconds);
-	p->busiest = r->busiest;
+	p->quantiser = t->quantise;
+	p->text = blend(p->text, c->net.text);
+	p->image = blend(p->image, c->net.image);
+	p->patch = blend(p->patch, c->net.patch);
+	p->psnr = blend(p->psnr, c->quantise.psnr);
+	p->codes = c->quantise.codes;
+	p->tokens_per_second = blend(p->tokens_per_second, (double)c->rows / seconds);
+	p->busiest = c->net.busiest;
 	p->seconds_left = p->all_tokens > p->tokens ? (double)(p->all_tokens - p->tokens) / p->tokens_per_second : 0;
 	p->failed = t->at.failed;
 	p->skipped = t->at.skipped;
@@ -587,75 +674,178 @@ static enum moe_err count_skipped(struct moe_trainer *t, bool good, struct moe_d
 			"stays as it is", MOE_TRAIN_MOST_SKIPPED, t->at.step);
 }
 
+/* The step's line; `line` has what the update found. */
+static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *line, const struct computed *c, struct moe_diag *d)
+{
+	if (t->quantise)
+		return moe_trainlog_write_quantiser(t->log, &(struct moe_trainlog_quantiser){
+			.step = line->step, .tokens = line->tokens, .stage = line->stage, .loss = c->quantise.total, .picture = c->quantise.picture,
+			.commitment = c->quantise.commitment, .psnr = c->quantise.psnr, .codes = c->quantise.codes, .grad_norm = line->grad_norm,
+			.rate = line->adamw_rate, .skipped = line->skipped, .seconds = line->seconds, .patches = c->rows,
+		}, d);
+	line->loss = c->net.total;
+	line->text = c->net.text;
+	line->image = c->net.image;
+	line->has_image = c->net.image_targets;
+	line->patch = c->net.patch;
+	line->balance = c->net.balance;
+	line->z = c->net.z;
+	line->taught = t->o->teacher;
+	line->soft = c->net.soft;
+	line->match = c->net.match;
+	line->of_aux = stage_of(t)->trains == MOE_TRAINS_AUX;
+	line->aux = c->net.aux;
+	line->right = c->net.aux_right;
+	line->foretold = c->net.aux_foretold;
+	line->taken = c->net.aux_taken;
+	line->busiest = c->net.busiest;
+	line->rows = c->rows;
+	return moe_trainlog_write_step(t->log, line, d);
+}
+
 static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 {
 	struct moe_trainlog_step line = {.stage = stage_of(t)->name};
-	struct moe_step_result r;
-	size_t samples;
+	struct computed c;
 	double seconds;
 	bool good;
 
 	t->began = moe_clock();
-	MOE_TRY(compute(t, &r, &samples, d));
-	if (!r.rows && !t->at.stage_tokens)
+	MOE_TRY(compute(t, &c, d));
+	if (!c.rows && !t->at.stage_tokens)
 		return moe_fail(d, MOE_EINPUT, "stage %" PRIu64 ": there is no sample in its data", t->at.stage + 1);
-	if (!r.rows)
+	if (!c.rows)
 		return MOE_OK;
-	good = update(t, &r, &line);
+	good = update(t, &c, &line);
 	t->at.step++;
-	t->at.tokens += r.rows;
-	t->at.stage_tokens += r.rows;
-	t->at.samples += samples;
+	t->at.tokens += c.rows;
+	t->at.stage_tokens += c.rows;
+	t->at.samples += c.samples;
 	seconds = fmax(moe_clock() - t->began, 1e-9);
 	line.step = t->at.step;
 	line.tokens = t->at.tokens;
-	line.loss = r.total;
-	line.text = r.text;
-	line.patch = r.patch;
-	line.balance = r.balance;
-	line.z = r.z;
-	line.taught = t->o->teacher;
-	line.soft = r.soft;
-	line.match = r.match;
-	line.busiest = r.busiest;
 	line.skipped = !good;
 	line.seconds = t->o->timings ? seconds : 0;
-	line.rows = r.rows;
-	MOE_TRY(moe_trainlog_write_step(t->log, &line, d));
-	show(t, &r, seconds);
+	MOE_TRY(write_line(t, &line, &c, d));
+	show(t, &c, seconds);
 	return count_skipped(t, good, d);
 }
 
 /* ---- between steps ---- */
 
-static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
+/* Samples that are not trained on, in their order, once. */
+static enum moe_err held_out(struct moe_loader **out, const struct moe_trainer *t, const struct moe_recipe_list *data, uint64_t samples, struct moe_diag *d)
+{
+	const struct moe_recipe_stage *s = stage_of(t);
+	struct moe_mix_source source = {(const char *const *)data->item, data->n, 1};
+	struct moe_loader_options o = {
+		.source = &source, .n_sources = 1,
+		.mix = {.seed = moe_random_u64(t->o->recipe->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
+		.batch = moe_min(s->batch, samples), .ahead = true,
+	};
+
+	set_form(&o, t->model, t->o->recipe, s);
+	return moe_loader_new(out, &o, d);
+}
+
+static void tell_failed_dev(struct moe_trainer *t, uint64_t n)
+{
+	if (n)
+		note(t, "%" PRIu64 " samples of dev are no good, and passed over", n);
+}
+
+/* One line of the log, of one who chooses. */
+static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, const char *choice, struct moe_diag *d)
 {
 	const struct moe_recipe *r = t->o->recipe;
-	const struct moe_recipe_stage *s = stage_of(t);
-	struct moe_mix_source source = {(const char *const *)r->dev.data.item, r->dev.data.n, 1};
-	struct moe_loader_options o = {
-		.spec = t->model->spec, .directory = t->model->directory, .source = &source, .n_sources = 1,
-		.mix = {.seed = moe_random_u64(r->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
-		.batch = moe_min(s->batch, r->dev.samples), .most_text = s->text_tokens, .ahead = true,
-	};
-	struct moe_loss_settings losses = moe_trainer_losses(s);
+	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
 	struct moe_devset v = {0};
 	struct moe_loader *loader;
 	enum moe_err err;
 
-	losses.noise = 0;
-	MOE_TRY(moe_loader_new(&loader, &o, d));
+	losses.noise = losses.aux = 0;
+	losses.choice = who;
+	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
 	err = moe_devset_run(&v, t->net, loader, r->dev.samples, &losses, d);
-	if (v.failed)
-		note(t, "%" PRIu64 " samples of dev are no good, and passed over", v.failed);
+	tell_failed_dev(t, v.failed);
 	if (!err)
 		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
-			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types,
+			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types, .choice = choice,
 			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
+			.image = v.image_targets ? v.image / (double)v.image_targets : 0, .has_image = v.image_targets,
 		}, d);
 	moe_devset_clear(&v);
 	moe_loader_free(loader);
 	return err;
+}
+
+static enum moe_err evaluate_quantiser(struct moe_trainer *t, struct moe_diag *d)
+{
+	struct moe_quantise_sums s = {0};
+	struct moe_loader *loader;
+	const struct moe_loaded *b;
+	enum moe_err err = held_out(&loader, t, &t->o->recipe->dev.data, t->o->recipe->dev.samples, d);
+
+	MOE_TRY(err);
+	for (uint64_t left = t->o->recipe->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
+		struct moe_quantise_result r;
+		size_t n = moe_min(b->n, left);
+		left -= n;
+		s.failed += b->failed;
+		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &r, d);
+		if (!err)
+			err = moe_quantise_count(t->quantise, &s, d);
+	}
+	err = err == MOE_END ? MOE_OK : err;
+	tell_failed_dev(t, s.failed);
+	if (!err && s.pictures)
+		err = moe_trainlog_write_quantiser(t->log, &(struct moe_trainlog_quantiser){
+			.dev = true, .step = t->at.step, .tokens = t->at.tokens, .psnr = moe_quantise_psnr(s.squares, s.numbers),
+			.codes = moe_quantise_codes(t->quantise, s.chosen),
+		}, d);
+	free(s.chosen);
+	moe_loader_free(loader);
+	return err;
+}
+
+/* A model that chooses over groups, as it is trained and, where its auxiliary routers learn, as they choose. */
+static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_spec *s = t->model->spec;
+	bool together = moe_spec_chooses_rows(s), last = moe_trainer_finished(t);
+	char choice[32];
+
+	if (t->quantise)
+		return evaluate_quantiser(t, d);
+	snprintf(choice, sizeof choice, "batch:%lld", (long long)s->router.batch);
+	MOE_TRY(evaluate_as(t, MOE_NET_BATCH, together ? choice : NULL, d));
+	if (stage_of(t)->trains != MOE_TRAINS_AUX)
+		return MOE_OK;
+	MOE_TRY(evaluate_as(t, MOE_NET_AUX, "causal:aux", d));
+	return last && t->o->recipe->calibrate.data.n ? evaluate_as(t, MOE_NET_THRESHOLD, "causal:threshold", d) : MOE_OK;
+}
+
+/* Thresholds of auxiliary routers, at the end of their training. */
+static enum moe_err calibrate(struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+	uint64_t left = r->calibrate.samples;
+	struct moe_loader *loader;
+	enum moe_err err;
+
+	MOE_TRY(held_out(&loader, t, &r->calibrate.data, left, d));
+	do {
+		const struct moe_loaded *b;
+		size_t n;
+		err = moe_loader_next(loader, &b, d);
+		if (err)
+			break;
+		n = moe_min(b->n, left);
+		left -= n;
+		err = moe_net_calibrate(t->net, b->packed, n, d);
+	} while (left && !err);
+	moe_loader_free(loader);
+	return err && err != MOE_END ? err : moe_net_calibrated(t->net, d);
 }
 
 /* Lies a multiple of `every` in (before, after]? */
@@ -675,6 +865,8 @@ static enum moe_err after_step(struct moe_trainer *t, uint64_t before, bool stop
 	uint64_t after = t->at.tokens;
 	bool last = moe_trainer_finished(t), keep = to_keep(r, before, after);
 
+	if (last && r->calibrate.data.n)
+		MOE_TRY(calibrate(t, d));
 	if (r->dev.data.n && (last || passed(before, after, r->dev.every)))
 		MOE_TRY(evaluate(t, d));
 	return last || stop || keep || passed(before, after, r->checkpoint.every) ? save(t, keep, last || stop, d) : MOE_OK;

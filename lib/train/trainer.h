@@ -24,7 +24,10 @@ enum { MOE_TRAIN_MOST_SKIPPED = 20 };   /* steps in a row that are not finite, a
 struct moe_train_progress {
 	uint64_t step, tokens, all_tokens;
 	const char *stage;
-	double text, patch;             /* losses, means over the last steps */
+	double text, image, patch;      /* losses, means over the last steps */
+	bool quantiser;                 /* that is trained: psnr (decibels) and codes in use are told instead */
+	double psnr;
+	uint64_t codes;
 	double tokens_per_second, busiest, seconds_left;
 	uint64_t failed, skipped;       /* samples, steps */
 };

@@ -129,12 +129,20 @@ enum moe_err moe_trainlog_write_step(struct moe_trainlog *l, const struct moe_tr
 		text(f, ",\"stage\":", s->stage);
 		number(f, "loss", s->loss);
 		number(f, "text", s->text);
+		if (s->has_image)
+			number(f, "image", s->image);
 		number(f, "patch", s->patch);
 		number(f, "balance", s->balance);
 		number(f, "z", s->z);
 		if (s->taught) {
 			number(f, "soft", s->soft);
 			number(f, "match", s->match);
+		}
+		if (s->of_aux) {
+			number(f, "aux", s->aux);
+			number(f, "right", s->right);
+			number(f, "foretold", s->foretold);
+			number(f, "taken", s->taken);
 		}
 		number(f, "grad_norm", s->grad_norm);
 		number(f, "lr_muon", s->muon_rate);
@@ -156,7 +164,11 @@ enum moe_err moe_trainlog_write_dev(struct moe_trainlog *l, const struct moe_tra
 
 	if (f) {
 		fprintf(f, "{\"dev\":true,\"step\":%" PRIu64 ",\"tokens\":%" PRIu64, v->step, v->tokens);
+		if (v->choice)
+			text(f, ",\"choice\":", v->choice);
 		number(f, "text", v->text);
+		if (v->has_image)
+			number(f, "image", v->image);
 		number(f, "patch", v->patch);
 		fprintf(f, ",\"questions\":%" PRIu64 ",\"exact\":%" PRIu64 ",\"types\":{", v->questions, v->exact);
 		for (size_t i = 0; i < v->n_types; i++) {
@@ -164,6 +176,34 @@ enum moe_err moe_trainlog_write_dev(struct moe_trainlog *l, const struct moe_tra
 			fprintf(f, ":[%" PRIu64 ",%" PRIu64 "]", v->type[i].exact, v->type[i].questions);
 		}
 		fputs("}", f);
+	}
+	return finish(l, f, &line, &n, d);
+}
+
+enum moe_err moe_trainlog_write_quantiser(struct moe_trainlog *l, const struct moe_trainlog_quantiser *s, struct moe_diag *d)
+{
+	char *line = NULL;
+	size_t n = 0;
+	FILE *f = open_memstream(&line, &n);
+
+	if (f) {
+		fprintf(f, "{%s\"step\":%" PRIu64 ",\"tokens\":%" PRIu64, s->dev ? "\"dev\":true," : "", s->step, s->tokens);
+		if (!s->dev) {
+			text(f, ",\"stage\":", s->stage);
+			number(f, "loss", s->loss);
+			number(f, "picture", s->picture);
+			number(f, "commitment", s->commitment);
+		}
+		number(f, "psnr", s->psnr);
+		fprintf(f, ",\"codes\":%" PRIu64, s->codes);
+		if (!s->dev) {
+			number(f, "grad_norm", s->grad_norm);
+			number(f, "lr_adamw", s->rate);
+		}
+		if (s->skipped)
+			fputs(",\"skipped\":true", f);
+		if (s->seconds > 0)
+			number(f, "tokens_per_s", (double)s->patches / s->seconds);
 	}
 	return finish(l, f, &line, &n, d);
 }

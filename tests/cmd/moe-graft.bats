@@ -8,7 +8,7 @@ setup_file() {
 	cd "$BATS_FILE_TMPDIR" || return
 	echo '{"hidden": 48, "layers": 3, "heads": 3, "dense_layers": "all", "dense_width": 64}' >dense.json
 	echo '{"hidden": 48, "layers": 3, "heads": 3, "experts": 4, "expert_width": 24, "dense_layers": [1], "dense_width": 24}' >mixed.json
-	echo '{"hidden": 48, "layers": 3, "heads": 3, "dense_layers": "all", "dense_width": 64, "vocabulary": {"tasks": ["other"], "words": ["word"]}}' >words.json
+	jq '.vocabulary = {tasks: ["other"], words: ["word"]}' dense.json >words.json
 	"$maker" dense.json dense 3
 	"$maker" dense.json other 4
 	"$maker" mixed.json mixed 5
@@ -82,7 +82,7 @@ near() {
 }
 
 @test "reordered experts give the same bits, in every family" {
-	for m in "$first:8" "$golden/aria/model:11" "$golden/mixtral/model:6" "$golden/olmoe/model:10" "$golden/qwen2moe/model:9" "$golden/qwen3moe/model:12"; do
+	for m in "$first:8" "$golden"/{aria/model:11,mixtral/model:6,olmoe/model:10,qwen2moe/model:9,qwen3moe/model:12}; do
 		n=${m##*:} m=${m%:*}
 		rm -rf out back
 		checked bits reorder --experts "$((n - 1)),1-$((n - 2)),0" -m "$m" -o out
@@ -188,6 +188,74 @@ near() {
 	refuses 2 'how many experts' moe-graft upcycle -m dense -o bad
 }
 
+@test "pools: a unit for text and one for pictures become pools of copies" {
+	checked bits upcycle --pools 1,1 -m dense -o seed
+	jq -e '.expert_pools == [[0], [1]] and .num_experts == 2 and .num_experts_per_tok == 1' seed/config.json
+	same_outputs dense seed
+	checked rounding upcycle --pools 4,4 --top-k 2 -m seed -o eight
+	near dense eight 1e-6
+	checked bits upcycle --pools 4,4 --top-k 2 --router zero -m seed -o zero
+	same_outputs dense zero
+	checked rounding upcycle --pools 2,3 -m dense -o five
+	jq -e '.expert_pools == [[0, 1], [2, 3, 4]]' five/config.json
+	checked bits reorder --experts 0,2,1,3,4 -m five -o turned
+	jq -e '.expert_pools == [[0, 2], [1, 3, 4]]' turned/config.json
+	checked rounding split -n 2 -m five -o ten
+	jq -e '.expert_pools == [[0, 1, 2, 3], [4, 5, 6, 7, 8, 9]]' ten/config.json
+	graft add --experts 0,4 -n 2 -m five -o seven
+	jq -e '.expert_pools == [[0, 1, 5], [2, 3, 4, 6]]' seven/config.json
+	graft drop --experts 0,2 -m five -o three
+	jq -e '.expert_pools == [[0], [1, 2]]' three/config.json
+	refuses 2 'no expert would be left in pool 0' moe-graft drop --experts 0,1 -m five -o bad
+	refuses 2 'experts 1 and 2 are in different pools' moe-graft merge --experts 1+2 -m five -o bad
+	refuses 2 'layer 1: expert 0 would be in pool 1, in other layers in pool 0' moe-graft reorder --experts 2,3,0,1,4@1 -m five -o bad
+	refuses 2 'pool 1 has 3 experts already|pool 0 has 2 experts already' moe-graft upcycle --pools 4,4 -m five -o bad
+	refuses 2 '2 pools are to become 3' moe-graft upcycle --pools 2,2,2 -m seed -o bad
+	refuses 2 'a token cannot have 3 experts of 2 in the largest pool' moe-graft upcycle --pools 2,2 --top-k 3 -m dense -o bad
+	refuses 2 'models with pools are not mixed' moe-graft mix -m five -m turned -o bad
+}
+
+# changed FROM TO FILTER: a model with other settings.
+changed() {
+	cp -r "$1" "$2"
+	jq "$3" "$1/config.json" >"$2/config.json"
+}
+
+@test "experts that choose, norms behind them, and auxiliary routers" {
+	graft upcycle --pools 2,3 --seed 1 --noise 0.3 -m dense -o five
+	changed five choosing '. + {router_choice: "expert", router_score: "sigmoid", norm_topk_prob: false, expert_capacity: 1}'
+	checked bits reorder --experts 1,0,3,2,4 -m choosing -o turned
+	same "$(jq -r .claim check.json)" bits
+	checked rounding split -n 2 -m choosing -o copies
+	jq -e '.expert_capacity == 2' copies/config.json
+	checked rounding split -n 2 --width -m choosing -o parts
+	checked other drop --experts 2 -m choosing -o fewer
+	changed choosing behind '. + {moe_norm: "post"}'
+	checked bits reorder --experts 1,0,3,2,4 -m behind -o behind-turned
+	checked rounding split -n 2 -m behind -o behind-copies
+	# Auxiliary routers know what was before; only a mean has them, too.
+	numpy - <<-'PY'
+		import json, os, shutil
+		import numpy as np, frames
+		shutil.copytree("choosing", "aux")
+		c = json.load(open("aux/config.json"))
+		json.dump(dict(c, aux_routers=True), open("aux/config.json", "w"))
+		meta, t = frames.parse(open("choosing/model.safetensors", "rb").read())
+		r = np.random.default_rng(1)
+		for l in range(3):
+		    for pool, n in enumerate((2, 3)):
+		        for name, shape in (("fc1", (24, 48)), ("fc2", (n, 24))):
+		            t[f"model.layers.{l}.mlp.aux.{pool}.{name}.weight"] = ("F32", list(shape), (r.standard_normal(shape) * 0.2).astype("<f4").tobytes())
+		open("aux/model.safetensors", "wb").write(frames.build(meta, t))
+	PY
+	moe-graft reorder --experts 1,0,3,2,4 -m aux -o without 2>told
+	grep -q 'auxiliary routers.*left out' told
+	jq -e 'has("aux_routers") | not' without/config.json
+	same "$(moe-info --json without | jq -r .fingerprint)" "$(moe-info --json turned | jq -r .fingerprint)"
+	checked bits average -m aux -m aux -o mean
+	jq -e .aux_routers mean/config.json
+}
+
 @test "upcycling of a Hugging Face family" {
 	# Qwen3-MoE in which all layers are dense, and one in which the second is.
 	numpy - "$golden/qwen3moe/model" <<-'PY'
@@ -210,7 +278,8 @@ near() {
 		    open(name + "/model.safetensors", "wb").write(frames.build({}, t))
 	PY
 	checked bits upcycle -n 8 --router zero -m all -o new
-	jq -e '.num_experts == 8 and .num_experts_per_tok == 2 and .norm_topk_prob and (has("mlp_only_layers") | not) and .intermediate_size == .moe_intermediate_size' new/config.json
+	jq -e '.num_experts == 8 and .num_experts_per_tok == 2 and .norm_topk_prob and (has("mlp_only_layers") | not) and
+		.intermediate_size == .moe_intermediate_size' new/config.json
 	checked rounding upcycle -n 8 -l 1- -m all -o half
 	jq -e '.mlp_only_layers == [0]' half/config.json
 	checked rounding upcycle -m some -o full

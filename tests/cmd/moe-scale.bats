@@ -63,7 +63,7 @@ arms() {
 		read -r E A alpha B beta <<<"$truth"
 		law $truth | moe-scale --resamples 0 --tsv fit >out
 		while read -r name value; do
-			near "$(awk -v name="$name" '$4 == name { print $5 }' out)" "$value" 1e-3
+			near "$(awk -F "\t" -v name="$name" '$5 == name { print $6 }' out)" "$value" 1e-3
 		done <<-END
 			E $E
 			A $A
@@ -81,6 +81,20 @@ arms() {
 	each '(.alpha.value - 0.710 | fabs) < 0.06 and (.beta.value - 0.372 | fabs) < 0.01 and (.a.value - 0.3438 | fabs) < 0.02' <out
 	each '.alpha.low < 0.710 and 0.710 < .alpha.high and .beta.low < 0.372 and 0.372 < .beta.high and .E.low < 2.158 and 2.158 < .E.high' <out
 	each '.runs == 72 and .sizes == 6 and .tokens == 12 and .resamples == 1000 and .flops_per_nd == 6 and .mean_error < 0.003 and .mean_error > 0.0005' <out
+}
+
+@test "each arm has laws of its own" {
+	law 2.158 381773 0.710 4659 0.372 | sed 's/^/sparse\t/; 1s/sparse/arm/' >both.tsv
+	law 1.904 270 0.301 1850 0.335 | sed '1d; s/^/dense\t/' >>both.tsv
+	moe-scale --resamples 0 --json --svg '{arm}-{loss}.svg' fit both.tsv >out
+	same "$(jq -c '[.arm, (.alpha.value * 1000 | round), .runs]' out | paste -sd ' ')" '["sparse",710,72] ["dense",301,72]'
+	[ -s dense-loss.svg ] && [ -s sparse-loss.svg ]
+	moe-scale --resamples 0 --json --arms dense fit both.tsv | jq -c . | cmp - <(jq -c 'select(.arm == "dense")' out)
+	moe-scale --resamples 0 --flops 1e20 plan both.tsv | grep -q '^dense, loss: 1e+20 FLOPs'
+	refuses 2 'a picture for each arm: put \{arm\}' moe-scale --svg x.svg fit both.tsv
+	refuses 2 'arms: no run is of arm none' moe-scale --arms none fit both.tsv
+	head -n 75 both.tsv >few.tsv
+	refuses 2 '^moe-scale: dense: 2 runs: the law has 5 parameters' moe-scale fit few.tsv
 }
 
 @test "the same bytes whatever the threads, other ones with another seed" {
@@ -198,10 +212,12 @@ arms() {
 	printf 'arm\tlog\nmoe\t../moe-1\nmoe\t../moe-2\nthin\t../thin-1\nthin\t../thin-2/log.jsonl\n' >below/list.tsv
 	moe-scale --json --loss text compare below/list.tsv | cmp out
 	moe-scale --json --loss text compare table | jq -c .difference | cmp - <(jq -c .difference out)
-	moe-scale --loss text --over seconds --json eta moe=moe-{1,2} thin=thin-{1,2} | each '.baseline_spent > 0 and .eta > 0'
+	awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "seconds") at = i; next } $2 == "moe" && $3 == 1 { if (!($at > last)) exit 1; last = $at } END { exit !at }' table
 	# Without --timings there are no seconds.
-	sed -i 's/,"tokens_per_s":[^,}]*//' moe-1/log.jsonl
-	moe-scale --loss text --over seconds --json eta moe=moe-{1,2} thin=thin-{1,2} | each '.baseline_seeds == 1'
+	sed 's/,"tokens_per_s":[^,}]*//' moe-1/log.jsonl >untimed
+	mv untimed moe-1/log.jsonl
+	run grep -w seconds <(moe-scale table moe-1)
+	[ "$status" = 1 ]
 	moe-scale --evaluations last table moe-1 | tail -n +2 | wc -l | grep -qx 1
 	sed -i '3s/.*/x/' moe-2/log.jsonl
 	refuses 2 'moe-2/log.jsonl: line 3: expected a line of a training log' moe-scale table moe=moe-2

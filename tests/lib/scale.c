@@ -1,5 +1,5 @@
-/* Scaling: published laws are found again from points that they made, intervals cover the truth as often as they say, savings and differences of curves made by hand are
- * those that arithmetic gives, and what cannot be fitted is refused. */
+/* Scaling: published laws are found again from points that they made, intervals cover the truth as often as they say, savings and differences of curves made by
+ * hand are those that arithmetic gives, and what cannot be fitted is refused. */
 #include <math.h>
 
 #include "base/mem.h"
@@ -19,8 +19,8 @@ static void expect_near(double have, double want, double within)
 		fail_msg("%.12g, expected %.12g within %g", have, want, within);
 }
 
-/* Mixtures of experts with early fusion, mean loss (Shukor et al. 2025, table 12), Chinchilla, and a dense native model (table 2) with A and B of the size that its
- * frontier has. */
+/* Mixtures of experts with early fusion, mean loss (Shukor et al. 2025, table 12), Chinchilla, and a dense native model (table 2) with A and B of the size that
+ * its frontier has. */
 static const struct moe_law laws[] = {
 	{MOE_LAW_DENSE, {2.158, 381773, 0.710, 4659, 0.372}},
 	{MOE_LAW_DENSE, {1.693, 406.4, 0.339, 410.7, 0.285}},
@@ -82,7 +82,8 @@ static void test_law_sparse(void **state)
 	for (double by = 0.99; by < 1.02; by += 0.02)
 		assert_true(moe_law_loss(&f.law, best) < moe_law_loss(&f.law, (struct moe_law_at){best.n * by, best.d / by, 0.75}));
 	moe_law_fit_free(&f);
-	expect_fail(&d, moe_law_fit(&f, p, 20, &(struct moe_law_fit_options){.kind = MOE_LAW_SPARSE}, &d), MOE_EUSAGE, "1 sparsity (S): the law needs 3 or more");
+	expect_fail(&d, moe_law_fit(&f, p, 20, &(struct moe_law_fit_options){.kind = MOE_LAW_SPARSE}, &d), MOE_EUSAGE,
+		    "1 sparsity (S): the law needs 3 or more");
 }
 
 static double parameter(const struct moe_law *l, const void *number) { return l->value[*(const size_t *)number]; }
@@ -232,7 +233,9 @@ static void test_optimum(void **state)
 
 static void test_student(void **state)
 {
-	static const struct { size_t freedom; double t; } table[] = {{1, 12.7062}, {2, 4.30265}, {3, 3.18245}, {4, 2.77645}, {9, 2.26216}, {10, 2.22814}, {120, 1.97993}};
+	static const struct { size_t freedom; double t; } table[] = {
+		{1, 12.7062}, {2, 4.30265}, {3, 3.18245}, {4, 2.77645}, {9, 2.26216}, {10, 2.22814}, {120, 1.97993},
+	};
 	static const double value[] = {1, 2, 4, 5};
 	struct moe_student s = moe_student_of(value, 4);
 
@@ -280,7 +283,8 @@ static struct moe_saving saving_of(const char *text, size_t resamples)
 	struct moe_saving first;
 	struct moe_diag d = {0};
 
-	expect_ok(&d, moe_savings_make(&s, &r, &(struct moe_savings_options){.measure = &measure, .n_measures = 1, .resamples = resamples, .cost = MOE_COST_TOKENS}, &d));
+	expect_ok(&d, moe_savings_make(&s, &r, &(struct moe_savings_options){.measure = &measure, .n_measures = 1, .resamples = resamples,
+									     .cost = MOE_COST_TOKENS}, &d));
 	first = s.saving[0];
 	moe_savings_free(&s);
 	moe_runs_free(&r);
@@ -297,7 +301,8 @@ static void test_eta(void **state)
 
 	(void)state;
 	expect_near(s.eta.value, 1000 / pow(10, 2.5), 1e-9);            /* 2 lies half way between 2.5 and 1.5 */
-	assert_true(s.eta.reached && s.eta.bound == MOE_ETA_IS && s.seeds == 1 && s.pairs == 1 && s.loss == 1.5 && s.baseline_loss == 2 && isnan(s.low) && isnan(s.t_low));
+	assert_true(s.eta.reached && s.eta.bound == MOE_ETA_IS && s.seeds == 1 && s.pairs == 1 && s.loss == 1.5 && s.baseline_loss == 2 && isnan(s.low) &&
+		    isnan(s.t_low));
 	s = saving_of(HEAD DENSE "a\t1\t10\t4.5\na\t1\t100\t3.5\na\t1\t1000\t2.5\n", 0);
 	expect_near(s.eta.value, pow(10, 2.5) / 1000, 1e-9);            /* never at 2; the baseline had 2.5 half way */
 	assert_true(!s.eta.reached && s.eta.bound == MOE_ETA_IS);
@@ -323,8 +328,8 @@ static void test_eta_seeds(void **state)
 	(void)state;
 	for (int seed = 0; seed < 5; seed++)
 		for (int i = 1; i <= 3; i++)
-			n += (size_t)snprintf(text + n, sizeof text - n, "dense\t%d\t%g\t%g\na\t%d\t%g\t%g\n", seed, pow(10, i), 5 - i + shift[seed], seed, pow(10, i),
-					      4.5 - i + shift[seed]);
+			n += (size_t)snprintf(text + n, sizeof text - n, "dense\t%d\t%g\t%g\na\t%d\t%g\t%g\n", seed, pow(10, i), 5 - i + shift[seed], seed,
+					      pow(10, i), 4.5 - i + shift[seed]);
 	s = saving_of(text, 500);
 	assert_true(s.seeds == 5 && s.baseline_seeds == 5 && s.pairs == 5);
 	expect_near(s.eta.value, sqrt(10), 1e-9);
@@ -335,8 +340,8 @@ static void test_eta_seeds(void **state)
 	n = strlen(HEAD);
 	for (int seed = 0; seed < 5; seed++)
 		for (int i = 1; i <= 3; i++)
-			n += (size_t)snprintf(text + n, sizeof text - n, "dense\t%d\t%g\t%g\na\t%d\t%g\t%g\n", seed, pow(10, i), 5 - i + shift[seed], seed + 9, pow(10, i),
-					      4.5 - i + shift[seed]);
+			n += (size_t)snprintf(text + n, sizeof text - n, "dense\t%d\t%g\t%g\na\t%d\t%g\t%g\n", seed, pow(10, i), 5 - i + shift[seed], seed + 9,
+					      pow(10, i), 4.5 - i + shift[seed]);
 	s = saving_of(text, 500);
 	assert_true(s.pairs == 0 && s.low < 2.6 && s.high > 3.8 && isnan(s.t_low));
 	expect_near(s.eta.value, sqrt(10), 1e-9);
@@ -379,7 +384,8 @@ static void test_tables(void **state)
 	struct moe_runs r = runs_of("# made by hand\n\n#note\tN\tD\tS\tloss\trun\tflops_per_token\r\nx\t2\t10\t0.5\t\tr\t\n# skipped\ny\t4\t20\t\t3\tr\t30\nz\t4\t20\t\t2\t\t\n");
 
 	(void)state;
-	assert_true(r.n == 3 && r.n_measures == 1 && !r.counted && r.at[0].s == 0.5 && r.at[1].s == 0 && isnan(moe_run_measure(&r.at[0], 0)) && moe_run_measure(&r.at[1], 0) == 3);
+	assert_true(r.n == 3 && r.n_measures == 1 && !r.counted && r.at[0].s == 0.5 && r.at[1].s == 0 && isnan(moe_run_measure(&r.at[0], 0)) &&
+		    moe_run_measure(&r.at[1], 0) == 3);
 	assert_true(r.at[0].run == r.at[1].run && r.at[2].run != r.at[0].run && r.at[0].flops == 120 && r.at[1].flops == 600 && r.at[1].line == 6);
 	moe_runs_free(&r);
 	refuse_table("", "it is empty");

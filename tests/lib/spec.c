@@ -443,11 +443,11 @@ static void test_foreign_grid(void **state)
 
 	(void)state;
 	expect_ok(&d, open_model(READ, &m, &d));
-	expect_ok(&d, moe_layout_make(&l, m->spec, token, 2, &grids[0], 16, &a, &d));
+	expect_ok(&d, moe_layout_make(&l, m->spec, token, 2, &grids[0], (struct moe_cursor){16, 0}, &a, &d));
 	assert_int_equal(l.rows, 65);
 	for (size_t i = 1; i < sizeof grids / sizeof *grids; i++) {
 		moe_diag_clear(&d);
-		expect_fail(&d, moe_layout_make(&l, m->spec, token, 2, &grids[i], 16, &a, &d), MOE_EINPUT, "the model has no such grid");
+		expect_fail(&d, moe_layout_make(&l, m->spec, token, 2, &grids[i], (struct moe_cursor){16, 0}, &a, &d), MOE_EINPUT, "the model has no such grid");
 	}
 	moe_diag_clear(&d);
 	expect_fail(&d, moe_tower_forward(m, pixel, 1, 1, feature, &work, &d), MOE_EINPUT, "1 x 1 patches: the model has no such grid");
