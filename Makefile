@@ -146,7 +146,7 @@ install: all
 	install -m 755 $(CMDS) $(AT)/bin
 	install -m 644 $(O)/libmoe.a $(AT)/lib
 	set -e; for h in $(HEADERS:lib/%=%); do install -D -m 644 lib/$$h $(AT)/include/moe/$$h; done
-	set -e; for f in $$(cd share && find examples families models plot synth -type f); do install -D -m 644 share/$$f $(AT)/share/moe/$$f; done
+	set -e; for f in $$(cd share && find examples families models plot recipes synth -type f); do install -D -m 644 share/$$f $(AT)/share/moe/$$f; done
 	set -e; for p in $(PAGES); do install -D -m 644 -t $(AT)/share/man/man$${p##*.} $$p; done
 	set -e; for c in $(notdir $(CMDS)); do install -D -m 644 completions/moe.bash $(AT)/share/bash-completion/completions/$$c; done
 	install -D -m 644 -t $(AT)/share/zsh/site-functions completions/_moe

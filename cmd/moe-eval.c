@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/asking.h"
+#include "common/choosing.h"
 #include "common/memory.h"
 #include "eval/tables.h"
 
@@ -39,7 +40,7 @@ static void print_answers(const struct moe_evaluation *e)
 static void print_tables(const struct asking *s, const struct asking *other)
 {
 	struct moe_tally scores;
-	struct moe_tables t = {&s->e, &scores, s->m->fingerprint, other ? other->m->fingerprint : NULL, o.by};
+	struct moe_tables t = {&s->e, &scores, s->m->fingerprint, other ? other->m->fingerprint : NULL, s->m->choice, other ? other->m->choice : NULL, o.by};
 	struct moe_diag d = {0};
 	struct moe_sink *sink;
 	FILE *f;
@@ -93,7 +94,7 @@ int main(int argc, char **argv)
 		{0, "json", OPT_FLAG, &o.json, 0, "JSON lines", 0, 0, 0},
 		{0, "tsv", OPT_FLAG, &o.tsv, 0, "the scores as tab-separated values with a header line", 0, 0, 0},
 		{0, "batch", OPT_INT, &o.batch, "N", "pictures computed together by a thread", 1, 4096, "24"},
-		OPT_MODEL, OPT_MATH, OPT_MEMORY, OPT_OUTPUT, OPT_END,
+		OPT_CAUSAL, OPT_MODEL, OPT_MATH, OPT_MEMORY, OPT_OUTPUT, OPT_END,
 	};
 	static const struct tool tool = {"moe-eval", "SHARD...", "Tells how well a model answers the questions of data shards.", opts};
 	int at = asking_start(&tool, argc, argv), status;

@@ -49,7 +49,8 @@ static size_t read_numbers(const char *option, const char *text, double *to, siz
 
 	for (const char *p = text; p && n < most; p = *end ? end + 1 : NULL) {
 		to[n] = strtod(p, &end);
-		if (end == p || (*end && *end != ',') || !(to[n] >= (whole ? 1 : 0) && to[n] <= (whole ? 65534 : 1e9)) || (whole && to[n] != (double)(int64_t)to[n]))
+		bool in = to[n] >= (whole ? 1 : 0) && to[n] <= (whole ? 65534 : 1e9);
+		if (end == p || (*end && *end != ',') || !in || (whole && to[n] != (double)(int64_t)to[n]))
 			cli_fail("%s %s: expected %snumbers with commas between them", option, text, whole ? "whole " : "");
 		n++;
 		if (*end && n == most)
@@ -160,10 +161,12 @@ static int graft(enum moe_graft_operation op)
 int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
-		{'m', "model", OPT_LIST, &o.models, "MODEL", "model directory, or ORG/NAME[@REVISION] in the hub's local cache; several for copy, mix and average", 0, 0,
+		{'m', "model", OPT_LIST, &o.models, "MODEL",
+		 "model directory, or ORG/NAME[@REVISION] in the hub's local cache; several for copy, mix and average", 0, 0,
 		 "$MOE_MODEL, else the model that ships with the toolkit"},
 		{'o', "output", OPT_TEXT, &cli.output, "FOLDER", "the folder to write, which must be new or empty", 0, 0, 0},
-		{0, "experts", OPT_LIST, &o.experts, "LIST", "which: 3 or 0,4-7; merge: 0+1,2+3; copy: 3=5; reorder: the old numbers; @LAYERS behind it: in these alone", 0, 0, 0},
+		{0, "experts", OPT_LIST, &o.experts, "LIST",
+		 "which: 3 or 0,4-7; merge: 0+1,2+3; copy: 3=5; reorder: the old numbers; @LAYERS behind it: in these alone", 0, 0, 0},
 		{'n', "number", OPT_INT, &o.number, "N", "upcycle: experts of a layer; add: how many more; split: into how many", 1, 65534, 0},
 		{'l', "layers", OPT_TEXT, &o.layers, "LAYERS", "upcycle, mix: these dense layers: 3, 0-11 or 12-", 0, 0, "all"},
 		{0, "top-k", OPT_INT, &o.top_k, "K", "experts of a token", 1, 256, "that of the source; upcycle and mix of dense models: 2"},
@@ -187,7 +190,8 @@ int main(int argc, char **argv)
 		{0, "family", OPT_TEXT, &cli.family, "FILE", "family file to read the models with", 0, 0, "the one that matches config.json"},
 		OPT_END,
 	};
-	static const struct tool tool = {"moe-graft", "OPERATION", "Surgery: upcycle, add, drop, merge, split, reorder, copy, mix or average; makes a model of others.", opts};
+	static const struct tool tool = {"moe-graft", "OPERATION",
+					 "Surgery: upcycle, add, drop, merge, split, reorder, copy, mix or average; makes a model of others.", opts};
 	int at, op;
 
 	cli_start(argc, argv);

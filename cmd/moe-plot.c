@@ -341,6 +341,25 @@ static void clean_up(void)
 	free(p.log);
 }
 
+/* Looks at the options and at what kind of inputs there are. Returns what is to be written. */
+static enum format read_options(char **path, int n)
+{
+	enum format format = find_format();
+	struct moe_diag d = {0};
+
+	if (o.layers && !moe_layers_parse(o.layers, strlen(o.layers), MOST_LAYERS, &p.first, &p.last))
+		cli_fail("-l %s: expected a layer or a range, such as 3, 0-1 or 2-", o.layers);
+	parse_modality();
+	if (n == 1 && is_log(path[0]))
+		cli_check(moe_read_file(path[0], LOG_LIMIT, &p.log, &p.log_nbytes, &d), &d);
+	parse_kinds(format);
+	if (wants(PICTURE) && !o.picture.n)
+		cli_fail("--kind picture: which picture? (--picture FILE)");
+	if ((wants(DIFFERENCE) || wants(AGREEMENT)) && !o.against.n)
+		cli_fail("--kind %s: with which run? (--against TRACE)", wants(DIFFERENCE) ? "difference" : "agreement");
+	return format;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct opt opts[] = {
@@ -366,7 +385,6 @@ int main(int argc, char **argv)
 	};
 	static const struct tool tool = {"moe-plot", "[TRACE|LOG ...]", "Pictures of routing: on the terminal, PNG, SVG, or one HTML page.", opts};
 	static const char *const standard[] = {"-"};
-	struct moe_diag d = {0};
 	enum format format;
 	int at;
 
@@ -375,17 +393,7 @@ int main(int argc, char **argv)
 	at = opt_parse(&tool, argc, argv);
 	if (at == argc && isatty(STDIN_FILENO))
 		opt_usage(&tool);
-	if (o.layers && !moe_layers_parse(o.layers, strlen(o.layers), MOST_LAYERS, &p.first, &p.last))
-		cli_fail("-l %s: expected a layer or a range, such as 3, 0-1 or 2-", o.layers);
-	parse_modality();
-	format = find_format();
-	if (at + 1 == argc && is_log(argv[at]))
-		cli_check(moe_read_file(argv[at], LOG_LIMIT, &p.log, &p.log_nbytes, &d), &d);
-	parse_kinds(format);
-	if (wants(PICTURE) && !o.picture.n)
-		cli_fail("--kind picture: which picture? (--picture FILE)");
-	if ((wants(DIFFERENCE) || wants(AGREEMENT)) && !o.against.n)
-		cli_fail("--kind %s: with which run? (--against TRACE)", wants(DIFFERENCE) ? "difference" : "agreement");
+	format = read_options(argv + at, argc - at);
 	if (p.log) {
 		draw_log(argv[at]);
 	} else {

@@ -11,8 +11,10 @@
 #include "common/pictures.h"
 #include "common/progress.h"
 #include "io/source.h"
+#include "model/flops.h"
 #include "report/losses.h"
 #include "sys/memory.h"
+#include "train/add_aux.h"
 #include "train/branch.h"
 #include "train/create.h"
 #include "train/gradcheck.h"
@@ -24,13 +26,13 @@ enum { LOG_LIMIT = 1 << 30, CHECK_SAMPLES = 4 };
 
 /* Numbers that the command line may set, and where in the recipe. */
 enum number {
-	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, IMAGE, DRAW, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH,
+	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, LR_VISION, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, IMAGE, DRAW, PATCH, PATCH_LAYER, BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH,
 	BIAS_RATE, NOISE, TEXT_TOKENS,
 	N_STAGE, SEED = N_STAGE, TEMPERATURE, DEV_EVERY, DEV_SAMPLES, CHECKPOINT_EVERY, N_NUMBERS,
 };
 
 static const char *const keys[N_NUMBERS] = {
-	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text", "losses.image", "draw", "losses.patch",
+	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "lr.vision", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text", "losses.image", "draw", "losses.patch",
 	"losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "losses.soft", "losses.match", "bias_rate", "router_noise", "text_tokens", "seed",
 	"teacher.temperature", "dev.every", "dev.samples", "checkpoint.every",
 };
@@ -38,10 +40,10 @@ static const char *const keys[N_NUMBERS] = {
 static struct {
 	const char *recipe, *create, *teacher, *optimiser, *augment, *precision, *type;
 	double number[N_NUMBERS];
-	struct opt_list freeze, layers, dev, keep;
+	struct opt_list freeze, layers, calibrate, dev, keep;
 	long branch;
 	double decay_tokens;
-	bool check, timings, no_sandbox;
+	bool aux, check, timings, no_sandbox;
 } o = {.type = "bf16", .branch = -1};
 
 static volatile sig_atomic_t stop;
@@ -107,6 +109,8 @@ static void set_stage(json_t *stage, char **data, size_t n_data)
 	for (int i = 0; i < N_STAGE; i++)
 		if (!isnan(o.number[i]))
 			set(stage, keys[i], number(o.number[i]));
+	if (o.aux)
+		set(stage, "train", json_string("aux"));
 	if (o.optimiser)
 		set(stage, "optimiser", json_string(o.optimiser));
 	if (o.freeze.n)
@@ -164,6 +168,8 @@ static void set_rest(json_t *doc)
 	}
 	if (o.layers.n)
 		set(doc, "teacher.layers", list(o.layers.item, o.layers.n));
+	if (o.calibrate.n)
+		set(doc, "calibrate.data", list(o.calibrate.item, o.calibrate.n));
 	if (o.dev.n)
 		set(doc, "dev.data", list(o.dev.item, o.dev.n));
 	for (size_t i = 0; i < o.keep.n; i++) {
@@ -241,19 +247,47 @@ static void check_folder(const struct moe_recipe *r)
 	free(path);
 }
 
+/* Does any stage train auxiliary routers? */
+static bool trains_aux(const struct moe_recipe *r)
+{
+	for (size_t i = 0; i < r->n_stages; i++)
+		if (r->stage[i].trains == MOE_RECIPE_AUX)
+			return true;
+	return false;
+}
+
+/* A model that has no auxiliary routers to train, with new ones, in `where`. */
+static struct moe_model *with_aux(struct moe_model *m, const struct moe_recipe *r, const char *where)
+{
+	char *path, *families = cli_share("families");
+	struct moe_diag d = {0};
+
+	if (!where)
+		cli_fail("--check-gradients of new auxiliary routers needs -o, the folder that they are made in");
+	path = path_in(where, "start");
+	make_directory(where);
+	if (access(path, F_OK))
+		cli_check(moe_add_aux(path, m, r->calibrate.data.n, r->seed, families, &d), &d);
+	free(families);
+	moe_model_close(m);
+	cli.model = path;
+	return cli_model();
+}
+
 /* The model to begin with: the one that is named, or one that is made in `where`. */
 static struct moe_model *open_model(const struct moe_recipe *r, const char *where)
 {
 	struct moe_diag d = {0};
+	struct moe_model *m;
 
 	if (json_is_string(r->model)) {
 		cli.model = json_string_value(r->model);
-	} else {
-		char *path = path_in(where, "start");
-		if (access(path, F_OK))
-			cli_check(moe_create_model(path, r->model, r->seed, &d), &d);
-		cli.model = path;
+		m = cli_model();
+		return trains_aux(r) && !m->spec->aux.routers ? with_aux(m, r, where) : m;
 	}
+	cli.model = path_in(where, "start");
+	if (access(cli.model, F_OK))
+		cli_check(moe_create_model(cli.model, r->model, r->seed, &d), &d);
 	return cli_model();
 }
 
@@ -279,7 +313,7 @@ static uint64_t check_trainable(const struct moe_model *m, const struct moe_mode
 	struct moe_diag d = {0};
 	uint64_t need, room = moe_memory_available();
 
-	if (r->kind == MOE_RECIPE_MODEL && moe_net_check(m->spec, &d)) {
+	if (r->kind == MOE_RECIPE_KIND_MODEL && moe_net_check(m->spec, &d)) {
 		moe_diag_path(&d, cli.model);
 		cli_die(&d);
 	}
@@ -303,12 +337,19 @@ static void close_models(struct moe_model *m, struct moe_model *teacher)
 
 static void say_sizes(const struct moe_model *m, const struct moe_recipe *r, uint64_t nbytes)
 {
+	size_t patches = moe_spec_largest_patches(m->spec), text = r->stage[0].text_tokens;
 	struct moe_diag d = {0};
 	struct moe_sizes s;
+	struct moe_flops f;
+	double all = 0;
 
 	cli_check(moe_spec_sizes(m->spec, &s, &d), &d);
-	cli_say("%.3g M parameters, %.3g M of them active in the layers (%.3g MFLOP a token forward), %.4g M tokens, up to %.2g GB of memory", (double)s.parameters / 1e6,
-		(double)s.active / 1e6, (double)s.flops_per_token / 1e6, (double)moe_recipe_tokens(r) / 1e6, (double)nbytes / 1e9);
+	cli_check(moe_spec_flops(&f, m->spec, patches, text, &d), &d);
+	for (size_t i = 0; i < r->n_stages; i++)
+		all += (double)r->stage[i].tokens * moe_flops_training(&f, r->stage[i].trains == MOE_RECIPE_AUX);
+	cli_say("%.3g M parameters, %.3g M of them active in the layers; of %zu patches and %zu tokens of text, %.4g MFLOP a token forward, %.4g in training; %.4g M tokens, %.3g "
+		"TFLOP in all; up to %.2g GB of memory", (double)s.parameters / 1e6, (double)s.active / 1e6, patches, text, f.all / 1e6,
+		moe_flops_training(&f, r->stage[0].trains == MOE_RECIPE_AUX) / 1e6, (double)moe_recipe_tokens(r) / 1e6, all / 1e12, (double)nbytes / 1e9);
 }
 
 /* ---- what is said ---- */
@@ -526,6 +567,7 @@ int main(int argc, char **argv)
 		{0, "optimiser", OPT_TEXT, &o.optimiser, "NAME", "muon (matrices of the layers; AdamW for the rest) or adamw", 0, 0, "muon"},
 		NUMBER(LR_MUON, "lr-muon", "RATE", "learning rate of Muon", "0.02"),
 		NUMBER(LR_ADAMW, "lr-adamw", "RATE", "learning rate of AdamW", "0.003"),
+		NUMBER(LR_VISION, "lr-vision", "FACTOR", "of both rates, for what makes vectors of pictures: vision and projector", "1"),
 		NUMBER(WARMUP, "warmup", "TOKENS", "the rates rise from 0 over so many tokens", "a fiftieth"),
 		NUMBER(DECAY, "decay", "TOKENS", "and fall over so many last ones", "half"),
 		NUMBER(FLOOR, "floor", "SHARE", "to this share", "0"),
@@ -545,6 +587,8 @@ int main(int argc, char **argv)
 		NUMBER(BALANCE, "balance", "FACTOR", "of the loss that spreads the load of experts", "0.01"),
 		NUMBER(Z, "z-loss", "FACTOR", "of the loss that keeps router logits small", "0.001"),
 		NUMBER(BALANCE_GROUPS, "balance-groups", "N", "balance groups of experts, so many, and not each expert", "each"),
+		{0, "aux", OPT_FLAG, &o.aux, 0, "train the auxiliary routers alone; a model without them gets new ones", 0, 0, 0},
+		{0, "calibrate", OPT_LIST, &o.calibrate, "DATA", "and find thresholds for them with this, at the end (several times)", 0, 0, 0},
 		NUMBER(BIAS_RATE, "bias-rate", "RATE", "balance by biases of the choice, without a loss", "0"),
 		NUMBER(NOISE, "router-noise", "FACTOR", "of the noise on the logits of routers by sigmoid", "0"),
 		NUMBER(ROPE_THETA, "rope-theta", "BASE", "base of the rotary positions", "the model's"),

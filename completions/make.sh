@@ -15,6 +15,8 @@ kind() {
 	MODALITY) echo 'text image audio video other all' ;;
 	FORMAT) echo 'text png svg html json tsv' ;;
 	WHEN) echo 'auto true 256 never' ;;
+	LAW) echo 'dense sparse' ;;
+	COST) echo 'flops tokens seconds' ;;
 	ROWS) echo 'none last all' ;;
 	*) echo word ;;
 	esac

@@ -84,10 +84,10 @@ _moe() {
 		esac
 		;;
 	moe-eval)
-		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --answers --json --tsv --batch -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --answers --json --tsv --batch --causal-choice -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="--against -m --model"
 		files="--types --answers --family -o --output"
-		values="--limit -n --max-new --by --patch-layer --batch --math -t --threads"
+		values="--limit -n --max-new --by --patch-layer --batch --causal-choice --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -177,11 +177,13 @@ _moe() {
 		esac
 		;;
 	moe-scale)
-		all="--loss --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --evaluations --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--loss --arms --evaluations --law --huber --flops --hours --rate --coefficients --aspect --baseline --over --resamples --seed --svg --json --tsv -o --output -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--flops --coefficients --svg -o --output"
-		values="--loss --law --huber --hours --rate --aspect --baseline --over --evaluations --resamples --seed -t --threads"
+		values="--loss --arms --evaluations --huber --hours --rate --aspect --baseline --resamples --seed -t --threads"
 		case $prev in
+		--law) COMPREPLY=($(compgen -W 'dense sparse' -- "$cur")) && return ;;
+		--over) COMPREPLY=($(compgen -W 'flops tokens seconds' -- "$cur")) && return ;;
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
 		;;
@@ -223,10 +225,10 @@ _moe() {
 		esac
 		;;
 	moe-train)
-		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --teacher --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
+		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --lr-vision --warmup --decay --floor --weight-decay --clip --freeze --teacher --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --aux --calibrate --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model --teacher"
 		files="-r --recipe --new --family"
-		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --warmup --decay --floor --weight-decay --clip --freeze --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
+		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --lr-vision --warmup --decay --floor --weight-decay --clip --freeze --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --calibrate --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

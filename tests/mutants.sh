@@ -39,7 +39,7 @@ mutant() {
 }
 
 o=lib/train/optimiser.c
-mutant $o 'no decay' 's/1 - s->adamw_rate \* s->weight_decay/1/'
+mutant $o 'no decay' 's/1 - adamw_rate \* s->weight_decay/1/'
 mutant $o 'decay on the tensors of Muon, too' 's/moe_blend\(w, 1, w, -rate/moe_blend(w, (float)(1 - o->step->muon_rate * o->step->weight_decay), w, -rate/'
 mutant $o 'decay on matrices alone' 's/(a = adamw_of\(.*\);)/\1 if (o->params->p[p->tensor].rows < 2) a.keep = 1;/'
 mutant $o 'decay in the gradient' 's/(moe_adamw_update\(o->weights)/a.keep = 1; moe_blend((float *)(uintptr_t)o->gradient + p->at, 1, o->gradient + p->at, (float)o->step->weight_decay, o->weights + p->at, p->n); \1/'

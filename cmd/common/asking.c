@@ -4,10 +4,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/choosing.h"
 #include "common/memory.h"
 #include "common/pictures.h"
 #include "common/progress.h"
 #include "common/tokenizer.h"
+#include "model/choosing.h"
 
 enum { MOST_TYPES = 256 };
 
@@ -84,6 +86,8 @@ void asking_open(struct asking *a, const char *path, struct moe_pool *pool)
 	if (o->chat && !*a->m->spec->chat.turn && !*a->m->spec->chat.user)
 		cli_fail("--chat: the family %s has no chat format", a->m->spec->family);
 	memory_use_math(a->m, pool);
+	choosing_apply(a->m);
+	cli_check(moe_choosing_check(a->m, &d), &d);
 	a->t = tokenizer_load(fingerprint);
 	a->g = (struct moe_generation){.spec = a->m->spec, .tokenizer = a->t, .max_new = (size_t)(o->max_new ? o->max_new : a->m->spec->text.max_new)};
 	cli_check(moe_generation_init(&a->g, &d), &d);

@@ -14,6 +14,8 @@ bool *experts_parse(const char *option, const char *list, size_t n, bool all)
 
 	if (!expert)
 		cli_fail("out of memory");
+	if (!*list)
+		cli_fail("--%s: no experts; expected some from 0 to %zu, such as 3 or 0,4-7", option, n - 1);
 	for (;; p++) {
 		if (!moe_range_read(&p, end, n - 1, &first, &last) || (*p && *p != ','))
 			cli_fail("--%s %s: expected %sexperts from 0 to %zu, such as 3 or 0,4-7", option, list, all ? "all, or " : "", n - 1);

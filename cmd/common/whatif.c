@@ -59,6 +59,8 @@ static void read_top_k(struct rule *r)
 {
 	long long most = (long long)r->m->spec->router.top_k;
 
+	if (r->m->spec->router.chooses == MOE_CHOICE_EXPERT)
+		cli_fail("--%s %s: the model's experts choose tokens, and a token has as many as choose it (--drop and --bias change who does)", r->option, r->text);
 	read_number(r, 1, 256);
 	if (r->number != floor(r->number))
 		cli_fail("--%s %s: expected a whole number", r->option, r->text);
@@ -77,6 +79,8 @@ static void read_pair(struct rule *r)
 		b = strtoul(end + 1, &end, 10);
 	if (!ok || *end || a >= n || b >= n || a == b)
 		cli_fail("--%s %s: expected two experts from 0 to %zu, such as 3=5", r->option, r->text, n - 1);
+	if (r->m->spec->router.pools.n && r->m->spec->router.pools.of[a] != r->m->spec->router.pools.of[b])
+		cli_fail("--%s %s: the two are in different pools, and tokens of a modality have the experts of its pool alone", r->option, r->text);
 	r->a = (int32_t)a;
 	r->b = (int32_t)b;
 }
@@ -122,7 +126,23 @@ static void add_experts(const bool **to, const struct rule *r)
 }
 
 static void set_drop(struct moe_what_if *w, const struct rule *r) { add_experts(&w->drop, r); }
-static void set_force(struct moe_what_if *w, const struct rule *r) { add_experts(&w->force, r); }
+
+/* Is the expert for tokens of the modality? */
+static bool in_pool(const struct moe_model *m, size_t expert, unsigned modality)
+{
+	const struct moe_pools *p = &m->spec->router.pools;
+
+	return !p->n || (modality < p->n && p->of[expert] == modality);
+}
+
+static void set_force(struct moe_what_if *w, const struct rule *r)
+{
+	for (size_t e = 0; e < n_experts(r) && r->from == r->to; e++)
+		if (r->expert[e] && !in_pool(r->m, e, r->from))
+			cli_fail("--%s: expert %zu is not in the pool of %s", r->option, e, moe_modality_name(r->from));
+	add_experts(&w->force, r);
+}
+
 static void set_mute(struct moe_what_if *w, const struct rule *r) { add_experts(&w->mute, r); }
 static void set_top_k(struct moe_what_if *w, const struct rule *r) { w->top_k = (int64_t)r->number; }
 static void set_temperature(struct moe_what_if *w, const struct rule *r) { w->temperature = (float)r->number; }
@@ -231,10 +251,10 @@ static bool apply(struct moe_what_if *row, const struct kind *k, const char *val
 /* What cannot be done in a layer for a modality. */
 static void check(const struct moe_what_if *w, const struct moe_model *m, size_t layer, unsigned modality)
 {
-	long long forced = 0, chosen = (long long)(w->top_k ? w->top_k : m->spec->router.top_k);
+	long long forced = 0, chosen = w->top_k ? (long long)w->top_k : (long long)moe_router_width(&m->spec->router);
 
 	for (size_t e = 0; w->force && e < (size_t)m->spec->router.experts; e++) {
-		forced += w->force[e];
+		forced += w->force[e] && in_pool(m, e, modality);
 		if (w->force[e] && w->drop && w->drop[e])
 			cli_fail("expert %zu is in --drop and in --force (layer %zu, %s)", e, layer, moe_modality_name(modality));
 	}

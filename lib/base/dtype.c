@@ -132,6 +132,28 @@ int moe_widen(float *to, const void *from, size_t n, enum moe_dtype t)
 	}
 }
 
+bool moe_dtype_is_whole(enum moe_dtype t)
+{
+	return t == MOE_U8 || t == MOE_I8 || t == MOE_I16 || t == MOE_U16 || t == MOE_I32 || t == MOE_U32 || t == MOE_I64 || t == MOE_U64;
+}
+
+int64_t moe_whole(const void *from, enum moe_dtype t)
+{
+	union { uint8_t u8; int8_t i8; int16_t i16; uint16_t u16; int32_t i32; uint32_t u32; int64_t i64; uint64_t u64; } v;
+
+	memcpy(&v, from, moe_dtype_nbits(t) / 8);
+	switch (t) {
+	case MOE_U8: return v.u8;
+	case MOE_I8: return v.i8;
+	case MOE_I16: return v.i16;
+	case MOE_U16: return v.u16;
+	case MOE_I32: return v.i32;
+	case MOE_U32: return v.u32;
+	case MOE_I64: return v.i64;
+	default: return v.u64 > INT64_MAX ? INT64_MAX : (int64_t)v.u64;
+	}
+}
+
 int moe_narrow(void *to, const float *from, size_t n, enum moe_dtype t)
 {
 	uint8_t *p = to;

@@ -2,6 +2,7 @@
 #ifndef MOE_BASE_DTYPE_H
 #define MOE_BASE_DTYPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -26,6 +27,10 @@ size_t moe_dtype_nbytes(enum moe_dtype t, size_t n);
 
 /* The type of safetensors of that name (n bytes, not terminated), or MOE_N_DTYPES. */
 enum moe_dtype moe_dtype_find(const char *name, size_t n);
+
+/* Is it a type of whole numbers (U8 to I64)? Then the number at `from`, which may be unaligned; what U64 has beyond INT64_MAX becomes that. */
+bool moe_dtype_is_whole(enum moe_dtype t);
+int64_t moe_whole(const void *from, enum moe_dtype t);
 
 static inline float moe_f32_from_bf16(uint16_t h)
 {

@@ -18,6 +18,12 @@ static uint64_t mat_nbytes(const struct moe_mat *w)
 
 static uint64_t expert_nbytes(const struct moe_expert_weights *e) { return mat_nbytes(&e->gate) + mat_nbytes(&e->up) + mat_nbytes(&e->down); }
 
+/* Experts that a token passes in a layer that has some. */
+static double per_token(const struct moe_spec *s)
+{
+	return s->router.chooses == MOE_CHOICE_EXPERT ? moe_router_capacity(&s->router) : (double)s->router.top_k;
+}
+
 uint64_t moe_bench_weight_nbytes(const struct moe_model *m)
 {
 	size_t experts = (size_t)m->spec->router.experts;
@@ -31,7 +37,7 @@ uint64_t moe_bench_weight_nbytes(const struct moe_model *m)
 		n += mat_nbytes(&f->router) + mat_nbytes(&f->shared_gate) + expert_nbytes(&f->shared);
 		for (size_t e = 0; f->expert && moe_spec_top_k(m->spec, l) && e < experts; e++)
 			all += expert_nbytes(&f->expert[e]);
-		n += experts ? all / experts * moe_spec_top_k(m->spec, l) : 0;
+		n += experts ? (uint64_t)((double)(all / experts) * per_token(m->spec)) : 0;
 	}
 	return n;
 }

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "model/flops.h"
 #include "sys/clock.h"
 #include "train/net.h"
 #include "train/optimiser.h"
@@ -39,6 +40,12 @@ static void fill_text(struct batch *b, size_t first, size_t n, int64_t vocab)
 		b->target[first + t] = t - start >= length - length / 3 ? (int32_t)below(3, first + t, (uint64_t)vocab) : -1;
 		b->segment[first + t] = segment;
 	}
+}
+
+/* Of the grid that the pictures have. */
+static size_t first_patches(const struct moe_spec *s)
+{
+	return s->tower.kind != MOE_TOWER_NONE && s->image.grids.n ? (size_t)(s->image.grids.v[0][0] * s->image.grids.v[0][1]) : 0;
 }
 
 static bool fill(struct batch *b, const struct moe_spec *s, size_t n, size_t text)
@@ -125,10 +132,10 @@ enum moe_err moe_bench_training_run(struct moe_bench_training *out, struct moe_m
 	struct moe_optimiser *opt = NULL;
 	struct moe_net *n = NULL;
 	struct batch b = {0};
-	struct moe_sizes sizes;
-	enum moe_err err = moe_spec_sizes(m->spec, &sizes, d);
+	struct moe_flops flops;
+	enum moe_err err = moe_spec_flops(&flops, m->spec, first_patches(m->spec), o->text, d);
 
-	*out = (struct moe_bench_training){.flops_per_token = err ? 0 : 3 * (double)sizes.flops_per_token};
+	*out = (struct moe_bench_training){.flops_per_token = err ? 0 : moe_flops_training(&flops, false)};
 	if (!err && (!rate || !fill(&b, m->spec, o->sequences, o->text)))
 		err = moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (!err)

@@ -18,7 +18,7 @@ struct moe_bench_training {
 	struct moe_spread rate;         /* tokens/s of whole steps, optimiser included */
 	size_t tokens;                  /* of a step */
 	double optimiser;               /* its share of the time */
-	double flops_per_token;         /* 6 for each active weight of the layers' matrices; stem, attention, head and optimiser apart */
+	double flops_per_token;         /* model/flops.h, forward and backward; the optimiser apart */
 };
 
 enum moe_err moe_bench_training_run(struct moe_bench_training *out, struct moe_model *m, const struct moe_bench_training_options *o, struct moe_pool *pool,

@@ -49,8 +49,8 @@ static bool ends_in(const char *s, const char *end)
 	return n > m && !strcmp(s + n - m, end);
 }
 
-/* Source and output in one number: the source's fingerprint covers its settings and names, the heads say all that is chosen for the output; what else another model
- * is made of stands in its config.json. */
+/* Source and output in one number: the source's fingerprint covers its settings and names, the heads say all that is chosen for the output; what else
+ * another model is made of stands in its config.json. */
 static void make_key(const struct conversion *c, char key[KEY])
 {
 	XXH3_state_t *x = XXH3_createState();

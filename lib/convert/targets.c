@@ -181,12 +181,15 @@ static bool ends_in(const char *s, const char *end)
 	return n > m && !strcmp(s + n - m, end);
 }
 
-static void count_ignored(struct maker *k)
+size_t moe_targets_ignored(const struct moe_checkpoint *weights, const bool *seen)
 {
-	for (size_t i = 0; i < moe_checkpoint_count(k->m->weights); i++) {
-		const char *name = moe_checkpoint_get(k->m->weights, i)->name;
-		k->out->ignored += !k->seen[i] && !ends_in(name, "_scale_inv") && !ends_in(name, "_scale") && !ends_in(name, ".scale");
+	size_t n = 0;
+
+	for (size_t i = 0; i < moe_checkpoint_count(weights); i++) {
+		const char *name = moe_checkpoint_get(weights, i)->name;
+		n += !seen[i] && !ends_in(name, "_scale_inv") && !ends_in(name, "_scale") && !ends_in(name, ".scale");
 	}
+	return n;
 }
 
 enum moe_err moe_targets_make(struct moe_targets *out, struct moe_model *m, bool gguf, const struct moe_types *types, struct moe_diag *d)
@@ -215,7 +218,7 @@ enum moe_err moe_targets_make(struct moe_targets *out, struct moe_model *m, bool
 	if (!err)
 		err = moe_model_each(m, visit, &k, d);
 	if (!err)
-		count_ignored(&k);
+		out->ignored = moe_targets_ignored(m->weights, k.seen);
 	json_decref(to.doc);
 	free(k.seen);
 	return err;

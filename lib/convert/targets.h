@@ -34,6 +34,9 @@ struct moe_targets {
 enum moe_err moe_targets_make(struct moe_targets *out, struct moe_model *m, bool gguf, const struct moe_types *types, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_targets_free(struct moe_targets *t);
 
+/* Tensors of a checkpoint that are neither seen nor the scales of others. */
+size_t moe_targets_ignored(const struct moe_checkpoint *weights, const bool *seen);
+
 /* Where row r of the output is in the source. */
 uint64_t moe_target_row(const struct moe_targets *all, const struct moe_target *t, uint64_t r);
 

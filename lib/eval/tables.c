@@ -187,15 +187,23 @@ static void print_routing(FILE *f, const struct moe_tables *t)
 				print_part(f, l, moe_modality_name((unsigned)m), &t->e->load[l], moe_load_part(&t->e->load[l], (unsigned)m));
 }
 
+/* With how it is routed, where that is not the choice of each token. */
+static void print_model(FILE *f, const char *label, const char *fingerprint, const char *choice)
+{
+	bool plain = !choice || !strcmp(choice, "token");
+
+	fprintf(f, "%s %s%s%s\n", label, fingerprint, plain ? "" : ", routing ", plain ? "" : choice);
+}
+
 static void print_text(FILE *f, const struct moe_tables *t)
 {
 	struct widths w = find_widths(t);
 	uint64_t n, right;
 
 	moe_tally_confident(t->e, NULL, 0, &n, &right);
-	fprintf(f, "model %s\n", t->model);
+	print_model(f, "model", t->model, t->choice);
 	if (t->against)
-		fprintf(f, "other %s\n", t->against);
+		print_model(f, "other", t->against, t->other_choice);
 	fprintf(f, "%zu samples, %llu questions, %llu failed\n\n", count_samples(t->e), (unsigned long long)n, (unsigned long long)t->e->failed);
 	print_scores(f, t, &w);
 	print_refusals(f, t);
@@ -256,8 +264,11 @@ static enum moe_err print_json(FILE *f, const struct moe_tables *t, struct moe_d
 				 (json_int_t)t->e->failed);
 	bool ok;
 
+	json_object_set_new(head, "choice", json_string(t->choice ? t->choice : "token"));
 	if (t->against)
 		json_object_set_new(head, "other", json_string(t->against));
+	if (t->against)
+		json_object_set_new(head, "other_choice", json_string(t->other_choice ? t->other_choice : "token"));
 	ok = moe_print_json(f, head);
 	for (size_t i = 0; ok && i < t->scores->n; i++)
 		ok = moe_print_json(f, score_json(t, &t->scores->row[i]));

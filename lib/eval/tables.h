@@ -12,6 +12,7 @@ struct moe_tables {
 	const struct moe_evaluation *e;
 	const struct moe_tally *scores;
 	const char *model, *against;    /* fingerprints; `against` NULL: there is no other model */
+	const char *choice, *other_choice;      /* how their tokens are routed (moe.choice): each row by itself, so that no answer knows what comes behind it */
 	const char *by;                 /* the tag, or NULL */
 };
 

@@ -29,6 +29,25 @@ size_t moe_aux_scratch(const struct moe_aux_dense *w, size_t rows)
 	return cut(&r, NULL, w, rows);
 }
 
+static void forward(const struct moe_aux_dense *w, const struct room *r, const float *x, size_t rows, float *logit)
+{
+	size_t hidden = w->fc1.in, inner = w->fc1.out, out = w->fc2.out;
+
+	moe_dense_forward(&w->fc1, x, hidden, rows, r->z, inner, false);
+	moe_silu_keep(MOE_UNIT_F32, r->act, r->kept, r->z, rows * inner);
+	moe_dense_forward(&w->fc2, r->act, inner, rows, logit, out, false);
+}
+
+void moe_aux_foretell(const struct moe_aux_dense *w, const float *x, size_t rows, float *logit, void *scratch)
+{
+	struct room r;
+
+	if (!rows)
+		return;
+	cut(&r, scratch, w, rows);
+	forward(w, &r, x, rows, logit);
+}
+
 double moe_aux_loss(const struct moe_aux_dense *w, const float *x, const uint8_t *target, size_t rows, float scale, float *dfc1, float *dfc2, float *logit,
 		    void *scratch)
 {
@@ -39,9 +58,7 @@ double moe_aux_loss(const struct moe_aux_dense *w, const float *x, const uint8_t
 	if (!rows)
 		return 0;
 	cut(&r, scratch, w, rows);
-	moe_dense_forward(&w->fc1, x, hidden, rows, r.z, inner, false);
-	moe_silu_keep(MOE_UNIT_F32, r.act, r.kept, r.z, rows * inner);
-	moe_dense_forward(&w->fc2, r.act, inner, rows, logit, out, false);
+	forward(w, &r, x, rows, logit);
 	for (size_t i = 0; i < rows * out; i++) {
 		float a = logit[i], e = moe_exp(-fabsf(a)), s = (a < 0 ? e : 1) / (1 + e);
 		loss += (a > 0 && !target[i] ? (double)a : a < 0 && target[i] ? -(double)a : 0) + moe_log(1 + (double)e);

@@ -9,8 +9,11 @@
 
 struct moe_aux_dense { struct moe_dense fc1, fc2; };    /* [inner][hidden], [out][inner]; f32 */
 
-/* Bytes of scratch of moe_aux_loss. */
+/* Bytes of scratch of either of the following. */
 size_t moe_aux_scratch(const struct moe_aux_dense *w, size_t rows);
+
+/* logit [rows][out] of x [rows][hidden]. */
+void moe_aux_foretell(const struct moe_aux_dense *w, const float *x, size_t rows, float *logit, void *scratch);
 
 /* Returns the sum of the losses of x [rows][hidden] against target [rows][out] (0 or 1); with dfc1 and dfc2, they += the gradients of `scale` times that sum.
  * logit [rows][out] are the a. */

@@ -1,5 +1,6 @@
 #include "graft/graft.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -28,8 +29,9 @@ static void see(void *arg, const struct moe_target *t, const struct moe_loss *lo
 {
 	struct work *w = arg;
 
-	w->promise.rounded.error += loss->error;
-	w->promise.rounded.reference += loss->reference;
+	double rounded = loss->reference > 0 ? sqrt(loss->error / loss->reference) : 0;
+
+	w->promise.rounded = fmax(w->promise.rounded, rounded);
 	w->promise.other_types |= t->from != t->to;
 	if (w->o->convert.tensor)
 		w->o->convert.tensor(w->o->convert.arg, t, loss);
@@ -77,8 +79,8 @@ static enum moe_err write(struct work *w, struct moe_model *const *model, size_t
 	return err;
 }
 
-enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *output, const struct moe_graft_options *o, struct moe_graft_check *check, bool *kept,
-		       struct moe_diag *d)
+enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *output, const struct moe_graft_options *o, struct moe_graft_check *check,
+		       bool *kept, struct moe_diag *d)
 {
 	struct work w = {.first = model[0], .o = o, .check = check};
 	struct moe_graft_index *source = moe_calloc(n, sizeof *source);

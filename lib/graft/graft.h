@@ -1,5 +1,5 @@
-/* Surgery on models: a model is made from one or several others, tensor by tensor, in constant memory, as a folder of the first one's family. What was done is noted in
- * its config.json, and its outputs are compared with the source's wherever they must agree. */
+/* Surgery on models: a model is made from one or several others, tensor by tensor, in constant memory, as a folder of the first one's family. What was done
+ * is noted in its config.json, and its outputs are compared with the source's wherever they must agree. */
 #ifndef MOE_GRAFT_GRAFT_H
 #define MOE_GRAFT_GRAFT_H
 
@@ -19,7 +19,8 @@ enum moe_graft_operation {
 	MOE_N_GRAFTS,
 };
 
-enum moe_graft_router { MOE_GRAFT_ROUTER_DEFAULT, MOE_GRAFT_ROUTER_COPY, MOE_GRAFT_ROUTER_KEEP, MOE_GRAFT_ROUTER_ZERO, MOE_GRAFT_ROUTER_RANDOM, MOE_N_GRAFT_ROUTERS };
+enum moe_graft_router { MOE_GRAFT_ROUTER_DEFAULT, MOE_GRAFT_ROUTER_COPY, MOE_GRAFT_ROUTER_KEEP, MOE_GRAFT_ROUTER_ZERO, MOE_GRAFT_ROUTER_RANDOM,
+		       MOE_N_GRAFT_ROUTERS };
 
 /* "upcycle", "copy" and the like, and back; -1 for other names. */
 const char *moe_graft_name(enum moe_graft_operation o);
@@ -46,9 +47,9 @@ struct moe_graft_check {
 
 struct moe_graft_options {
 	enum moe_graft_operation operation;
-	/* Which experts, as LIST[@LAYERS], the later ones before the earlier; without layers in all that have experts. LIST: numbers and ranges with commas between them;
-	 * of MERGE such as 0+1,2+3; of COPY such as 3=5, the first model's first. ADD: whose copies; REORDER: the old numbers in their new order; none: by
-	 * falling load. */
+	/* Which experts, as LIST[@LAYERS], the later ones before the earlier; without layers in all that have experts. LIST: numbers and ranges with commas
+	 * between them; of MERGE such as 0+1,2+3; of COPY such as 3=5, the first model's first. ADD: whose copies; REORDER: the old numbers in their new
+	 * order; none: by falling load. */
 	const char *const *list;
 	size_t n_lists;
 	const char *layers;             /* of UPCYCLE and MIX: which of the dense layers; NULL: all */
@@ -71,9 +72,10 @@ struct moe_graft_options {
 	struct moe_convert_options convert;     /* but for `other` and `numbers` */
 };
 
-/* Writes the folder `output`. MOE_EUSAGE or MOE_EMATCH, before anything is written, for what makes no sense, with the reason. MOE_EMATCH, and no output, when the
- * outputs are not the same where they must be. *kept: an unfinished output stays, with which the same call goes on. The models are open with their weights. */
-enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *output, const struct moe_graft_options *o, struct moe_graft_check *check, bool *kept,
-		       struct moe_diag *d) MOE_CHECK_RESULT;
+/* Writes the folder `output`. MOE_EUSAGE or MOE_EMATCH, before anything is written, for what makes no sense, with the reason. MOE_EMATCH, and no output, when
+ * the outputs are not the same where they must be. *kept: an unfinished output stays, with which the same call goes on. The models are open with their
+ * weights. */
+enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *output, const struct moe_graft_options *o, struct moe_graft_check *check,
+		       bool *kept, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

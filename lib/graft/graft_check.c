@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "kernel/normal.h"
+#include "model/choosing.h"
 #include "run/session.h"
 
 enum { TOKENS = 24, SEQUENCES = 3, SEED = 1, STREAM_TOKENS = 1, STREAM_PIXELS = 2 };
@@ -164,19 +165,32 @@ static bool missed(const struct run *r, const bool *dropped)
 
 static enum moe_err judge(struct moe_graft_check *out, const struct run *before, const struct moe_graft_promise *p, struct moe_diag *d)
 {
-	double weights = p->rounded.reference > 0 ? sqrt(p->rounded.error / p->rounded.reference) : 0;
-
 	out->claim = missed(before, p->dropped) ? MOE_GRAFT_OTHER : p->claim;
-	if (out->claim == MOE_GRAFT_BITS && (p->other_types || weights > 0))
+	if (out->claim == MOE_GRAFT_BITS && (p->other_types || p->rounded > 0))
 		out->claim = MOE_GRAFT_NUMBERS;
 	out->why = out->claim == MOE_GRAFT_OTHER ? p->why : NULL;
 	if (!isfinite(out->difference))
 		return moe_fail(d, MOE_EMATCH, "the model that was made has outputs that are not finite");
 	if (out->claim == MOE_GRAFT_BITS && !out->same_bits)
-		return moe_fail(d, MOE_EMATCH, "the outputs are not those of the source, bit for bit, as they must be: they differ by %.3g of their root mean square",
+		return moe_fail(d, MOE_EMATCH,
+				"the outputs are not those of the source, bit for bit, as they must be: they differ by %.3g of their root mean square",
 				out->difference);
-	if (out->claim == MOE_GRAFT_NUMBERS && out->difference > ROUNDING + AMPLIFIED * weights)
-		return moe_fail(d, MOE_EMATCH, "the outputs are not those of the source, as they must be: they differ by %.3g of their root mean square", out->difference);
+	if (out->claim == MOE_GRAFT_NUMBERS && out->difference > ROUNDING + AMPLIFIED * p->rounded)
+		return moe_fail(d, MOE_EMATCH, "the outputs are not those of the source, as they must be: they differ by %.3g of their root mean square",
+				out->difference);
+	return MOE_OK;
+}
+
+/* Where one of them has nobody who could choose for a token alone, both choose over the rows of a sequence. */
+static enum moe_err choose_alike(struct moe_model *a, struct moe_model *b, struct moe_diag *d)
+{
+	struct moe_model *const both[] = {a, b};
+
+	if (a->choosing != MOE_CHOOSING_NOBODY && b->choosing != MOE_CHOOSING_NOBODY)
+		return MOE_OK;
+	for (size_t i = 0; i < 2; i++)
+		if (both[i]->choosing != MOE_CHOOSING_TOKEN)
+			MOE_TRY(moe_choosing_batch(both[i], 1, d));
 	return MOE_OK;
 }
 
@@ -189,7 +203,9 @@ enum moe_err moe_graft_compare(struct moe_graft_check *out, struct moe_model *m,
 	enum moe_err err;
 
 	MOE_TRY(moe_model_open(&other, &s, d));
-	err = run_model(&a, m, o->convert.pool, d);
+	err = choose_alike(m, other, d);
+	if (!err)
+		err = run_model(&a, m, o->convert.pool, d);
 	if (!err)
 		err = run_model(&b, other, o->convert.pool, d);
 	if (!err) {
@@ -198,6 +214,7 @@ enum moe_err moe_graft_compare(struct moe_graft_check *out, struct moe_model *m,
 	}
 	free_run(&a);
 	free_run(&b);
+	moe_choosing_init(m);
 	moe_model_close(other);
 	return err;
 }

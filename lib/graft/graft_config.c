@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "convert/layout.h"
 #include "io/source.h"
@@ -39,6 +40,15 @@ static json_t *reals(const double *v, size_t n)
 	return list;
 }
 
+/* Counts of choices are many: a hash tells one set from another. */
+static json_t *hash_of(const double *load, size_t n)
+{
+	char text[17];
+
+	snprintf(text, sizeof text, "%016llx", (unsigned long long)XXH3_64bits(load, n * sizeof *load));
+	return json_string(text);
+}
+
 /* Whatever the bytes of the result depend on, and what training should know. */
 static json_t *make_note(struct moe_model *const *model, size_t n, const struct moe_graft_options *o)
 {
@@ -63,7 +73,7 @@ static json_t *make_note(struct moe_model *const *model, size_t n, const struct 
 	if (o->weight)
 		json_object_set_new(note, "weights", reals(o->weight, n));
 	if (o->load)
-		json_object_set_new(note, "load", reals(o->load, (size_t)(model[0]->spec->n_layers * model[0]->spec->router.experts)));
+		json_object_set_new(note, "load", hash_of(o->load, (size_t)(model[0]->spec->n_layers * model[0]->spec->router.experts)));
 	if (o->router)
 		json_object_set_new(note, "router", json_string(routers[o->router]));
 	if (o->deviation > 0)
@@ -80,7 +90,7 @@ static json_t *make_note(struct moe_model *const *model, size_t n, const struct 
 	if (o->operation == MOE_GRAFT_UPCYCLE || o->operation == MOE_GRAFT_MIX) {
 		json_t *training = json_pack("{ss}", "schedule", "fresh");
 		if (o->noise_in_training)
-			json_object_set_new(training, "router_noise", json_string("gumbel"));
+			json_object_set_new(training, "router_noise", integer(1));
 		json_object_set_new(note, "training", training);
 	}
 	return note;
@@ -134,7 +144,8 @@ static enum moe_err load_config(json_t **out, const char *directory, struct moe_
 	return *out ? MOE_OK : moe_fail(d, MOE_EINPUT, "%s/config.json is no JSON", directory);
 }
 
-enum moe_err moe_graft_config(char **out, struct moe_model *const *model, size_t n, const struct moe_spec *to, const struct moe_graft_options *o, struct moe_diag *d)
+enum moe_err moe_graft_config(char **out, struct moe_model *const *model, size_t n, const struct moe_spec *to, const struct moe_graft_options *o,
+			      struct moe_diag *d)
 {
 	json_t *config = NULL, *list = NULL;
 	enum moe_err err = load_config(&config, model[0]->directory, d);

@@ -79,7 +79,8 @@ static enum moe_err map_pools(struct graft *g, const struct map *m, size_t layer
 		uint8_t of;
 		MOE_TRY(pool_of(g, m, i, layer, &of));
 		if (!first && of != to->of[i])
-			return moe_fail(g->d, MOE_EUSAGE, "layer %zu: expert %zu would be in pool %d, in other layers in pool %d: a model has the same pools in every layer",
+			return moe_fail(g->d, MOE_EUSAGE,
+					"layer %zu: expert %zu would be in pool %d, in other layers in pool %d: a model has the same pools in every layer",
 					layer, i, of, to->of[i]);
 		to->of[i] = of;
 		to->size[of] += first;
@@ -112,8 +113,8 @@ static enum moe_err check_maps(struct graft *g, const struct map *map)
 		if (moe_spec_is_dense(g->from, l))
 			continue;
 		if (first && map[l].n != first->n)
-			return moe_fail(g->d, MOE_EUSAGE, "layer %zu would have %zu experts, layer %zu has %zu: a model has as many in every layer", l, map[l].n,
-					(size_t)(first - map), first->n);
+			return moe_fail(g->d, MOE_EUSAGE, "layer %zu would have %zu experts, layer %zu has %zu: a model has as many in every layer", l,
+					map[l].n, (size_t)(first - map), first->n);
 		if (g->from->router.pools.n)
 			MOE_TRY(map_pools(g, &map[l], l, !first));
 		if (g->from->router.groups > 1)
@@ -428,8 +429,9 @@ enum moe_err graft_copy(struct graft *g)
 		for (size_t i = 0; !g->plan->layer[l].dense && i < list->n; i++) {
 			const int64_t *pair = list->number + list->group[i].first;
 			if (list->group[i].n != 2 || pair[0] >= (int64_t)experts || pair[1] >= (int64_t)others)
-				return moe_fail(g->d, MOE_EUSAGE, "expected pairs such as 3=5, of an expert 0 to %zu of the first model and one 0 to %zu of the second", experts - 1,
-						others - 1);
+				return moe_fail(g->d, MOE_EUSAGE,
+						"expected pairs such as 3=5, of an expert 0 to %zu of the first model and one 0 to %zu of the second",
+						experts - 1, others - 1);
 			MOE_TRY(copy_pair(g, l, pair[0], pair[1]));
 		}
 	}

@@ -61,7 +61,8 @@ static bool read_list(struct moe_graft_list *l, const char *text, const char *en
 	}
 }
 
-enum moe_err moe_graft_lists(struct moe_graft_list **out, const char *const *list, size_t n_lists, size_t layers, char joint, struct moe_arena *a, struct moe_diag *d)
+enum moe_err moe_graft_lists(struct moe_graft_list **out, const char *const *list, size_t n_lists, size_t layers, char joint, struct moe_arena *a,
+			     struct moe_diag *d)
 {
 	struct moe_graft_list *l = *out = moe_arena_zero(a, layers, sizeof *l);
 
@@ -74,7 +75,8 @@ enum moe_err moe_graft_lists(struct moe_graft_list **out, const char *const *lis
 		if (!one.group || !one.number)
 			return moe_fail(d, MOE_ENOMEM, "out of memory");
 		if (!read_list(&one, list[i], at, joint))
-			return moe_fail(d, MOE_EUSAGE, "\"%s\": expected experts as %s", list[i], joint == '+' ? "0+1,4+5+6" : joint == '=' ? "3=5,4=7" : "3 or 0,4-7");
+			return moe_fail(d, MOE_EUSAGE, "\"%s\": expected experts as %s", list[i],
+					joint == '+' ? "0+1,4+5+6" : joint == '=' ? "3=5,4=7" : "3 or 0,4-7");
 		if (*at && !moe_layers_parse(at + 1, strlen(at + 1), layers, &first, &last))
 			return moe_fail(d, MOE_EUSAGE, "\"%s\": behind @ expected a layer or a range of 0 to %zu, such as 3, 0-1 or 2-", list[i], layers - 1);
 		for (size_t j = first; j <= last; j++)

@@ -12,8 +12,8 @@ struct moe_graft_list {
 	size_t n;                       /* groups */
 };
 
-/* Reads the lists (graft.h) for a model of so many layers: *out [layers], from the arena; a layer that no list names has none. `joint` is what stands between the
- * numbers of a group ('+', '='), 0 where each stands alone. */
+/* Reads the lists (graft.h) for a model of so many layers: *out [layers], from the arena; a layer that no list names has none. `joint` is what stands between
+ * the numbers of a group ('+', '='), 0 where each stands alone. */
 enum moe_err moe_graft_lists(struct moe_graft_list **out, const char *const *list, size_t n_lists, size_t layers, char joint, struct moe_arena *a,
 			     struct moe_diag *d) MOE_CHECK_RESULT;
 

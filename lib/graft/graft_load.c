@@ -10,7 +10,8 @@
 static enum moe_err check_info(const struct moe_trace_info *info, const struct moe_model *m, bool any_model, struct moe_diag *d)
 {
 	if (!any_model && info->model[0] && strcmp(info->model, m->fingerprint))
-		return moe_fail(d, MOE_EMATCH, "the trace is of model %s, %s is %s (--any-model takes it all the same)", info->model, m->directory, m->fingerprint);
+		return moe_fail(d, MOE_EMATCH, "the trace is of model %s, %s is %s (--any-model takes it all the same)", info->model, m->directory,
+				m->fingerprint);
 	if (info->experts != (size_t)m->spec->router.experts)
 		return moe_fail(d, MOE_EMATCH, "the trace has %zu experts, the model %lld", info->experts, (long long)m->spec->router.experts);
 	for (size_t l = 0; l < info->n_layers; l++)
@@ -27,7 +28,8 @@ static void add_counts(double *load, const struct moe_routing *r)
 				load[r->layer[l].number * r->experts + e] += (double)r->layer[l].part[m]->count[e];
 }
 
-static enum moe_err read_all(struct moe_routing_set *set, struct moe_traces *t, const char *const *path, const struct moe_model *m, bool any_model, struct moe_diag *d)
+static enum moe_err read_all(struct moe_routing_set *set, struct moe_traces *t, const char *const *path, const struct moe_model *m, bool any_model,
+			     struct moe_diag *d)
 {
 	const struct moe_trace_info *info;
 	struct moe_trace_block b;

@@ -11,6 +11,15 @@ static bool is_power_of_two(int64_t n) { return n > 0 && !(n & (n - 1)); }
 
 /* ---- Dense layers ---- */
 
+/* Can the settings of the family say that there are no dense layers by a width of 0? */
+static bool may_lack_dense(const struct moe_spec *s)
+{
+	json_t *width = json_object_get(json_object_get(s->doc, "dense"), "width");
+	json_t *last = json_array_get(width, json_array_size(width) - 1);
+
+	return json_is_integer(last) && !json_integer_value(last);
+}
+
 /* Takes the chosen dense layers out of those that stay dense; *n: how many they are, *moe: how many have experts already. */
 static enum moe_err choose_layers(struct graft *g, size_t *n, size_t *moe)
 {
@@ -34,24 +43,40 @@ static enum moe_err choose_layers(struct graft *g, size_t *n, size_t *moe)
 			return moe_fail(g->d, MOE_EUSAGE, "more than %d layers would stay dense", MOE_MAX_IDS);
 		g->to.dense.layers.v[g->to.dense.layers.n++] = (int64_t)l;
 	}
-	if (!g->to.dense.layers.n)
+	if (!g->to.dense.layers.n && may_lack_dense(g->from))
 		g->to.dense.width = 0;
 	return MOE_OK;
+}
+
+/* Experts of the largest pool. */
+static int64_t largest_pool(const struct moe_router_settings *r)
+{
+	int64_t most = r->pools.n ? 0 : r->experts;
+
+	for (size_t m = 0; m < r->pools.n; m++)
+		most = r->pools.size[m] > most ? r->pools.size[m] : most;
+	return most;
+}
+
+/* Experts of a token, and whether their weights are made to add up to 1: one of several with the weight 1 would leave the router without a gradient. */
+static void set_top_k(struct graft *g, int64_t unless_told)
+{
+	struct moe_router_settings *r = &g->to.router;
+
+	int64_t largest = largest_pool(r);
+
+	r->top_k = g->o->top_k ? g->o->top_k : unless_told < largest ? unless_told : largest;
+	if (r->score != MOE_SCORE_LOGIT && r->chooses == MOE_CHOICE_TOKEN)
+		r->renormalise = r->top_k > 1 || largest == 1;
 }
 
 /* The settings of a model whose first experts come from dense units. */
 static enum moe_err first_experts(struct graft *g, int64_t experts)
 {
-	struct moe_router_settings *r = &g->to.router;
-
 	if (experts < 1 || experts > UINT16_MAX - 1)
 		return moe_fail(g->d, MOE_EUSAGE, "how many experts is a layer to have (-n, 1 to %d)?", UINT16_MAX - 1);
-	r->experts = experts;
-	r->top_k = g->o->top_k ? g->o->top_k : experts > 1 ? 2 : 1;
+	g->to.router.experts = experts;
 	g->to.expert_width = g->from->dense.width;
-	/* One expert of several with the weight 1 would leave the router without a gradient. */
-	if (r->score != MOE_SCORE_LOGIT && r->chooses == MOE_CHOICE_TOKEN)
-		r->renormalise = r->top_k > 1 || experts == 1;
 	return MOE_OK;
 }
 
@@ -59,25 +84,26 @@ static enum moe_err first_experts(struct graft *g, int64_t experts)
 static enum moe_err same_experts(struct graft *g, int64_t experts)
 {
 	if (g->from->expert_width != g->from->dense.width)
-		return moe_fail(g->d, MOE_EUSAGE, "dense layers are %lld wide, the experts that other layers have already %lld: a model has experts of one width",
+		return moe_fail(g->d, MOE_EUSAGE,
+				"dense layers are %lld wide, the experts that other layers have already %lld: a model has experts of one width",
 				(long long)g->from->dense.width, (long long)g->from->expert_width);
 	if (experts && experts != g->from->router.experts)
 		return moe_fail(g->d, MOE_EUSAGE, "-n %lld: other layers have %lld experts already, and a model has as many in every layer", (long long)experts,
 				(long long)g->from->router.experts);
 	if (g->o->top_k && g->o->top_k != g->from->router.top_k)
-		return moe_fail(g->d, MOE_EUSAGE, "--top-k %lld: tokens have %lld experts in other layers already", (long long)g->o->top_k, (long long)g->from->router.top_k);
+		return moe_fail(g->d, MOE_EUSAGE, "--top-k %lld: tokens have %lld experts in other layers already", (long long)g->o->top_k,
+				(long long)g->from->router.top_k);
 	return MOE_OK;
 }
 
 static enum moe_err check_top_k(const struct graft *g)
 {
 	const struct moe_router_settings *r = &g->to.router;
-	int64_t most = r->pools.n ? 0 : r->experts;
+	int64_t most = largest_pool(r);
 
-	for (size_t m = 0; m < r->pools.n; m++)
-		most = moe_max(most, r->pools.size[m]);
 	if (r->top_k > most || r->top_k > MOST_TOP_K)
-		return moe_fail(g->d, MOE_EUSAGE, "a token cannot have %lld experts of %lld%s", (long long)r->top_k, (long long)most, r->pools.n ? " in the largest pool" : "");
+		return moe_fail(g->d, MOE_EUSAGE, "a token cannot have %lld experts of %lld%s", (long long)r->top_k, (long long)most,
+				r->pools.n ? " in the largest pool" : "");
 	return MOE_OK;
 }
 
@@ -169,9 +195,6 @@ static enum moe_err upcycle_pools(struct graft *g)
 	g->to.router.experts = 0;
 	for (size_t m = 0; m < g->o->n_pools; m++)
 		g->to.router.experts += g->o->pool[m];
-	g->to.router.top_k = g->o->top_k ? g->o->top_k : g->from->router.top_k;
-	if (g->to.router.chooses == MOE_CHOICE_TOKEN && g->to.router.score != MOE_SCORE_LOGIT && g->to.router.top_k == 1)
-		g->to.router.renormalise = false;
 	return MOE_OK;
 }
 
@@ -217,6 +240,8 @@ enum moe_err graft_upcycle(struct graft *g)
 		MOE_TRY(upcycle_pools(g));
 	if (g->o->n_pools)
 		MOE_TRY(make_pools(g));
+	if (!n || !moe)
+		set_top_k(g, n ? 2 : g->from->router.top_k);
 	MOE_TRY(check_top_k(g));
 	MOE_TRY(graft_init(g));
 	MOE_TRY(fill_upcycled(g));
@@ -285,7 +310,8 @@ static enum moe_err mix_layer(struct graft *g, size_t layer)
 				MOE_TRY(copy_unit(g, layer, to, t));
 				continue;
 			}
-			if (!moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].unit, t) || !moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].row, t))
+			if (!moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].unit, t) ||
+			    !moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].row, t))
 				return graft_no_memory(g);
 		}
 	return MOE_OK;
@@ -299,6 +325,8 @@ enum moe_err graft_mix(struct graft *g)
 		return moe_fail(g->d, MOE_EUSAGE, "two models or more are mixed (-m, several times)");
 	MOE_TRY(choose_layers(g, &n, &moe));
 	MOE_TRY(mix_settings(g, n, moe));
+	if (!moe)
+		set_top_k(g, 2);
 	MOE_TRY(check_top_k(g));
 	MOE_TRY(graft_init(g));
 	MOE_TRY(share_models(g, g->plan->share));

@@ -14,8 +14,9 @@ static const struct {
 	char joint;                     /* between the numbers of a group */
 	bool several;                   /* models */
 } operations[MOE_N_GRAFTS] = {
-	{"upcycle", graft_upcycle, 0, false}, {"add", graft_add, 0, false}, {"drop", graft_drop, 0, false}, {"merge", graft_merge, '+', false}, {"split", graft_split, 0, false},
-	{"reorder", graft_reorder, 0, false}, {"copy", graft_copy, '=', true}, {"mix", graft_mix, 0, true}, {"average", graft_average, 0, true},
+	{"upcycle", graft_upcycle, 0, false}, {"add", graft_add, 0, false}, {"drop", graft_drop, 0, false}, {"merge", graft_merge, '+', false},
+	{"split", graft_split, 0, false}, {"reorder", graft_reorder, 0, false}, {"copy", graft_copy, '=', true}, {"mix", graft_mix, 0, true},
+	{"average", graft_average, 0, true},
 };
 
 static const char *const routers[MOE_N_GRAFT_ROUTERS] = {"", "copy", "keep", "zero", "random"};
@@ -99,8 +100,8 @@ static enum moe_err same_settings(const struct graft *g, const char *a, const ch
 		const char *other = find_line(b, p, strcspn(p, "="));
 		if (may_differ(p, g->o->operation) || ((int)strcspn(other, "\n") == n && !memcmp(p, other, (size_t)n)))
 			continue;
-		return moe_fail(g->d, MOE_EMATCH, "the models do not fit: %s has \"%.*s\", %s \"%.*s\"", g->source[m].model->directory, n, p, g->source[k].model->directory,
-				(int)strcspn(other, "\n"), other);
+		return moe_fail(g->d, MOE_EMATCH, "the models do not fit: %s has \"%.*s\", %s \"%.*s\"", g->source[m].model->directory, n, p,
+				g->source[k].model->directory, (int)strcspn(other, "\n"), other);
 	}
 	return MOE_OK;
 }
@@ -114,8 +115,10 @@ static enum moe_err same_tokenizer(const struct graft *g, size_t m)
 		MOE_TRY(moe_model_tokenizer(g->source[i * m].model->directory, &json, &n, fingerprint[i], g->d));
 		free(json);
 	}
-	return strcmp(fingerprint[0], fingerprint[1]) ? moe_fail(g->d, MOE_EMATCH, "the tokenizer of model %zu (%s) is not that of the first: the same numbers are other tokens",
-								 m + 1, g->source[m].model->directory) : MOE_OK;
+	if (!strcmp(fingerprint[0], fingerprint[1]))
+		return MOE_OK;
+	return moe_fail(g->d, MOE_EMATCH, "the tokenizer of model %zu (%s) is not that of the first: the same numbers are other tokens", m + 1,
+			g->source[m].model->directory);
 }
 
 static enum moe_err check_models(const struct graft *g)
@@ -146,10 +149,21 @@ static enum moe_err check_use(const struct graft *g)
 		return moe_fail(g->d, MOE_EUSAGE, "copy takes two models: the one that gets experts, and the one that gives them");
 	for (size_t m = 0; m < g->n; m++)
 		if (g->source[m].model->spec->gguf)
-			return moe_fail(g->d, MOE_EUSAGE, "%s is a GGUF file: moe-convert makes a folder of it, on which surgery is done", g->source[m].model->directory);
-	if (g->from->aux.routers && g->o->operation != MOE_GRAFT_AVERAGE)
-		return moe_fail(g->d, MOE_EUSAGE, "the model has auxiliary routers, which know its experts by number: leave them out, and train others afterwards");
+			return moe_fail(g->d, MOE_EUSAGE, "%s is a GGUF file: moe-convert makes a folder of it, on which surgery is done",
+					g->source[m].model->directory);
 	return MOE_OK;
+}
+
+/* Auxiliary routers know the experts that there were. */
+static void leave_out_aux(struct graft *g)
+{
+	if (!g->from->aux.routers)
+		return;
+	g->to.aux.routers = false;
+	g->to.aux.threshold = MOE_AUX_HALF;
+	if (g->o->convert.note)
+		g->o->convert.note(g->o->convert.arg,
+				   "the auxiliary routers, which know the experts that there were, are left out: moe-train --aux trains others");
 }
 
 static bool any_experts(const struct moe_spec *s)
@@ -163,7 +177,8 @@ static bool any_experts(const struct moe_spec *s)
 enum moe_err moe_graft_operate(struct moe_graft_plan *out, const struct moe_graft_index *source, size_t n, const struct moe_graft_options *o,
 			       struct moe_graft_promise *promise, struct moe_diag *d)
 {
-	struct graft g = {.plan = out, .source = source, .n = n, .o = o, .from = source[0].model->spec, .to = *source[0].model->spec, .promise = promise, .d = d};
+	struct graft g = {.plan = out, .source = source, .n = n, .o = o, .from = source[0].model->spec, .to = *source[0].model->spec, .promise = promise,
+			  .d = d};
 	bool of_experts = o->operation != MOE_GRAFT_UPCYCLE && o->operation != MOE_GRAFT_MIX && o->operation != MOE_GRAFT_AVERAGE;
 
 	*promise = (struct moe_graft_promise){.claim = MOE_GRAFT_NUMBERS};
@@ -172,6 +187,8 @@ enum moe_err moe_graft_operate(struct moe_graft_plan *out, const struct moe_graf
 	MOE_TRY(check_models(&g));
 	if (of_experts && !any_experts(g.from))
 		return moe_fail(d, MOE_EUSAGE, "the model has no experts (moe-graft upcycle makes some)");
+	if (o->operation != MOE_GRAFT_AVERAGE)
+		leave_out_aux(&g);
 	if (of_experts && o->top_k)
 		g.to.router.top_k = o->top_k;
 	MOE_TRY(moe_graft_lists(&g.list, o->list, o->n_lists, (size_t)g.from->n_layers, operations[o->operation].joint, &out->memory, d));

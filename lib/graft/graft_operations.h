@@ -10,7 +10,7 @@ struct moe_graft_promise {
 	enum moe_graft_claim claim;
 	const char *why;
 	bool *dropped;                  /* [layers][experts], from the plan's memory, or NULL: it holds where none of these was chosen */
-	struct moe_loss rounded;        /* of all tensors that are no copies, by the types that they are stored in */
+	double rounded;                 /* what the types of the output change of a tensor, relative to its root mean square, at most */
 	bool other_types;               /* some tensor has another type than in the source */
 };
 

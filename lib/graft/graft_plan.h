@@ -1,5 +1,5 @@
-/* What a model is to become: its settings, and where each of its experts comes from. All operations (graft.h) come down to such a plan; a tensor that is no expert's
- * and no router's is the weighted sum of those of the sources. */
+/* What a model is to become: its settings, and where each of its experts comes from. All operations (graft.h) come down to such a plan; a tensor that is no
+ * expert's and no router's is the weighted sum of those of the sources. */
 #ifndef MOE_GRAFT_GRAFT_PLAN_H
 #define MOE_GRAFT_GRAFT_PLAN_H
 
@@ -43,9 +43,10 @@ struct moe_graft_plan {
 	struct moe_arena memory;
 };
 
-/* A plan for a model like the first source, with the given experts in the layers that are not dense, from nowhere yet; dense layers stay as they are. *out begins with
- * zeros, and is freed in any case. `spec` says what the model is to be. */
-enum moe_err moe_graft_plan_init(struct moe_graft_plan *out, const struct moe_graft_index *source, size_t n, const struct moe_spec *spec, struct moe_diag *d) MOE_CHECK_RESULT;
+/* A plan for a model like the first source, with the given experts in the layers that are not dense, from nowhere yet; dense layers stay as they are. *out
+ * begins with zeros, and is freed in any case. `spec` says what the model is to be. */
+enum moe_err moe_graft_plan_init(struct moe_graft_plan *out, const struct moe_graft_index *source, size_t n, const struct moe_spec *spec,
+				 struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_graft_plan_free(struct moe_graft_plan *p);
 
 /* Appends a term to a sum; false: no memory. */

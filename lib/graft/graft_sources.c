@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "convert/targets.h"
 
 struct maker {
 	struct moe_graft_index *x;
+	bool *seen;                     /* [tensors of the checkpoint] */
 	struct moe_diag *d;
 };
 
@@ -31,6 +33,7 @@ static enum moe_err add(void *arg, const struct moe_named *n)
 	struct moe_graft_source *t;
 
 	MOE_TRY(moe_grow(&x->t, &x->cap, x->n + 1, sizeof *x->t, k->d));
+	k->seen[n->where->index] = true;
 	t = &x->t[x->n++];
 	*t = (struct moe_graft_source){.logical = moe_strdup(n->logical), .name = n->at.name ? moe_strdup(n->at.name) : NULL, .layer = n->at.layer,
 				       .expert = n->at.expert, .mat = n->mat};
@@ -39,12 +42,16 @@ static enum moe_err add(void *arg, const struct moe_named *n)
 
 enum moe_err moe_graft_index_make(struct moe_graft_index *out, struct moe_model *m, struct moe_diag *d)
 {
-	struct maker k = {out, d};
+	struct maker k = {out, moe_calloc(moe_checkpoint_count(m->weights) + 1, sizeof *k.seen), d};
+	enum moe_err err = k.seen ? moe_model_each(m, add, &k, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 
 	out->model = m;
-	MOE_TRY(moe_model_each(m, add, &k, d));
-	qsort(out->t, out->n, sizeof *out->t, compare);
-	return MOE_OK;
+	if (!err) {
+		qsort(out->t, out->n, sizeof *out->t, compare);
+		out->ignored = moe_targets_ignored(m->weights, k.seen);
+	}
+	free(k.seen);
+	return err;
 }
 
 void moe_graft_index_free(struct moe_graft_index *x)

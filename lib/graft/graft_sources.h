@@ -14,7 +14,7 @@ struct moe_graft_source {
 struct moe_graft_index {
 	const struct moe_model *model;
 	struct moe_graft_source *t;
-	size_t n, cap;
+	size_t n, cap, ignored;         /* ignored: tensors that the family ignores */
 };
 
 /* Indexes an open model, which is borrowed, with its mapped weights. *out begins with zeros, and is freed in any case. */

@@ -11,11 +11,12 @@
 
 enum { NEIGHBOURS = 8 };        /* tensors that are collected at a time: gate, up and down of one expert after the other */
 
-/* A tensor of the output: its cells lie one below the other, or, where inputs come first, `across` of them side by side. */
+/* A tensor of the output. Its cells lie one below the other; or, where inputs come first, `across` of them side by side; or, where outputs are interleaved,
+ * the rows of as many take turns. */
 struct cells {
 	struct moe_graft_blend **cell;
 	size_t n, cap, across;
-	bool turned;                    /* rows are inputs */
+	bool turned, interleaved;       /* turned: rows are inputs */
 };
 
 struct maker {
@@ -36,8 +37,12 @@ static bool make_row(const void *maker, size_t piece, uint64_t row, float *to)
 {
 	const struct cells *c = maker;
 
-	if (!c->turned)
+	if (!c->turned && !c->interleaved)
 		return moe_graft_blend_row(c->cell[piece], row, to);
+	if (c->interleaved) {
+		size_t group = row / (c->cell[0]->rows * c->across), at = row % (c->cell[0]->rows * c->across);
+		return moe_graft_blend_row(c->cell[group * c->across + at % c->across], at / c->across, to);
+	}
 	for (size_t i = 0; i < c->across; i++) {
 		const struct moe_graft_blend *b = c->cell[row / c->cell[0]->rows * c->across + i];
 		if (!moe_graft_blend_row(b, row % b->rows, to + i * b->cols))
@@ -64,8 +69,8 @@ static const struct moe_mat *find_unit(const struct moe_graft_plan *p, const cha
 static enum moe_err missing(struct maker *k, const char *logical, size_t model, int64_t layer)
 {
 	return layer < 0 ? moe_fail(k->d, MOE_EMATCH, "model %zu (%s) has no such tensor: %s", model + 1, k->p->source[model].model->directory, logical)
-			 : moe_fail(k->d, MOE_EMATCH, "model %zu (%s) has no such tensor: %s of layer %lld", model + 1, k->p->source[model].model->directory, logical,
-				    (long long)layer);
+			 : moe_fail(k->d, MOE_EMATCH, "model %zu (%s) has no such tensor: %s of layer %lld", model + 1, k->p->source[model].model->directory,
+				    logical, (long long)layer);
 }
 
 static enum moe_err new_blend(struct maker *k, const struct moe_graft_sum *s, size_t rows, size_t cols, const char *stream, struct moe_graft_blend **out)
@@ -89,8 +94,8 @@ static enum moe_err add_term(struct maker *k, struct moe_graft_blend *b, const s
 			     size_t model)
 {
 	if (mat->rows < row + b->rows || mat->cols < col + b->cols)
-		return moe_fail(k->d, MOE_EMATCH, "model %zu (%s): %s is [%zu][%zu], of which [%zu][%zu] are taken from [%zu][%zu] on: the shapes do not fit", model + 1,
-				k->p->source[model].model->directory, logical, mat->rows, mat->cols, b->rows, b->cols, row, col);
+		return moe_fail(k->d, MOE_EMATCH, "model %zu (%s): %s is [%zu][%zu], of which [%zu][%zu] are taken from [%zu][%zu] on: the shapes do not fit",
+				model + 1, k->p->source[model].model->directory, logical, mat->rows, mat->cols, b->rows, b->cols, row, col);
 	b->term[b->n_terms++] = (struct moe_graft_part){mat, row, col, factor};
 	return MOE_OK;
 }
@@ -150,8 +155,8 @@ static enum moe_err blend_other(struct maker *k, const struct moe_named *n, stru
 		if (!mat)
 			return missing(k, n->logical, m, n->at.layer);
 		if (mat->rows != n->mat.rows || mat->cols != n->mat.cols)
-			return moe_fail(k->d, MOE_EMATCH, "model %zu (%s): %s is [%zu][%zu], in the first model [%zu][%zu]", m + 1, k->p->source[m].model->directory, n->logical,
-					mat->rows, mat->cols, n->mat.rows, n->mat.cols);
+			return moe_fail(k->d, MOE_EMATCH, "model %zu (%s): %s is [%zu][%zu], in the first model [%zu][%zu]", m + 1,
+					k->p->source[m].model->directory, n->logical, mat->rows, mat->cols, n->mat.rows, n->mat.cols);
 		MOE_TRY(add_term(k, *out, mat, 0, 0, k->p->share[m], n->logical, m));
 	}
 	return MOE_OK;
@@ -175,22 +180,21 @@ static struct moe_place place_like(const struct maker *k, const struct moe_named
 	return (expert || dense) && layer >= 0 ? (struct moe_place){layer, is_expert(n->logical) ? 0 : -1, NULL} : n->at;
 }
 
-static enum moe_err new_target(struct maker *k, const struct moe_named *n, const struct moe_where *w, const struct moe_graft_blend *first, struct moe_target **out)
+static enum moe_err new_target(struct maker *k, const struct moe_named *n, const struct moe_where *w, const struct moe_graft_blend *first,
+			       struct moe_target **out)
 {
 	struct moe_targets *all = k->out;
 	struct cells *c = moe_arena_zero(&k->p->memory, 1, sizeof *c);
 	struct moe_target *t;
 	bool turned = w->axes == MOE_AXES_IO || w->axes == MOE_AXES_EIO;
 
-	if (w->interleaved)
-		return moe_fail(k->d, MOE_EINPUT, "the tensor %s has interleaved outputs, which is not written", w->name);
 	MOE_TRY(moe_grow(&all->t, &all->cap, all->n + 1, sizeof *all->t, k->d));
 	MOE_TRY(moe_grow(&k->cells, &k->cells_cap, all->n + 1, sizeof *k->cells, k->d));
 	t = *out = &all->t[all->n];
 	*t = (struct moe_target){.name = moe_strdup(w->name), .part = n->part, .make = make_row, .maker = c};
 	if (!t->name || !c)
 		return no_memory(k->d);
-	*c = (struct cells){.turned = turned, .across = turned ? w->parts : 1};
+	*c = (struct cells){.turned = turned, .interleaved = w->interleaved, .across = is_row(n->logical) ? n->mat.rows : w->parts};
 	k->cells[all->n++] = c;
 	t->from = first->n_terms ? first->term[0].mat->type : MOE_F32;
 	if (t->from == MOE_F8_E4M3)     /* its scales are of blocks */
@@ -203,7 +207,8 @@ static enum moe_err new_target(struct maker *k, const struct moe_named *n, const
 		t->shape[0] *= w->parts;
 	}
 	t->cols = turned ? n->mat.rows * w->parts : is_row(n->logical) && !n->matrix ? 1 : n->mat.cols;
-	return moe_types_choose(k->types, n->matrix ? n->part : MOE_PART_NORM, false, t->from, t->cols, n->matrix && t->rank > 1, !turned, &t->to, &t->fallback, k->d);
+	return moe_types_choose(k->types, n->matrix ? n->part : MOE_PART_NORM, false, t->from, t->cols, n->matrix && t->rank > 1, !turned && !w->interleaved,
+				&t->to, &t->fallback, k->d);
 }
 
 /* A matrix with rows and inputs changed over. */
@@ -218,7 +223,8 @@ static enum moe_err turn(struct maker *k, struct moe_graft_blend *b)
 		if (!mat)
 			return no_memory(k->d);
 		if (t->mat->scale)
-			return moe_fail(k->d, MOE_EMATCH, "the models keep their experts in other orders, one of them with scales: moe-convert --type bf16 it first");
+			return moe_fail(k->d, MOE_EMATCH,
+					"the models keep their experts in other orders, one of them with scales: moe-convert --type bf16 it first");
 		*mat = *t->mat;
 		mat->rows = t->mat->cols;
 		mat->cols = t->mat->rows;
@@ -258,14 +264,14 @@ static enum moe_err add_cell(struct maker *k, struct moe_target *t, struct moe_g
 		c->cap = 2 * c->cap + 1;
 	}
 	c->cell[c->n++] = b;
-	if (!c->turned) {
+	if (!c->turned && !c->interleaved) {
 		moe_graft_blend_plain(b, &plain);
 		return add_piece(k, t, &plain);
 	}
 	/* One piece of all rows, which are made. */
 	if (c->n == 1)
 		MOE_TRY(add_piece(k, t, &(struct moe_mat){.cols = t->cols}));
-	t->rows = t->piece[0].rows = (c->n + c->across - 1) / c->across * b->rows;
+	t->rows = t->piece[0].rows = (c->n + c->across - 1) / c->across * b->rows * (c->turned ? 1 : c->across);
 	return MOE_OK;
 }
 
@@ -317,6 +323,7 @@ enum moe_err moe_graft_tensors(struct moe_graft_plan *p, struct moe_targets *out
 	err = moe_names_init(&k.names, &p->spec, first->weights, d);
 	if (!err)
 		err = moe_spec_each(&p->spec, visit, &k, d);
+	out->ignored = p->source[0].ignored;
 	free(k.cells);
 	return err;
 }

@@ -133,11 +133,8 @@ static enum moe_err take_npy(struct reading *r, struct routed *to, const uint8_t
 	to->tokens = t.shape[0];
 	to->layers = t.shape[1];
 	to->k = t.shape[2];
-	for (size_t i = 0; i < moe_tensor_count(&t); i++) {
-		union { uint8_t u8; int16_t i16; uint16_t u16; int32_t i32; } v;
-		memcpy(&v, t.data + i * size, size);
-		MOE_TRY(add_id(r, to, t.type == MOE_U8 ? v.u8 : t.type == MOE_I16 ? v.i16 : t.type == MOE_U16 ? v.u16 : v.i32));
-	}
+	for (size_t i = 0; i < moe_tensor_count(&t); i++)
+		MOE_TRY(add_id(r, to, moe_whole(t.data + i * size, t.type)));
 	return MOE_OK;
 }
 

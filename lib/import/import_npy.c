@@ -16,28 +16,7 @@ struct axes {
 
 static bool is_float(enum moe_dtype t) { return t == MOE_F16 || t == MOE_F32 || t == MOE_F64; }
 
-static bool is_whole(enum moe_dtype t)
-{
-	return t == MOE_U8 || t == MOE_I8 || t == MOE_I16 || t == MOE_U16 || t == MOE_I32 || t == MOE_U32 || t == MOE_I64 || t == MOE_U64;
-}
-
-static int64_t whole(const struct moe_tensor *t, size_t i)
-{
-	union { uint8_t u8; int8_t i8; int16_t i16; uint16_t u16; int32_t i32; uint32_t u32; int64_t i64; uint64_t u64; } v;
-	size_t n = moe_dtype_nbits(t->type) / 8;
-
-	memcpy(&v, t->data + i * n, n);
-	switch (t->type) {
-	case MOE_U8: return v.u8;
-	case MOE_I8: return v.i8;
-	case MOE_I16: return v.i16;
-	case MOE_U16: return v.u16;
-	case MOE_I32: return v.i32;
-	case MOE_U32: return v.u32;
-	case MOE_I64: return v.i64;
-	default: return v.u64 > INT64_MAX ? INT64_MAX : (int64_t)v.u64;
-	}
-}
+static int64_t whole(const struct moe_tensor *t, size_t i) { return moe_whole(t->data + i * (moe_dtype_nbits(t->type) / 8), t->type); }
 
 static float real(const struct moe_tensor *t, size_t i)
 {
@@ -158,7 +137,7 @@ enum moe_err moe_import_npy(struct moe_import *m, const char *name, const uint8_
 	bool fortran;
 
 	MOE_TRY(moe_npy_parse(&t, &fortran, bytes, n, d));
-	if (!is_float(t.type) && !is_whole(t.type))
+	if (!is_float(t.type) && !moe_dtype_is_whole(t.type))
 		return moe_fail(d, MOE_EINPUT, "an array of %s: expected whole numbers (experts) or floats (router logits)", moe_dtype_name(t.type));
 	MOE_TRY(find_axes(&a, &t, fortran, m->o.axes, d));
 	return a.logits ? add_logits(m, name, &t, &a, d) : add_ids(m, name, &t, &a, d);
@@ -228,7 +207,7 @@ enum moe_err moe_import_tokens(struct moe_import *m, const uint8_t *bytes, size_
 
 	MOE_TRY(last_source(m, &q, d));
 	MOE_TRY(moe_npy_parse(&t, &fortran, bytes, n, d));
-	if (t.rank != 1 || !is_whole(t.type) || t.shape[0] < q->rows)
+	if (t.rank != 1 || !moe_dtype_is_whole(t.type) || t.shape[0] < q->rows)
 		return moe_fail(d, MOE_EINPUT, "tokens are whole numbers in one axis, at least %zu of them", q->rows);
 	for (size_t r = 0; r < q->rows; r++) {
 		int64_t v = whole(&t, r);

@@ -28,7 +28,8 @@ struct moe_named {
  * model again on the way, with the same result. Stops at the first failure. */
 enum moe_err moe_model_each(struct moe_model *m, enum moe_err (*fn)(void *arg, const struct moe_named *t), void *arg, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Calls fn for every tensor that a model of this spec has, in the same order. There are no weights: `mat` has its rows and columns alone, and `where` is NULL. */
+/* Calls fn for every tensor that a model of this spec has, in the same order. There are no weights: `mat` has its rows and columns alone, and `where` is
+ * NULL. */
 enum moe_err moe_spec_each(const struct moe_spec *s, enum moe_err (*fn)(void *arg, const struct moe_named *t), void *arg, struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

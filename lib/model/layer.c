@@ -117,10 +117,9 @@ static enum moe_err gather_taken(struct moe_batch *out, const struct moe_batch *
 		n += b->depth.taken[r];
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *s = &b->span[i];
-		const struct moe_cache *c = &s->cache[layer];
-		if (s->start && s->start != c->n_rows)
-			return moe_fail(d, MOE_EUSAGE, "layer %zu has seen %zu rows of a sequence, not %u", layer, c->n_rows, s->start);
-		span[i] = (struct moe_span){.first = at, .x = x + at * b->hidden, .start = s->start ? (uint32_t)c->n_slots : 0, .cache = s->cache};
+		size_t slot;
+		MOE_TRY(moe_cache_see(&s->cache[layer], s->start, b->depth.taken + s->first, s->n, &slot, d));
+		span[i] = (struct moe_span){.first = at, .x = x + at * b->hidden, .start = (uint32_t)slot, .cache = s->cache};
 		for (size_t r = s->first; r < s->first + s->n; r++) {
 			if (!b->depth.taken[r])
 				continue;
@@ -149,6 +148,7 @@ static enum moe_err attend_taken(const struct moe_model *m, size_t layer, struct
 	for (size_t i = 0; i < b->spans; i++) {
 		const struct moe_span *s = &b->span[i];
 		const float *x = taken.span[i].x;
+		s->cache[layer].n_slots = taken.span[i].start + taken.span[i].n;
 		for (size_t r = 0; r < s->n; r++)
 			if (b->depth.taken[s->first + r]) {
 				memcpy(s->x + r * b->hidden, x, b->hidden * sizeof *x);
@@ -281,6 +281,7 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 
 void moe_layer_keep(struct moe_batch *b, struct moe_routed *r)
 {
+	move_kept(b, b->modality, 1);
 	move_kept(b, r->normed, sizeof *r->normed);
 	if (r->top_k) {
 		move_kept(b, r->expert_id, r->top_k * sizeof *r->expert_id);
@@ -308,18 +309,31 @@ static enum moe_err check_eligible(const struct moe_model *m, const struct moe_b
 	return MOE_OK;
 }
 
-/* The taken rows as one span of x - entry, and how they were routed. */
-static enum moe_err gather_routed(struct moe_batch *out, struct moe_routed *to, const struct moe_batch *b, const struct moe_routed *r, struct moe_arena *a,
-				  struct moe_diag *d)
+/* The experts' results that are given, or that are made now. */
+static enum moe_err add_experts(const struct moe_model *m, size_t layer, const struct moe_batch *b, const struct moe_routed *r, const float *const *result,
+				const struct moe_compute *work, struct moe_diag *d)
+{
+	const struct moe_ffn_weights *w = &m->layer[layer].ffn;
+
+	if (result)
+		return moe_experts_add(b, r->normed, r->expert_id, r->weight, r->top_k, result, w, work, d);
+	return moe_experts_forward(b, r->normed, r->expert_id, r->weight, r->top_k, w, (size_t)m->spec->router.experts, work, d);
+}
+
+/* The taken rows as one span of x - entry, how they were routed, and results that are given: *each [rows · top_k], or NULL. */
+static enum moe_err gather_routed(struct moe_batch *out, struct moe_routed *to, const float ***each, const struct moe_batch *b, const struct moe_routed *r,
+				  const float *const *result, struct moe_arena *a, struct moe_diag *d)
 {
 	size_t n = 0, k = r->top_k, h = b->hidden;
+	const float **given = result ? moe_arena_get(a, b->rows * k, sizeof *given) : NULL;
 	struct moe_span *span = moe_arena_zero(a, 1, sizeof *span);
 	float *x = moe_arena_get(a, b->rows * h, sizeof *x);
 
 	*to = (struct moe_routed){.top_k = k, .normed = moe_arena_get(a, b->rows, sizeof *to->normed), .expert_id = moe_arena_get(a, b->rows * k, sizeof(int32_t)),
 				  .weight = moe_arena_get(a, b->rows * k, sizeof(float))};
-	if (!span || !x || !to->normed || !to->expert_id || !to->weight)
+	if (!span || !x || !to->normed || !to->expert_id || !to->weight || (result && !given))
 		return no_memory(b->rows, d);
+	*each = given;
 	for (size_t i = 0; i < b->spans; i++)
 		for (size_t s = 0, row = b->span[i].first; s < b->span[i].n; s++, row++) {
 			if (!b->depth.taken[row])
@@ -327,6 +341,8 @@ static enum moe_err gather_routed(struct moe_batch *out, struct moe_routed *to, 
 			for (size_t j = 0; j < h; j++)
 				x[n * h + j] = b->span[i].x[s * h + j] - b->depth.entry[row * h + j];
 			to->normed[n] = r->normed[row];
+			if (given)
+				memcpy(given + n * k, result + row * k, k * sizeof(float *));
 			memcpy(to->expert_id + n * k, r->expert_id + row * k, k * sizeof *to->expert_id);
 			memcpy(to->weight + n++ * k, r->weight + row * k, k * sizeof *to->weight);
 		}
@@ -336,19 +352,18 @@ static enum moe_err gather_routed(struct moe_batch *out, struct moe_routed *to, 
 }
 
 /* The experts of those who took the layer, and with them all that it adds to what they were before it. */
-static enum moe_err expert_taken(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const struct moe_compute *work,
-				 struct moe_diag *d)
+static enum moe_err expert_taken(const struct moe_model *m, size_t layer, struct moe_batch *b, const struct moe_routed *r, const float *const *result,
+				 const struct moe_compute *work, struct moe_diag *d)
 {
 	struct moe_arena_mark mark = moe_arena_mark(work->scratch);
 	struct moe_batch taken;
 	struct moe_routed routed;
-	const float *delta;
+	const float *delta, **each;
 
-	MOE_TRY(gather_routed(&taken, &routed, b, r, work->scratch, d));
+	MOE_TRY(gather_routed(&taken, &routed, &each, b, r, result, work->scratch, d));
 	delta = taken.span->x;
 	if (taken.rows)
-		MOE_TRY(moe_experts_forward(&taken, routed.normed, routed.expert_id, routed.weight, r->top_k, &m->layer[layer].ffn, (size_t)m->spec->router.experts,
-					    work, d));
+		MOE_TRY(add_experts(m, layer, &taken, &routed, each, work, d));
 	for (size_t i = 0; i < b->spans; i++)
 		for (size_t s = 0, row = b->span[i].first; s < b->span[i].n; s++, row++) {
 			float *x = b->span[i].x + s * b->hidden;
@@ -359,6 +374,7 @@ static enum moe_err expert_taken(const struct moe_model *m, size_t layer, struct
 			delta += b->hidden;
 		}
 	moe_arena_release(work->scratch, mark);
+	b->depth.on = false;
 	return MOE_OK;
 }
 
@@ -390,8 +406,6 @@ enum moe_err moe_layer_each(const struct moe_model *m, size_t layer, const struc
 	int32_t *id = moe_arena_get(work->scratch, n, sizeof *id);
 	const float **each = moe_arena_get(work->scratch, n, sizeof *each);
 
-	if (b->depth.on)
-		return moe_fail(d, MOE_EUSAGE, "a layer that only some rows take cannot be shared out: run it whole (moe-expert without --experts)");
 	if (!id || !each)
 		return moe_fail(d, MOE_ENOMEM, "out of memory for the experts of %zu rows", b->rows);
 	*result = each;
@@ -405,18 +419,13 @@ enum moe_err moe_layer_add(const struct moe_model *m, size_t layer, struct moe_b
 			   const struct moe_compute *work, struct moe_diag *d)
 {
 	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
-	return moe_experts_add(b, r->normed, r->expert_id, r->weight, r->top_k, result, &m->layer[layer].ffn, work, d);
+	return b->depth.on ? expert_taken(m, layer, b, r, result, work, d) : add_experts(m, layer, b, r, result, work, d);
 }
 
 enum moe_err moe_layer_expert(const struct moe_model *m, size_t layer, struct moe_batch *b, struct moe_routed *r, const struct moe_compute *work,
 			      struct moe_diag *d)
 {
-	MOE_TRY(prepare_experts(m, layer, b, r, work, d));
-	if (!b->depth.on)
-		return moe_experts_forward(b, r->normed, r->expert_id, r->weight, r->top_k, &m->layer[layer].ffn, (size_t)m->spec->router.experts, work, d);
-	MOE_TRY(expert_taken(m, layer, b, r, work, d));
-	b->depth.on = false;
-	return MOE_OK;
+	return moe_layer_add(m, layer, b, r, NULL, work, d);
 }
 
 enum moe_err moe_embed_forward(const struct moe_model *m, const int32_t *token, size_t n, float *x, struct moe_diag *d)

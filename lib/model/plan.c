@@ -19,14 +19,16 @@ static uint64_t row_floats(const struct moe_spec *s)
 	return hidden + (uint64_t)s->attention.head_dim + 8 + moe_max(attention, experts);
 }
 
-/* Floats that one patch takes in the tower: its pixels, and keys, values and hidden states, or the maps of convolutions, or first these and then those. */
+/* Floats that one patch takes in the tower: its pixels, and keys, values and hidden states, or the maps of convolutions, or first these and then those. An
+ * encoder's pictures are so small that all their patches are inside its units at a time. */
 static uint64_t patch_floats(const struct moe_spec *s)
 {
-	uint64_t pixels = (uint64_t)(s->image.channels * s->image.patch * s->image.patch), layers = 4 * (uint64_t)s->tower.vit.hidden;
+	const struct moe_vit_settings *v = &s->tower.vit;
+	uint64_t pixels = (uint64_t)(s->image.channels * s->image.patch * s->image.patch);
 
 	if (s->tower.kind == MOE_TOWER_VIT)
-		return pixels + layers;
-	return 12 * pixels + (moe_spec_encodes(s) ? layers + (uint64_t)s->projector.query.width : 0);
+		return pixels + 4 * (uint64_t)v->hidden;
+	return 12 * pixels + (moe_spec_encodes(s) ? 7 * (uint64_t)v->hidden + 2 * (uint64_t)v->width + (uint64_t)s->projector.query.width : 0);
 }
 
 /* Bytes of the weights by part: counted when they were bound, or by the type of the configuration. */

@@ -386,6 +386,17 @@ bool moe_spec_encodes(const struct moe_spec *s) { return s->tower.kind == MOE_TO
 
 int64_t moe_spec_tower_width(const struct moe_spec *s) { return s->tower.kind == MOE_TOWER_ENCODER ? s->tower.vit.hidden : s->hidden; }
 
+size_t moe_spec_largest_patches(const struct moe_spec *s)
+{
+	int64_t most = 0;
+
+	for (size_t i = 0; s->tower.kind != MOE_TOWER_NONE && i < s->image.grids.n; i++) {
+		int64_t n = s->image.grids.v[i][0] * s->image.grids.v[i][1];
+		most = n > most ? n : most;
+	}
+	return (size_t)most;
+}
+
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s)
 {
 	struct moe_spec_sides most = {0, 0};

@@ -158,6 +158,9 @@ enum moe_err moe_spec_check_grid(const struct moe_spec *s, uint64_t rows, uint64
 struct moe_spec_sides { int64_t rows, columns; };
 struct moe_spec_sides moe_spec_largest_sides(const struct moe_spec *s);
 
+/* Patches of the largest grid; 0 without pictures, or where their grids are not in a list. */
+size_t moe_spec_largest_patches(const struct moe_spec *s);
+
 /* Do the patches pass layers of their own before those of the trunk (late fusion)? */
 bool moe_spec_encodes(const struct moe_spec *s);
 

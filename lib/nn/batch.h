@@ -32,14 +32,6 @@ struct moe_span {
 	struct moe_span_parts *parts;   /* gets what the next experts give; NULL: not wanted */
 };
 
-/* The rows of a batch that take a layer which not all take, and what they were before it (depth.h). */
-struct moe_batch_depth {
-	bool on;                        /* the batch is inside of such a layer, behind its attention */
-	uint8_t *taken;                 /* [rows]: 1 or 0 */
-	float *entry;                   /* [rows][hidden]: x before attention */
-	float *logit;                   /* [rows] */
-};
-
 /* How many of its rows go on. */
 static inline size_t moe_span_kept(const struct moe_span *s) { return s->keep && s->keep < s->n ? s->keep : s->n; }
 
@@ -53,6 +45,14 @@ static inline void moe_span_trim(struct moe_span *s, size_t first, size_t hidden
 	s->first = first;
 	s->n = n;
 }
+
+/* The rows of a batch that take a layer which not all take, and what they were before it (depth.h). */
+struct moe_batch_depth {
+	bool on;                        /* the batch is inside of such a layer, behind its attention */
+	uint8_t *taken;                 /* [rows]: 1 or 0 */
+	float *entry;                   /* [rows][hidden]: x before attention */
+	float *logit;                   /* [rows] */
+};
 
 struct moe_batch {
 	size_t rows, hidden, axes;

@@ -84,6 +84,21 @@ void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, siz
 	c->n_slots = first + n;
 }
 
+enum moe_err moe_cache_see(struct moe_cache *c, size_t start, const uint8_t *taken, size_t n, size_t *slot, struct moe_diag *d)
+{
+	size_t at;
+
+	if (start > c->n_rows)
+		return moe_fail(d, MOE_EUSAGE, "a layer has seen %zu rows of a sequence, not %zu", c->n_rows, start);
+	MOE_TRY(moe_grow(&c->before, &c->before_cap, start + n, sizeof *c->before, d));
+	*slot = at = start < c->n_rows ? c->before[start] : c->n_slots;
+	for (size_t i = 0; i < n; i++) {
+		c->before[start + i] = (uint32_t)at;
+		at += taken[i];
+	}
+	return MOE_OK;
+}
+
 void moe_cache_clear(struct moe_cache *c, struct moe_cache_pool *pool)
 {
 	while (c->n_blocks) {
@@ -98,6 +113,7 @@ void moe_cache_free(struct moe_cache *c, struct moe_cache_pool *pool)
 	moe_cache_clear(c, pool);
 	free(c->key);
 	free(c->value);
+	free(c->before);
 	*c = (struct moe_cache){0};
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/mem.h"
 
@@ -18,7 +19,9 @@ struct moe_cache {
 	float **key, **value;   /* [n_blocks] */
 	size_t n_blocks, block_cap, value_cap;
 	size_t n_slots;         /* filled */
-	size_t n_rows;          /* of the sequence that the layer has seen: with mixture-of-depths, more than have a slot (layer.h keeps it) */
+	size_t n_rows;          /* of the sequence that the layer has seen (layer.h keeps it) */
+	uint32_t *before;       /* with mixture-of-depths, where not every row has a slot: [n_rows], slots filled before each */
+	size_t before_cap;
 };
 
 /* Makes room for slots below n_slots. New blocks are zero. */
@@ -33,6 +36,10 @@ void moe_cache_store(struct moe_cache *c, const struct moe_cache_pool *pool, siz
 
 /* The same without n_slots: threads may put keys and values at different slots at once. */
 void moe_cache_put(const struct moe_cache *c, const struct moe_cache_pool *pool, size_t first, size_t n, const float *key, const float *value);
+
+/* Of a layer where not every row gets a slot: takes note of rows start, start + 1, ..., of which those with taken[i] get one each, from *slot on, the first
+ * slot that is free before row `start`. A start that the layer has not come to fails with MOE_EUSAGE. */
+enum moe_err moe_cache_see(struct moe_cache *c, size_t start, const uint8_t *taken, size_t n, size_t *slot, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Gives the blocks back; the cache is empty and usable. */
 void moe_cache_clear(struct moe_cache *c, struct moe_cache_pool *pool);

@@ -162,6 +162,8 @@ size_t moe_router_width(const struct moe_router_settings *s)
 	return (size_t)(s->chooses == MOE_CHOICE_EXPERT ? most : s->top_k);
 }
 
+double moe_router_capacity(const struct moe_router_settings *s) { return s->capacity > 0 ? s->capacity : (double)s->top_k; }
+
 size_t moe_router_quota(size_t rows, double capacity, size_t experts)
 {
 	double n = floor((double)rows * capacity / (double)experts + 0.5);
@@ -355,14 +357,13 @@ static void take_rows(struct table *t, const struct moe_router_rows *in, const s
 static void take_all(struct table *t, const struct moe_router_rows *in, const struct moe_router_settings *s)
 {
 	const struct moe_pools *p = &s->pools;
-	double capacity = s->capacity > 0 ? s->capacity : (double)s->top_k;
 
 	for (size_t m = 0; m < moe_max(p->n, 1); m++) {
 		size_t n = 0, quota;
 		for (size_t r = 0; r < in->rows; r++)
 			if (!skips(in, r) && (!p->n || (in->modality ? in->modality[r] : MOE_TEXT) == m))
 				t->row[n++] = (uint32_t)r;
-		quota = moe_router_quota(n, capacity, (size_t)(p->n ? p->size[m] : s->experts));
+		quota = moe_router_quota(n, moe_router_capacity(s), (size_t)(p->n ? p->size[m] : s->experts));
 		for (size_t e = 0; e < t->experts; e++)
 			if (!p->n || p->of[e] == m)
 				take_rows(t, in, s, e, n, quota);

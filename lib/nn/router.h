@@ -72,6 +72,9 @@ struct moe_what_if_table {
 /* Places of a row in the tables of choices: top_k or, where experts choose, the size of the largest pool. */
 size_t moe_router_width(const struct moe_router_settings *s);
 
+/* Where experts choose: how many of them take a row on average. */
+double moe_router_capacity(const struct moe_router_settings *s);
+
 /* Rows that each of n experts takes of `rows`: at least 1 and at most all of them; of none, none. Rounded half up. */
 size_t moe_router_quota(size_t rows, double capacity, size_t experts);
 

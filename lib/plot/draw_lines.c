@@ -83,7 +83,7 @@ static void draw_axes(struct moe_pen *p, const struct moe_line_facet *f, const s
 			moe_pen_text(p, at_x(a, v), a->top + HEIGHT + 16, &middle, moe_ink(MOE_PAINT_TEXT), moe_amount_text(v, 4, text));
 	}
 	moe_pen_text(p, a->left + a->width / 2, a->top + HEIGHT + 33, &middle, moe_ink(MOE_PAINT_FAINT), f->x_name);
-	snprintf(text, sizeof text, f->unit == MOE_UNIT_SHARE ? "%.30s (%%)" : "%.30s (points)", f->y_name);
+	snprintf(text, sizeof text, "%.30s (%%)", f->y_name);
 	moe_pen_text(p, a->left - 34, a->top + HEIGHT / 2.0, &turned, moe_ink(MOE_PAINT_FAINT), text);
 }
 

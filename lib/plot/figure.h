@@ -1,4 +1,4 @@
-/* A figure: what is to be seen, before anything is said of where. Each picture of moe-plot is one file (load.c, overlay.c, ...) that makes a figure of sums
+/* A figure: what is to be seen, before anything is said of where. Each picture of moe-plot is one file (plot_load.c, plot_picture.c, ...) that makes a figure of sums
  * or tokens; terminals (term.h), PNG and SVG (draw.h), HTML pages (page.h) and tables (table.h) show any figure.
  *
  * A figure has facets of five kinds. All that it points to is in its arena, or outlives it. */
@@ -89,12 +89,12 @@ struct moe_line {
 	bool faint;                             /* behind the others */
 };
 
+/* Shares of 1, shown in per cent, along x. */
 struct moe_line_facet {
 	const char *x_name, *y_name, *chance_name;
 	const struct moe_line *line;            /* [n] */
 	size_t n;
 	double chance;                          /* a level to compare with, or NAN */
-	enum moe_unit unit;
 	const char **tick;                      /* [n_ticks]: names of x = 0, 1, ...; NULL: numbers */
 	size_t n_ticks;
 };

@@ -157,7 +157,8 @@ static void key(FILE *f, const struct moe_chart *c, size_t s, double x, double y
 	const char *colour = colours[colour_of(c, s)];
 
 	if (!c->series[s].points)
-		fprintf(f, "<path d=\"M%g %gh18\" stroke=\"%s\" stroke-width=\"2.5\"%s/>", x, y, colour, c->series[s].dashed ? " stroke-dasharray=\"5 4\"" : "");
+		fprintf(f, "<path d=\"M%g %gh18\" stroke=\"%s\" stroke-width=\"2.5\"%s/>", x, y, colour,
+			c->series[s].dashed ? " stroke-dasharray=\"5 4\"" : "");
 	if (marked(c, s))
 		fprintf(f, "<path transform=\"translate(%g %g)\" d=\"%s\" fill=\"%s\" fill-rule=\"evenodd\"/>", x + 9, y, marks[colour_of(c, s)], colour);
 	fprintf(f, "<text x=\"%g\" y=\"%g\">", x + 24, y + 4);

@@ -4,7 +4,8 @@
 
 #include "report/escape.h"
 
-static const char *const claims[] = {[MOE_GRAFT_BITS] = "bits", [MOE_GRAFT_NUMBERS] = "rounding", [MOE_GRAFT_OTHER] = "other", [MOE_GRAFT_UNCHECKED] = "unchecked"};
+static const char *const claims[] = {[MOE_GRAFT_BITS] = "bits", [MOE_GRAFT_NUMBERS] = "rounding", [MOE_GRAFT_OTHER] = "other",
+				     [MOE_GRAFT_UNCHECKED] = "unchecked"};
 
 static void print_check(FILE *f, const struct moe_graft_check *c)
 {
@@ -14,9 +15,9 @@ static void print_check(FILE *f, const struct moe_graft_check *c)
 	}
 	fprintf(f, "check            %zu rows: ", c->rows);
 	if (c->same_bits)
-		fputs("the outputs are those of the source, bit for bit\n", f);
+		fputs("the same outputs, bit for bit\n", f);
 	else if (c->claim == MOE_GRAFT_NUMBERS)
-		fprintf(f, "the outputs are those of the source but for rounding (%.2g)\n", c->difference);
+		fprintf(f, "the same outputs but for rounding (%.2g)\n", c->difference);
 	else
 		fprintf(f, "other outputs (relative change %.3g, the same token in %.1f %%): %s\n", c->difference, 100 * c->agree, c->why ? c->why : "");
 }

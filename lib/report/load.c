@@ -76,8 +76,10 @@ static void sum_parts(const struct moe_load *l, unsigned first, unsigned last, s
 	out->per_token = sum->tokens ? (double)sum->choices / (double)sum->tokens : 0;
 	out->without = sum->tokens ? (double)sum->chosen[0] / (double)sum->tokens : 0;
 	out->mean_weight = sum->choices ? weight / (double)sum->choices : 0;
-	out->mean_margin = sum->logit_margin.n ? sum->logit_margin.sum / (double)sum->logit_margin.n : 0;
-	out->least_margin = sum->logit_margin.n ? sum->logit_margin.least : 0;
+	if (sum->logit_margin.n && !moe_routing_by_experts(l->choice ? l->choice : "token", sum, l->k)) {
+		out->mean_margin = sum->logit_margin.sum / (double)sum->logit_margin.n;
+		out->least_margin = sum->logit_margin.least;
+	}
 }
 
 /* The columns of a report: everything together, then each modality that has tokens. */

@@ -201,6 +201,23 @@ static void print_counts(FILE *f, const char *label, const struct moe_columns *c
 	fputc('\n', f);
 }
 
+/* Where experts choose: the shares of tokens with so many of them; "without expert" is among the figures. */
+static void print_numbers(FILE *f, const struct moe_routing *r, const struct moe_columns *c)
+{
+	char text[40];
+
+	for (size_t n = 1; n <= r->k && moe_routing_by_experts(r->choice, c->c[0].part, r->k); n++) {
+		if (!c->c[0].part->chosen[n])
+			continue;
+		fprintf(f, "with %-*zu", LABEL - 5, n);
+		for (size_t i = 0; i < c->n; i++) {
+			double tokens = (double)c->c[i].m.tokens, share = tokens > 0 ? (double)c->c[i].part->chosen[n] / tokens : NAN;
+			fprintf(f, "%*s%*s", CELL, moe_figure(text, sizeof text, 4, share), CELL, "-");
+		}
+		fputc('\n', f);
+	}
+}
+
 static void print_experts(FILE *f, const struct moe_routing *r, const struct moe_columns *c)
 {
 	char text[40];
@@ -263,6 +280,7 @@ static void print_text(FILE *f, const struct moe_routing *r, const struct moe_ro
 	for (int i = 0; i < N_FIGURES; i++)
 		if (has_figure(&figures[i], c))
 			print_row(f, &figures[i], c);
+	print_numbers(f, r, c);
 	print_whole(f, w, c);
 }
 

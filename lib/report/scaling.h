@@ -11,7 +11,7 @@
 
 /* A law of a loss and what it was fitted to. */
 struct moe_scaling_law {
-	const char *loss;
+	const char *arm, *loss;         /* arm: "" where there are none */
 	const struct moe_law_fit *fit;
 	const struct moe_law_cost *cost;
 	bool counted;                   /* FLOPs were told, not 6 N D */
@@ -36,8 +36,8 @@ struct moe_shape { long layers, hidden; };
 struct moe_shape moe_shape_of(double n, double aspect);
 
 /* Savings of every arm. */
-enum moe_err moe_report_savings(FILE *f, const struct moe_runs *r, const struct moe_savings *s, const struct moe_savings_options *o, enum moe_load_format format,
-				struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_report_savings(FILE *f, const struct moe_runs *r, const struct moe_savings *s, const struct moe_savings_options *o,
+				enum moe_load_format format, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* n differences, in the order of moe_paired_make. */
 enum moe_err moe_report_paired(FILE *f, const struct moe_runs *r, size_t baseline, const struct moe_paired *p, size_t n, enum moe_load_format format,

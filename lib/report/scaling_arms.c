@@ -41,7 +41,8 @@ static void print_saving(FILE *f, const struct moe_runs *r, const struct moe_sav
 
 	print_name(f, r->arm[s->arm], width);
 	print_name(f, r->measure[s->measure], NAME);
-	fprintf(f, "%5zu  %9s  %-15s  %-15s", s->seeds, eta_text(&s->eta, eta), moe_scaling_interval(s->low, s->high, 3, a), moe_scaling_interval(s->t_low, s->t_high, 3, b));
+	fprintf(f, "%5zu  %9s  %-15s", s->seeds, eta_text(&s->eta, eta), moe_scaling_interval(s->low, s->high, 3, a));
+	fprintf(f, "  %-15s", moe_scaling_interval(s->t_low, s->t_high, 3, b));
 	fprintf(f, "  %8s", moe_figure(v, sizeof v, 4, s->loss));
 	fprintf(f, "  %8s", moe_figure(v, sizeof v, 4, s->baseline_loss));
 	if (s->seeds && !s->eta.reached) {
@@ -130,8 +131,8 @@ static void saving_tsv(FILE *f, const struct moe_runs *r, const struct moe_savin
 	fputc('\n', f);
 }
 
-enum moe_err moe_report_savings(FILE *f, const struct moe_runs *r, const struct moe_savings *s, const struct moe_savings_options *o, enum moe_load_format format,
-				struct moe_diag *d)
+enum moe_err moe_report_savings(FILE *f, const struct moe_runs *r, const struct moe_savings *s, const struct moe_savings_options *o,
+				enum moe_load_format format, struct moe_diag *d)
 {
 	if (format == MOE_LOAD_TEXT)
 		savings_text(f, r, s, o);
@@ -148,7 +149,10 @@ enum moe_err moe_report_savings(FILE *f, const struct moe_runs *r, const struct 
 /* ---- differences ---- */
 
 /* What the interval says of the arm. */
-static const char *verdict(const struct moe_student *t) { return t->low > 0 ? "higher" : t->high < 0 ? "lower" : t->n < 2 ? "too few pairs" : "not distinguishable"; }
+static const char *verdict(const struct moe_student *t)
+{
+	return t->low > 0 ? "higher" : t->high < 0 ? "lower" : t->n < 2 ? "too few pairs" : "not distinguishable";
+}
 
 static void paired_text(FILE *f, const struct moe_runs *r, size_t baseline, const struct moe_paired *p, size_t n)
 {
@@ -166,7 +170,8 @@ static void paired_text(FILE *f, const struct moe_runs *r, size_t baseline, cons
 		print_name(f, r->measure[p[i].measure], NAME);
 		fprintf(f, "%5zu  %9s", p[i].difference.n, moe_figure(v, sizeof v, 4, p[i].baseline));
 		fprintf(f, "  %9s", moe_figure(v, sizeof v, 4, p[i].mean));
-		fprintf(f, "  %10s  %-20s", moe_figure(v, sizeof v, 4, p[i].difference.mean), moe_scaling_interval(p[i].difference.low, p[i].difference.high, 4, a));
+		fprintf(f, "  %10s", moe_figure(v, sizeof v, 4, p[i].difference.mean));
+		fprintf(f, "  %-20s", moe_scaling_interval(p[i].difference.low, p[i].difference.high, 4, a));
 		fprintf(f, "  %5s  %s", moe_figure(v, sizeof v, 3, p[i].flops), verdict(&p[i].difference));
 		if (p[i].alone)
 			fprintf(f, " (%zu runs in no pair)", p[i].alone);
@@ -210,7 +215,8 @@ static void paired_tsv(FILE *f, const struct moe_runs *r, const struct moe_paire
 	fprintf(f, "\t%s\n", verdict(&p->difference));
 }
 
-enum moe_err moe_report_paired(FILE *f, const struct moe_runs *r, size_t baseline, const struct moe_paired *p, size_t n, enum moe_load_format format, struct moe_diag *d)
+enum moe_err moe_report_paired(FILE *f, const struct moe_runs *r, size_t baseline, const struct moe_paired *p, size_t n, enum moe_load_format format,
+			       struct moe_diag *d)
 {
 	if (format == MOE_LOAD_TEXT)
 		paired_text(f, r, baseline, p, n);
@@ -270,7 +276,8 @@ enum moe_err moe_report_runs(FILE *f, const struct moe_runs *r, struct moe_diag 
 		c.seed |= r->at[i].seeded;
 		c.arm |= *r->arm[r->at[i].arm] != 0;
 	}
-	fprintf(f, "run%s%s%s\tD%s%s%s", c.arm ? "\tarm" : "", c.seed ? "\tseed" : "", c.n ? "\tN" : "", c.s ? "\tS" : "", c.flops ? "\tflops" : "", c.seconds ? "\tseconds" : "");
+	fprintf(f, "run%s%s%s\tD%s%s%s", c.arm ? "\tarm" : "", c.seed ? "\tseed" : "", c.n ? "\tN" : "", c.s ? "\tS" : "", c.flops ? "\tflops" : "",
+		c.seconds ? "\tseconds" : "");
 	for (size_t m = 0; m < r->n_measures; m++)
 		print_field(f, r->measure[m]);
 	fputc('\n', f);

@@ -56,7 +56,8 @@ static void place_points(struct law_picture *q, const struct moe_scaling_law *l,
 static void add(struct moe_chart *c, const char *name, const double *x, const double *y, size_t n, bool points, size_t colour)
 {
 	if (c->n_series < MOE_CHART_SERIES)
-		c->series[c->n_series++] = (struct moe_series){.name = name, .x = x, .y = y, .n = n, .points = points, .colour = colour % MOE_CHART_COLOURS + 1};
+		c->series[c->n_series++] = (struct moe_series){.name = name, .x = x, .y = y, .n = n, .points = points,
+							       .colour = colour % MOE_CHART_COLOURS + 1};
 }
 
 /* The law between the least and the most FLOPs of a colour's points. */
@@ -96,6 +97,7 @@ enum moe_err moe_chart_law(FILE *f, const struct moe_scaling_law *l, const struc
 {
 	struct law_picture *q = moe_calloc(1, sizeof *q);
 	double *memory = moe_calloc(n, (2 * MOE_CHART_COLOURS + 1) * sizeof *memory);
+	const double *value = l->fit->law.value;
 	char title[160], label[40];
 	enum moe_err err;
 
@@ -104,8 +106,8 @@ enum moe_err moe_chart_law(FILE *f, const struct moe_scaling_law *l, const struc
 		free(memory);
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	}
-	snprintf(title, sizeof title, "Law of %.60s: E = %.3g, alpha = %.3g, beta = %.3g", l->loss, l->fit->law.value[MOE_LAW_E], l->fit->law.value[MOE_LAW_ALPHA],
-		 l->fit->law.value[MOE_LAW_BETA]);
+	snprintf(title, sizeof title, "%.40s%s%.60s: E = %.3g, alpha = %.3g, beta = %.3g", l->arm, *l->arm ? ", " : "", l->loss, value[MOE_LAW_E],
+		 value[MOE_LAW_ALPHA], value[MOE_LAW_BETA]);
 	snprintf(label, sizeof label, "FLOPs (%.3g N D)", l->cost->cost);
 	q->chart = (struct moe_chart){.title = title, .x_label = label, .y_label = l->loss, .log_x = true, .log_y = true};
 	q->x = memory;

@@ -60,7 +60,8 @@ static double growth(const struct moe_law *l, const void *self)
 static enum moe_err tell(struct told *t, size_t *n, const struct moe_scaling_law *l, struct moe_diag *d)
 {
 	static const char *const names[N_GROWTH] = {"a", "b", "c", "K"};
-	static const char *const abouts[N_GROWTH] = {"the best N grows with (FLOPs)^a", "the best D grows with (FLOPs)^b", "the loss of the best sizes is K (FLOPs)^c", ""};
+	static const char *const abouts[N_GROWTH] = {"the best N grows with (FLOPs)^a", "the best D grows with (FLOPs)^b",
+						     "the loss of the best sizes is K (FLOPs)^c", ""};
 	struct growth g = {l->cost, 0};
 
 	*n = 0;
@@ -75,6 +76,13 @@ static enum moe_err tell(struct told *t, size_t *n, const struct moe_scaling_law
 		MOE_TRY(moe_law_estimate(&t[(*n)++].is, l->fit, growth, &g, d));
 	}
 	return MOE_OK;
+}
+
+void moe_scaling_heading(FILE *f, const struct moe_scaling_law *l)
+{
+	moe_print_escaped(f, l->arm, strlen(l->arm));
+	fputs(*l->arm ? ", " : "", f);
+	moe_print_escaped(f, l->loss, strlen(l->loss));
 }
 
 const char *moe_scaling_formula(enum moe_law_kind k)
@@ -94,9 +102,9 @@ static const char *range(double from, double to, char text[80])
 static void print_text(FILE *f, const struct moe_scaling_law *l, const struct told *t, size_t n)
 {
 	const struct moe_law_fit *fit = l->fit;
-	char text[80], v[32], low[32], high[32];
+	char text[80], v[32];
 
-	moe_print_escaped(f, l->loss, strlen(l->loss));
+	moe_scaling_heading(f, l);
 	fprintf(f, ": %s\n%zu runs: %zu sizes N, %s; ", moe_scaling_formula(fit->law.kind), fit->runs, fit->n_sizes, range(fit->least.n, fit->most.n, text));
 	fprintf(f, "%zu numbers of tokens D, %s", fit->n_tokens, range(fit->least.d, fit->most.d, text));
 	if (fit->law.kind == MOE_LAW_SPARSE)
@@ -117,8 +125,8 @@ static void print_text(FILE *f, const struct moe_scaling_law *l, const struct to
 			fprintf(f, "%s%s", fit->draws ? "" : "   ", t[i].about);
 		fputc('\n', f);
 	}
-	fprintf(f, "R2 %s; predicted within %s %% on average, %s %% at most\n", moe_figure(v, sizeof v, 5, fit->r2), moe_figure(low, sizeof low, -2, 100 * fit->mean_error),
-		moe_figure(high, sizeof high, -2, 100 * fit->largest_error));
+	fprintf(f, "R2 %s; predicted within %.2g %% on average, %.2g %% at most\n", moe_figure(v, sizeof v, 5, fit->r2), 100 * fit->mean_error,
+		100 * fit->largest_error);
 }
 
 static void print_json(FILE *f, const struct moe_scaling_law *l, const struct told *t, size_t n)
@@ -127,6 +135,7 @@ static void print_json(FILE *f, const struct moe_scaling_law *l, const struct to
 	json_t *o = json_object();
 
 	moe_set_text(o, "what", "law");
+	moe_set_text(o, "arm", l->arm);
 	moe_set_text(o, "loss", l->loss);
 	moe_set_text(o, "law", moe_law_kind_name(fit->law.kind));
 	moe_set_number(o, "runs", fit->runs);
@@ -149,8 +158,10 @@ static void print_json(FILE *f, const struct moe_scaling_law *l, const struct to
 static void print_tsv(FILE *f, const struct moe_scaling_law *l, const struct told *t, size_t n, bool header)
 {
 	if (header)
-		fputs("loss\tlaw\truns\tparameter\tvalue\tlow\thigh\n", f);
+		fputs("arm\tloss\tlaw\truns\tparameter\tvalue\tlow\thigh\n", f);
 	for (size_t i = 0; i < n; i++) {
+		moe_print_escaped(f, l->arm, strlen(l->arm));
+		fputc('\t', f);
 		moe_print_escaped(f, l->loss, strlen(l->loss));
 		fprintf(f, "\t%s\t%zu\t%s", moe_law_kind_name(l->fit->law.kind), l->fit->runs, t[i].name);
 		moe_scaling_tsv(f, &t[i].is);

@@ -85,7 +85,7 @@ static void print_text(FILE *f, const struct moe_scaling_plan *p, const struct b
 {
 	char n[32], d[32];
 
-	moe_print_escaped(f, p->law.loss, strlen(p->law.loss));
+	moe_scaling_heading(f, &p->law);
 	fprintf(f, ": %.3g FLOPs", b->aim.flops);
 	if (isfinite(b->hours))
 		fprintf(f, ", %.3g hours at %.3g FLOPs a second", b->hours, p->rate);
@@ -122,6 +122,7 @@ static void print_json(FILE *f, const struct moe_scaling_plan *p, const struct b
 	json_t *o = json_object();
 
 	moe_set_text(o, "what", "plan");
+	moe_set_text(o, "arm", p->law.arm);
 	moe_set_text(o, "measure", p->law.loss);
 	moe_set_real(o, "flops", b->aim.flops);
 	moe_set_real(o, "hours", b->hours);
@@ -138,7 +139,9 @@ static void print_json(FILE *f, const struct moe_scaling_plan *p, const struct b
 static void print_tsv(FILE *f, const struct moe_scaling_plan *p, const struct budget *b, bool header)
 {
 	if (header)
-		fputs("measure\tflops\thours\tN\tN_low\tN_high\tD\tD_low\tD_high\tloss\tloss_low\tloss_high\tlayers\thidden\n", f);
+		fputs("arm\tmeasure\tflops\thours\tN\tN_low\tN_high\tD\tD_low\tD_high\tloss\tloss_low\tloss_high\tlayers\thidden\n", f);
+	moe_print_escaped(f, p->law.arm, strlen(p->law.arm));
+	fputc('\t', f);
 	moe_print_escaped(f, p->law.loss, strlen(p->law.loss));
 	moe_tsv_real(f, b->aim.flops);
 	moe_tsv_real(f, b->hours);

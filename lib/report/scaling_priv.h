@@ -6,6 +6,9 @@
 
 #include "report/scaling.h"
 
+/* "arm, loss" for headings. */
+void moe_scaling_heading(FILE *f, const struct moe_scaling_law *l);
+
 /* The law as a line of text. */
 const char *moe_scaling_formula(enum moe_law_kind k);
 

@@ -13,26 +13,21 @@ enum { MOST_VALUES = 256 };     /* the largest block */
 static double plain_value(const struct moe_tensor *t, uint64_t i)
 {
 	const uint8_t *p = t->data + i * (moe_dtype_nbits(t->type) / 8);
-	union { int8_t i8; int16_t i16; uint16_t u16; int32_t i32; uint32_t u32; int64_t i64; uint64_t u64; double f64; } v = {0};
+	double f64;
+	uint64_t u64;
 	float widened;
 
-	if (t->type != MOE_F64 && moe_widen(&widened, p, 0, t->type)) {         /* a float type */
-		moe_widen(&widened, p, 1, t->type);
-		return (double)widened;
+	if (t->type == MOE_F64) {
+		memcpy(&f64, p, sizeof f64);
+		return f64;
 	}
-	memcpy(&v, p, moe_dtype_nbits(t->type) / 8);
-	switch (t->type) {
-	case MOE_BOOL: case MOE_U8: return *p;
-	case MOE_I8: return v.i8;
-	case MOE_I16: return v.i16;
-	case MOE_U16: return v.u16;
-	case MOE_I32: return v.i32;
-	case MOE_U32: return v.u32;
-	case MOE_I64: return (double)v.i64;
-	case MOE_U64: return (double)v.u64;
-	case MOE_F64: return v.f64;
-	default: return NAN;
+	if (t->type == MOE_U64) {
+		memcpy(&u64, p, sizeof u64);
+		return (double)u64;
 	}
+	if (moe_dtype_is_whole(t->type))
+		return (double)moe_whole(p, t->type);
+	return t->type == MOE_BOOL ? *p : moe_widen(&widened, p, 1, t->type) ? (double)widened : NAN;
 }
 
 /* The values of the block that element i begins, or of the element alone; their number. */

@@ -107,7 +107,8 @@ static enum moe_err run_chunk(struct moe_session *s, const struct moe_layout *l,
 	struct moe_compute work = {&s->scratch, s->pool, &s->blocks};
 	size_t n = to - from, hidden = (size_t)s->model->spec->hidden;
 	int32_t *position = moe_arena_get(&s->scratch, n * l->axes, sizeof *position);
-	struct moe_batch b = {.rows = n, .hidden = hidden, .axes = l->axes, .position = position, .image = l->image + from, .span = span, .spans = 1};
+	struct moe_batch b = {.rows = n, .hidden = hidden, .axes = l->axes, .position = position, .image = l->image + from,
+			     .modality = l->modality + from, .span = span, .spans = 1};
 
 	if (!position)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "model/choosing.h"
 #include "nn/sample.h"
 #include "stage/flow.h"
 #include "stage/layers.h"
@@ -164,16 +165,19 @@ static enum moe_err make_batch(struct state *st, struct moe_batch *b, const stru
 	size_t rows = one->rows, axes = one->axes;
 	int32_t *position = moe_arena_get(&st->scratch, axes * n * rows, sizeof *position), *image = moe_arena_get(&st->scratch, n * rows, sizeof *image);
 	struct moe_span *span = moe_arena_zero(&st->scratch, n, sizeof *span);
+	uint8_t *modality = one->modality ? moe_arena_get(&st->scratch, n * rows, 1) : NULL;
 
-	if (!position || !image || !span)
+	if (!position || !image || !span || (one->modality && !modality))
 		return no_memory(d);
 	for (size_t i = 0; i < n; i++) {
+		if (modality)
+			memcpy(modality + i * rows, one->modality, rows);
 		memcpy(image + i * rows, one->image, rows * sizeof *image);
 		for (size_t a = 0; a < axes; a++)
 			memcpy(position + (a * n + i) * rows, one->position + a * rows, rows * sizeof *position);
 		span[i] = (struct moe_span){.first = i * rows, .n = rows, .x = x + i * rows * st->hidden, .cache = st->cache + i * st->layers};
 	}
-	*b = (struct moe_batch){.rows = n * rows, .hidden = st->hidden, .axes = axes, .position = position, .image = image, .span = span, .spans = n};
+	*b = (struct moe_batch){.rows = n * rows, .hidden = st->hidden, .axes = axes, .position = position, .image = image, .modality = modality, .span = span, .spans = n};
 	return MOE_OK;
 }
 
@@ -608,12 +612,27 @@ static enum moe_err run(struct state *st, const struct moe_identity *id, struct 
 	return st->pair.index ? MOE_OK : moe_fail(d, MOE_EINPUT, "the streams have no sequences");
 }
 
+/* What can be put together again. */
+static enum moe_err check_model(const struct moe_splice *s, struct moe_diag *d)
+{
+	const struct moe_spec *spec = s->model->spec;
+
+	if (spec->depth.layers.n)
+		return moe_fail(d, MOE_EMATCH, "only some rows take layer %lld of the model (mixture-of-depths), and runs of such a model cannot be spliced",
+				(long long)spec->depth.layers.v[0]);
+	if (s->what == MOE_SPLICE_EXPERT && spec->block == MOE_BLOCK_POST)
+		return moe_fail(d, MOE_EMATCH, "a norm stands behind the experts of this model: what one of them gives cannot be taken out of the sum");
+	return moe_choosing_check(s->model, d);
+}
+
 enum moe_err moe_splice_run(struct moe_splice *s, struct moe_reader *clean, struct moe_reader *corrupt, const struct moe_identity *id, struct moe_diag *d)
 {
 	const struct moe_spec *spec = s->model->spec;
-	struct state *st = calloc(1, sizeof *st);
+	struct state *st;
 	enum moe_err err;
 
+	MOE_TRY(check_model(s, d));
+	st = calloc(1, sizeof *st);
 	if (!st)
 		return no_memory(d);
 	st->s = s;

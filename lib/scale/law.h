@@ -46,8 +46,8 @@ const char *moe_law_kind_name(enum moe_law_kind k);
 
 double moe_law_loss(const struct moe_law *l, struct moe_law_at at);
 
-/* The size that gives the least loss for `flops` = cost · N · D at sparsity s: for the dense law N = (alpha A / beta B)^(1 / (alpha + beta)) (flops / cost)^a, else the
- * root of dL / d log N along that line, where L is convex. NAN when exponents do not allow one. */
+/* The size that gives the least loss for `flops` = cost · N · D at sparsity s: for the dense law N = (alpha A / beta B)^(1 / (alpha + beta)) (flops / cost)^a,
+ * else the root of dL / d log N along that line, where L is convex. NAN when exponents do not allow one. */
 struct moe_law_at moe_law_optimum(const struct moe_law *l, double flops, double cost, double s);
 
 /* How the optimum grows with the compute C: N ~ C^a, D ~ C^b, and L = K C^c. For the dense law a = beta / (alpha + beta) and b = alpha / (alpha + beta); else,

@@ -328,21 +328,25 @@ static struct variety variety_of(const struct data *q, double *room)
 	return v;
 }
 
-static bool varied(const struct data *q, const struct variety *v) { return v->n[0] >= 3 && v->n[1] >= 3 && (q->parameters == MOE_LAW_C || v->n[2] >= 3) && !follows(q); }
+static bool varied(const struct data *q, const struct variety *v)
+{
+	return v->n[0] >= 3 && v->n[1] >= 3 && (q->parameters == MOE_LAW_C || v->n[2] >= 3) && !follows(q);
+}
 
 static enum moe_err check(const struct data *q, const struct variety *v, size_t runs, struct moe_diag *d)
 {
-	static const char *const what[] = {"sizes (N)", "numbers of tokens (D)", "sparsities (S)"}, *const one[] = {"size (N)", "number of tokens (D)", "sparsity (S)"};
+	static const char *const what[] = {"different sizes (N)", "different numbers of tokens (D)", "different sparsities (S)"};
+	static const char *const one[] = {"size (N)", "number of tokens (D)", "sparsity (S)"};
 
 	if (runs < q->parameters + 1)
-		return moe_fail(d, MOE_EUSAGE, "%zu run%s: the law has %zu parameters, and needs %zu runs or more (each size with several numbers of tokens)", runs,
-				runs == 1 ? "" : "s", q->parameters, q->parameters + 1);
+		return moe_fail(d, MOE_EUSAGE, "%zu run%s: the law has %zu parameters, and needs %zu runs or more (each size with several numbers of tokens)",
+				runs, runs == 1 ? "" : "s", q->parameters, q->parameters + 1);
 	for (size_t j = 0; j < (q->parameters == MOE_LAW_C ? 2 : 3); j++)
 		if (v->n[j] < 3)
-			return moe_fail(d, MOE_EUSAGE, "the runs have %zu %s%s: the law needs 3 or more", v->n[j],
-					v->n[j] == 1 ? "" : "different ", v->n[j] == 1 ? one[j] : what[j]);
+			return moe_fail(d, MOE_EUSAGE, "the runs have %zu %s: the law needs 3 or more", v->n[j], v->n[j] == 1 ? one[j] : what[j]);
 	if (follows(q))
-		return moe_fail(d, MOE_EUSAGE, "the tokens of each run follow from its size: the law needs sizes that were trained on several numbers of tokens");
+		return moe_fail(d, MOE_EUSAGE,
+				"the tokens of each run follow from its size: the law needs sizes that were trained on several numbers of tokens");
 	return MOE_OK;
 }
 
@@ -503,7 +507,8 @@ static void describe(struct moe_law_fit *out, const struct moe_law_point *p, siz
 	out->r2 = 1 - errors / squares;
 }
 
-static enum moe_err fit(struct work *w, struct moe_law_fit *out, const struct moe_law_point *p, size_t n, const struct moe_law_fit_options *o, struct moe_diag *d)
+static enum moe_err fit(struct work *w, struct moe_law_fit *out, const struct moe_law_point *p, size_t n, const struct moe_law_fit_options *o,
+			struct moe_diag *d)
 {
 	double *room = moe_calloc(n ? n : 1, sizeof *room);
 	struct variety v;
@@ -528,7 +533,8 @@ static enum moe_err fit(struct work *w, struct moe_law_fit *out, const struct mo
 
 enum moe_err moe_law_fit(struct moe_law_fit *out, const struct moe_law_point *p, size_t n, const struct moe_law_fit_options *o, struct moe_diag *d)
 {
-	struct work w = {.data = {.n = n, .parameters = moe_law_parameters(o->kind), .huber = o->huber > 0 ? o->huber : 1e-3}, .seed = o->seed, .kind = o->kind};
+	struct work w = {.data = {.n = n, .parameters = moe_law_parameters(o->kind), .huber = o->huber > 0 ? o->huber : 1e-3}, .seed = o->seed,
+			 .kind = o->kind};
 	size_t *run = NULL;
 	enum moe_err err;
 

@@ -1,5 +1,5 @@
-/* A law's parameters from runs: the least Huber loss of the logarithm of (predicted / measured), as Hoffmann et al. 2022 (approach 3) and Shukor et al. 2025 fit it,
- * with intervals by resampling runs. */
+/* A law's parameters from runs: the least Huber loss of the logarithm of (predicted / measured), as Hoffmann et al. 2022 (approach 3) and Shukor et al. 2025
+ * fit it, with intervals by resampling runs. */
 #ifndef MOE_SCALE_LAW_FIT_H
 #define MOE_SCALE_LAW_FIT_H
 
@@ -36,17 +36,19 @@ struct moe_law_fit {
 	size_t draws;
 };
 
-/* MOE_EUSAGE, with what is missing, for points that do not determine the law: fewer runs than it has parameters and one, fewer than three sizes or numbers of tokens
- * (sparsities, for the sparse law), or tokens that follow from the size. The same points give the same bytes with any number of threads. */
-enum moe_err moe_law_fit(struct moe_law_fit *out, const struct moe_law_point *p, size_t n, const struct moe_law_fit_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+/* MOE_EUSAGE, with what is missing, for points that do not determine the law: fewer runs than it has parameters and one, fewer than three sizes or numbers of
+ * tokens (sparsities, for the sparse law), or tokens that follow from the size. The same points give the same bytes with any number of threads. */
+enum moe_err moe_law_fit(struct moe_law_fit *out, const struct moe_law_point *p, size_t n, const struct moe_law_fit_options *o,
+			 struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_law_fit_free(struct moe_law_fit *f);
 
-/* What a function makes of a law, with the middle `share` (0.95) of what it makes of the draws; draws for which it is not finite count as both largest and smallest.
- * Without draws both ends are NAN. */
+/* What a function makes of a law, with the middle 95 % of what it makes of the draws; those for which it is not finite may lie on either side
+ * (moe_bootstrap_interval). Without draws both ends are NAN. */
 typedef double moe_law_function(const struct moe_law *l, const void *self);
 struct moe_law_estimate {
 	double value, low, high;
 };
-enum moe_err moe_law_estimate(struct moe_law_estimate *out, const struct moe_law_fit *f, moe_law_function *fn, const void *self, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_law_estimate(struct moe_law_estimate *out, const struct moe_law_fit *f, moe_law_function *fn, const void *self,
+			      struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

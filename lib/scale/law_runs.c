@@ -20,7 +20,8 @@ static void add_cost(struct moe_law_cost *c, const struct moe_run_at *a, size_t 
 		rate[(*rates)++] = a->flops / a->seconds;
 }
 
-static enum moe_err collect(struct moe_law_point *p, size_t *n, struct moe_law_cost *c, double *rate, const struct moe_runs *r, size_t measure, struct moe_diag *d)
+static enum moe_err collect(struct moe_law_point *p, size_t *n, struct moe_law_cost *c, double *rate, const struct moe_runs *r, size_t arm, size_t measure,
+			     struct moe_diag *d)
 {
 	char place[300];
 	size_t rates = 0;
@@ -28,8 +29,10 @@ static enum moe_err collect(struct moe_law_point *p, size_t *n, struct moe_law_c
 	for (size_t i = 0; i < r->n; i++) {
 		const struct moe_run_at *a = &r->at[i];
 		double loss = moe_run_measure(a, measure);
-		if (isnan(loss))
+		if (a->arm != arm || isnan(loss))
 			continue;
+		if (isnan(a->n))
+			return moe_fail(d, MOE_EINPUT, "%.280s: no N, the parameters that a token passes", moe_run_place(r, a, place));
 		if (!(loss > 0))
 			return moe_fail(d, MOE_EINPUT, "%.280s: %.60s is %g: a law is fitted to the logarithms of losses above 0", moe_run_place(r, a, place),
 					r->measure[measure], loss);
@@ -39,10 +42,11 @@ static enum moe_err collect(struct moe_law_point *p, size_t *n, struct moe_law_c
 	c->cost = exp(c->cost);
 	qsort(rate, rates, sizeof *rate, by_size);
 	c->rate = rates ? rate[rates / 2] : NAN;
-	return *n ? MOE_OK : moe_fail(d, MOE_EUSAGE, "no run has %.60s", r->measure[measure]);
+	return *n ? MOE_OK : moe_fail(d, MOE_EUSAGE, "no run of arm \"%.60s\" has %.60s", r->arm[arm], r->measure[measure]);
 }
 
-enum moe_err moe_law_points(struct moe_law_point **out, size_t *n, struct moe_law_cost *cost, const struct moe_runs *r, size_t measure, struct moe_diag *d)
+enum moe_err moe_law_points(struct moe_law_point **out, size_t *n, struct moe_law_cost *cost, const struct moe_runs *r, size_t arm, size_t measure,
+			    struct moe_diag *d)
 {
 	double *rate = moe_calloc(r->n + 1, sizeof *rate);
 	enum moe_err err;
@@ -50,7 +54,7 @@ enum moe_err moe_law_points(struct moe_law_point **out, size_t *n, struct moe_la
 	memset(cost, 0, sizeof *cost);
 	*n = 0;
 	*out = moe_calloc(r->n + 1, sizeof **out);
-	err = rate && *out ? collect(*out, n, cost, rate, r, measure, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+	err = rate && *out ? collect(*out, n, cost, rate, r, arm, measure, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 	free(rate);
 	if (err) {
 		free(*out);

@@ -13,8 +13,9 @@ struct moe_law_cost {
 	double s;                       /* mean sparsity */
 };
 
-/* The points of the runs that have the measure, to be freed. MOE_EINPUT, with file and line, for losses that are not above 0; MOE_EUSAGE where no run has it. */
-enum moe_err moe_law_points(struct moe_law_point **out, size_t *n, struct moe_law_cost *cost, const struct moe_runs *r, size_t measure,
+/* The points of an arm's runs that have the measure, to be freed. MOE_EINPUT, with file and line, for losses that are not above 0 and runs without N;
+ * MOE_EUSAGE where no run of the arm has the measure. */
+enum moe_err moe_law_points(struct moe_law_point **out, size_t *n, struct moe_law_cost *cost, const struct moe_runs *r, size_t arm, size_t measure,
 			    struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

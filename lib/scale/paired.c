@@ -44,7 +44,8 @@ static void compare(struct moe_paired *p, const struct moe_runs *r, const size_t
 	p->flops /= (double)n;
 }
 
-static enum moe_err fill(struct moe_paired *p, const struct moe_runs *r, size_t baseline, const size_t *measure, size_t n_measures, size_t *end, double *value, struct moe_diag *d)
+static enum moe_err fill(struct moe_paired *p, const struct moe_runs *r, size_t baseline, const size_t *measure, size_t n_measures, size_t *end, double *value,
+			 struct moe_diag *d)
 {
 	size_t n_base, n_arm;
 

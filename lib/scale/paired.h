@@ -15,6 +15,7 @@ struct moe_paired {
 };
 
 /* out: [n_arms - 1][n_measures], to be freed. */
-enum moe_err moe_paired_make(struct moe_paired **out, const struct moe_runs *r, size_t baseline, const size_t *measure, size_t n_measures, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_paired_make(struct moe_paired **out, const struct moe_runs *r, size_t baseline, const size_t *measure, size_t n_measures,
+			     struct moe_diag *d) MOE_CHECK_RESULT;
 
 #endif

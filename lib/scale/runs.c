@@ -62,7 +62,7 @@ enum moe_err moe_runs_measure(struct moe_runs *r, size_t *number, const char *na
 
 void moe_run_draft_init(struct moe_run_draft *w, size_t file, size_t line)
 {
-	*w = (struct moe_run_draft){.n = NAN, .d = NAN, .s = NAN, .flops = NAN, .seconds = NAN, .file = file, .line = line};
+	*w = (struct moe_run_draft){.n = NAN, .d = NAN, .s = NAN, .flops = NAN, .flops_per_token = NAN, .seconds = NAN, .file = file, .line = line};
 	for (size_t i = 0; i < MOE_RUN_MEASURES; i++)
 		w->measure[i] = NAN;
 }
@@ -86,8 +86,9 @@ static enum moe_err run_number(struct moe_runs *r, const struct moe_run_draft *w
 
 enum moe_err moe_runs_add(struct moe_runs *r, const struct moe_run_draft *w, const struct moe_runs_options *o, struct moe_diag *d)
 {
-	struct moe_run_at a = {.n = w->n, .d = w->d, .s = isnan(w->s) ? 0 : w->s, .flops = w->flops, .seconds = w->seconds, .seed = w->seed, .seeded = w->seeded, .file = w->file,
-			       .line = w->line, .n_measures = r->n_measures};
+	struct moe_run_at a = {.n = w->n, .d = w->d, .s = isnan(w->s) ? 0 : w->s, .flops = isnan(w->flops) ? w->flops_per_token * w->d : w->flops,
+			       .seconds = w->seconds,
+			       .seed = w->seed, .seeded = w->seeded, .file = w->file, .line = w->line, .n_measures = r->n_measures};
 
 	if (r->n == MOST_MEASUREMENTS)
 		return moe_fail(d, MOE_EINPUT, "line %zu: more than %d measurements", w->line, MOST_MEASUREMENTS);
@@ -125,8 +126,8 @@ enum moe_err moe_runs_alike(const struct moe_runs *r, size_t i, size_t j, struct
 
 	if (!(fabs(a->n - b->n) > 1e-6 * a->n))
 		return MOE_OK;
-	return moe_fail(d, MOE_EINPUT, "N is %g (%.180s) and %g (%.180s) in arm \"%.40s\" with one seed: models of different sizes are different arms", a->n, moe_run_place(r, a, one), b->n,
-			moe_run_place(r, b, other), r->arm[a->arm]);
+	return moe_fail(d, MOE_EINPUT, "N is %g (%.180s) and %g (%.180s) in arm \"%.40s\" with one seed: models of different sizes are different arms",
+			a->n, moe_run_place(r, a, one), b->n, moe_run_place(r, b, other), r->arm[a->arm]);
 }
 
 const char *moe_run_place(const struct moe_runs *r, const struct moe_run_at *a, char to[300])
@@ -157,58 +158,87 @@ const char *moe_runs_beside(struct moe_runs *r, const char *folder, const char *
 	return path;
 }
 
+enum moe_err moe_runs_path(struct moe_runs *r, const char *path, struct moe_diag *d)
+{
+	return add_name(r, &r->path, &r->n_paths, &r->path_cap, path, strlen(path), d);
+}
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
 enum moe_err moe_runs_log(struct moe_runs *r, const char *path, const struct moe_run_draft *given, const struct moe_runs_options *o, struct moe_diag *d)
 {
-	struct moe_run_draft w = *given;
-	struct stat st;
-	const char *log = !stat(path, &st) && S_ISDIR(st.st_mode) ? moe_runs_beside(r, path, "log.jsonl") : path, *folder = log ? moe_runs_folder(r, log) : NULL;
+	const char *log = is_folder(path) ? moe_runs_beside(r, path, "log.jsonl") : path;
 	char *text;
 	size_t n;
 	enum moe_err err;
 
-	if (!folder)
+	if (!log)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(moe_read_file(log, FILE_LIMIT, &text, &n, d));
-	w.file = r->n_paths;
-	w.run = w.run ? w.run : log;
-	err = add_name(r, &r->path, &r->n_paths, &r->path_cap, log, strlen(log), d);
-	if (!err)
-		err = moe_runs_log_text(r, text, n, folder, &w, o, d);
+	err = moe_runs_log_text(r, text, n, log, *given, o, d);
 	free(text);
 	return err ? moe_diag_path(d, log) : MOE_OK;
 }
 
-/* A log begins with an object; a table does not. */
-static bool is_log(const char *text)
+enum moe_err moe_runs_parse(struct moe_runs *r, char *text, size_t n, const char *path, const char *arm, const struct moe_runs_options *o, struct moe_diag *d)
 {
-	return text[strspn(text, " \t\r\n")] == '{';
+	bool is_log = text[strspn(text, " \t\r\n")] == '{';     /* a table does not begin with an object */
+	struct moe_run_draft given;
+	enum moe_err err;
+
+	moe_run_draft_init(&given, 0, 0);
+	given.arm = arm;
+	if (is_log && !strcmp(path, "-"))
+		err = moe_fail(d, MOE_EUSAGE, "expected a table: a log lies in a folder that says what model it is of");
+	else if (is_log)
+		err = moe_runs_log_text(r, text, n, path, given, o, d);
+	else if (arm)
+		err = moe_fail(d, MOE_EUSAGE, "a table says itself of which arm its runs are, in a column \"arm\"");
+	else
+		err = moe_runs_table(r, text, n, path, o, d);
+	return err ? moe_diag_path(d, strcmp(path, "-") ? path : "standard input") : MOE_OK;
 }
 
 enum moe_err moe_runs_read(struct moe_runs *r, const char *path, const char *arm, const struct moe_runs_options *o, struct moe_diag *d)
 {
 	struct moe_run_draft given;
-	struct stat st;
 	char *text;
 	size_t n;
 	enum moe_err err;
 
 	moe_run_draft_init(&given, 0, 0);
 	given.arm = arm;
-	if (strcmp(path, "-") && !stat(path, &st) && S_ISDIR(st.st_mode))
+	if (strcmp(path, "-") && is_folder(path))
 		return moe_runs_log(r, path, &given, o, d);
 	MOE_TRY(moe_read_file(path, FILE_LIMIT, &text, &n, d));
-	if (is_log(text)) {
-		free(text);
-		return strcmp(path, "-") ? moe_runs_log(r, path, &given, o, d) : moe_fail(d, MOE_EUSAGE, "standard input is a table, not a log");
-	}
-	if (arm)
-		err = moe_fail(d, MOE_EUSAGE, "a table says itself of which arm its runs are, in a column \"arm\"");
-	else
-		err = add_name(r, &r->path, &r->n_paths, &r->path_cap, path, strlen(path), d);
-	if (!err)
-		err = moe_runs_table(r, text, n, moe_runs_folder(r, path), r->n_paths - 1, o, d);
+	err = moe_runs_parse(r, text, n, path, arm, o, d);
 	free(text);
-	return err ? moe_diag_path(d, strcmp(path, "-") ? path : "standard input") : MOE_OK;
+	return err;
+}
+
+void moe_runs_keep(struct moe_runs *r, const bool *keep)
+{
+	size_t n = 0, arms = 0;
+
+	for (size_t arm = 0; arm < r->n_arms; arm++) {
+		for (size_t i = 0; i < r->n; i++)
+			if (keep[arm] && r->at[i].arm == arm)
+				r->at[i].arm = arms;
+			else if (r->at[i].arm == arm)
+				r->at[i].arm = SIZE_MAX;
+		if (keep[arm])
+			r->arm[arms++] = r->arm[arm];
+	}
+	for (size_t i = 0; i < r->n; i++)
+		if (r->at[i].arm != SIZE_MAX)
+			r->at[n++] = r->at[i];
+	r->n = n;
+	r->n_arms = arms;
 }
 
 void moe_runs_free(struct moe_runs *r)

@@ -1,18 +1,19 @@
 /* Runs: what was trained, for how long, and what came of it, from tables and from the logs of trainings.
  *
- * A table is text: a header line with the names of its columns, then a line for each measurement, fields separated by tabs. Empty lines and lines that begin with # are passed
- * over; so are columns whose names begin with #. Columns with a meaning:
+ * A table is text: a header line with the names of its columns, then a line for each measurement, fields separated by tabs. Empty lines and lines that begin
+ * with # are passed over; so are columns whose names begin with #. Columns with a meaning:
  *
  *     N        parameters that a token passes           arm      what the run is an example of: "dense"
  *     D        tokens of training until then            seed     a whole number; runs of different arms with the same one are a pair
  *     S        share of the experts not passed          run      a name; lines with the same one (and arm and seed) are of one run
  *     flops    FLOPs of training until then             log      the log of a run (below), beside the table unless the path is absolute
- *     seconds  time of training until then
+ *     seconds  time of training until then           flops_per_token    of training, where flops are not told
  *
- * All others are measures (loss, text, image): numbers, empty where there is none. Without flops a run has spent 6 N D.
+ * All others are measures (loss, text, image): numbers, empty where there is none. Without any flops a run has spent 6 N D.
  *
- * A log is a file of moe-train, or the folder of a run with its log.jsonl; its evaluations are the measurements. Their keys flops and seconds are taken if they are there, and
- * without seconds the tokens_per_s of the steps. N, S and the seed that neither the table nor the log gives are those of the run's folder: of its model and its recipe. */
+ * A log is a file of moe-train, or the folder of a run with its log.jsonl; its evaluations are the measurements. Their keys flops and seconds are taken if
+ * they are there, and without seconds the tokens_per_s of the steps. N, S and the seed that no table gives are those of the run's folder: of its model and its
+ * recipe. */
 #ifndef MOE_SCALE_RUNS_H
 #define MOE_SCALE_RUNS_H
 
@@ -50,10 +51,18 @@ struct moe_runs_options {
 	bool unsized;                   /* N may be missing (NAN) where nothing is made of it */
 };
 
-/* Adds a table, a log, or the folder of a run. `path` may be "-", a table on standard input. `arm`, unless it is NULL, is the arm of logs. MOE_EINPUT with file and line for what
- * is wrong there. A last line of a log that is cut short is passed over. */
+/* Adds a table, a log, or the folder of a run. `path` may be "-", a table on standard input. `arm`, unless it is NULL, is the arm of logs. MOE_EINPUT with
+ * file and line for what is wrong there. A last line of a log that is cut short is passed over. */
 enum moe_err moe_runs_read(struct moe_runs *r, const char *path, const char *arm, const struct moe_runs_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* The same from n bytes and a NUL, which are changed; `path` says where they lie, "-" nowhere. */
+enum moe_err moe_runs_parse(struct moe_runs *r, char *text, size_t n, const char *path, const char *arm, const struct moe_runs_options *o,
+			    struct moe_diag *d) MOE_CHECK_RESULT;
+
 void moe_runs_free(struct moe_runs *r);
+
+/* Leaves the arms that `keep` [n_arms] says, in their order. */
+void moe_runs_keep(struct moe_runs *r, const bool *keep);
 
 /* The number of a measure by its name; SIZE_MAX: there is none. */
 size_t moe_runs_find(const struct moe_runs *r, const char *measure);

@@ -23,15 +23,16 @@ static double value(const json_t *o, const char *key)
 	return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
-/* Keys of an evaluation that are no measures, and names that columns of a table have. */
-static bool is_count(const char *key)
+/* Keys of an evaluation that are no measures, and names that a measure of a table cannot have. */
+static bool is_no_measure(const char *key)
 {
-	static const char *const counts[] = {"step", "tokens", "flops", "seconds", "questions", "exact", "N", "D", "S", "seed", "arm", "run", "log"};
+	static const char *const counts[] = {"step", "tokens", "flops", "flops_per_token", "seconds", "questions", "exact", "N", "D", "S", "seed", "arm", "run",
+					     "log"};
 
 	for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
 		if (!strcmp(key, counts[i]))
 			return true;
-	return false;
+	return !*key || *key == '#';
 }
 
 static enum moe_err evaluation(struct reader *q, json_t *o, struct moe_diag *d)
@@ -46,7 +47,7 @@ static enum moe_err evaluation(struct reader *q, json_t *o, struct moe_diag *d)
 	w.seconds = seconds >= 0 ? seconds : isnan(q->seconds) ? w.seconds : q->seconds;
 	json_object_foreach(o, key, v) {
 		size_t number;
-		if (!json_is_number(v) || is_count(key))
+		if (!json_is_number(v) || is_no_measure(key))
 			continue;
 		MOE_TRY(moe_runs_measure(q->runs, &number, key, strlen(key), d));
 		w.measure[number] = json_number_value(v);
@@ -111,18 +112,24 @@ static enum moe_err read_sizes(struct moe_run_draft *w, struct moe_runs *r, cons
 	return err;
 }
 
-enum moe_err moe_runs_log_text(struct moe_runs *r, const char *text, size_t n, const char *folder, const struct moe_run_draft *given, const struct moe_runs_options *o,
+enum moe_err moe_runs_log_text(struct moe_runs *r, const char *text, size_t n, const char *path, struct moe_run_draft w, const struct moe_runs_options *o,
 			       struct moe_diag *d)
 {
-	struct reader q = {.runs = r, .options = o, .now = *given};
-	const char *end;
+	struct reader q = {.runs = r, .options = o};
+	const char *folder = moe_runs_folder(r, path), *end;
 
-	read_seed(&q.now, r, folder);
-	if (isnan(q.now.n))
-		MOE_TRY(read_sizes(&q.now, r, folder, o, d));
-	if (isnan(q.now.n) && !o->unsized)
-		return moe_fail(d, MOE_EINPUT, "N, the parameters that a token passes, is not known: %.200s has no model, and no table says it", folder);
-	q.now.line = 0;
+	if (!folder)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	MOE_TRY(moe_runs_path(r, path, d));
+	w.file = r->n_paths - 1;
+	w.run = w.run ? w.run : path;
+	w.line = 0;
+	read_seed(&w, r, folder);
+	if (isnan(w.n))
+		MOE_TRY(read_sizes(&w, r, folder, o, d));
+	if (isnan(w.n) && !o->unsized)
+		return moe_fail(d, MOE_EINPUT, "N, the parameters that a token passes, is not known: there is no model beside the log, and no table says it");
+	q.now = w;
 	for (const char *line = text; (end = memchr(line, '\n', n - (size_t)(line - text))); line = end + 1) {
 		q.now.line++;
 		MOE_TRY(read_line(&q, line, (size_t)(end - line), d));

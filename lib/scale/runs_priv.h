@@ -6,7 +6,7 @@
 
 /* A measurement that is being read: what is not known is NAN, and its names are not numbers yet. */
 struct moe_run_draft {
-	double n, d, s, flops, seconds, measure[MOE_RUN_MEASURES];
+	double n, d, s, flops, flops_per_token, seconds, measure[MOE_RUN_MEASURES];
 	int64_t seed;
 	bool seeded;
 	const char *arm;                /* NULL: "" */
@@ -23,15 +23,19 @@ enum moe_err moe_runs_measure(struct moe_runs *r, size_t *number, const char *na
 /* Adds a whole measurement: N (unless it may be missing) and D are there. */
 enum moe_err moe_runs_add(struct moe_runs *r, const struct moe_run_draft *w, const struct moe_runs_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Adds what a log, or the folder of a run, has. `given`: what is known beforehand, and takes precedence. The log's own path stands in messages. */
-enum moe_err moe_runs_log(struct moe_runs *r, const char *path, const struct moe_run_draft *given, const struct moe_runs_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Adds what a log, or the folder of a run, has. `given`: what is known beforehand, and takes precedence. */
+enum moe_err moe_runs_log(struct moe_runs *r, const char *path, const struct moe_run_draft *given, const struct moe_runs_options *o,
+			  struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Adds the text of a log; `folder`: of the run, for what the log does not say. */
-enum moe_err moe_runs_log_text(struct moe_runs *r, const char *text, size_t n, const char *folder, const struct moe_run_draft *given, const struct moe_runs_options *o,
+/* Adds n bytes of a log; `path` is told of in messages, and w's run, unless it has one. */
+enum moe_err moe_runs_log_text(struct moe_runs *r, const char *text, size_t n, const char *path, struct moe_run_draft w, const struct moe_runs_options *o,
 			       struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Adds the text of a table, n bytes and a NUL, which is changed. `folder`: where it lies. */
-enum moe_err moe_runs_table(struct moe_runs *r, char *text, size_t n, const char *folder, size_t file, const struct moe_runs_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+/* Adds n bytes of a table, and a NUL, which are changed. */
+enum moe_err moe_runs_table(struct moe_runs *r, char *text, size_t n, const char *path, const struct moe_runs_options *o, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Adds a path; its number is r->n_paths - 1 then. */
+enum moe_err moe_runs_path(struct moe_runs *r, const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* The folder of a path, in the arena; NULL without memory. */
 const char *moe_runs_folder(struct moe_runs *r, const char *path);

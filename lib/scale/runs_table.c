@@ -6,10 +6,11 @@
 #include "scale/runs_priv.h"
 
 enum { MOST_COLUMNS = 128, MOST_SEED = 1 << 30 };
+#define MOST_AMOUNT 1e30        /* more would leave the range of doubles when powers are taken */
 
-enum column { IS_N, IS_D, IS_S, IS_FLOPS, IS_SECONDS, IS_SEED, IS_ARM, IS_RUN, IS_LOG, N_NAMED, IS_MEASURE = N_NAMED, IS_NOTHING };
+enum column { IS_N, IS_D, IS_S, IS_FLOPS, IS_RATE, IS_SECONDS, IS_SEED, IS_ARM, IS_RUN, IS_LOG, N_NAMED, IS_MEASURE = N_NAMED, IS_NOTHING };
 
-static const char *const named[N_NAMED] = {"N", "D", "S", "flops", "seconds", "seed", "arm", "run", "log"};
+static const char *const named[N_NAMED] = {"N", "D", "S", "flops", "flops_per_token", "seconds", "seed", "arm", "run", "log"};
 
 struct table {
 	struct moe_runs *runs;
@@ -88,16 +89,27 @@ static enum moe_err number(const struct table *t, size_t column, const char *tex
 /* A number of a column with a meaning, in its range. */
 static enum moe_err amount(const struct table *t, size_t column, const char *text, double *to, struct moe_diag *d)
 {
-	enum column is = t->column[column].is;
+	const char *expected;
 	bool good;
 
 	MOE_TRY(number(t, column, text, to, d));
-	good = is == IS_S ? *to >= 0 && *to < 1 : is == IS_SEED ? fabs(*to) <= MOST_SEED && *to == floor(*to) : is == IS_SECONDS ? *to >= 0 : *to > 0;
-	return good ? MOE_OK : moe_fail(d, MOE_EINPUT, "line %zu: column %.60s: expected %s, got %.60s", t->line, t->column[column].name,
-					is == IS_S ? "a share, 0 or more and less than 1" : is == IS_SEED ? "a whole number up to 2^30" : "a number above 0", text);
+	switch (t->column[column].is) {
+	case IS_S:
+		good = *to >= 0 && *to < 1;
+		expected = "a share, 0 or more and less than 1";
+		break;
+	case IS_SEED:
+		good = fabs(*to) <= MOST_SEED && *to == floor(*to);
+		expected = "a whole number up to 2^30";
+		break;
+	default:
+		good = *to <= MOST_AMOUNT && (*to > 0 || (t->column[column].is == IS_SECONDS && *to == 0));
+		expected = *to > MOST_AMOUNT ? "at most 1e30" : "a number above 0";
+	}
+	return good ? MOE_OK : moe_fail(d, MOE_EINPUT, "line %zu: column %.60s: expected %s, got %.60s", t->line, t->column[column].name, expected, text);
 }
 
-static enum moe_err take(const struct table *t, size_t column, const char *text, struct moe_run_draft *w, const char **log, struct moe_diag *d)
+static enum moe_err take_field(const struct table *t, size_t column, const char *text, struct moe_run_draft *w, const char **log, struct moe_diag *d)
 {
 	double seed;
 
@@ -108,6 +120,7 @@ static enum moe_err take(const struct table *t, size_t column, const char *text,
 	case IS_D: return amount(t, column, text, &w->d, d);
 	case IS_S: return amount(t, column, text, &w->s, d);
 	case IS_FLOPS: return amount(t, column, text, &w->flops, d);
+	case IS_RATE: return amount(t, column, text, &w->flops_per_token, d);
 	case IS_SECONDS: return amount(t, column, text, &w->seconds, d);
 	case IS_SEED:
 		MOE_TRY(amount(t, column, text, &seed, d));
@@ -126,16 +139,16 @@ static enum moe_err read_line(struct table *t, char *line, struct moe_diag *d)
 {
 	struct moe_run_draft w;
 	const char *log = NULL;
-	size_t i = 0;
+	size_t fields = 1;
 
+	for (const char *tab = line; (tab = strchr(tab, '\t')); tab++)
+		fields++;
+	if (fields != t->n)
+		return moe_fail(d, MOE_EINPUT, "line %zu: %zu field%s, expected the header's %zu (separated by tabs)", t->line, fields, fields == 1 ? "" : "s",
+				t->n);
 	moe_run_draft_init(&w, t->file, t->line);
-	for (char *text; (text = field(&line)); i++) {
-		if (i == t->n)
-			return moe_fail(d, MOE_EINPUT, "line %zu: more fields than the header's %zu columns", t->line, t->n);
-		MOE_TRY(take(t, i, text, &w, &log, d));
-	}
-	if (i < t->n)
-		return moe_fail(d, MOE_EINPUT, "line %zu: %zu fields, expected the header's %zu (separated by tabs)", t->line, i, t->n);
+	for (size_t i = 0; i < t->n; i++)
+		MOE_TRY(take_field(t, i, field(&line), &w, &log, d));
 	if (!log)
 		return moe_runs_add(t->runs, &w, t->options, d);
 	if (!isnan(w.d) || !isnan(w.flops) || !isnan(w.seconds))
@@ -144,13 +157,14 @@ static enum moe_err read_line(struct table *t, char *line, struct moe_diag *d)
 	return log ? moe_runs_log(t->runs, log, &w, t->options, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
 }
 
-enum moe_err moe_runs_table(struct moe_runs *r, char *text, size_t n, const char *folder, size_t file, const struct moe_runs_options *o, struct moe_diag *d)
+enum moe_err moe_runs_table(struct moe_runs *r, char *text, size_t n, const char *path, const struct moe_runs_options *o, struct moe_diag *d)
 {
-	struct table t = {.runs = r, .options = o, .folder = folder, .file = file};
+	struct table t = {.runs = r, .options = o, .folder = moe_runs_folder(r, path), .file = r->n_paths};
 	size_t before = r->n;
 
-	if (!folder)
+	if (!t.folder)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	MOE_TRY(moe_runs_path(r, path, d));
 	for (char *line = text, *end; line < text + n; line = end + 1) {
 		size_t length;
 		end = memchr(line, '\n', n - (size_t)(line - text));

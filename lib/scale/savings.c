@@ -53,9 +53,10 @@ static int by_group(const void *a, const void *b)
 
 static int by_size(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
 
-/* The spots of an arm, sorted; `first`: [seeds + 1], where each seed's begin; `one`: a measurement of each seed. Both have room for all measurements and one. */
-static enum moe_err gather(struct spot *spot, size_t *first, size_t *one, struct curves *c, const struct moe_runs *r, size_t arm, size_t measure, enum moe_cost cost,
-			   struct moe_diag *d)
+/* The spots of an arm, sorted; `first`: [seeds + 1], where each seed's begin; `one`: a measurement of each seed. Both have room for all measurements and
+ * one. */
+static enum moe_err gather(struct spot *spot, size_t *first, size_t *one, struct curves *c, const struct moe_runs *r, size_t arm, size_t measure,
+			   enum moe_cost cost, struct moe_diag *d)
 {
 	size_t n = 0, m = 0;
 
@@ -124,12 +125,14 @@ static void free_curves(struct curves *c)
 	*c = (struct curves){0};
 }
 
-static enum moe_err fill_curves(struct curves *c, struct spot *spot, size_t *first, const struct moe_runs *r, size_t arm, size_t measure, enum moe_cost cost, struct moe_diag *d)
+static enum moe_err fill_curves(struct curves *c, struct spot *spot, size_t *first, const struct moe_runs *r, size_t arm, size_t measure, enum moe_cost cost,
+				struct moe_diag *d)
 {
 	MOE_TRY(gather(spot, first, first + r->n + 1, c, r, arm, measure, cost, d));
 	make_grid(c, spot, first);
 	if (c->seeds && !c->n)
-		return moe_fail(d, MOE_EUSAGE, "arm \"%.60s\": its seeds have no %s in common between their first and last measurements", r->arm[arm], costs[cost]);
+		return moe_fail(d, MOE_EUSAGE, "arm \"%.60s\": its seeds have no %s in common between their first and last measurements", r->arm[arm],
+				costs[cost]);
 	c->y = moe_calloc(c->n + 1, (c->seeds + 1) * sizeof *c->y);
 	if (!c->y)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
@@ -336,7 +339,8 @@ static void describe(struct pairing *p, struct moe_saving *s)
 }
 
 /* A saving, and the eta of each resample. */
-static enum moe_err save(struct moe_saving *s, double *draw, const struct curves *base, const struct curves *arm, const struct moe_savings_options *o, struct moe_diag *d)
+static enum moe_err save(struct moe_saving *s, double *draw, const struct curves *base, const struct curves *arm, const struct moe_savings_options *o,
+			 struct moe_diag *d)
 {
 	size_t resamples = base->seeds > 1 && arm->seeds > 1 ? o->resamples : 0;
 	struct pairing p;
@@ -369,16 +373,17 @@ static void interval(const double *draw, const double *by, size_t n, double *roo
 }
 
 /* The savings of an arm; draw: [measures + 1][resamples]. */
-static enum moe_err save_all(struct moe_saving *s, struct moe_saving_ratio *ratio, const struct curves *base, const struct moe_runs *r, size_t arm, double *draw,
-			     const struct moe_savings_options *o, struct moe_diag *d)
+static enum moe_err save_all(struct moe_saving *s, struct moe_saving_ratio *ratio, const struct curves *base, const struct moe_runs *r, size_t arm,
+			     double *draw, const struct moe_savings_options *o, struct moe_diag *d)
 {
 	double *room = draw + o->n_measures * o->resamples;
 
 	for (size_t m = 0; m < o->n_measures; m++) {
 		struct curves c;
 		enum moe_err err = make_curves(&c, r, arm, o->measure[m], o->cost, d);
-		s[m] = (struct moe_saving){.arm = arm, .measure = o->measure[m], .eta = {.value = NAN}, .baseline_loss = NAN, .loss = NAN, .baseline_cost = NAN, .cost = NAN, .low = NAN,
-					   .high = NAN, .t_low = NAN, .t_high = NAN, .seeds = c.seeds, .baseline_seeds = base[m].seeds};
+		s[m] = (struct moe_saving){.arm = arm, .measure = o->measure[m], .eta = {.value = NAN}, .baseline_loss = NAN, .loss = NAN, .baseline_cost = NAN,
+					   .cost = NAN,
+					   .low = NAN, .high = NAN, .t_low = NAN, .t_high = NAN, .seeds = c.seeds, .baseline_seeds = base[m].seeds};
 		for (size_t b = 0; b < o->resamples; b++)
 			draw[m * o->resamples + b] = NAN;
 		if (!err && c.seeds)
@@ -397,7 +402,8 @@ static enum moe_err make_baseline(struct curves *base, const struct moe_runs *r,
 	for (size_t m = 0; m < o->n_measures; m++) {
 		MOE_TRY(make_curves(&base[m], r, o->baseline, o->measure[m], o->cost, d));
 		if (!base[m].seeds)
-			return moe_fail(d, MOE_EUSAGE, "the baseline \"%.60s\" has no %.60s with %s", r->arm[o->baseline], r->measure[o->measure[m]], costs[o->cost]);
+			return moe_fail(d, MOE_EUSAGE, "the baseline \"%.60s\" has no %.60s with %s", r->arm[o->baseline], r->measure[o->measure[m]],
+					costs[o->cost]);
 	}
 	return MOE_OK;
 }

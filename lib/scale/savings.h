@@ -1,11 +1,13 @@
-/* FLOP savings at matched loss (Lin et al. 2024, "MoMa", section 4.2): eta = (FLOPs that the baseline spent to come to its final loss) / (FLOPs at which another arm first
- * has that loss).
+/* FLOP savings at matched loss (Lin et al. 2024, "MoMa", section 4.2): eta = (FLOPs that the baseline spent to come to its final loss) / (FLOPs at which
+ * another arm first has that loss).
  *
- * The curves of an arm are those of its seeds: measurements by falling cost, between which the logarithm of the cost is linear in the loss. They are averaged over seeds where all of
- * them have been. The baseline's final loss is that of its mean curve. An arm that does not come that far is told of by the baseline's curve instead, at the arm's own final loss:
- * eta = (FLOPs at which the baseline first had it) / (FLOPs that the arm spent), which is below 1 where both spent as much.
+ * The curves of an arm are those of its seeds: measurements by rising cost, between which the logarithm of the cost is linear in the loss. They are averaged
+ * over seeds where all of them have been. The baseline's final loss is that of its mean curve. An arm that does not come that far is told of by the baseline's
+ * curve instead, at the arm's own final loss: eta = (FLOPs at which the baseline first had it) / (FLOPs that the arm spent), which is below 1 where both spent
+ * as much.
  *
- * Intervals: percentile bootstrap over seeds, and, where each seed of both arms is a pair with an eta of its own, Student's t of the logarithms: the bootstrap of few seeds is too narrow. */
+ * Intervals: percentile bootstrap over seeds, and, where each seed of both arms is a pair with an eta of its own, Student's t of the logarithms: the bootstrap
+ * of few seeds is too narrow. */
 #ifndef MOE_SCALE_SAVINGS_H
 #define MOE_SCALE_SAVINGS_H
 

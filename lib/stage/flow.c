@@ -51,24 +51,13 @@ static enum moe_err open_routed(struct part *p, struct moe_frame *f, const struc
 	return moe_frame_blame(f, moe_router_check_logits(p->logit, p->expert_id, p->rows, k, e, d), d);
 }
 
-/* A tensor [rows] of the frame. */
-static enum moe_err column(struct moe_frame *f, const char *name, enum moe_dtype type, uint64_t rows, const void **data, struct moe_diag *d)
-{
-	const uint64_t *shape;
-
-	MOE_TRY(moe_frame_tensor(f, name, type, 1, data, &shape, d));
-	if (shape[0] == rows)
-		return MOE_OK;
-	return moe_frame_fail(f, d, MOE_EINPUT, "tensor \"%s\" has %llu rows, expected %llu", name, (unsigned long long)shape[0], (unsigned long long)rows);
-}
-
 /* Who takes the layer, and by whose choice. */
 static enum moe_err open_depth(struct part *p, struct moe_frame *f, const struct moe_model *m, struct moe_diag *d)
 {
 	const char *choice = moe_frame_meta(f, "moe.choice");
 
-	MOE_TRY(column(f, "depth", MOE_U8, p->rows, (const void **)&p->depth, d));
-	MOE_TRY(column(f, "depth_logit", MOE_F32, p->rows, (const void **)&p->depth_logit, d));
+	MOE_TRY(moe_frame_column(f, "depth", MOE_U8, p->rows, (const void **)&p->depth, d));
+	MOE_TRY(moe_frame_column(f, "depth_logit", MOE_F32, p->rows, (const void **)&p->depth_logit, d));
 	MOE_TRY(matrix(f, "entry", MOE_F32, p->rows, (uint64_t)m->spec->hidden, (const void **)&p->entry, d));
 	for (uint64_t r = 0; r < p->rows; r++)
 		if (p->depth[r] > 1 || !isfinite(p->depth_logit[r]))
@@ -289,9 +278,8 @@ static enum moe_err put_depth(struct moe_flow *flow, size_t i, const struct moe_
 /* What behind the experts nobody needs. */
 static void remove_routed(struct moe_frame *f)
 {
-	static const char *const names[] = {
-		"normed", "router_input", "expert_id", "weight", "router_logit", "choice", "entry", "depth", "depth_logit", "filled", "part",
-	};
+	static const char *const names[] = {"normed", "router_input", "expert_id", "weight", "router_logit", "choice", "filled", "part", "entry", "depth",
+					    "depth_logit"};
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		moe_frame_remove(f, names[i]);

@@ -230,7 +230,7 @@ static enum moe_err find_rows(struct moe_join *j, struct moe_frame *const *f, si
 static enum moe_err join(struct moe_join *j, struct moe_frame **f, struct moe_output *out, struct moe_diag *d)
 {
 	struct moe_compute work = {&j->scratch, j->pool, NULL};
-	struct results r = {.hidden = (size_t)j->model->spec->hidden, .k = moe_spec_top_k(j->model->spec, j->layer)};
+	struct results r = {.hidden = (size_t)j->model->spec->hidden};
 	const struct moe_joined *own;
 	struct moe_flow flow;
 	size_t at;
@@ -243,6 +243,7 @@ static enum moe_err join(struct moe_join *j, struct moe_frame **f, struct moe_ou
 	own = &j->stream[at];
 	MOE_TRY(blame(own, moe_flow_open(&flow, &f[at], 1, j->model, j->layer, &j->scratch, d), d));
 	r.rows = flow.batch.rows;
+	r.k = flow.routed.top_k;
 	r.result = moe_arena_zero(&j->scratch, r.rows * r.k, sizeof *r.result);
 	r.owner = moe_arena_get(&j->scratch, r.rows * r.k, 1);
 	if (!r.result || !r.owner)

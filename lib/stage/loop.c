@@ -133,11 +133,10 @@ static enum moe_err check_whole(const struct moe_frame *f, struct moe_diag *d)
 	MOE_TRY(moe_frame_number(f, "moe.start", 0, &start, d));
 	MOE_TRY(moe_frame_number(f, "moe.step", 0, &step, d));
 	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
-	if (step || more)
-		return moe_frame_fail(f, d, MOE_EMATCH, "the sequence is to be generated, one token after the other, which a choice over a batch cannot do");
-	if (start)
-		return moe_frame_fail(f, d, MOE_EMATCH, "the frame is a part of its sequence, and a choice over a batch is among whole sequences (moe-embed without --chunk)");
-	return MOE_OK;
+	if (!start && !step && !more)
+		return MOE_OK;
+	return moe_frame_fail(f, d, MOE_EMATCH, "the frame is a part of its sequence, and a choice over a batch is among whole ones: nothing can be generated, nor may "
+			      "sequences be cut (moe-embed --chunk)");
 }
 
 static bool full(const struct loop *l) { return l->n == l->most || (!l->s->group && l->nbytes >= MOE_BATCH_NBYTES); }

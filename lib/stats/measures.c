@@ -80,12 +80,15 @@ enum moe_err moe_measure(struct moe_measures *out, const struct moe_routing *r, 
 	m->mass = per(p->mass, p->scored);
 	m->mass_chance = per(p->even_mass, p->scored);
 	m->mean_weight = weight > 0 ? per(weight, p->choices) : NAN;
-	m->mean_margin = per(p->margin.sum, p->margin.n);
-	m->least_margin = p->margin.n ? p->margin.least : NAN;
-	m->mean_logit_margin = per(p->logit_margin.sum, p->logit_margin.n);
-	m->least_logit_margin = p->logit_margin.n ? p->logit_margin.least : NAN;
+	m->mean_margin = m->least_margin = m->mean_logit_margin = m->least_logit_margin = NAN;
+	if (!moe_routing_by_experts(r->choice, p, r->k)) {
+		m->mean_margin = per(p->margin.sum, p->margin.n);
+		m->least_margin = p->margin.n ? p->margin.least : NAN;
+		m->mean_logit_margin = per(p->logit_margin.sum, p->logit_margin.n);
+		m->least_logit_margin = p->logit_margin.n ? p->logit_margin.least : NAN;
+	}
 	m->without = per((double)p->chosen[0], p->tokens);
-	if (strcmp(r->choice, "token") && m->pool && p->tokens) {
+	if (moe_routing_by_experts(r->choice, p, r->k) && m->pool && p->tokens) {
 		double taken = (double)p->choices / (double)p->tokens / (double)m->pool;
 		m->without_chance = pow(taken < 1 ? 1 - taken : 0, (double)m->pool);
 	}

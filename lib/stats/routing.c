@@ -94,6 +94,15 @@ double moe_routing_even(const struct moe_routing_part *p, size_t experts, size_t
 
 bool moe_routing_eligible(const struct moe_routing_part *p, size_t e) { return p->open || p->eligible[e]; }
 
+bool moe_routing_by_experts(const char *choice, const struct moe_routing_part *p, size_t k)
+{
+	size_t numbers = 0;
+
+	for (size_t n = 0; n <= k; n++)
+		numbers += p->chosen[n] > 0;
+	return (numbers > 1 || p->margin.least < 0) && strcmp(choice, "token");
+}
+
 /* ---- tokens ---- */
 
 static size_t count_choices(struct moe_routing_part *p, size_t k, const uint16_t *id, const float *weight)
@@ -292,8 +301,6 @@ static void score_token(const struct moe_routing *r, struct moe_routing_part *p,
 		p->mass += s.mass;
 		p->even_mass += (double)n / (double)pool;
 	}
-	if (!r->by_token)       /* nothing was compared with the others of the token */
-		return;
 	if (find_margin(z, rest, r->experts, id, n, &chosen, &other)) {
 		add_margin(&p->logit_margin, chosen - other);
 		if (!compared && r->score != MOE_TRACE_UNKNOWN)
@@ -365,7 +372,6 @@ enum moe_err moe_routing_init(struct moe_routing *r, const struct moe_trace_info
 {
 	*r = (struct moe_routing){.experts = info->experts, .k = info->k, .score = info->score, .pools = info->pools, .tables = tables};
 	snprintf(r->choice, sizeof r->choice, "%s", choice ? choice : "token");
-	r->by_token = !strcmp(r->choice, "token");
 	r->scratch = moe_calloc(2 * info->experts, sizeof *r->scratch);
 	return r->scratch ? MOE_OK : no_memory(d);
 }

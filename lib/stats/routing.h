@@ -48,8 +48,7 @@ struct moe_routing_layer {
 };
 
 struct moe_routing {
-	char choice[MOE_TRACE_CHOICE];  /* moe.choice */
-	bool by_token;                  /* it is "token" */
+	char choice[MOE_TRACE_CHOICE];
 	size_t experts, k;
 	enum moe_trace_score score;
 	struct moe_pools pools;         /* of tokens without logits */
@@ -104,5 +103,9 @@ void moe_routing_part_join(struct moe_routing_part *to, const struct moe_routing
 /* Choices that expert e would have if every token chose evenly from its pool; and whether it is in any token's pool. */
 double moe_routing_even(const struct moe_routing_part *p, size_t experts, size_t e);
 bool moe_routing_eligible(const struct moe_routing_part *p, size_t e);
+
+/* Did experts choose? Then tokens have different numbers of them, or one that was not chosen stands above one that was: what was compared for a token is not
+ * what decided, and it has no margins. */
+bool moe_routing_by_experts(const char *choice, const struct moe_routing_part *p, size_t k);
 
 #endif

@@ -10,7 +10,8 @@ double moe_student_within(double t, size_t freedom);
 /* The t within which a share (0.95; above 0, below 1) of the distribution lies. */
 double moe_student_quantile(double share, size_t freedom);
 
-/* The mean of n values, their standard deviation, and the 95 % interval of the mean. With one value the interval and the deviation are NAN, with none the mean, too. */
+/* The mean of n values, their standard deviation, and the 95 % interval of the mean. With one value the interval and the deviation are NAN, with none the
+ * mean, too. */
 struct moe_student {
 	double mean, deviation, low, high;
 	size_t n;

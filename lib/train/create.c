@@ -282,26 +282,9 @@ static bool is_dense(const struct moe_description *m, long long l)
 	return false;
 }
 
-/* An auxiliary router of so many outputs. */
-static enum moe_err add_aux(struct weights *w, const struct moe_description *m, const char *prefix, int64_t outputs)
+static enum moe_err add_routing(void *arg, const char *name, unsigned rank, const int64_t *shape, double deviation)
 {
-	MOE_TRY(add(w, MATRIX(m->hidden / 2, m->hidden), inner(m->hidden), "%s.fc1.weight", prefix));
-	return add(w, MATRIX(outputs, m->hidden / 2), 0.02, "%s.fc2.weight", prefix);
-}
-
-static enum moe_err add_router(struct weights *w, const struct moe_description *m, const char *prefix)
-{
-	const struct moe_router_settings *s = &m->routing.router;
-	char name[NAME];
-
-	MOE_TRY(add(w, MATRIX(s->experts, m->hidden), 0.02, "%s.gate.weight", prefix));
-	if (s->choice_bias)
-		MOE_TRY(add(w, VECTOR(s->experts), -1, "%s.gate.choice_bias", prefix));
-	for (size_t p = 0; m->routing.aux && s->chooses == MOE_CHOICE_EXPERT && p < (s->pools.n ? s->pools.n : 1); p++) {
-		snprintf(name, sizeof name, "%.64s.aux.%zu", prefix, p);
-		MOE_TRY(add_aux(w, m, name, s->pools.n ? s->pools.size[p] : s->experts));
-	}
-	return MOE_OK;
+	return add(arg, rank, shape, deviation, "%s", name);
 }
 
 static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, long long l)
@@ -311,7 +294,9 @@ static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, 
 	snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp", l);
 	if (is_dense(m, l))
 		return add_unit(w, prefix, m->hidden, m->dense_width, m->layers);
-	MOE_TRY(add_router(w, m, prefix));
+	MOE_TRY(add(w, MATRIX(m->routing.router.experts, m->hidden), 0.02, "%s.gate.weight", prefix));
+	if (m->routing.router.choice_bias)
+		MOE_TRY(add(w, VECTOR(m->routing.router.experts), -1, "%s.gate.choice_bias", prefix));
 	for (long long e = 0; e < m->routing.router.experts; e++) {
 		snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp.experts.%lld", l, e);
 		MOE_TRY(add_unit(w, prefix, m->hidden, m->expert_width, m->layers));
@@ -333,21 +318,6 @@ static enum moe_err add_image_tokens(struct weights *w, const struct moe_token_d
 	return MOE_OK;
 }
 
-/* What decides who passes a layer, where not all do. */
-static enum moe_err add_depth(struct weights *w, const struct moe_description *m, long long l)
-{
-	char prefix[NAME];
-
-	for (size_t i = 0; i < m->routing.depth.n; i++) {
-		if (m->routing.depth.v[i] != l)
-			continue;
-		MOE_TRY(add(w, MATRIX(1, m->hidden), 0.02, "model.layers.%lld.depth.weight", l));
-		snprintf(prefix, sizeof prefix, "model.layers.%lld.depth_aux", l);
-		return m->routing.aux ? add_aux(w, m, prefix, 1) : MOE_OK;
-	}
-	return MOE_OK;
-}
-
 /* The norms and the attention of a layer of h, with q numbers of queries and kv of keys. */
 static enum moe_err add_attention(struct weights *w, const char *prefix, int64_t h, int64_t q, int64_t kv, int64_t layers)
 {
@@ -365,7 +335,7 @@ static enum moe_err add_layer(struct weights *w, const struct moe_description *m
 
 	snprintf(prefix, sizeof prefix, "model.layers.%lld", l);
 	MOE_TRY(add_attention(w, prefix, m->hidden, m->heads * m->head_dim, m->kv_heads * m->head_dim, m->layers));
-	MOE_TRY(add_depth(w, m, l));
+	MOE_TRY(moe_routing_tensors(&m->routing, m->hidden, l, is_dense(m, l), false, add_routing, w));
 	return add_ffn(w, m, l);
 }
 

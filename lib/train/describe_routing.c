@@ -1,5 +1,7 @@
 #include "train/describe_routing.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -11,7 +13,7 @@ enum { MOST_BATCH = 65536, MOST_CAPACITY = 256 };
 
 const char *const moe_routing_keys[] = {
 	"renormalise", "choice_bias", "router_score", "router_choice", "expert_capacity", "expert_pools", "route_batch", "routed_scaling_factor", "n_group", "topk_group",
-	"group_score", "moe_norm", "depth_layers", "depth_capacity", "aux_routers", NULL,
+	"group_score", "moe_norm", "depth_layers", "depth_capacity", "aux_routers", "aux_threshold", NULL,
 };
 
 /* A whole number that may be absent. */
@@ -137,6 +139,8 @@ static enum moe_err check(const struct moe_routing *r, json_t *json, struct moe_
 				(long long)largest_pool(s));
 	if (r->aux && !together)
 		return moe_fail(d, MOE_EUSAGE, "aux_routers go with router_choice \"expert\" or with depth_layers: nothing else is chosen over a group");
+	if (r->stored && !r->aux)
+		return moe_fail(d, MOE_EUSAGE, "aux_threshold \"stored\" goes with aux_routers");
 	if (json_object_get(json, "route_batch") && !together)
 		return moe_fail(d, MOE_EUSAGE, "route_batch goes with router_choice \"expert\" or with depth_layers: nothing else is chosen over a group");
 	return s->chooses == MOE_CHOICE_EXPERT ? check_expert(s, d) : check_token(s, json, d);
@@ -164,6 +168,7 @@ enum moe_err moe_routing_read(struct moe_routing *r, json_t *json, int64_t layer
 	MOE_TRY(moe_describe_one_of(json, "moe_norm", "pre", "post", &r->post, d));
 	MOE_TRY(read_depth(r, json, layers, d));
 	MOE_TRY(moe_describe_truth(json, "aux_routers", &r->aux, d));
+	MOE_TRY(moe_describe_one_of(json, "aux_threshold", "half", "stored", &r->stored, d));
 	return check(r, json, d);
 }
 
@@ -221,8 +226,68 @@ void moe_routing_put(json_t *config, const struct moe_routing *r)
 	put(config, "group_score", json_string("top2"), s->group_score == MOE_GROUP_TOP2);
 	put(config, "moe_norm", json_string("post"), r->post);
 	put(config, "aux_routers", json_true(), r->aux);
+	put(config, "aux_threshold", json_string("stored"), r->stored);
 	if (s->pools.n)
 		put_pools(config, s);
 	if (r->depth.n)
 		put_depth(config, r);
+}
+
+/* ---- tensors ---- */
+
+struct teller {
+	int64_t hidden;
+	moe_routing_tensor_fn *fn;
+	void *arg;
+};
+
+static enum moe_err tell(const struct teller *t, const char *prefix, const char *name, unsigned rank, int64_t out, int64_t in, double deviation)
+{
+	char full[160];
+
+	snprintf(full, sizeof full, "%s%s", prefix, name);
+	return t->fn(t->arg, full, rank, (const int64_t[]){out, in}, deviation);
+}
+
+/* An auxiliary router of so many outputs. */
+static enum moe_err tell_aux(const struct teller *t, const char *prefix, int64_t outputs)
+{
+	int64_t inner = t->hidden / 2;
+
+	MOE_TRY(tell(t, prefix, ".fc1.weight", 2, inner, t->hidden, 1 / sqrt((double)t->hidden)));
+	return tell(t, prefix, ".fc2.weight", 2, outputs, inner, 0.02);
+}
+
+static enum moe_err tell_experts(const struct teller *t, const struct moe_routing *r, long long layer)
+{
+	const struct moe_router_settings *s = &r->router;
+	char prefix[96];
+
+	for (size_t m = 0; m < (s->pools.n ? s->pools.n : 1); m++) {
+		snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp.aux.%zu", layer, m);
+		MOE_TRY(tell_aux(t, prefix, s->pools.n ? s->pools.size[m] : s->experts));
+	}
+	snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp", layer);
+	return r->stored ? tell(t, prefix, ".aux_threshold", 1, s->experts, 0, -1) : MOE_OK;
+}
+
+enum moe_err moe_routing_tensors(const struct moe_routing *r, int64_t hidden, int64_t layer, bool dense, bool aux_alone, moe_routing_tensor_fn *fn, void *arg)
+{
+	struct teller t = {hidden, fn, arg};
+	char prefix[96];
+	bool depth = false;
+
+	for (size_t i = 0; i < r->depth.n; i++)
+		depth |= r->depth.v[i] == layer;
+	snprintf(prefix, sizeof prefix, "model.layers.%lld", (long long)layer);
+	if (depth && !aux_alone)
+		MOE_TRY(tell(&t, prefix, ".depth.weight", 2, 1, hidden, 0.02));
+	if (depth && r->aux) {
+		snprintf(prefix, sizeof prefix, "model.layers.%lld.depth_aux", (long long)layer);
+		MOE_TRY(tell_aux(&t, prefix, 1));
+		snprintf(prefix, sizeof prefix, "model.layers.%lld", (long long)layer);
+		if (r->stored)
+			MOE_TRY(tell(&t, prefix, ".depth_threshold", 1, 1, 0, -1));
+	}
+	return r->aux && !dense && r->router.chooses == MOE_CHOICE_EXPERT ? tell_experts(&t, r, layer) : MOE_OK;
 }

@@ -10,7 +10,8 @@ struct moe_routing {
 	struct moe_router_settings router;
 	struct moe_ints depth;          /* layers that a share of the rows passes, rising */
 	double depth_capacity;
-	bool post, aux;                 /* the norm is behind the experts; there are auxiliary routers */
+	bool post;                      /* the norm is behind the experts */
+	bool aux, stored;               /* there are auxiliary routers; and thresholds for them */
 };
 
 /* The keys, up to NULL. */
@@ -22,5 +23,11 @@ enum moe_err moe_routing_read(struct moe_routing *r, json_t *description, int64_
 
 /* Puts what a config.json says of it, and nothing where that is the default. */
 void moe_routing_put(json_t *config, const struct moe_routing *r);
+
+/* What decides about the rows of a layer beside its router: depth, auxiliary routers, thresholds. Calls fn with each tensor: its rank, 1 or 2, and its shape; the standard
+ * deviation of its first numbers, negative: zeros. `aux_alone`: without that of depth. */
+typedef enum moe_err moe_routing_tensor_fn(void *arg, const char *name, unsigned rank, const int64_t *shape, double deviation);
+enum moe_err moe_routing_tensors(const struct moe_routing *r, int64_t hidden, int64_t layer, bool dense, bool aux_alone, moe_routing_tensor_fn *fn,
+				 void *arg) MOE_CHECK_RESULT;
 
 #endif

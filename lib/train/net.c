@@ -75,6 +75,8 @@ enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_
 		even &= s->pools.size[m] % groups == 0;
 	if (!even)
 		return moe_fail(d, MOE_EUSAGE, "losses.balance_groups: the experts of %s are no multiple of %lld", s->pools.n ? "a pool" : "a layer", (long long)groups);
+	if ((loss->aux > 0 || loss->choice != MOE_NET_BATCH) && !spec->aux.routers)
+		return moe_fail(d, MOE_EUSAGE, "the model has no auxiliary routers (moe-train --aux gives it some)");
 	if (loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
 		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
 	return MOE_OK;
@@ -85,7 +87,7 @@ static enum moe_err check_groups(const struct moe_net *n, struct moe_diag *d)
 {
 	const struct moe_spec *own = n->spec, *its = n->o.teacher ? n->o.teacher->net->spec : NULL;
 
-	if (!its || !moe_net_chooses_together(own) || !moe_net_chooses_together(its) || own->router.batch == its->router.batch)
+	if (!its || !moe_spec_chooses_rows(own) || !moe_spec_chooses_rows(its) || own->router.batch == its->router.batch)
 		return MOE_OK;
 	return moe_fail(d, MOE_EUSAGE, "the teacher chooses among %lld sequences, the model among %lld: they must be as many (route_batch)", (long long)its->router.batch,
 			(long long)own->router.batch);
@@ -120,6 +122,16 @@ static void plan_unit(const struct moe_net *n, size_t l, struct net_layer *w)
 	w->width = (size_t)(w->dense ? n->spec->dense.width : n->spec->expert_width);
 }
 
+size_t moe_net_offset(const struct moe_net *n, const char *logical, int64_t layer, size_t nth)
+{
+	for (size_t i = 0; i < n->params.n; i++) {
+		const struct moe_param *p = &n->params.p[i];
+		if (p->layer == layer && !strcmp(p->logical, logical) && !nth--)
+			return p->offset;
+	}
+	return 0;
+}
+
 static bool plan_layer(struct moe_net *n, size_t l)
 {
 	struct net_layer *w = &n->layer[l];
@@ -148,7 +160,7 @@ static bool plan_layer(struct moe_net *n, size_t l)
 		    !moe_dense_plan(&w->expert[e].down, unit, n->weight + w->down[e], hidden, w->width, a))
 			return false;
 	}
-	return moe_dense_plan(&w->qkv_dense, unit, n->weight + w->qkv, moe_heads_width(&n->heads), hidden, a) &&
+	return moe_net_aux_plan(n, l) && moe_dense_plan(&w->qkv_dense, unit, n->weight + w->qkv, moe_heads_width(&n->heads), hidden, a) &&
 	       moe_dense_plan(&w->o_dense, unit, n->weight + w->o, hidden, out, a) &&
 	       (w->dense || moe_dense_plan(&w->router_dense, MOE_UNIT_F32, n->weight + w->router, w->experts, hidden, a));
 }
@@ -209,7 +221,8 @@ static bool plan_lanes(struct moe_net *n)
 		l->gradient = i && !n->o.forward_only ? moe_arena_zero(&n->memory, n->params.total, sizeof(float)) : n->gradient;
 		l->pack = moe_arena_get(&n->memory, largest(n), sizeof(float));
 		l->sums = plan_sums(n);
-		if ((!l->gradient && !n->o.forward_only) || !l->pack || !l->sums)
+		l->aux = moe_net_aux_sums(n);
+		if (!l->aux || (!l->gradient && !n->o.forward_only) || !l->pack || !l->sums)
 			return false;
 	}
 	return n->lane;
@@ -290,6 +303,8 @@ void moe_net_free(struct moe_net *n)
 {
 	if (!n)
 		return;
+	if (n->lane)
+		moe_net_aux_forget(n);
 	for (size_t i = 0; n->kept && i < n->n_kept; i++)
 		moe_arena_free(&n->kept[i]);
 	free(n->kept);
@@ -319,6 +334,7 @@ static void pack_part(struct moe_net *n, size_t part, void *scratch)
 		moe_dense_pack(&n->layer[layer].o_dense, scratch);
 		if (!n->layer[layer].dense)
 			moe_dense_pack(&n->layer[layer].router_dense, scratch);
+		moe_net_aux_pack(&n->layer[layer], scratch);
 	} else if (which <= n->layer[layer].experts) {
 		moe_dense_pack(&n->layer[layer].expert[which - 1].gate_up, scratch);
 		moe_dense_pack(&n->layer[layer].expert[which - 1].down, scratch);
@@ -356,8 +372,9 @@ static void forward_lane(void *arg, size_t i)
 	moe_arena_reset(&l->scratch);
 	if (!n->first) {
 		clear_sums(n, l->sums);
+		moe_net_aux_clear(n, l);
 		l->text = l->image = l->patch = l->soft = l->match = 0;
-		if (n->backward)
+		if (n->backward || n->gradient_of_aux)
 			memset(l->gradient, 0, n->params.total * sizeof *l->gradient);
 	}
 	for (size_t c = n->first; c < n->end && !err; c++)
@@ -389,10 +406,10 @@ static void add_run(void *arg, size_t run)
 /* Sequences of the next chunk of `left`: whole groups where rows are chosen among each other, here or in the teacher. */
 static size_t chunk_size(const struct moe_net *n, const struct moe_packed *batch, size_t left)
 {
-	const struct moe_spec *s = !moe_net_chooses_together(n->spec) && n->o.teacher ? n->o.teacher->net->spec : n->spec;
+	const struct moe_spec *s = !moe_spec_chooses_rows(n->spec) && n->o.teacher ? n->o.teacher->net->spec : n->spec;
 	size_t size = 0;
 
-	if (!moe_net_chooses_together(s))
+	if (!moe_spec_chooses_rows(s))
 		return moe_min(n->o.chunk, left);
 	while (size < left && size < n->o.chunk)
 		size += moe_packed_together(batch + size, left - size, (size_t)s->router.batch);
@@ -522,6 +539,13 @@ static enum moe_err run_part(struct moe_net *n, size_t first, void (*lane)(void 
 	return first_failure(n, d);
 }
 
+/* Those of the other lanes to the first's. */
+static void add_gradients(struct moe_net *n, bool wanted)
+{
+	if (wanted)
+		moe_pool_run(n->o.pool, (double)n->params.total * (double)n->o.lanes, (n->params.total + RUN - 1) / RUN, add_run, n);
+}
+
 static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s, struct moe_step_result *out, struct moe_diag *d)
 {
 	for (size_t c = 0; c < n->n_chunks; c += n->n_kept)
@@ -541,6 +565,11 @@ static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s
 	out->soft = n->text_weight > 0 ? out->soft / n->text_weight : 0;
 	out->match = n->n_matches ? out->match / ((double)n->n_matches * (double)n->rows) : 0;
 	out->total = s->text * out->text + s->image * out->image + s->patch * out->patch + s->balance * out->balance + s->z * out->z + s->soft * out->soft + s->match * out->match;
+	if (s->aux > 0) {
+		add_gradients(n, n->gradient_of_aux);
+		moe_net_aux_finish(n, out);
+		out->total = s->aux * out->aux;
+	}
 	out->finite = isfinite(out->total);
 	return MOE_OK;
 }
@@ -556,7 +585,7 @@ static enum moe_err backward(struct moe_net *n, struct moe_diag *d)
 			MOE_TRY(run_part(n, c, forward_lane, d));
 		MOE_TRY(run_part(n, c, backward_lane, d));
 	}
-	moe_pool_run(n->o.pool, (double)n->params.total * (double)n->o.lanes, (n->params.total + RUN - 1) / RUN, add_run, n);
+	add_gradients(n, true);
 	return MOE_OK;
 }
 
@@ -570,9 +599,10 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 	MOE_TRY(moe_net_check_losses(n->spec, s, d));
 	MOE_TRY(cut(n, batch, count, out, d));
 	MOE_TRY(prepare_replay(n, d));
-	n->backward = gradient && n->n_chunks <= n->n_kept;
+	n->gradient_of_aux = gradient && s->aux > 0;
+	n->backward = gradient && !n->gradient_of_aux && n->n_chunks <= n->n_kept;
 	MOE_TRY(forward(n, s, out, d));
-	return gradient && out->finite ? backward(n, d) : MOE_OK;
+	return gradient && !n->gradient_of_aux && out->finite ? backward(n, d) : MOE_OK;
 }
 
 enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, bool backward,

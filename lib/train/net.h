@@ -60,6 +60,9 @@ void moe_net_changed(struct moe_net *n);
 /* Bytes that a network takes (but for its teacher) for steps of options.most_pictures sequences with pictures of the largest grid and options.most_text rows of text each. */
 uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *o);
 
+/* The batch, as in training; or, row by row, auxiliary routers, at one half or at the thresholds that the model has. */
+enum moe_net_choice { MOE_NET_BATCH, MOE_NET_AUX, MOE_NET_THRESHOLD };
+
 /* Factors of the parts of the loss. */
 struct moe_loss_settings {
 	double text, image, patch, balance, z;
@@ -68,6 +71,8 @@ struct moe_loss_settings {
 	int64_t balance_groups;         /* groups of experts of each pool that are balanced; 0: each expert */
 	double noise;                   /* on the logits of routers by sigmoid, for choice and weight (router_grad.h); 0: none */
 	uint64_t noise_seed;            /* of the step */
+	double aux;                     /* above 0: auxiliary routers are trained, alone, and this is the factor of their loss */
+	int choice;                     /* enum moe_net_choice: who chooses, in a step without gradient of a model that chooses over groups */
 };
 
 /* Do they fit the router? MOE_EUSAGE names the setting of a recipe. */
@@ -77,6 +82,8 @@ struct moe_step_result {
 	double total, text, image, patch, balance, z, soft, match;     /* means as they stand before their factors */
 	double text_weight, image_weight;       /* sums of the weights of text and image targets */
 	uint64_t text_targets, image_targets, patch_targets, rows;     /* rows: tokens that passed the layers */
+	double aux;                     /* loss of auxiliary routers: sum over layers and pools of means over rows and experts; and what they were about: */
+	double aux_right, aux_foretold, aux_taken;      /* shares of (row, expert) that are foretold as they are, are foretold to be taken, and are taken */
 	double busiest;                 /* largest share of a layer's choices that one expert got */
 	bool finite;                    /* the loss is */
 	const uint64_t *load;           /* [layers][MOE_N_MODALITIES][experts]: choices, until the next step */
@@ -85,6 +92,8 @@ struct moe_step_result {
 /* Losses of a batch, and with `backward` the gradient of
  *
  *     total = text · T + image · I + patch · P + balance · LB + z · Z + soft · S + match · M
+ *
+ * or, where auxiliary routers are trained, of aux · A, which is that of theirs alone (grad/aux_grad.h).
  *
  * T: mean cross entropy over the targets that are text, by their weights; I: over those that are image tokens; P: over labelled patches, through the same norm
  * and head; LB and Z as in grad/router_grad.h. S: mean of tau² KL(teacher, own) at temperature tau over the text's targets, by their weights; M: mean over matches, rows and numbers of
@@ -96,6 +105,12 @@ enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, siz
  * -1 and 0 for rows without one. best[i] and logprob[i] belong to batch[i]. */
 enum moe_err moe_net_predict(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, int32_t *const *best,
 			     float *const *logprob, struct moe_step_result *out, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Thresholds at which auxiliary routers give as many rows to each expert, and through each layer, as the batch does: the model chooses over the groups of a batch, between
+ * these two calls, and what the routers say of its rows is kept; at the end the thresholds, tensors of the model, get their values. MOE_EUSAGE for a model without
+ * them. */
+enum moe_err moe_net_calibrate(struct moe_net *n, const struct moe_packed *batch, size_t count, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_net_calibrated(struct moe_net *n, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* For finite differences, where a choice must not change with the weights: a step that records keeps its choices of experts and of rows, and later steps with the same
  * batch take those. The shares f of the balance loss then stay, too. */

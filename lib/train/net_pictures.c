@@ -183,6 +183,13 @@ uint64_t moe_net_pictures_nbytes(const struct moe_spec *s, enum moe_unit unit, s
 	return n + patches * (4 * (width + 5) + number * (width + 2 * (uint64_t)s->projector.query.width));
 }
 
+uint64_t moe_net_pictures_scratch(const struct moe_spec *s, size_t patches)
+{
+	size_t width = (size_t)s->tower.vit.width, hidden = (size_t)s->tower.vit.hidden;
+
+	return moe_spec_encodes(s) ? moe_experts_scratch(patches, hidden, width) + 4 * patches * (4 * (uint64_t)hidden + 2) : 0;
+}
+
 /* ---- both passes ---- */
 
 static struct moe_attend attend_of(const struct moe_net *n, size_t l)

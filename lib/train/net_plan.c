@@ -1,4 +1,5 @@
 /* How the rows of a chunk lie: sequences one behind the other, of each its picture and then its text; and which of them pass a layer. */
+#include <math.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -151,7 +152,7 @@ static bool plan_groups(const struct moe_net *n, struct chunk *c)
 	c->n_groups = 0;
 	while (at && i < c->n) {
 		at[c->n_groups++] = (uint32_t)c->all.span[i].first;
-		i += moe_net_chooses_together(n->spec) ? moe_packed_together(c->packed + i, c->n - i, (size_t)n->spec->router.batch) : c->n;
+		i += moe_spec_chooses_rows(n->spec) ? moe_packed_together(c->packed + i, c->n - i, (size_t)n->spec->router.batch) : c->n;
 	}
 	if (at)
 		at[c->n_groups] = (uint32_t)c->rows;
@@ -283,12 +284,14 @@ enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_d
 /* Bytes that a sequence keeps: what plan_layer and the pictures' way take. */
 static uint64_t kept_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches, size_t text)
 {
-	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = (uint64_t)s->router.top_k;
-	uint64_t width = moe_max(k * (uint64_t)s->expert_width, (uint64_t)s->dense.width);
+	uint64_t rows = patches + text, number = moe_unit_number(unit), hidden = (uint64_t)s->hidden, k = moe_router_width(&s->router);
+	double passes = s->router.chooses == MOE_CHOICE_EXPERT && s->router.capacity > 0 ? s->router.capacity : (double)s->router.top_k;
+	uint64_t width = moe_max((uint64_t)(ceil(passes) * (double)s->expert_width), (uint64_t)s->dense.width);
 	uint64_t q = (uint64_t)(s->attention.heads * s->attention.head_dim), kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim);
 	struct moe_heads heads = {unit, (size_t)s->attention.heads, (size_t)s->attention.kv_heads, (size_t)s->attention.head_dim, false};
 	struct moe_packed_rows longest = {.n_image = patches, .n_text = text, .longest = text};
-	uint64_t of_row = 4 * (2 * hidden + (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
+	uint64_t more = (s->block == MOE_BLOCK_POST ? hidden : 0) + (s->depth.layers.n ? 2 * hidden : 0);       /* of the norm, and of copies of rows */
+	uint64_t of_row = 4 * (2 * hidden + more + 2 * (uint64_t)s->router.experts + 4 + 4 * k) + number * (2 * hidden + 2 * q + 2 * kv + 2 * width);
 	uint64_t n = (uint64_t)s->n_layers * (rows * of_row + number * moe_attention_kept(&heads, &longest)) + rows * (3 * 4 * hidden + 64 + 6 * q);
 
 	return n + moe_net_pictures_nbytes(s, unit, patches);
@@ -299,17 +302,16 @@ uint64_t moe_net_nbytes(const struct moe_spec *s, const struct moe_net_options *
 	struct moe_net_options o = moe_net_defaults(given);
 	struct moe_spec_sides sides = moe_spec_largest_sides(s);
 	struct moe_sizes sizes;
-	size_t patches = 0, rows;
+	size_t patches = moe_spec_largest_patches(s), rows;
 	uint64_t hidden = (uint64_t)s->hidden, width = (uint64_t)moe_max(s->expert_width, s->dense.width), lane, kept;
 
 	if (moe_spec_sizes(s, &sizes, NULL))
 		return 0;
-	for (size_t i = 0; i < s->image.grids.n; i++)
-		patches = moe_max(patches, (size_t)(s->image.grids.v[i][0] * s->image.grids.v[i][1]));
-	rows = o.chunk * (patches + o.most_text);
+	rows = moe_max(o.chunk, moe_spec_chooses_rows(s) ? (size_t)s->router.batch : 0) * (patches + o.most_text);
 	kept = kept_nbytes(s, o.unit, patches, o.most_text);
 	/* Scratch of a lane: an expert that gets every row, or the gradients of attention; a step of the stem is smaller. */
 	lane = moe_experts_scratch(rows, (size_t)hidden, (size_t)width) + 4 * rows * (4 * hidden + 2 * (uint64_t)s->router.experts);
+	lane = moe_max(lane, moe_net_pictures_scratch(s, o.chunk * patches));
 	if (o.teacher)
 		kept += o.teacher->n_matches * (patches + o.most_text) * 4 * hidden;
 	/* Weights, gradients, and the forms of the weights: two of bf16 or one of f32. */

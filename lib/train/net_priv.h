@@ -3,6 +3,7 @@
 #define MOE_TRAIN_NET_PRIV_H
 
 #include "grad/attention_grad.h"
+#include "grad/aux_grad.h"
 #include "grad/depth_grad.h"
 #include "grad/experts_grad.h"
 #include "grad/head_grad.h"
@@ -11,12 +12,33 @@
 #include "grad/stem_grad.h"
 #include "train/net.h"
 
+/* An auxiliary router: offsets, and forms; out: its outputs, 0: there is none. */
+struct net_aux {
+	size_t fc1, fc2, out;
+	struct moe_aux_dense dense;
+};
+
+/* What auxiliary routers said of rows: losses, and counts of (row, output). */
+struct net_aux_sum {
+	double loss;
+	uint64_t outputs, right, foretold, taken;
+};
+
+/* All that one output said, and how many of these rows were taken. */
+struct net_collected {
+	float *logit;
+	size_t n, cap;
+	uint64_t taken;
+};
+
 /* A layer's tensors: offsets into the vectors of parameters, and the forms that products read. */
 struct net_layer {
 	size_t attn_norm, ffn_norm, qkv, o, router, choice_bias, depth; /* the last two: 0 where there is none */
 	bool dense;                     /* its unit is one expert that every row gets with the weight 1; there is no router */
 	size_t experts, k, width;       /* of this layer; k: places of a row in the tables of choices */
 	size_t *gate_up, *down;         /* [experts] */
+	struct net_aux *aux, depth_aux; /* [n_aux]: of the pools */
+	size_t n_aux, aux_threshold, depth_threshold;   /* offsets, 0 where there is none */
 	struct moe_dense qkv_dense, o_dense, router_dense;
 	struct moe_expert_dense *expert;        /* [experts] */
 };
@@ -99,6 +121,8 @@ struct lane {
 	float *gradient;                /* [total] */
 	void *pack;                     /* scratch for the forms of weights */
 	struct moe_router_sums *sums;   /* [n_layers] */
+	struct net_aux_sum *aux;        /* of each layer: its pools' (room for all modalities), and that of depth */
+	struct net_collected *collected;        /* of each layer: its experts', and that of depth; NULL: nothing is kept */
 	double text, image, patch, soft, match;
 	struct moe_diag d;
 };
@@ -136,6 +160,8 @@ struct moe_net {
 	const struct moe_packed *batch;
 	const struct moe_loss_settings *loss;
 	bool backward;
+	bool gradient_of_aux;           /* auxiliary routers learn, and nothing else */
+	bool calibrates;                /* what they say is kept */
 	size_t first, end;              /* chunks of the part at hand */
 	enum moe_net_replay replay;
 	int32_t *choice;                /* recorded: [n_layers][recorded rows][k], */
@@ -162,9 +188,6 @@ struct moe_net_options moe_net_defaults(const struct moe_net_options *o);
 /* The layers behind which patch labels are read. */
 size_t moe_net_patch_layer(const struct moe_net *n);
 
-/* Is anything chosen among the rows of several sequences together? */
-bool moe_net_chooses_together(const struct moe_spec *s);
-
 /* Lays a chunk out: rows, spans, positions, targets, and the layers' inputs. */
 enum moe_err moe_net_chunk_plan(struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
 
@@ -178,6 +201,33 @@ enum moe_err moe_net_layer_plan(struct moe_net *n, struct chunk *c, size_t layer
 /* Which rows pass a layer, with its plan; and which experts they pass, from h [n][hidden]. */
 enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane) MOE_CHECK_RESULT;
 enum moe_err moe_net_route(struct moe_net *n, struct chunk *c, size_t layer, const float *h, struct lane *lane) MOE_CHECK_RESULT;
+
+/* Offset of the nth tensor of that logical name in a layer; 0: there is none. */
+size_t moe_net_offset(const struct moe_net *n, const char *logical, int64_t layer, size_t nth);
+
+/* ---- auxiliary routers (net_aux.c) ---- */
+
+/* Those of a layer; false: no memory. Their forms, as moe_dense_pack. */
+bool moe_net_aux_plan(struct moe_net *n, size_t layer);
+void moe_net_aux_pack(struct net_layer *w, void *scratch);
+
+/* The sums of a lane, from the network's memory. */
+struct net_aux_sum *moe_net_aux_sums(struct moe_net *n);
+void moe_net_aux_clear(const struct moe_net *n, struct lane *lane);
+
+/* Losses and gradients against the choice of the batch: of rows (taken [rows of the chunk]), and of experts by the layer's rows, from h [n][hidden]. */
+enum moe_err moe_net_aux_depth(const struct moe_net *n, const struct chunk *c, size_t layer, const uint8_t *taken, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err moe_net_aux_experts(const struct moe_net *n, const struct chunk *c, size_t layer, const float *h, struct lane *lane) MOE_CHECK_RESULT;
+
+/* Means of the step, and with them the gradients, which were those of sums. */
+void moe_net_aux_finish(struct moe_net *n, struct moe_step_result *out);
+
+/* Their own choice: of rows, and of experts for the layer's rows. */
+enum moe_err moe_net_aux_take(const struct moe_net *n, const struct chunk *c, size_t layer, uint8_t *taken, struct lane *lane) MOE_CHECK_RESULT;
+enum moe_err moe_net_aux_choose(const struct moe_net *n, const struct chunk *c, size_t layer, const float *h, struct lane *lane) MOE_CHECK_RESULT;
+
+/* What was kept for thresholds goes. */
+void moe_net_aux_forget(struct moe_net *n);
 
 /* The layers alone. */
 enum moe_err moe_net_chunk_pass(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
@@ -205,13 +255,17 @@ enum moe_err moe_net_match(struct moe_net *n, struct chunk *c, const struct chun
 
 /* Adds to dx, the gradient behind so many layers, that of the matches there. */
 void moe_net_match_backward(const struct moe_net *n, struct chunk *c, size_t layers);
-/* The way of pictures to the first layer (net_pictures.c): its weights, numbers of its largest matrix, their forms; memory of a chunk, and bytes of it for a
- * picture; and both passes, from pixels to the rows of pictures in the first layer's x, and back from c->dx. */
+
+/* ---- of pictures, and of a chunk ---- */
+
+/* The way of pictures to the first layer (net_pictures.c): its weights, numbers of its largest matrix, their forms; memory of a chunk, bytes of it for a
+ * picture, and of scratch for the patches of a chunk; and both passes, from pixels to the rows of pictures in the first layer's x, and back from c->dx. */
 bool moe_net_pictures_plan(struct moe_net *n);
 size_t moe_net_pictures_largest(const struct moe_net *n);
 void moe_net_pictures_pack(struct moe_net *n, void *scratch);
 enum moe_err moe_net_pictures_kept(const struct moe_net *n, struct chunk *c, struct moe_diag *d) MOE_CHECK_RESULT;
 uint64_t moe_net_pictures_nbytes(const struct moe_spec *s, enum moe_unit unit, size_t patches);
+uint64_t moe_net_pictures_scratch(const struct moe_spec *s, size_t patches);
 enum moe_err moe_net_pictures_forward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
 enum moe_err moe_net_pictures_backward(struct moe_net *n, struct chunk *c, struct lane *lane) MOE_CHECK_RESULT;
 

@@ -6,9 +6,21 @@
 #include "nn/depth.h"
 #include "train/net_priv.h"
 
-bool moe_net_chooses_together(const struct moe_spec *s) { return s->router.chooses == MOE_CHOICE_EXPERT || s->depth.layers.n; }
-
 /* ---- depth ---- */
+
+/* taken [rows]: 1 for those that pass the layer. */
+static enum moe_err take(struct moe_net *n, struct chunk *c, size_t layer, uint8_t *taken, struct lane *lane)
+{
+	const float *logit = c->layer[layer].depth_logit;
+
+	if (n->loss->choice != MOE_NET_BATCH)
+		return moe_net_aux_take(n, c, layer, taken, lane);
+	for (size_t g = 0; g < c->n_groups; g++) {
+		size_t first = c->all.group[g], rows = c->all.group[g + 1] - first;
+		MOE_TRY(moe_depth_choose(taken + first, logit + first, rows, n->spec->depth.capacity, &lane->scratch, &lane->d));
+	}
+	return MOE_OK;
+}
 
 enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, struct lane *lane)
 {
@@ -23,14 +35,13 @@ enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, stru
 	if (!taken || !k->depth_logit)
 		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
 	moe_depth_scores(k->depth_logit, k->x, n->weight + n->layer[layer].depth, c->rows, net_hidden(n));
-	for (size_t g = 0; g < c->n_groups; g++) {
-		size_t first = c->all.group[g], rows = c->all.group[g + 1] - first;
-		MOE_TRY(moe_depth_choose(taken + first, k->depth_logit + first, rows, n->spec->depth.capacity, &lane->scratch, &lane->d));
-	}
+	MOE_TRY(take(n, c, layer, taken, lane));
 	if (n->replay == MOE_REPLAY_RECORD)
 		memcpy(kept, taken, c->rows);
 	if (n->replay == MOE_REPLAY_PLAY)
 		memcpy(taken, kept, c->rows);
+	if (n->loss->aux > 0)
+		MOE_TRY(moe_net_aux_depth(n, c, layer, taken, lane));
 	MOE_TRY(moe_net_layer_plan(n, c, layer, taken, &lane->d));
 	moe_gather_rows(k->attend.x, net_hidden(n), k->x, net_hidden(n), k->rows.row, k->rows.n, net_hidden(n), sizeof(float));
 	moe_arena_release(&lane->scratch, mark);
@@ -101,14 +112,18 @@ enum moe_err moe_net_route(struct moe_net *n, struct chunk *c, size_t layer, con
 	moe_dense_forward(&w->router_dense, h, net_hidden(n), rows, k->router.logit, experts, false);
 	MOE_TRY(moe_router_mask(k->router.logit, rows, s, k->rows.modality, NULL, &lane->d));
 	MOE_TRY(make_noise(&noise, n, c, layer, lane));
-	if (s->chooses == MOE_CHOICE_EXPERT)
+	if (s->chooses != MOE_CHOICE_EXPERT)
+		MOE_TRY(choose(n, k, w, noise, 0, rows, lane));
+	else if (n->loss->choice != MOE_NET_BATCH)
+		MOE_TRY(moe_net_aux_choose(n, c, layer, h, lane));
+	else
 		for (size_t g = 0; g < c->n_groups; g++)
 			MOE_TRY(choose(n, k, w, noise, k->rows.group[g], k->rows.group[g + 1] - k->rows.group[g], lane));
-	else
-		MOE_TRY(choose(n, k, w, noise, 0, rows, lane));
 	moe_router_scores(&k->router, noise, rows, s);
 	if (n->replay != MOE_REPLAY_OFF)
 		replay(n, c, layer, k);
+	if (n->loss->aux > 0)
+		MOE_TRY(moe_net_aux_experts(n, c, layer, h, lane));
 	moe_router_measure(&lane->sums[layer], &k->router, k->rows.modality, rows, net_k(n), s);
 	return MOE_OK;
 }

@@ -6,7 +6,7 @@
 #include "kernel/normal.h"
 #include "train/net_priv.h"
 
-enum { ROWS = 128, STREAM_PROJECTION = 7 };
+enum { ROWS = 128, STREAM_PROJECTION = 64 };
 
 bool moe_net_is_taught(const struct moe_net *n) { return n->o.teacher && !n->best && (n->loss->soft > 0 || n->loss->match > 0); }
 

@@ -52,7 +52,7 @@ struct moe_optimiser {
 
 bool moe_optimiser_skips(const struct moe_param *p)
 {
-	static const char *const names[] = {"choice_bias", "code", "code_count", "code_sum"};
+	static const char *const names[] = {"choice_bias", "aux_threshold", "depth_threshold", "code", "code_count", "code_sum"};
 
 	for (size_t i = 0; p->logical && i < sizeof names / sizeof *names; i++)
 		if (!strcmp(p->logical, names[i]))
@@ -236,12 +236,16 @@ double moe_optimiser_norm(struct moe_optimiser *o, const float *gradient, const 
 	return sqrt(all);
 }
 
-static struct moe_adamw adamw_of(const struct moe_optimiser_step *s, uint64_t t)
+static double factor_of(const struct moe_optimiser_step *s, size_t tensor) { return s->factor ? (double)s->factor[tensor] : 1; }
+
+static struct moe_adamw adamw_of(const struct moe_optimiser_step *s, uint64_t t, double factor)
 {
+	double adamw_rate = factor * s->adamw_rate;
+
 	return (struct moe_adamw){
 		.scale = (float)s->scale, .beta1 = (float)BETA1, .rest1 = (float)(1 - BETA1), .beta2 = (float)BETA2, .rest2 = (float)(1 - BETA2),
 		.whole1 = (float)(1 / (1 - pow(BETA1, (double)t))), .whole2 = (float)(1 / (1 - pow(BETA2, (double)t))), .epsilon = (float)EPSILON,
-		.keep = (float)(1 - s->adamw_rate * s->weight_decay), .rate = (float)s->adamw_rate,
+		.keep = (float)(1 - adamw_rate * s->weight_decay), .rate = (float)adamw_rate,
 	};
 }
 
@@ -253,7 +257,7 @@ static void adamw_piece(void *arg, size_t i)
 
 	if (is_still(o, p->tensor) || is_muons(o, p->tensor))
 		return;
-	a = adamw_of(o->step, o->steps[p->tensor]);
+	a = adamw_of(o->step, o->steps[p->tensor], factor_of(o->step, p->tensor));
 	moe_adamw_update(o->weights + p->at, o->first + p->at, o->second + p->at, o->gradient + p->at, p->n, &a);
 }
 
@@ -359,7 +363,7 @@ static void muon(struct moe_optimiser *o, size_t tensor, struct lane *l)
 	/* Small matrices cost nothing, whatever their products are made of. */
 	enum moe_unit unit = p->count > SMALL ? o->unit : MOE_UNIT_F32;
 	const struct shape s = {unit, p->rows, p->cols, moe_min(p->rows, p->cols), unit == MOE_UNIT_BF16 ? 2 : 1, p->rows > p->cols};
-	float rate = (float)(o->step->muon_rate * sqrt(fmax(1, (double)p->rows / (double)p->cols))), *w = o->weights + p->offset, shrink;
+	float rate = (float)(factor_of(o->step, tensor) * o->step->muon_rate * sqrt(fmax(1, (double)p->rows / (double)p->cols))), *w = o->weights + p->offset, shrink;
 
 	moe_nesterov(l->x, o->first + p->offset, o->gradient + p->offset, p->count, (float)MOMENTUM, (float)o->step->scale);
 	shrink = 1 / ((float)sqrt(squares(l->x, p->count)) + 1e-7f);

@@ -19,6 +19,7 @@ struct moe_optimiser_step {
 	double weight_decay;            /* AdamW: w is first multiplied by 1 - adamw_rate · weight_decay, in every tensor that it takes; Muon decays nothing */
 	double scale;                   /* the gradient is multiplied by it on the way; 1, or what clipping says */
 	const bool *frozen;             /* [tensors]: left as they are; NULL: none */
+	const float *factor;            /* [tensors]: of both rates; NULL: 1 */
 };
 
 struct moe_optimiser;
@@ -46,7 +47,7 @@ double moe_optimiser_norm(struct moe_optimiser *o, const float *gradient, const 
 /* Changes the weights [total], and the moments. The gradient is only read, and must be finite. */
 void moe_optimiser_step(struct moe_optimiser *o, const struct moe_optimiser_step *s, float *weights, const float *gradient);
 
-/* Is this a tensor that no gradient moves (a router's choice bias, see balance.h; the codes of pictures, see quantise.h)? The optimiser leaves it alone. */
+/* Is this a tensor that no gradient moves (a router's choice bias, see balance.h; thresholds of auxiliary routers, see net.h; the codes of pictures, see quantise.h)? The optimiser leaves it alone. */
 bool moe_optimiser_skips(const struct moe_param *p);
 
 #endif

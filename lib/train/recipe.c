@@ -35,18 +35,21 @@ struct row {
 
 static const char *const optimisers[] = {[MOE_OPTIMISER_MUON] = "muon", [MOE_OPTIMISER_ADAMW] = "adamw", NULL};
 static const char *const augments[] = {[MOE_AUGMENT_NONE] = "none", [MOE_AUGMENT_TINT] = "tint", [MOE_AUGMENT_COLOUR] = "colour", NULL};
-static const char *const kinds[] = {[MOE_RECIPE_MODEL] = "model", [MOE_RECIPE_QUANTISER] = "quantiser", NULL};
+static const char *const kinds[] = {[MOE_RECIPE_KIND_MODEL] = "model", [MOE_RECIPE_KIND_QUANTISER] = "quantiser", NULL};
+static const char *const trained[] = {[MOE_RECIPE_MODEL] = "model", [MOE_RECIPE_AUX] = "aux", NULL};
 static const char *const precisions[] = {[MOE_UNIT_F32] = "f32", [MOE_UNIT_BF16] = "bf16", NULL};
 
 /* Those that depend on others get their default in settle(): -1 stands for it until then. */
 static const struct row stage_rows[] = {
 	{"name", TEXT, STAGE(name), 0, 64, 0, 0},
 	{"tokens", U64, STAGE(tokens), 1, MOST_TOKENS, NAN, 0},
+	{"train", CHOICE, STAGE(trains), 0, 0, MOE_RECIPE_MODEL, trained},
 	{"batch", U64, STAGE(batch), 1, 65536, 48, 0},
 	{"accumulate", U64, STAGE(accumulate), 1, 4096, 1, 0},
 	{"optimiser", CHOICE, STAGE(optimiser), 0, 0, MOE_OPTIMISER_MUON, optimisers},
 	{"lr.muon", REAL, STAGE(muon_rate), 0, 10, 0.02, 0},
 	{"lr.adamw", REAL, STAGE(adamw_rate), 0, 10, 3e-3, 0},
+	{"lr.vision", REAL, STAGE(vision_rate), 0, 1000, 1, 0},
 	{"warmup", U64, STAGE(warmup), 0, MOST_TOKENS, -1, 0},
 	{"decay", U64, STAGE(decay), 0, MOST_TOKENS, -1, 0},
 	{"floor", REAL, STAGE(floor), 0, 1, 0, 0},
@@ -80,7 +83,7 @@ static const struct row source_rows[] = {
 };
 
 static const struct row recipe_rows[] = {
-	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_MODEL, kinds},
+	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_KIND_MODEL, kinds},
 	{"seed", U64, RECIPE(seed), 0, 9007199254740992.0, 1, 0},
 	{"precision", CHOICE, RECIPE(precision), 0, 0, MOE_UNIT_BF16, precisions},
 	{"teacher.model", TEXT, RECIPE(teacher.model), 0, 4096, 0, 0},
@@ -89,6 +92,8 @@ static const struct row recipe_rows[] = {
 	{"dev.data", LIST, RECIPE(dev.data), 0, MOST_ITEMS, 0, 0},
 	{"dev.every", U64, RECIPE(dev.every), 1, MOST_TOKENS, -1, 0},
 	{"dev.samples", U64, RECIPE(dev.samples), 1, 1e6, 500, 0},
+	{"calibrate.data", LIST, RECIPE(calibrate.data), 0, MOST_ITEMS, 0, 0},
+	{"calibrate.samples", U64, RECIPE(calibrate.samples), 1, 1e6, 500, 0},
 	{"checkpoint.every", U64, RECIPE(checkpoint.every), 1, MOST_TOKENS, -1, 0},
 	{0},
 };
@@ -442,7 +447,9 @@ static enum moe_err check_input(const struct moe_recipe *r, struct moe_diag *d)
 				uses += !strcmp(r->stage[i].source[j].data.item[k], "-");
 	for (size_t k = 0; k < r->dev.data.n; k++)
 		uses += 2 * !strcmp(r->dev.data.item[k], "-");
-	return uses < 2 ? MOE_OK : moe_fail(d, MOE_EINPUT, "standard input (-) can be the data of one source of one stage, and not of dev");
+	for (size_t k = 0; k < r->calibrate.data.n; k++)
+		uses += 2 * !strcmp(r->calibrate.data.item[k], "-");
+	return uses < 2 ? MOE_OK : moe_fail(d, MOE_EINPUT, "standard input (-) can be the data of one source of one stage, and not of dev or calibrate");
 }
 
 static enum moe_err check_teacher(const struct moe_recipe *r, struct moe_diag *d)
@@ -516,6 +523,7 @@ void moe_recipe_free(struct moe_recipe *r)
 	for (size_t i = 0; i < r->n_stages; i++)
 		free_stage(&r->stage[i]);
 	free_list(&r->dev.data);
+	free_list(&r->calibrate.data);
 	free_list(&r->teacher.layers);
 	free(r->teacher.model);
 	free(r->checkpoint.keep);

@@ -33,6 +33,9 @@ struct moe_recipe_source {
 /* Tint leaves colours their names; colour makes other colours of them. */
 enum moe_recipe_augment { MOE_AUGMENT_NONE, MOE_AUGMENT_TINT, MOE_AUGMENT_COLOUR };
 
+/* What a stage trains: the model, or its auxiliary routers alone. */
+enum moe_recipe_trains { MOE_RECIPE_MODEL, MOE_RECIPE_AUX };
+
 /* Weight of the questions of one type in the loss; 1 for those that are not listed. */
 struct moe_recipe_type {
 	char *type;
@@ -44,8 +47,10 @@ struct moe_recipe_stage {
 	struct moe_recipe_source *source;
 	size_t n_sources;
 	uint64_t tokens, batch, accumulate;     /* rows that go through the layers; samples of a forward pass; passes of a step */
+	int trains;                     /* enum moe_recipe_trains */
 	int optimiser;                  /* enum moe_optimiser_kind */
 	double muon_rate, adamw_rate, weight_decay, clip;       /* clip 0: never */
+	double vision_rate;             /* a factor of both rates, for what makes vectors of pictures: the parts vision and projector */
 	uint64_t warmup, decay;         /* tokens */
 	double floor;
 	struct moe_recipe_list freeze;  /* words of freeze.h */
@@ -63,7 +68,7 @@ struct moe_recipe_stage {
 };
 
 /* What is trained: the model, or of one with image tokens the quantiser that makes them (quantise.h), whose tokens are patches. */
-enum moe_recipe_kind { MOE_RECIPE_MODEL, MOE_RECIPE_QUANTISER };
+enum moe_recipe_kind { MOE_RECIPE_KIND_MODEL, MOE_RECIPE_KIND_QUANTISER };
 
 struct moe_recipe {
 	int kind;                       /* enum moe_recipe_kind */
@@ -81,6 +86,10 @@ struct moe_recipe {
 		struct moe_recipe_list data;
 		uint64_t every, samples;
 	} dev;
+	struct {
+		struct moe_recipe_list data;    /* what thresholds of auxiliary routers are found with, at the end; none: they stay */
+		uint64_t samples;
+	} calibrate;
 	struct {
 		uint64_t every;         /* tokens */
 		uint64_t *keep;         /* tokens of the run after which a copy is kept */

@@ -38,6 +38,7 @@ struct moe_trainer {
 	struct moe_run_position at;
 	json_t *recipe;                 /* with all settings */
 	struct moe_frozen frozen;
+	float *factor;                  /* [tensors]: of the rates, or NULL: 1 */
 	struct moe_train_progress shown;
 	double began;                   /* of the step at hand */
 };
@@ -97,7 +98,7 @@ struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
 {
 	return (struct moe_loss_settings){
 		.text = s->text, .image = s->image, .patch = s->patch, .balance = s->balance, .z = s->z, .soft = s->soft, .match = s->match, .patch_layer = s->patch_layer,
-		.balance_groups = s->balance_groups, .noise = s->noise,
+		.balance_groups = s->balance_groups, .noise = s->noise, .aux = s->trains == MOE_RECIPE_AUX,
 	};
 }
 
@@ -125,7 +126,7 @@ static struct moe_augment augment_of(int kind)
 /* What a recipe's stage wants of its samples: a quantiser learns of pictures alone, in pixels. */
 static void set_form(struct moe_loader_options *o, const struct moe_model *m, const struct moe_recipe *r, const struct moe_recipe_stage *s)
 {
-	bool quantiser = r->kind == MOE_RECIPE_QUANTISER;
+	bool quantiser = r->kind == MOE_RECIPE_KIND_QUANTISER;
 
 	o->spec = m->spec;
 	o->directory = m->directory;
@@ -193,7 +194,7 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 		MOE_TRY(moe_teacher_read(&matches, r, s, teacher, d));
 		o.teacher = &matches;
 	}
-	*out = (r->kind == MOE_RECIPE_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
+	*out = (r->kind == MOE_RECIPE_KIND_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
 	       sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
 	       sources * MOE_MIX_WINDOW * WAITING_NBYTES;
 	return MOE_OK;
@@ -334,7 +335,7 @@ static enum moe_err make_net(struct moe_trainer *t, struct moe_diag *d)
 {
 	struct moe_net_options o = moe_trainer_net_options(t->o->recipe, t->o->pool);
 
-	if (t->o->recipe->kind == MOE_RECIPE_QUANTISER)
+	if (t->o->recipe->kind == MOE_RECIPE_KIND_QUANTISER)
 		return moe_quantise_new(&t->quantise, t->model, o.unit, t->o->pool, d);
 	if (t->o->teacher && !t->teacher.net)
 		MOE_TRY(moe_trainer_teacher(&t->teacher, t->model, t->o->teacher, t->o->recipe, &o, d));
@@ -374,11 +375,15 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 	return err;
 }
 
-/* A quantiser and the rest of its model are never trained together. */
-static void freeze_others(const struct moe_trainer *t)
+static bool is_aux(const struct moe_param *p) { return !strncmp(p->logical, "aux_", 4) || !strncmp(p->logical, "depth_aux_", 10); }
+
+/* The model is trained without its auxiliary routers and the quantiser of its image tokens, and they without it. */
+static void freeze_others(struct moe_trainer *t, bool aux)
 {
-	for (size_t i = 0; t->model->spec->image_tokens.count && i < params_of(t)->n; i++)
-		t->frozen.tensor[i] |= moe_quantise_has(&params_of(t)->p[i]) == (t->net != NULL);
+	const struct moe_params *p = params_of(t);
+
+	for (size_t i = 0; i < p->n; i++)
+		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux || (t->model->spec->image_tokens.count && moe_quantise_has(&p->p[i])) != (t->quantise != NULL);
 }
 
 /* What a stage asks of the model is there. */
@@ -394,8 +399,24 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 	if (t->net && t->model->spec->image_tokens.count && s->image > 0 && t->model->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE)
 		return moe_fail(d, MOE_EUSAGE, "losses.image: the patches of this model see each other, so that each image token is seen by the one that is to predict it: "
 				"make the model with \"image_attention\": \"causal\", or set losses.image to 0");
+	if (s->trains == MOE_RECIPE_AUX && s->freeze.n)
+		return moe_fail(d, MOE_EUSAGE, "freeze: a stage of auxiliary routers trains nothing else");
 	MOE_TRY(moe_freeze(&t->frozen, params_of(t), s->freeze.item, s->freeze.n, d));
-	freeze_others(t);
+	freeze_others(t, s->trains == MOE_RECIPE_AUX);
+	return MOE_OK;
+}
+
+/* Factors of the rates in a stage; t->factor is NULL where they are all 1. */
+static enum moe_err set_factors(struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
+{
+	const struct moe_params *params = params_of(t);
+
+	free(t->factor);
+	t->factor = s->vision_rate != 1 ? moe_calloc(params->n, sizeof *t->factor) : NULL;
+	if (s->vision_rate != 1 && !t->factor)
+		return no_memory(d);
+	for (size_t i = 0; t->factor && i < params->n; i++)
+		t->factor[i] = params->p[i].part == MOE_PART_TOWER || params->p[i].part == MOE_PART_PROJECTOR ? (float)s->vision_rate : 1;
 	return MOE_OK;
 }
 
@@ -413,6 +434,7 @@ static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
 
 	MOE_TRY(stage_theta(t, d));
 	MOE_TRY(check_stage(t, s, d));          /* it also sets what is frozen */
+	MOE_TRY(set_factors(t, s, d));
 	return moe_trainer_loader(&t->loader, t->model, t->o->recipe, t->at.stage, true, t->o->no_sandbox, t->at.has_data ? &t->at.data : NULL, d);
 }
 
@@ -456,7 +478,22 @@ static enum moe_err check_data(const struct moe_trainer *t, struct moe_diag *d)
 	for (size_t i = t->at.stage; i < r->n_stages; i++)
 		for (size_t j = 0; j < r->stage[i].n_sources; j++)
 			MOE_TRY(check_list(&r->stage[i].source[j].data, d));
+	MOE_TRY(check_list(&r->calibrate.data, d));
 	return check_list(&r->dev.data, d);
+}
+
+/* Thresholds are tensors of the model, and belong to routers that have learned. */
+static enum moe_err check_calibration(const struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+
+	if (!r->calibrate.data.n)
+		return MOE_OK;
+	if (t->model->spec->aux.threshold != MOE_AUX_STORED)
+		return moe_fail(d, MOE_EUSAGE, "calibrate: the model has no thresholds of auxiliary routers (aux_threshold \"stored\")");
+	if (r->stage[r->n_stages - 1].trains != MOE_RECIPE_AUX)
+		return moe_fail(d, MOE_EUSAGE, "calibrate goes with a last stage that trains auxiliary routers");
+	return MOE_OK;
 }
 
 static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
@@ -471,6 +508,7 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 	MOE_TRY(moe_optimiser_new(&t->optimiser, params_of(t), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
 	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
 		MOE_TRY(check_stage(t, &t->o->recipe->stage[i], d));
+	MOE_TRY(check_calibration(t, d));
 	MOE_TRY(resume(t, d));
 	MOE_TRY(check_data(t, d));
 	MOE_TRY(open_log(t, d));
@@ -506,6 +544,7 @@ void moe_trainer_free(struct moe_trainer *t)
 	moe_trainlog_close(t->log);
 	json_decref(t->recipe);
 	moe_frozen_free(&t->frozen);
+	free(t->factor);
 	free(t);
 }
 
@@ -575,7 +614,7 @@ static bool update(struct moe_trainer *t, const struct computed *c, struct moe_t
 	float *gradient = gradient_of(t), *weights = weights_of(t);
 	struct moe_optimiser_step step = {
 		.kind = (enum moe_optimiser_kind)stage->optimiser, .muon_rate = stage->muon_rate * factor, .adamw_rate = stage->adamw_rate * factor,
-		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen.tensor,
+		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen.tensor, .factor = t->factor,
 	};
 
 	line->muon_rate = step.kind == MOE_OPTIMISER_MUON ? step.muon_rate : 0;
@@ -654,6 +693,11 @@ static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *
 	line->taught = t->o->teacher;
 	line->soft = c->net.soft;
 	line->match = c->net.match;
+	line->of_aux = stage_of(t)->trains == MOE_RECIPE_AUX;
+	line->aux = c->net.aux;
+	line->right = c->net.aux_right;
+	line->foretold = c->net.aux_foretold;
+	line->taken = c->net.aux_taken;
 	line->busiest = c->net.busiest;
 	line->rows = c->rows;
 	return moe_trainlog_write_step(t->log, line, d);
@@ -695,38 +739,62 @@ static void tell_failed_dev(struct moe_trainer *t, uint64_t n)
 		note(t, "%" PRIu64 " samples of dev are no good, and passed over", n);
 }
 
-static enum moe_err evaluate_net(struct moe_trainer *t, struct moe_loader *loader, struct moe_diag *d)
+/* Samples that are not trained on, in their order, once. */
+static enum moe_err held_out(struct moe_loader **out, const struct moe_trainer *t, const struct moe_recipe_list *data, uint64_t samples, struct moe_diag *d)
 {
+	const struct moe_recipe_stage *s = stage_of(t);
+	struct moe_mix_source source = {(const char *const *)data->item, data->n, 1};
+	struct moe_loader_options o = {
+		.source = &source, .n_sources = 1,
+		.mix = {.seed = moe_random_u64(t->o->recipe->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
+		.batch = moe_min(s->batch, samples), .ahead = true,
+	};
+
+	set_form(&o, t->model, t->o->recipe, s);
+	return moe_loader_new(out, &o, d);
+}
+
+/* One line of the log, of one who chooses. */
+static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, const char *choice, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
 	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
 	struct moe_devset v = {0};
+	struct moe_loader *loader;
 	enum moe_err err;
 
-	losses.noise = 0;
-	err = moe_devset_run(&v, t->net, loader, t->o->recipe->dev.samples, &losses, d);
-
+	losses.noise = losses.aux = 0;
+	losses.choice = who;
+	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
+	err = moe_devset_run(&v, t->net, loader, r->dev.samples, &losses, d);
 	tell_failed_dev(t, v.failed);
 	if (!err)
 		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
-			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types,
+			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types, .choice = choice,
 			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
 			.image = v.image_targets ? v.image / (double)v.image_targets : 0, .has_image = v.image_targets,
 		}, d);
 	moe_devset_clear(&v);
+	moe_loader_free(loader);
 	return err;
 }
 
-static enum moe_err evaluate_quantiser(struct moe_trainer *t, struct moe_loader *loader, struct moe_diag *d)
+/* How well the quantiser stands for pictures. */
+static enum moe_err evaluate_quantiser(struct moe_trainer *t, struct moe_diag *d)
 {
+	const struct moe_recipe *r = t->o->recipe;
 	struct moe_quantise_sums s = {0};
+	struct moe_loader *loader;
 	const struct moe_loaded *b;
 	enum moe_err err = MOE_OK;
 
-	for (uint64_t left = t->o->recipe->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
-		struct moe_quantise_result r;
+	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
+	for (uint64_t left = r->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
+		struct moe_quantise_result result;
 		size_t n = moe_min(b->n, left);
 		left -= n;
 		s.failed += b->failed;
-		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &r, d);
+		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &result, d);
 		if (!err)
 			err = moe_quantise_count(t->quantise, &s, d);
 	}
@@ -738,28 +806,50 @@ static enum moe_err evaluate_quantiser(struct moe_trainer *t, struct moe_loader 
 			.codes = moe_quantise_codes(t->quantise, s.chosen),
 		}, d);
 	free(s.chosen);
-	return err;
-}
-
-static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
-{
-	const struct moe_recipe *r = t->o->recipe;
-	const struct moe_recipe_stage *s = stage_of(t);
-	struct moe_mix_source source = {(const char *const *)r->dev.data.item, r->dev.data.n, 1};
-	struct moe_loader_options o = {
-		.source = &source, .n_sources = 1,
-		.mix = {.seed = moe_random_u64(r->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
-		.batch = moe_min(s->batch, r->dev.samples), .ahead = true,
-	};
-	struct moe_loader *loader;
-	enum moe_err err;
-
-	set_form(&o, t->model, r, s);
-	MOE_TRY(moe_loader_new(&loader, &o, d));
-	err = t->net ? evaluate_net(t, loader, d) : evaluate_quantiser(t, loader, d);
 	moe_loader_free(loader);
 	return err;
 }
+
+/* A model that chooses over groups, as it is trained and, where its auxiliary routers learn, as they choose. */
+static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_spec *s = t->model->spec;
+	bool together = moe_spec_chooses_rows(s), last = moe_trainer_finished(t);
+	char choice[32];
+
+	if (t->quantise)
+		return evaluate_quantiser(t, d);
+	snprintf(choice, sizeof choice, "batch:%lld", (long long)s->router.batch);
+	MOE_TRY(evaluate_as(t, MOE_NET_BATCH, together ? choice : NULL, d));
+	if (stage_of(t)->trains != MOE_RECIPE_AUX)
+		return MOE_OK;
+	MOE_TRY(evaluate_as(t, MOE_NET_AUX, "causal:aux", d));
+	return last && t->o->recipe->calibrate.data.n ? evaluate_as(t, MOE_NET_THRESHOLD, "causal:threshold", d) : MOE_OK;
+}
+
+/* Thresholds of auxiliary routers, at the end of their training. */
+static enum moe_err calibrate(struct moe_trainer *t, struct moe_diag *d)
+{
+	const struct moe_recipe *r = t->o->recipe;
+	uint64_t left = r->calibrate.samples;
+	struct moe_loader *loader;
+	enum moe_err err;
+
+	MOE_TRY(held_out(&loader, t, &r->calibrate.data, left, d));
+	do {
+		const struct moe_loaded *b;
+		size_t n;
+		err = moe_loader_next(loader, &b, d);
+		if (err)
+			break;
+		n = moe_min(b->n, left);
+		left -= n;
+		err = moe_net_calibrate(t->net, b->packed, n, d);
+	} while (left && !err);
+	moe_loader_free(loader);
+	return err && err != MOE_END ? err : moe_net_calibrated(t->net, d);
+}
+
 /* Lies a multiple of `every` in (before, after]? */
 static bool passed(uint64_t before, uint64_t after, uint64_t every) { return before / every != after / every; }
 
@@ -777,6 +867,8 @@ static enum moe_err after_step(struct moe_trainer *t, uint64_t before, bool stop
 	uint64_t after = t->at.tokens;
 	bool last = moe_trainer_finished(t), keep = to_keep(r, before, after);
 
+	if (last && r->calibrate.data.n)
+		MOE_TRY(calibrate(t, d));
 	if (r->dev.data.n && (last || passed(before, after, r->dev.every)))
 		MOE_TRY(evaluate(t, d));
 	return last || stop || keep || passed(before, after, r->checkpoint.every) ? save(t, keep, last || stop, d) : MOE_OK;

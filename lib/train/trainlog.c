@@ -138,6 +138,12 @@ enum moe_err moe_trainlog_write_step(struct moe_trainlog *l, const struct moe_tr
 			number(f, "soft", s->soft);
 			number(f, "match", s->match);
 		}
+		if (s->of_aux) {
+			number(f, "aux", s->aux);
+			number(f, "right", s->right);
+			number(f, "foretold", s->foretold);
+			number(f, "taken", s->taken);
+		}
 		number(f, "grad_norm", s->grad_norm);
 		number(f, "lr_muon", s->muon_rate);
 		number(f, "lr_adamw", s->adamw_rate);
@@ -158,6 +164,8 @@ enum moe_err moe_trainlog_write_dev(struct moe_trainlog *l, const struct moe_tra
 
 	if (f) {
 		fprintf(f, "{\"dev\":true,\"step\":%" PRIu64 ",\"tokens\":%" PRIu64, v->step, v->tokens);
+		if (v->choice)
+			text(f, ",\"choice\":", v->choice);
 		number(f, "text", v->text);
 		if (v->has_image)
 			number(f, "image", v->image);

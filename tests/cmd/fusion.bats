@@ -155,6 +155,9 @@ embedded() {
 	moe-train -q -o layer --freeze vision@0 "${options[@]}"
 	moe-train -q -o first --freeze all@0 "${options[@]}"
 	moe-train -q -o trunk --freeze all --freeze '!vision' --freeze '!projector' "${options[@]}"
+	moe-train -q -o still --lr-vision 0 "${options[@]}"
+	moe-train -q -o slow --lr-vision 0.25 "${options[@]}"
+	jq -e '.stages[0].lr.vision == 0.25' slow/recipe.json
 	numpy - <<-'PY'
 		import json, struct
 		def read(run):
@@ -165,7 +168,8 @@ embedded() {
 		start = read("start")
 		vision = lambda k: "vision_stem" in k
 		for run, frozen in (("encoder", vision), ("layer", lambda k: "vision_stem.layers.0." in k), ("first", lambda k: k.startswith("model.layers.0.")),
-		                    ("trunk", lambda k: not vision(k) and "projector" not in k)):
+		                    ("trunk", lambda k: not vision(k) and "projector" not in k),
+		                    ("still", lambda k: vision(k) or "projector" in k), ("slow", lambda k: False)):
 		    now = read(run)
 		    assert now.keys() == start.keys()
 		    for k in now:

@@ -141,6 +141,26 @@ stops() {
 	same "$(jq -r '[.tensors[] | select(.name == "part")][0].shape[0] > 0' shapes)" true
 }
 
+@test "pools, norms behind the experts, experts that choose, and layers that only some rows take" {
+	echo '{"hidden": 32, "layers": 2, "heads": 2, "experts": 6, "expert_width": 24, "top_k": 2, "stem": [8, 12], "grids": [[4, 8]]}' >small.json
+	"${BIN%/bin}/tests/lib/create" small.json base 2
+	numpy "$root/tests/cmd/routed.py" base pools 'expert_pools=[[0,3],[1,2,4,5]]' 'router_score="sigmoid"' 'moe_norm="post"'
+	numpy "$root/tests/cmd/routed.py" base all 'expert_pools=[[0,1,2],[3,4,5]]' 'router_score="sigmoid"' 'router_choice="expert"' norm_topk_prob=false expert_capacity=1 \
+		'depth_layers=[1]' depth_capacity=0.5 aux_routers=true 'aux_threshold="stored"'
+	for model in pools all; do
+		export MOE_MODEL=$model
+		moe-tokenize --no-pg | moe-patchify --no-pg "$word" | moe-encode --no-pg | moe-embed --no-pg >hidden.sts
+		for l in 0 1; do
+			before $l <hidden.sts >routed.sts
+			moe-expert --no-pg -l $l <routed.sts >whole.sts
+			moe-merge --no-pg -l $l <(part $l 4- <routed.sts) <(part $l 0-1 <routed.sts) <(part $l 2-3 <routed.sts) | cmp - whole.sts
+			moe-block --no-pg -l 0-$l <hidden.sts | cmp - whole.sts
+		done
+	done
+	frames routed routed.sts >inside
+	same "$(jq -c '[.tensors[].name] | contains(["entry", "depth"])' inside)" true
+}
+
 @test "slots that the router left empty, and one that a router of the user's filled" {
 	stream attended
 	moe-route --no-pg -l 0 --top-k 1 <attended.sts >routed.sts

@@ -318,3 +318,89 @@ same_run() {
 	on_terminal "moe-train -o run --new tiny.json --tokens 250000 --batch 4 train.tar" >shown
 	grep -qE 'M tokens, loss [0-9.]+ \(patches [0-9.]+\), [0-9]+ tokens/s, busiest expert [0-9]+ %, [0-9:]+ left' shown
 }
+
+# routed NAME SETTINGS: a description of the tiny model with these settings of its routers.
+routed() { echo "${tiny%\}}, $2}" >"$1.json"; }
+
+# Each method of routing: its gradients are right, and a run that is killed comes to the same bytes on another number of threads.
+method() {
+	local name=$1
+	routed "$name" "$2"
+	shift 2
+	moe-train -q -o "$name.check" --check-gradients --new "$name.json" --tokens 3000 --batch 4 "$@" train.tar >"$name.gradients"
+	[[ $(tail -n 1 "$name.gradients") =~ ^0\ of\ [0-9]+\ gradients\ are\ wrong$ ]]
+	train "$name.whole" --new "$name.json" --tokens 5000 --batch 4 --lr-muon 0.01 -t 1 "$@" train.tar
+	killed 0.3 "$name.cut" --new "$name.json" --tokens 5000 --batch 4 --lr-muon 0.01 -t 2 --checkpoint-every 600 "$@" train.tar || [ $? = 137 ]
+	train "$name.cut" --new "$name.json" --tokens 5000 --batch 4 --lr-muon 0.01 -t 2 --checkpoint-every 600 "$@" train.tar
+	cmp "$name.whole/log.jsonl" "$name.cut/log.jsonl"
+	diff -r "$name.whole/model" "$name.cut/model"
+}
+
+@test "methods of routing: tokens that choose, by every score, in groups, in pools" {
+	shard train.tar 0 40
+	method top1 '"top_k": 1'
+	method sigmoid '"router_score": "sigmoid", "choice_bias": true, "routed_scaling_factor": 2.5' --bias-rate 0.01
+	jq -s 'map(.balance) | all(. > 0)' sigmoid.whole/log.jsonl | grep -qx true
+	method groups '"n_group": 2, "topk_group": 1, "group_score": "top2"' --balance-groups 2
+	method pools '"expert_pools": [[0, 1, 3], [2]]'
+}
+
+@test "methods of routing: experts that choose, noise, depth, a norm behind the experts" {
+	shard train.tar 0 40
+	method expert '"router_choice": "expert", "route_batch": 2'
+	jq -s 'map(.balance) | all(. == 0)' expert.whole/log.jsonl | grep -qx true
+	method noise '"router_choice": "expert", "router_score": "sigmoid", "expert_capacity": 1' --router-noise 1
+	method moma '"router_choice": "expert", "router_score": "sigmoid", "expert_capacity": 1, "expert_pools": [[0, 2], [1, 3]], "moe_norm": "post",
+		"depth_layers": [0], "depth_capacity": 0.5'
+	method depth '"depth_layers": [0, 1], "dense_layers": [1]'
+	run ! cmp noise.whole/model/model.safetensors expert.whole/model/model.safetensors
+}
+
+@test "auxiliary routers: they alone learn, say what they foretell, and have thresholds; the same bytes when it is cut" {
+	shard train.tar 0 40
+	shard dev.tar 40 60
+	routed moma '"router_choice": "expert", "router_score": "sigmoid", "expert_capacity": 1, "expert_pools": [[0, 2], [1, 3]], "depth_layers": [0], "depth_capacity": 0.5'
+	train main --new moma.json --tokens 4000 --batch 4 --type f32 train.tar
+	local aux=(-m main/model --aux --tokens 4000 --batch 4 --type f32 --dev dev.tar --dev-samples 8 --calibrate dev.tar --checkpoint-every 600 train.tar)
+	run moe-train -o whole "${aux[@]}"
+	[ "$status" = 0 ]
+	jq -s 'map(select(.aux)) | first.aux > last.aux and all(.right > 0 and .taken > 0)' whole/log.jsonl | grep -qx true
+	jq -r 'select(.dev) | .choice' whole/log.jsonl | sort -u >choices
+	[ "$(cat choices)" = $'batch:8\ncausal:aux\ncausal:threshold' ]
+	killed 0.3 cut "${aux[@]}" || [ $? = 137 ]
+	train cut "${aux[@]}" -t 2
+	diff -r whole/model cut/model
+	# The model itself is as it was, number by number.
+	numpy - <<-'PY'
+		import json
+		def read(path):
+		    b = open(path, "rb").read()
+		    n = int.from_bytes(b[:8], "little")
+		    h = json.loads(b[8:8 + n])
+		    return {k: b[8 + n + v["data_offsets"][0]:8 + n + v["data_offsets"][1]] for k, v in h.items() if k != "__metadata__"}
+		was, now = read("main/model/model.safetensors"), read("whole/model/model.safetensors")
+		assert all(now[k] == was[k] for k in was)
+		new = set(now) - set(was)
+		assert len(new) == 2 * 2 * 2 + 2 + 2 + 1 and all("aux" in k or "threshold" in k for k in new), sorted(new)
+		assert any(any(now[k]) for k in new if k.endswith("aux_threshold"))
+	PY
+	# A recipe may do both, one stage after the other.
+	routed both '"router_choice": "expert", "aux_routers": true'
+	jq -n '{model: $model[0], stages: [{tokens: 2000, batch: 4, sources: [{data: "train.tar"}]}, {tokens: 1000, batch: 4, train: "aux", sources: [{data: "train.tar"}]}]}' \
+		--slurpfile model both.json >both.recipe
+	train both -r both.recipe
+	jq -s 'map(has("aux")) | first == false and last == true' both/log.jsonl | grep -qx true
+}
+
+@test "auxiliary routers, noise, groups and calibration are refused where they make no sense" {
+	shard train.tar 0 4
+	train plain --new tiny.json --tokens 500 --batch 4 train.tar
+	refuses 2 'needs no auxiliary routers' moe-train -o a -m plain/model --aux --tokens 5 train.tar
+	refuses 2 'router_noise is for a router whose scores are by sigmoid' moe-train -o b --new tiny.json --router-noise 1 --tokens 5 train.tar
+	refuses 2 'no multiple of 3' moe-train -o c --new tiny.json --balance-groups 3 --tokens 5 train.tar
+	refuses 2 'no thresholds' moe-train -o d --new tiny.json --calibrate train.tar --tokens 5 train.tar
+	routed wrong '"expert_pools": [[0, 1], [1, 2, 3]]'
+	refuses 2 'each must be in one pool' moe-train -o e --new wrong.json --tokens 5 train.tar
+	routed wrong '"router_choice": "expert", "renormalise": true'
+	refuses 2 'goes without renormalise' moe-train -o f --new wrong.json --tokens 5 train.tar
+}

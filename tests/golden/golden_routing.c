@@ -1017,17 +1017,46 @@ static void run_depth(struct routing_case *c)
 	compare_loss(c, "total", main);
 }
 
+/* ---- soft targets ---- */
+
+static void run_distil(struct routing_case *c)
+{
+	const struct moe_tensor *t = find(&c->input, "student_logit");
+	const float *student = data(&c->input, "student_logit"), *teacher = data(&c->input, "teacher_logit");
+	const int32_t *label = data(&c->input, "label");
+	size_t rows = t->shape[0], v = t->shape[1], labelled = 0;
+	float *slope = floats(c, rows * v), tau = (float)setting(c, "tau", 1);
+	double kl = 0, ce = 0;
+
+	for (size_t r = 0; r < rows; r++)
+		labelled += label[r] >= 0;
+	for (size_t r = 0; r < rows; r++) {
+		float *at = slope + r * v;
+		if (label[r] < 0)
+			continue;
+		ce -= (double)moe_cross_entropy(MOE_UNIT_F32, at, NULL, student + r * v, v, v, (size_t)label[r], (float)(coefficient(c, "ce") / (double)labelled));
+		kl += (double)moe_soft_targets(at, student + r * v, teacher + r * v, v, tau, (float)(coefficient(c, "kl") / (double)labelled));
+	}
+	kl /= (double)labelled;
+	ce /= (double)labelled;
+	compare_loss(c, "kl", kl);
+	compare_loss(c, "ce", ce);
+	compare_loss(c, "total", coefficient(c, "kl") * kl + coefficient(c, "ce") * ce);
+	compare_floats(c, "grad.student_logit", slope, rows * v);
+}
+
 /* ---- cases ---- */
 
 static bool is_layer(const struct routing_case *c) { return json_object_get(c->s, "form") && !says(c, "form", "depth"); }
 static bool is_aux(const struct routing_case *c) { return is_layer(c) && json_object_get(c->s, "frozen"); }
 static bool is_depth(const struct routing_case *c) { return says(c, "form", "depth"); }
+static bool is_distil(const struct routing_case *c) { return setting(c, "tau", 0) > 0; }
 
 /* What a case is, and what compares it; the first that fits. */
 static const struct kind {
 	bool (*is)(const struct routing_case *c);
 	void (*run)(struct routing_case *c);
-} kinds[] = {{is_aux, run_aux}, {is_layer, run_layer}, {is_depth, run_depth}};
+} kinds[] = {{is_aux, run_aux}, {is_layer, run_layer}, {is_depth, run_depth}, {is_distil, run_distil}};
 
 /* Tensors of `want` that no comparison has asked for: what this program has not looked at, it must not pass. */
 static void compare_completeness(struct routing_case *c)

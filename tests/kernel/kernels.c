@@ -16,6 +16,7 @@
 #include "guard.h"
 #include "kernel/kernel.h"
 #include "kernel/normal.h"
+#include "kernel/train.h"
 #include "sys/cpu.h"
 
 static const unsigned masks[] = {0, MOE_CPU_AVX2, MOE_CPU_AVX2 | MOE_CPU_AVX512};
@@ -303,12 +304,13 @@ static void op_gelu(float *y, const float *x, const float *z, size_t n) { (void)
 static void op_norm(float *y, const float *x, const float *z, size_t n) { moe_rms_norm(y, n, x, n, z, 1, n, 1e-6f); }
 static void op_exp_sum(float *y, const float *x, const float *z, size_t n) { (void)z; y[0] = moe_exp_sum(y, x, n); }
 static void op_dot(float *y, const float *x, const float *z, size_t n) { y[0] = moe_dot(x, z, n); }
+static void op_soft(float *y, const float *x, const float *z, size_t n) { y[0] += moe_soft_targets(y, x, z, n, 1.7f, 0.3f); }
 static void op_exp(float *y, const float *x, const float *z, size_t n) { (void)z; for (size_t i = 0; i < n; i++) y[i] = moe_exp(x[i]); }
 static void op_sin(float *y, const float *x, const float *z, size_t n) { float c; (void)z; for (size_t i = 0; i < n; i++) { moe_sin_cos(x[i], &y[i], &c); y[i] += c; } }
 
 static void test_vectors(void **state)
 {
-	static vector_op *const ops[] = {op_silu, op_silu_mul, op_layer_norm, op_gelu, op_gelu_erf, op_axpy, op_add, op_norm, op_exp_sum, op_dot, op_exp, op_sin};
+	static vector_op *const ops[] = {op_silu, op_silu_mul, op_layer_norm, op_gelu, op_gelu_erf, op_axpy, op_add, op_norm, op_exp_sum, op_dot, op_soft, op_exp, op_sin};
 
 	(void)state;
 	for (size_t o = 0; o < sizeof ops / sizeof *ops; o++)

@@ -651,6 +651,7 @@ struct head {
 	struct moe_dense dense;
 	float *norm, *weight, *x, *scratch, *pack;
 	struct moe_targets_of targets;
+	struct moe_soft soft;           /* without a head: there is none */
 };
 
 static double run_head(struct head *h, float *dx, float *dnorm, float *ddense)
@@ -658,17 +659,57 @@ static double run_head(struct head *h, float *dx, float *dnorm, float *ddense)
 	struct moe_head head = {h->norm, 1e-6f, &h->dense};
 
 	moe_dense_pack(&h->dense, h->pack);
+	h->soft.loss = 0;
+	h->targets.soft = h->soft.head ? &h->soft : NULL;
 	return moe_head_loss(&head, h->x, &h->targets, 0.5f, dx, dnorm, ddense, NULL, h->scratch);
 }
 
-static double head_loss(void *arg) { return 0.5 * run_head(arg, NULL, NULL, NULL); }
+static double head_loss(void *arg)
+{
+	struct head *h = arg;
+	double hard = run_head(h, NULL, NULL, NULL);
+
+	return 0.5 * hard + (double)h->soft.scale * h->soft.loss;
+}
+
+/* Gradients of a head with its targets, and with those of another one of another width. */
+static void check_head(struct head *h)
+{
+	float *dx = zeros(2 * H_ROWS * H_HIDDEN), *dnorm = zeros(H_HIDDEN), *ddense = zeros(VOCAB * H_HIDDEN);
+
+	run_head(h, dx, dnorm, ddense);
+	check("rows", h->x, dx, 2 * H_ROWS * H_HIDDEN, head_loss, h, 5e-3);
+	check("norm", h->norm, dnorm, H_HIDDEN, head_loss, h, 5e-3);
+	check("head", h->weight, ddense, VOCAB * H_HIDDEN, head_loss, h, 5e-3);
+	free(dx);
+	free(dnorm);
+	free(ddense);
+}
+
+static void check_soft(struct head *h)
+{
+	enum { THEIRS = 10 };
+	struct moe_dense dense;
+	struct moe_head its = {numbers(THEIRS), 1e-6f, &dense};
+	float *weight = numbers(VOCAB * THEIRS), *x = numbers(2 * H_ROWS * THEIRS), *pack = zeros(VOCAB * (THEIRS + 1));
+
+	assert_true(moe_dense_plan(&dense, MOE_UNIT_F32, weight, VOCAB, THEIRS, &h->memory));
+	moe_dense_pack(&dense, pack);
+	h->soft = (struct moe_soft){.head = &its, .x = x, .tau = 1.7f, .scale = 0.8f, .scratch = zeros(moe_head_scratch(&its) / 4)};
+	check_head(h);
+	free((float *)(uintptr_t)its.norm);
+	free(weight);
+	free(x);
+	free(pack);
+	free(h->soft.scratch);
+}
 
 static void test_head(void **state)
 {
 	struct head h = {0};
 	uint32_t row[H_ROWS];
 	int32_t token[H_ROWS];
-	float weight[H_ROWS], *dx = zeros(2 * H_ROWS * H_HIDDEN), *dnorm = zeros(H_HIDDEN), *ddense = zeros(VOCAB * H_HIDDEN);
+	float weight[H_ROWS];
 
 	(void)state;
 	h.norm = numbers(H_HIDDEN);
@@ -680,22 +721,36 @@ static void test_head(void **state)
 		token[i] = (int32_t)(i % VOCAB);
 		weight[i] = 1 + draw() / 2;
 	}
-	h.targets = (struct moe_targets_of){H_ROWS, row, token, weight};
+	h.targets = (struct moe_targets_of){.n = H_ROWS, .row = row, .token = token, .weight = weight};
 	assert_true(moe_dense_plan(&h.dense, MOE_UNIT_F32, h.weight, VOCAB, H_HIDDEN, &h.memory));
 	h.scratch = zeros(moe_head_scratch(&(struct moe_head){.dense = &h.dense}) / 4);
-	run_head(&h, dx, dnorm, ddense);
-	check("rows", h.x, dx, 2 * H_ROWS * H_HIDDEN, head_loss, &h, 1e-2);
-	check("norm", h.norm, dnorm, H_HIDDEN, head_loss, &h, 1e-2);
-	check("head", h.weight, ddense, VOCAB * H_HIDDEN, head_loss, &h, 1e-2);
+	check_head(&h);
+	check_soft(&h);
 	moe_arena_free(&h.memory);
 	free(h.norm);
 	free(h.weight);
 	free(h.x);
 	free(h.scratch);
 	free(h.pack);
-	free(dx);
-	free(dnorm);
-	free(ddense);
+}
+
+/* ---- soft targets ---- */
+
+/* The same logits: nothing to learn. Far apart: no NaN, and the slope of a plain cross entropy. */
+static void test_soft_edges(void **state)
+{
+	float logit[20], far[20], slope[20] = {0};
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		logit[i] = 50 * draw();
+		far[i] = i == 3 ? 1e4f : -1e4f;
+	}
+	assert_true(fabsf(moe_soft_targets(slope, logit, logit, 20, 2, 1)) < 1e-5f);
+	for (int i = 0; i < 20; i++)
+		assert_true(fabsf(slope[i]) < 1e-6f);
+	assert_true(isfinite(moe_soft_targets(slope, logit, far, 20, 1, 1)));
+	assert_true(slope[3] < 0 && slope[3] >= -1);
 }
 
 /* ---- norm and activations ---- */
@@ -750,7 +805,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_attention), cmocka_unit_test(test_segments_apart), cmocka_unit_test(test_who_sees_whom), cmocka_unit_test(test_layer),
 		cmocka_unit_test(test_experts), cmocka_unit_test(test_router), cmocka_unit_test(test_balance_groups), cmocka_unit_test(test_noise), cmocka_unit_test(test_depth),
-		cmocka_unit_test(test_aux), cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
+		cmocka_unit_test(test_aux), cmocka_unit_test(test_stem), cmocka_unit_test(test_head), cmocka_unit_test(test_soft_edges), cmocka_unit_test(test_norm), cmocka_unit_test(test_far_gates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,6 +154,39 @@ static void reference_descend(struct reference *r, enum moe_optimiser_kind kind)
 	free(start);
 }
 
+/* A factor of a tensor is one of its rates. */
+static void test_factors(void **state)
+{
+	static const float factor[N] = {0.25f, 1, 0.25f, 1, 0, 1};
+	struct moe_diag d = {0};
+
+	(void)state;
+	for (int kind = 0; kind < 2; kind++) {
+		float *start = numbers(0, 0.2), *g = numbers(1, 0.01), *w[3];
+		for (int run = 0; run < 3; run++) {     /* some rates less, all less, as they are */
+			double less = run == 1 ? 0.25 : 1;
+			struct moe_optimiser_step s = {.kind = (enum moe_optimiser_kind)kind, .muon_rate = 0.02 * less, .adamw_rate = 2e-3 * less, .weight_decay = 0.01, .scale = 1,
+						       .factor = run ? NULL : factor};
+			struct moe_optimiser *o;
+			w[run] = numbers(0, 0.2);
+			expect_ok(&d, moe_optimiser_new(&o, &params, MOE_UNIT_F32, NULL, &d));
+			moe_optimiser_step(o, &s, w[run], g);
+			moe_optimiser_free(o);
+		}
+		for (size_t i = 0; i < N; i++) {
+			const struct moe_param *p = &table[i];
+			const float *want = factor[i] == 1 ? w[2] : factor[i] > 0 ? w[1] : start;
+			assert_memory_equal(w[0] + p->offset, want + p->offset, p->count * sizeof *want);
+			if (factor[i] < 1)
+				assert_memory_not_equal(w[0] + p->offset, w[2] + p->offset, p->count * sizeof *want);
+		}
+		for (int run = 0; run < 3; run++)
+			free(w[run]);
+		free(start);
+		free(g);
+	}
+}
+
 static void test_reference(void **state)
 {
 	static struct reference r;
@@ -334,31 +367,68 @@ static void test_freeze(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		bool frozen[N];
+		struct moe_frozen frozen = {0};
 		size_t n = 0;
 		struct moe_diag d = {0};
 		while (n < 3 && rows[i].word[n])
 			n++;
-		expect_ok(&d, moe_freeze(frozen, &params, (char **)(uintptr_t)rows[i].word, n, &d));
+		expect_ok(&d, moe_freeze(&frozen, &params, (char **)(uintptr_t)rows[i].word, n, &d));
 		for (size_t j = 0; j < N; j++)
-			if (frozen[j] != (rows[i].frozen[j] == '1'))
+			if (frozen.tensor[j] != (rows[i].frozen[j] == '1'))
 				fail_msg("%s: tensor %s", rows[i].word[0], table[j].name);
+		moe_frozen_free(&frozen);
 	}
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-		bool frozen[N];
+		struct moe_frozen frozen = {0};
 		struct moe_diag d = {0};
 		char *word = (char *)(uintptr_t)wrong[i].word;
-		assert_int_equal(moe_freeze(frozen, &params, &word, 1, &d), MOE_EUSAGE);
+		assert_int_equal(moe_freeze(&frozen, &params, &word, 1, &d), MOE_EUSAGE);
 		if (!strstr(d.text, wrong[i].says))
 			fail_msg("\"%s\": %s", wrong[i].word, d.text);
+		moe_frozen_free(&frozen);
 	}
+}
+
+/* What experts have of a router: its bias has four numbers from 19280 on. */
+static void test_freeze_experts(void **state)
+{
+	static const struct { const char *word[3]; size_t offset, count; } rows[] = {
+		{{"@-.0"}, 19280, 1}, {{"all", "!@-.2-"}, 19280, 2}, {{"router@1.1-2"}, 19281, 2}, {{"router", "!router@-.3"}, 19280, 3}, {{"all", "!router@-.-2"}, 19283, 1},
+	};
+	float *w = numbers(1, 1), *g = numbers(2, 1), *was = numbers(1, 1);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct moe_frozen f = {0};
+		struct moe_diag d = {0};
+		size_t at = rows[i].offset, n = rows[i].count;
+		expect_ok(&d, moe_freeze(&f, &params, (char **)(uintptr_t)rows[i].word, rows[i].word[1] ? 2 : 1, &d));
+		if (f.n_runs != 1 || f.run->offset != at || f.run->count != n || f.tensor[5])
+			fail_msg("%s: %zu runs, of %zu from %zu on", rows[i].word[0], f.n_runs, f.run->count, f.run->offset);
+		moe_frozen_hold(&f, w, g);
+		for (size_t j = 19280; j < 19284; j++) {
+			assert_true((g[j] == 0) == (j >= at && j < at + n));
+			w[j] += 1;
+		}
+		moe_frozen_restore(&f, w);
+		for (size_t j = 19280; j < 19284; j++)
+			assert_true((w[j] == was[j]) == (j >= at && j < at + n));
+		memcpy(w, was, TOTAL * sizeof *w);
+		free(g);
+		g = numbers(2, 1);
+		moe_frozen_free(&f);
+	}
+	free(w);
+	free(g);
+	free(was);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_reference), cmocka_unit_test(test_bf16), cmocka_unit_test(test_threads), cmocka_unit_test(test_frozen), cmocka_unit_test(test_norm),
-		cmocka_unit_test(test_scale), cmocka_unit_test(test_balance), cmocka_unit_test(test_balance_by_modality), cmocka_unit_test(test_schedule), cmocka_unit_test(test_freeze),
+		cmocka_unit_test(test_reference), cmocka_unit_test(test_factors), cmocka_unit_test(test_bf16), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_frozen), cmocka_unit_test(test_norm), cmocka_unit_test(test_scale), cmocka_unit_test(test_balance),
+		cmocka_unit_test(test_balance_by_modality), cmocka_unit_test(test_schedule), cmocka_unit_test(test_freeze), cmocka_unit_test(test_freeze_experts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

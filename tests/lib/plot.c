@@ -7,6 +7,7 @@
 #include "plot/plot.h"
 #include "plot/table.h"
 #include "plot/term.h"
+#include "report/chart.h"
 
 /* ---- colours ---- */
 
@@ -46,15 +47,24 @@ static void seen_as(struct moe_rgb c, enum sight s, double lab[3])
 		lab[i] = to_lab[i][0] * m[0] + to_lab[i][1] * m[1] + to_lab[i][2] * m[2];
 }
 
-/* The least distance between two of the first n experts' colours, in hundredths of Oklab's lightness. */
-static double least_distance(size_t n, enum sight s)
+/* A colour of charts. */
+static struct moe_rgb chart_colour(size_t number)
+{
+	unsigned r, g, b;
+
+	assert_int_equal(sscanf(moe_chart_colour(number), "#%2x%2x%2x", &r, &g, &b), 3);
+	return (struct moe_rgb){(uint8_t)r, (uint8_t)g, (uint8_t)b};
+}
+
+/* The least distance between two of the first n colours, in hundredths of Oklab's lightness. */
+static double least_distance(struct moe_rgb (*colour)(size_t), size_t n, enum sight s)
 {
 	double least = INFINITY, a[3], b[3];
 
 	for (size_t i = 0; i < n; i++)
 		for (size_t j = 0; j < i; j++) {
-			seen_as(moe_expert_colour(i), s, a);
-			seen_as(moe_expert_colour(j), s, b);
+			seen_as(colour(i), s, a);
+			seen_as(colour(j), s, b);
 			least = fmin(least, 100 * hypot(hypot(a[0] - b[0], a[1] - b[1]), a[2] - b[2]));
 		}
 	return least;
@@ -67,8 +77,10 @@ static void test_colours_differ(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		for (int s = 0; s < N_SIGHTS; s++)
-			if (least_distance(rows[i].n, (enum sight)s) < rows[i].least)
-				fail_msg("%zu colours, sight %d: %.2f apart, expected %.2f", rows[i].n, s, least_distance(rows[i].n, (enum sight)s), rows[i].least);
+			if (least_distance(moe_expert_colour, rows[i].n, (enum sight)s) < rows[i].least)
+				fail_msg("%zu colours, sight %d: %.2f apart, expected %.2f", rows[i].n, s, least_distance(moe_expert_colour, rows[i].n, (enum sight)s), rows[i].least);
+	for (int s = 0; s < N_SIGHTS; s++)
+		assert_true(least_distance(chart_colour, MOE_CHART_COLOURS, (enum sight)s) >= 14);
 	for (size_t e = 0; e < 64; e++) {
 		struct moe_rgb a = moe_expert_colour(e), b = moe_expert_colour(e + 64);
 		assert_memory_equal(&a, &b, sizeof a);

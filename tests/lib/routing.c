@@ -6,8 +6,8 @@
 #include "format/safetensors.h"
 #include "lib_data.h"
 #include "nn/aux_router.h"
+#include "model/layer.h"
 #include "nn/depth.h"
-#include "nn/experts.h"
 
 enum { MAX_EXPERTS = 16 };
 
@@ -278,6 +278,75 @@ static void test_depth(void **state)
 	moe_arena_free(&scratch);
 }
 
+/* A layer that only some rows take, from attention to its end. */
+static void test_depth_layer(void **state)
+{
+	struct routing_case c;
+	struct moe_expert_weights expert[MAX_EXPERTS];
+	struct moe_layer layer = {.ffn = {.expert = expert}};
+	struct moe_spec spec = {.norm_eps = norm_eps, .attention = {.heads = 2, .kv_heads = 2, .rope = {.axes = 1, .theta = 100, .factor = 1}}};
+	struct moe_model m = {.spec = &spec, .layer = &layer, .choosing = MOE_CHOOSING_BATCH};
+	struct moe_arena scratch = {0};
+	struct moe_cache cache = {0};
+	struct moe_cache_pool blocks;
+	struct moe_compute work = {&scratch, NULL, &blocks};
+	struct moe_span span;
+	struct moe_batch b;
+	struct moe_routed r;
+	struct moe_diag d = {0};
+	size_t rows, hidden;
+	float x[64 * 32];
+
+	(void)state;
+	open_case(&c, "12-depth");
+	rows = tensor(&c.input, "hidden")->shape[0];
+	hidden = tensor(&c.input, "hidden")->shape[1];
+	spec.n_layers = 1;
+	spec.hidden = (int64_t)hidden;
+	spec.attention.head_dim = (int64_t)hidden / 2;
+	spec.router = settings(&c);
+	spec.depth.layers = (struct moe_ints){.n = 1};
+	spec.depth.capacity = json_number_value(json_object_get(c.settings, "depth_capacity"));
+	layer.attention = (struct moe_attention_weights){.norm = {data(&c.init, "attn_norm.weight"), NULL}, .q = mat(&c.init, "self_attn.q_proj.weight"),
+							 .k = mat(&c.init, "self_attn.k_proj.weight"), .v = mat(&c.init, "self_attn.v_proj.weight"),
+							 .o = mat(&c.init, "self_attn.o_proj.weight")};
+	layer.ffn.norm.weight = data(&c.init, "ffn_norm.weight");
+	layer.ffn.router = mat(&c.init, "gate.weight");
+	layer.depth = mat(&c.init, "depth.weight");
+	for (int i = 0; i < (int)spec.router.experts; i++) {
+		char prefix[32];
+		snprintf(prefix, sizeof prefix, "experts.%d", i);
+		expert[i] = glu(&c.init, prefix);
+	}
+	blocks = (struct moe_cache_pool){.kv_heads = 2, .dim = hidden / 2};
+	memcpy(x, data(&c.input, "hidden"), rows * hidden * sizeof *x);
+	span = (struct moe_span){.n = rows, .x = x, .cache = &cache};
+	b = (struct moe_batch){.rows = rows, .hidden = hidden, .axes = 1, .position = data(&c.input, "position"), .span = &span, .spans = 1,
+			       .image = moe_arena_zero(&scratch, rows, sizeof(int32_t)), .modality = (uint8_t *)(uintptr_t)data(&c.input, "modality")};
+	expect_ok(&d, moe_layer_attend(&m, 0, &b, &work, &d));
+	expect_floats(&c, "attend", x, rows * hidden);
+	expect_floats(&c, "entry", b.depth.entry, rows * hidden);
+	expect_floats(&c, "depth_logit", b.depth.logit, rows);
+	assert_memory_equal(b.depth.taken, data(&c.want, "depth"), rows);
+	assert_true(cache.n_rows == rows && cache.n_slots == moe_router_quota(rows, spec.depth.capacity, 1));
+	expect_ok(&d, moe_layer_route(&m, 0, &b, NULL, &r, &work, &d));
+	expect_floats(&c, "normed", r.normed[0], rows * hidden);
+	expect_floats(&c, "router_logit", r.logit, rows * (size_t)spec.router.experts);
+	expect_floats(&c, "choice", r.choice, rows * (size_t)spec.router.experts);
+	assert_memory_equal(r.expert_id, data(&c.want, "expert_id"), rows * r.top_k * sizeof *r.expert_id);
+	expect_floats(&c, "weight", r.weight, rows * r.top_k);
+	expect_ok(&d, moe_layer_expert(&m, 0, &b, &r, &work, &d));
+	expect_floats(&c, "y", x, rows * hidden);
+	assert_false(b.depth.on);
+	m.choosing = MOE_CHOOSING_NOBODY;
+	assert_int_equal(moe_layer_attend(&m, 0, &b, &work, &d), MOE_EMATCH);
+	assert_non_null(strstr(d.text, "moe-train --aux"));
+	moe_cache_free(&cache, &blocks);
+	moe_cache_pool_free(&blocks);
+	moe_arena_free(&scratch);
+	close_case(&c);
+}
+
 static void test_quota(void **state)
 {
 	(void)state;
@@ -382,7 +451,8 @@ static void test_what_if(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_methods), cmocka_unit_test(test_depth), cmocka_unit_test(test_quota), cmocka_unit_test(test_expert_choice),
+		cmocka_unit_test(test_methods), cmocka_unit_test(test_depth), cmocka_unit_test(test_depth_layer), cmocka_unit_test(test_quota),
+		cmocka_unit_test(test_expert_choice),
 		cmocka_unit_test(test_groups_what_if), cmocka_unit_test(test_what_if),
 	};
 

@@ -74,7 +74,7 @@ static void test_recipe_defaults(void **state)
 	assert_int_equal(r->n_stages, 2);
 	assert_int_equal(r->stage[0].n_sources, 2);
 	assert_true(r->stage[0].source[0].weight == 2 && r->stage[0].source[0].augment == MOE_AUGMENT_COLOUR && r->stage[0].source[1].data.n == 2);
-	assert_true(r->stage[0].adamw_rate == 0.5 && r->stage[0].muon_rate == 0.02);
+	assert_true(r->stage[0].adamw_rate == 0.5 && r->stage[0].muon_rate == 0.02 && r->stage[0].vision_rate == 1);
 	assert_true(r->stage[0].warmup == 20 && r->stage[0].decay == 0);        /* a fiftieth of the first, and half of the last */
 	assert_true(r->stage[1].warmup == 0 && r->stage[1].decay == 500);
 	assert_string_equal(r->stage[0].type[0].type, "caption");
@@ -113,6 +113,11 @@ static void test_recipe_errors(void **state)
 		{"{\"stages\": [" STAGE "}], \"dev\": {\"data\": \"-\"}}", "standard input"}, {"{\"stages\": [" STAGE "}], \"seed\": -1}", "seed: expected a whole number"},
 		{"{\"stages\": [" STAGE "}], \"model\": 3}", "model: expected a description"}, {"{\"stages\": [" STAGE "}], \"sead\": 1}", "sead: no such setting"},
 		{"{\"stages\": [" STAGE "}], \"checkpoint\": {\"keep\": [0]}}", "checkpoint.keep: expected a whole number"},
+		{"{\"stages\": [" STAGE ", \"losses\": {\"soft\": 1}}]}", "stage 1: losses.soft: there is no teacher"},
+		{"{\"stages\": [" STAGE ", \"losses\": {\"match\": 1}}], \"teacher\": {\"model\": \"x\"}}", "stage 1: losses.match: there is no teacher with layers"},
+		{"{\"stages\": [" STAGE "}], \"teacher\": {\"layers\": [\"1=2\"]}}", "teacher.layers: there is no teacher"},
+		{"{\"stages\": [" STAGE "}], \"teacher\": {\"model\": \"x\", \"layers\": [\"1-2\"]}}", "teacher.layers: \"1-2\": expected OWN=ITS"},
+		{"{\"stages\": [" STAGE "}], \"teacher\": {\"model\": \"x\", \"temperature\": 0}}", "teacher.temperature: expected a number from 0.01"},
 	};
 
 	(void)state;
@@ -138,6 +143,29 @@ static json_t *resolve(const char *text)
 	moe_recipe_free(r);
 	json_decref(doc);
 	return resolved;
+}
+
+/* With a teacher half of the loss is from it, unless a stage says otherwise. */
+static void test_recipe_teacher(void **state)
+{
+	struct moe_recipe *r;
+	struct moe_diag d = {0};
+	json_t *doc = parse("{\"stages\": [" STAGE "}, " STAGE ", \"losses\": {\"text\": 1, \"soft\": 0, \"match\": 0.25}}],"
+			    "\"teacher\": {\"model\": \"big/model\", \"layers\": [\"1=2\", \"0=10\"]}}");
+
+	(void)state;
+	expect_ok(&d, moe_recipe_read(&r, doc, &d));
+	assert_string_equal(r->teacher.model, "big/model");
+	assert_true(r->teacher.temperature == 2 && r->teacher.layers.n == 2);
+	assert_true(r->stage[0].text == 0.5 && r->stage[0].soft == 0.5 && r->stage[0].match == 1);
+	assert_true(r->stage[1].text == 1 && r->stage[1].soft == 0 && r->stage[1].match == 0.25);
+	moe_recipe_free(r);
+	json_decref(doc);
+	doc = parse("{\"stages\": [" STAGE "}]}");
+	expect_ok(&d, moe_recipe_read(&r, doc, &d));
+	assert_true(!*r->teacher.model && r->stage[0].text == 1 && r->stage[0].soft == 0 && r->stage[0].match == 0);
+	moe_recipe_free(r);
+	json_decref(doc);
 }
 
 static void test_recipe_same(void **state)
@@ -341,11 +369,13 @@ static void test_position(void **state)
 static void test_log(void **state)
 {
 	static const char want[] = "{\"step\":1,\"tokens\":10,\"stage\":\"a\",\"loss\":0.5,\"text\":0.25,\"patch\":0,\"balance\":1,\"z\":2,\"grad_norm\":null,\"lr_muon\":0.02,\"lr_adamw\":0.003,"
-				   "\"busiest\":0.5,\"skipped\":true}\n{\"dev\":true,\"step\":1,\"tokens\":10,\"text\":0.125,\"patch\":3,\"questions\":4,\"exact\":3,\"types\":{\"x\":[1,2],\"y\":[2,2]}}\n";
+				   "\"busiest\":0.5,\"skipped\":true}\n{\"dev\":true,\"step\":1,\"tokens\":10,\"choice\":\"batch:8\",\"text\":0.125,\"patch\":3,\"questions\":4,\"exact\":3,\"types\":{\"x\":[1,2],\"y\":[2,2]}}\n";
 	struct moe_trainlog_step s = {.step = 1, .tokens = 10, .stage = "a", .loss = 0.5, .text = 0.25, .balance = 1, .z = 2, .grad_norm = NAN, .muon_rate = 0.02, .adamw_rate = 0.003,
 				      .busiest = 0.5, .skipped = true, .rows = 10};
 	const struct moe_trainlog_type types[] = {{"x", 2, 1}, {"y", 2, 2}};
-	struct moe_trainlog_dev v = {1, 10, 4, 3, 0.125, 3, types, 2};
+	struct moe_trainlog_dev v = {
+		.step = 1, .tokens = 10, .questions = 4, .exact = 3, .text = 0.125, .patch = 3, .choice = "batch:8", .type = types, .n_types = 2,
+	};
 	struct moe_trainlog *l, *second;
 	struct moe_diag d = {0};
 	uint64_t at;
@@ -425,7 +455,7 @@ static void test_chart(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_recipe_defaults), cmocka_unit_test(test_recipe_errors), cmocka_unit_test(test_recipe_same), cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_recipe_defaults), cmocka_unit_test(test_recipe_errors), cmocka_unit_test(test_recipe_teacher), cmocka_unit_test(test_recipe_same), cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_not_finite), cmocka_unit_test(test_snapshot_faults), cmocka_unit_test(test_full_disk), cmocka_unit_test(test_position),
 		cmocka_unit_test(test_log), cmocka_unit_test(test_log_full), cmocka_unit_test(test_chart),
 	};
