@@ -47,7 +47,8 @@ double moe_optimiser_norm(struct moe_optimiser *o, const float *gradient, const 
 /* Changes the weights [total], and the moments. The gradient is only read, and must be finite. */
 void moe_optimiser_step(struct moe_optimiser *o, const struct moe_optimiser_step *s, float *weights, const float *gradient);
 
-/* Is this a tensor that no gradient moves (a router's choice bias, see balance.h; thresholds of auxiliary routers, see net.h; the codes of pictures, see quantise.h)? The optimiser leaves it alone. */
+/* Is this a tensor that no gradient moves (a router's choice bias, see balance.h; thresholds of auxiliary routers, see net.h; the codes of pictures, see
+ * quantise.h)? The optimiser leaves it alone. */
 bool moe_optimiser_skips(const struct moe_param *p);
 
 #endif

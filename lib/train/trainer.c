@@ -391,6 +391,8 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 {
 	struct moe_loss_settings losses = moe_trainer_losses(s);
 
+	if (t->quantise && (s->trains == MOE_RECIPE_AUX || t->o->teacher))
+		return moe_fail(d, MOE_EUSAGE, "a quantiser is trained alone: without auxiliary routers (\"train\") and without a teacher");
 	if (s->bias_rate > 0 && !moe_balance_possible(params_of(t)))
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
 	MOE_TRY(moe_net_check_losses(t->model->spec, &losses, d));
@@ -628,7 +630,7 @@ static bool update(struct moe_trainer *t, const struct computed *c, struct moe_t
 	moe_optimiser_step(t->optimiser, &step, weights, gradient);
 	if (t->quantise)
 		moe_quantise_move(t->quantise, stage->code_decay, moe_random_u64(t->o->recipe->seed, STREAM_CODES, 0), t->at.step);
-	if (stage->bias_rate > 0)
+	if (t->net && stage->bias_rate > 0)
 		moe_balance_update(params_of(t), weights, c->net.load, &t->model->spec->router, stage->bias_rate, t->frozen.tensor);
 	moe_frozen_restore(&t->frozen, weights);
 	changed(t);
