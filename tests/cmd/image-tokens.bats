@@ -76,6 +76,7 @@ drawer() {
 	drawer d
 	moe-diff d/start d/model --json >diff.json || [ $? = 1 ]
 	! grep -E 'image_tokens|vision_stem.conv' diff.json
+	moe-info d/model | grep -q '^patches .* then the nearest of 16 codes of 4 numbers, which are tokens$'
 	cmp <(moe-view --tensor model.image_tokens.codes q/model) <(moe-view --tensor model.image_tokens.codes d/model)
 }
 
