@@ -377,13 +377,13 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 
 static bool is_aux(const struct moe_param *p) { return !strncmp(p->logical, "aux_", 4) || !strncmp(p->logical, "depth_aux_", 10); }
 
-/* The model is trained without its auxiliary routers, and they without it; so with the quantiser of a model. */
+/* The model is trained without its auxiliary routers and the quantiser of its image tokens, and they without it. */
 static void freeze_others(struct moe_trainer *t, bool aux)
 {
 	const struct moe_params *p = params_of(t);
 
 	for (size_t i = 0; i < p->n; i++)
-		t->frozen.tensor[i] |= t->quantise ? !moe_quantise_has(&p->p[i]) : is_aux(&p->p[i]) != aux || moe_quantise_has(&p->p[i]);
+		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux || (t->model->spec->image_tokens.count && moe_quantise_has(&p->p[i])) != (t->quantise != NULL);
 }
 
 /* What a stage asks of the model is there. */
