@@ -45,7 +45,7 @@ static struct {
 	struct opt_list freeze, layers, calibrate, dev, keep;
 	long branch;
 	double decay_tokens;
-	bool aux, check, timings, no_sandbox;
+	bool aux, flips, check, timings, no_sandbox;
 } o = {.type = "bf16", .branch = -1};
 
 static volatile sig_atomic_t stop;
@@ -170,6 +170,8 @@ static void set_rest(json_t *doc)
 	}
 	if (o.layers.n)
 		set(doc, "teacher.layers", list(o.layers.item, o.layers.n));
+	if (o.flips)
+		set(doc, "dev.flips", json_string("yes"));
 	if (o.calibrate.n)
 		set(doc, "calibrate.data", list(o.calibrate.item, o.calibrate.n));
 	if (o.dev.n)
@@ -600,6 +602,7 @@ int main(int argc, char **argv)
 		NUMBER(SEED, "seed", "N", "of initial weights, order and colours", "1"),
 		{0, "dev", OPT_LIST, &o.dev, "DATA", "evaluate on this, which is not trained on (several times)", 0, 0, 0},
 		NUMBER(DEV_EVERY, "dev-every", "TOKENS", "how often", "a twentieth"),
+		{0, "flips", OPT_FLAG, &o.flips, 0, "at the end, also with shares of the decisions over groups turned round", 0, 0, 0},
 		NUMBER(DEV_SAMPLES, "dev-samples", "N", "samples of it", "500"),
 		NUMBER(CHECKPOINT_EVERY, "checkpoint-every", "TOKENS", "how often", "a fiftieth"),
 		{0, "keep", OPT_LIST, &o.keep, "TOKENS", "keep the checkpoint at so many tokens (several times)", 0, 0, 0},

@@ -550,6 +550,7 @@ complete -c moe-train -l precision -x -d 'of the operands of products: bf16 or f
 complete -c moe-train -l seed -x -d 'of initial weights, order and colours'
 complete -c moe-train -l dev -x -d 'evaluate on this, which is not trained on (several times)'
 complete -c moe-train -l dev-every -x -d 'how often'
+complete -c moe-train -l flips -d 'at the end, also with shares of the decisions over groups turned round'
 complete -c moe-train -l dev-samples -x -d 'samples of it'
 complete -c moe-train -l checkpoint-every -x -d 'how often'
 complete -c moe-train -l keep -x -d 'keep the checkpoint at so many tokens (several times)'

@@ -22,11 +22,11 @@ struct moe_router_kept {
 	float *weight;                  /* [rows][k] */
 };
 
-/* Of some rows of a layer: choices by modality and expert, sums of q by expert, rows by modality, and the sum of squares of log sum exp. */
+/* Of some rows of a layer: choices by modality and expert, sums of q by expert, rows by modality, and those that no expert took, and the sum of squares of log sum exp. */
 struct moe_router_sums {
 	uint64_t *load;                 /* [MOE_N_MODALITIES][experts] */
 	double *q;                      /* [experts] */
-	uint64_t rows[MOE_N_MODALITIES];
+	uint64_t rows[MOE_N_MODALITIES], unserved;
 	double z;
 };
 

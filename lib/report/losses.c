@@ -14,7 +14,7 @@ static enum moe_err take_line(void *self, const json_t *line, double tokens, str
 	const char *choice = json_string_value(json_object_get(line, "choice"));
 	double patch = moe_log_number(line, "patch");
 
-	if (choice && !strncmp(choice, "causal", 6))    /* the other line of the same evaluation is what training is like */
+	if ((choice && !strncmp(choice, "causal", 6)) || json_object_get(line, "flips"))        /* the other line of the same evaluation is what training is like */
 		return MOE_OK;
 	MOE_TRY(moe_curve_add(c, tokens, moe_log_number(line, "text"), d));
 	return patch > 0 ? moe_curve_add(c + 1, tokens, patch, d) : MOE_OK;     /* without labels there is no such loss */

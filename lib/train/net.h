@@ -72,6 +72,7 @@ struct moe_loss_settings {
 	double noise;                   /* on the logits of routers by sigmoid, for choice and weight (router_grad.h); 0: none */
 	uint64_t noise_seed;            /* of the step */
 	double aux;                     /* above 0: auxiliary routers are trained, alone, and this is the factor of their loss */
+	double flips;                   /* share of the decisions over groups (row and expert; row and depth) that are turned round, at random, in a step without gradient */
 	int choice;                     /* enum moe_net_choice: who chooses, in a step without gradient of a model that chooses over groups */
 };
 
@@ -85,6 +86,7 @@ struct moe_step_result {
 	double aux;                     /* loss of auxiliary routers: sum over layers and pools of means over rows and experts; and what they were about: */
 	double aux_right, aux_foretold, aux_taken;      /* shares of (row, expert) that are foretold as they are, are foretold to be taken, and are taken */
 	double busiest;                 /* largest share of a layer's choices that one expert got */
+	double unserved;                /* share of a layer's rows that no expert took, mean over layers */
 	bool finite;                    /* the loss is */
 	const uint64_t *load;           /* [layers][MOE_N_MODALITIES][experts]: choices, until the next step */
 };

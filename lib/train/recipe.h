@@ -85,6 +85,7 @@ struct moe_recipe {
 	struct {
 		struct moe_recipe_list data;
 		uint64_t every, samples;
+		int flips;              /* 1: at the end also with shares of the decisions over groups turned round */
 	} dev;
 	struct {
 		struct moe_recipe_list data;    /* what thresholds of auxiliary routers are found with, at the end; none: they stay */

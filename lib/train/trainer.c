@@ -509,6 +509,8 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
 		MOE_TRY(check_stage(t, &t->o->recipe->stage[i], d));
 	MOE_TRY(check_calibration(t, d));
+	if (t->o->recipe->dev.flips)
+		MOE_TRY(moe_net_check_losses(t->model->spec, &(struct moe_loss_settings){.flips = 1}, d));
 	MOE_TRY(resume(t, d));
 	MOE_TRY(check_data(t, d));
 	MOE_TRY(open_log(t, d));
@@ -693,6 +695,8 @@ static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *
 	line->taught = t->o->teacher;
 	line->soft = c->net.soft;
 	line->match = c->net.match;
+	line->experts_choose = t->model->spec->router.chooses == MOE_CHOICE_EXPERT;
+	line->unserved = c->net.unserved;
 	line->of_aux = stage_of(t)->trains == MOE_TRAINS_AUX;
 	line->aux = c->net.aux;
 	line->right = c->net.aux_right;
@@ -755,7 +759,7 @@ static void tell_failed_dev(struct moe_trainer *t, uint64_t n)
 }
 
 /* One line of the log, of one who chooses. */
-static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, const char *choice, struct moe_diag *d)
+static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, const char *choice, double flips, struct moe_diag *d)
 {
 	const struct moe_recipe *r = t->o->recipe;
 	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
@@ -765,12 +769,13 @@ static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, 
 
 	losses.noise = losses.aux = 0;
 	losses.choice = who;
+	losses.flips = flips;
 	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
 	err = moe_devset_run(&v, t->net, loader, r->dev.samples, &losses, d);
 	tell_failed_dev(t, v.failed);
 	if (!err)
 		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
-			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types, .choice = choice,
+			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types, .choice = choice, .flips = flips,
 			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
 			.image = v.image_targets ? v.image / (double)v.image_targets : 0, .has_image = v.image_targets,
 		}, d);
@@ -813,16 +818,19 @@ static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
 {
 	const struct moe_spec *s = t->model->spec;
 	bool together = moe_spec_chooses_rows(s), last = moe_trainer_finished(t);
+	static const double shares[] = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.05};       /* MoMa, section 4.6 */
 	char choice[32];
 
 	if (t->quantise)
 		return evaluate_quantiser(t, d);
 	snprintf(choice, sizeof choice, "batch:%lld", (long long)s->router.batch);
-	MOE_TRY(evaluate_as(t, MOE_NET_BATCH, together ? choice : NULL, d));
+	MOE_TRY(evaluate_as(t, MOE_NET_BATCH, together ? choice : NULL, 0, d));
+	for (size_t i = 0; last && t->o->recipe->dev.flips && i < sizeof shares / sizeof *shares; i++)
+		MOE_TRY(evaluate_as(t, MOE_NET_BATCH, choice, shares[i], d));
 	if (stage_of(t)->trains != MOE_TRAINS_AUX)
 		return MOE_OK;
-	MOE_TRY(evaluate_as(t, MOE_NET_AUX, "causal:aux", d));
-	return last && t->o->recipe->calibrate.data.n ? evaluate_as(t, MOE_NET_THRESHOLD, "causal:threshold", d) : MOE_OK;
+	MOE_TRY(evaluate_as(t, MOE_NET_AUX, "causal:aux", 0, d));
+	return last && t->o->recipe->calibrate.data.n ? evaluate_as(t, MOE_NET_THRESHOLD, "causal:threshold", 0, d) : MOE_OK;
 }
 
 /* Thresholds of auxiliary routers, at the end of their training. */
