@@ -2,8 +2,8 @@
  *
  *     mid = x + o(attention(qkv(norm x)))             y = mid + down(silu(gate h) · up h) with h = norm mid
  *
- * Gradients of inputs come in dx, which holds that of the output, and are added to it; those of weights are added. Memory that is not handed out is of `scratch`
- * and given back. MOE_ENOMEM when there is none. */
+ * Gradients of inputs come in dx, which holds that of the output, and are added to it; those of weights are added. Memory that is not handed out is of
+ * `scratch` and given back. MOE_ENOMEM when there is none. */
 #ifndef MOE_GRAD_LAYER_GRAD_H
 #define MOE_GRAD_LAYER_GRAD_H
 

@@ -66,9 +66,8 @@ enum moe_err moe_codes_forward(const struct moe_model *m, const float *planes, s
 enum moe_err moe_codes_decode(const struct moe_model *m, const int32_t *code, size_t rows, size_t columns, uint8_t *rgb, const struct moe_compute *work,
 			      struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* x[i] = feature[i], and + (row_embed[i / columns] + col_embed[i % columns]) where the model has such and no encoder has read them: the rows of a picture in the
- * hidden states.
- * The grid has been checked (moe_layout_make does it). */
+/* x[i] = feature[i], and + (row_embed[i / columns] + col_embed[i % columns]) where the model has such and no encoder has read them: the rows of a picture in
+ * the hidden states. The grid has been checked (moe_layout_make does it). */
 void moe_place_forward(const struct moe_model *m, const float *feature, const struct moe_patch_grid *g, float *x);
 
 /* The same for the vector x of an image token that stands for this patch. */

@@ -87,8 +87,8 @@ json_t *moe_json_descend(json_t *node, const char *path, size_t n);
 /* The value of "key" or "word:key", n bytes; borrowed, NULL when there is none. */
 json_t *moe_docs_get(const struct moe_docs *docs, const char *ref, size_t n);
 
-/* A value of the family file made concrete: a reference, a table of a reference's words, a list of alternatives (its first element is one of these), or a literal.
- * *out: a new reference, NULL when nothing was found. Fails where the model has a word that is not in the table. */
+/* A value of the family file made concrete: a reference, a table of a reference's words, a list of alternatives (its first element is one of these), or a
+ * literal. *out: a new reference, NULL when nothing was found. Fails where the model has a word that is not in the table. */
 enum moe_err moe_docs_resolve(json_t **out, const struct moe_docs *docs, json_t *node, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Is a value there without the default that ends a list of alternatives? */

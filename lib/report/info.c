@@ -79,8 +79,8 @@ static enum moe_err print_json(FILE *f, const struct moe_model *m, const struct 
 	if (s->tower.kind != MOE_TOWER_NONE)
 		json_object_set_new(o, "flops_per_patch", integer(z->flops_per_patch));
 	if (moe_spec_encodes(s))
-		json_object_set_new(o, "encoder", json_pack("{s:o, s:o, s:o, s:o}", "layers", integer((uint64_t)s->tower.vit.layers), "hidden", integer((uint64_t)s->tower.vit.hidden),
-							    "heads", integer((uint64_t)s->tower.vit.heads), "width", integer((uint64_t)s->tower.vit.width)));
+		json_object_set_new(o, "encoder", json_pack("{s:o, s:o, s:o, s:o}", "layers", integer((uint64_t)s->tower.vit.layers), "hidden",
+							    integer((uint64_t)s->tower.vit.hidden), "heads", integer((uint64_t)s->tower.vit.heads), "width", integer((uint64_t)s->tower.vit.width)));
 	json_object_set_new(o, "flops", flops_json(flops, moe_spec_largest_patches(s)));
 	json_object_set_new(o, "parts", parts_json(z));
 	if (m->weights) {
@@ -190,6 +190,8 @@ static void print_fusion(FILE *f, const struct moe_spec *s)
 	if (moe_spec_encodes(s))
 		fprintf(f, ", then an encoder: %lld layer%s, hidden %lld, %lld heads, width %lld; %s projector\n", (long long)v->layers, v->layers == 1 ? "" : "s",
 			(long long)v->hidden, (long long)v->heads, (long long)v->width, s->projector.kind == MOE_PROJECTOR_LINEAR ? "a linear" : "a two-layer");
+	else if (s->image_tokens.count)
+		fprintf(f, ", then the nearest of %lld codes of %lld numbers, which are tokens\n", (long long)s->image_tokens.count, (long long)s->image_tokens.width);
 	else
 		fprintf(f, ", straight into the layers\n");
 	fprintf(f, "patches see      %s\n", s->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE ? "their whole picture" : "the patches before them");

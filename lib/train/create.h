@@ -19,10 +19,12 @@
  *                                                      "modality": one for text and one for pictures, which follow the loads of either
  *     router_score, router_choice, expert_capacity, expert_pools, route_batch, n_group, topk_group, group_score, routed_scaling_factor, moe_norm, depth_layers,
  *     depth_capacity, aux_routers, aux_threshold       how tokens and experts come together: as in config.json (describe_routing.h)
- *     stem ([32, 64])                                  channels between the convolutions, each of which halves the picture's sides; or "linear": patches by one matrix
+ *     stem ([32, 64])                                  channels between the convolutions, each of which halves the picture's sides; or "linear": patches by
+ *                                                      one matrix
  *     patch (2 ^ number of convolutions, or 8)         pixels
  *     row_col (true)                                   learned vectors of rows and columns are added to patches
- *     encoder {"depth": 2, "hidden": (hidden), "heads": (heads), "width": (top_k · expert_width), "projector": ("linear") or "mlp", "projector_width": (hidden)}
+ *     encoder {"depth": 2, "hidden": (hidden), "heads": (heads), "width": (top_k · expert_width), "projector": ("linear") or "mlp",
+ *              "projector_width": (hidden)}
  *         layers that patches pass before those of the trunk (late fusion), and what leads from them into it; depth 0 is early fusion, as is no encoder
  *     image_attention ("bidirectional")                or "causal": a patch sees those before it
  *     grids ([[4, 16]])                                rows and columns of patches; the first of those with the least padding is a picture's
@@ -43,7 +45,8 @@
  * chat format.
  *
  * Initial weights are normal with variance 1 / inputs, those of o and down by sqrt(2 layers) smaller; router, head, row and column tables 0.02; embeddings 0.5;
- * convolutions but the last, and the first of two layers of a projector, 1.4 / sqrt(inputs); norms 1. Each number is a function of the seed, the tensor's name and its place there. */
+ * convolutions but the last, and the first of two layers of a projector, 1.4 / sqrt(inputs); norms 1. Each number is a function of the seed, the tensor's name and
+ * its place there. */
 
 /* Writes the folder, which must not be there yet or be empty; it appears when it is whole. */
 enum moe_err moe_create_model(const char *dir, json_t *description, uint64_t seed, struct moe_diag *d) MOE_CHECK_RESULT;

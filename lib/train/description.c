@@ -149,7 +149,8 @@ static enum moe_err check_encoder(struct moe_description *m, json_t *json, struc
 	if (!m->encoder.width)
 		m->encoder.width = m->routing.router.top_k * m->expert_width;
 	if (m->encoder.depth && m->encoder.width > MAX_WIDTH)
-		return moe_fail(d, MOE_EUSAGE, "encoder.width: top_k (%lld) experts of %lld are wider than %d", (long long)m->routing.router.top_k, (long long)m->expert_width, MAX_WIDTH);
+		return moe_fail(d, MOE_EUSAGE, "encoder.width: top_k (%lld) experts of %lld are wider than %d", (long long)m->routing.router.top_k,
+				(long long)m->expert_width, MAX_WIDTH);
 	if (mlp && !m->encoder.projector_width)
 		m->encoder.projector_width = m->hidden;
 	if (m->encoder.depth && (m->encoder.hidden % m->encoder.heads || m->encoder.hidden / m->encoder.heads % 2 || m->encoder.hidden / m->encoder.heads > 512))

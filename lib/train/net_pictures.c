@@ -196,7 +196,8 @@ static struct moe_attend attend_of(const struct moe_net *n, size_t l)
 {
 	const struct net_encoder_layer *w = &n->encoder.layer[l];
 
-	return (struct moe_attend){.heads = n->encoder.heads, .eps = (float)n->spec->tower.vit.eps, .norm = n->weight + w->norm1, .qkv = &w->qkv_dense, .o = &w->o_dense};
+	return (struct moe_attend){.heads = n->encoder.heads, .eps = (float)n->spec->tower.vit.eps, .norm = n->weight + w->norm1, .qkv = &w->qkv_dense,
+				   .o = &w->o_dense};
 }
 
 static struct moe_gated gated_of(const struct moe_net *n, size_t l)
@@ -206,7 +207,8 @@ static struct moe_gated gated_of(const struct moe_net *n, size_t l)
 	return (struct moe_gated){.eps = (float)n->spec->tower.vit.eps, .norm = n->weight + w->norm2, .unit = &w->unit};
 }
 
-/* What the convolutions give for a sequence's picture, or the gradient of that: in the encoder's rows, of which the picture's begin at `first`, or the trunk's. */
+/* What the convolutions give for a sequence's picture, or the gradient of that: in the encoder's rows, of which the picture's begin at `first`, or in the
+ * trunk's. */
 static float *patches_of(const struct moe_net *n, float *encoder, float *trunk, size_t first, size_t first_in_trunk)
 {
 	return n->encoder.n ? encoder + first * width_of(n) : trunk + first_in_trunk * net_hidden(n);

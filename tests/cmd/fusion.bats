@@ -1,5 +1,5 @@
-# fusion.bats: the ways of pictures into a model of the family native (early by convolutions or by one matrix, late through an encoder of its own, patches that see
-# their picture or what is before them): what each computes, how it is trained, and that every cut gives the same bytes.
+# fusion.bats: the ways of pictures into a model of the family native (early by convolutions or by one matrix, late through an encoder of its own, patches that
+# see their picture or what is before them): what each computes, how it is trained, and that every cut gives the same bytes.
 load helper
 
 base='"hidden": 48, "layers": 2, "heads": 3, "experts": 4, "expert_width": 24, "grids": [[4, 16], [8, 8]], "max_new": 4'

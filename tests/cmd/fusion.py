@@ -1,6 +1,7 @@
-"""fusion.py MODEL PICTURE.ppm FEATURES.npy HIDDEN.npy: what a native model's pictures become before the trunk, computed here in float64 by the definitions of the
-parts: convolutions or one matrix; without an encoder the features, and in the hidden states rows and columns beside them; with one rows and columns, layers, norm,
-projector. The picture must fill its grid. Prints the relative root mean square by which each of the two differs, and ends with 1 where that is more than 2e-6."""
+"""fusion.py MODEL PICTURE.ppm FEATURES.npy HIDDEN.npy: what a native model's pictures become before the trunk, computed here in float64 by the definitions of
+the parts: convolutions or one matrix; without an encoder the features, and in the hidden states rows and columns beside them; with one rows and columns,
+layers, norm, projector. The picture must fill its grid. Prints the relative root mean square by which each of the two differs, and ends with 1 where that is
+more than 2e-6."""
 import json
 import struct
 import sys

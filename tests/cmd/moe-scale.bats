@@ -93,6 +93,10 @@ arms() {
 	moe-scale --resamples 0 --flops 1e20 plan both.tsv | grep -q '^dense, loss: 1e+20 FLOPs'
 	refuses 2 'a picture for each arm: put \{arm\}' moe-scale --svg x.svg fit both.tsv
 	refuses 2 'arms: no run is of arm none' moe-scale --arms none fit both.tsv
+	# An arm without images has no law of them.
+	awk -F '\t' -v OFS='\t' '{ print $0, NR == 1 ? "image" : $1 == "dense" ? "" : $4 + 1 }' both.tsv >images.tsv
+	same "$(moe-scale --resamples 0 --json fit images.tsv | jq -r '.arm + " " + .loss' | paste -sd ,)" 'sparse loss,sparse image,dense loss'
+	refuses 2 'no run of arm "dense" has image' moe-scale --resamples 0 --loss image fit images.tsv
 	head -n 75 both.tsv >few.tsv
 	refuses 2 '^moe-scale: dense: 2 runs: the law has 5 parameters' moe-scale fit few.tsv
 }

@@ -1,5 +1,5 @@
-/* The ways of pictures into a model of the family `native`: convolutions or one matrix, straight into the trunk or through an encoder of their own, patches that see
- * their whole picture or what is before them. What training computes is what the model says when it runs, and depth 0 is early fusion, byte for byte. */
+/* The ways of pictures into a model of the family `native`: convolutions or one matrix, straight into the trunk or through an encoder of their own, patches that
+ * see their whole picture or what is before them. What training computes is what the model says when it runs, and depth 0 is early fusion, byte for byte. */
 #include <math.h>
 
 #include "base/mem.h"
