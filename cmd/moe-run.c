@@ -225,7 +225,7 @@ static void check_scores(int pictures)
 	if (stats_where || o.exec.n || what_if_given())
 		cli_fail("--score runs the model as it is: --stats, --exec, and what-if options such as --drop do not go with it");
 	if (choosing_options.batch)
-		cli_fail("--score takes one text after the other, and --batch-choice is about batches: -n 1, moe-block and moe-eval look at them");
+		cli_fail("--score takes one text after the other, and --batch-choice is about batches: -n 1 and moe-block look at them");
 }
 
 static int run_scores(const struct moe_model *m, struct moe_tokenizer *t, struct moe_pool *pool, struct trace *trace)

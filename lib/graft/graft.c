@@ -89,6 +89,9 @@ enum moe_err moe_graft(struct moe_model *const *model, size_t n, const char *out
 	*kept = false;
 	*check = (struct moe_graft_check){.claim = MOE_GRAFT_UNCHECKED};
 	for (size_t m = 0; m < n && !err; m++)
+		if (model[m]->spec->router.choice_biases > 1)
+			err = moe_fail(d, MOE_EUSAGE, "a router with a bias of the choice for each modality cannot be grafted");
+	for (size_t m = 0; m < n && !err; m++)
 		err = moe_graft_index_make(&source[m], model[m], d);
 	if (!err)
 		err = moe_graft_operate(&w.plan, source, n, o, &w.promise, d);

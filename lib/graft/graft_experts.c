@@ -18,7 +18,7 @@ struct map {
 static enum moe_err new_map(const struct graft *g, struct map *m, size_t most)
 {
 	*m = (struct map){moe_arena_get(&g->plan->memory, most, sizeof *m->origin), moe_arena_zero(&g->plan->memory, most + 1, sizeof *m->first), 0};
-	return m->origin && m->first ? MOE_OK : graft_no_memory(g);
+	return m->origin && m->first ? MOE_OK : moe_graft_no_memory(g);
 }
 
 static void append(struct map *m, const int64_t *origin, size_t n)
@@ -36,7 +36,7 @@ static enum moe_err find_groups(const struct graft *g, size_t layer, size_t **ou
 	size_t experts = graft_experts(g), *group = *out = moe_arena_get(&g->plan->memory, experts, sizeof *group);
 
 	if (!group)
-		return graft_no_memory(g);
+		return moe_graft_no_memory(g);
 	for (size_t e = 0; e < experts; e++)
 		group[e] = SIZE_MAX;
 	for (size_t i = 0; i < l->n; i++)
@@ -144,14 +144,14 @@ static double share(const struct graft *g, size_t layer, const struct map *m, si
 static enum moe_err build(struct graft *g, const struct map *map)
 {
 	MOE_TRY(check_maps(g, map));
-	MOE_TRY(graft_init(g));
+	MOE_TRY(moe_graft_begin(g));
 	for (size_t l = 0; l < graft_layers(g); l++) {
 		for (size_t i = 0; !moe_spec_is_dense(g->from, l) && i < map[l].n; i++) {
 			struct moe_graft_expert *e = &g->plan->layer[l].expert[i];
 			for (size_t j = map[l].first[i]; j < map[l].first[i + 1]; j++) {
 				struct moe_graft_term t = {0, map[l].origin[j], share(g, l, &map[l], i, j)};
 				if (t.factor != 0 && (!moe_graft_sum_add(g->plan, &e->unit, t) || !moe_graft_sum_add(g->plan, &e->row, t)))
-					return graft_no_memory(g);
+					return moe_graft_no_memory(g);
 			}
 		}
 	}
@@ -163,7 +163,7 @@ static enum moe_err new_maps(const struct graft *g, struct map **out, size_t mos
 	*out = moe_arena_zero(&g->plan->memory, graft_layers(g), sizeof **out);
 	for (size_t l = 0; *out && l < graft_layers(g); l++)
 		MOE_TRY(new_map(g, &(*out)[l], most));
-	return *out ? MOE_OK : graft_no_memory(g);
+	return *out ? MOE_OK : moe_graft_no_memory(g);
 }
 
 /* ---- The operations ---- */
@@ -176,13 +176,13 @@ static void make_new(struct graft *g, size_t layer, size_t first)
 		e->unit.noise_alone = g->o->random;
 		e->unit.share = g->o->random ? 1 : g->o->noise;
 		if (g->o->router == MOE_GRAFT_ROUTER_ZERO || g->o->router == MOE_GRAFT_ROUTER_RANDOM)
-			graft_new_row(g, e);
+			moe_graft_new_row(g, e);
 		else
 			e->row.share = g->o->noise;
 	}
 }
 
-enum moe_err graft_add(struct graft *g)
+enum moe_err moe_graft_add(struct graft *g)
 {
 	size_t experts = graft_experts(g), n = (size_t)g->o->number;
 	struct map *map;
@@ -205,7 +205,7 @@ enum moe_err graft_add(struct graft *g)
 	for (size_t l = 0; l < graft_layers(g); l++)
 		if (!g->plan->layer[l].dense)
 			make_new(g, l, experts);
-	graft_promise(g, MOE_GRAFT_OTHER, "tokens choose among more experts");
+	moe_graft_say(g, MOE_GRAFT_OTHER, "tokens choose among more experts");
 	return MOE_OK;
 }
 
@@ -215,18 +215,18 @@ static void promise_drop(struct graft *g)
 	const struct moe_router_settings *r = &g->from->router;
 
 	if (r->chooses == MOE_CHOICE_EXPERT)
-		graft_promise(g, MOE_GRAFT_OTHER, "experts that choose take a share of the tokens that depends on their number");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "experts that choose take a share of the tokens that depends on their number");
 	else if (g->to.router.top_k != r->top_k)
-		graft_promise(g, MOE_GRAFT_OTHER, "tokens have fewer experts");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "tokens have fewer experts");
 	else if (r->score == MOE_SCORE_SOFTMAX && (r->choice_bias || r->groups > 1))
-		graft_promise(g, MOE_GRAFT_OTHER, "what is compared is a share of all experts");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "what is compared is a share of all experts");
 	else if (r->score == MOE_SCORE_SOFTMAX && r->weight == MOE_WEIGHT_SCORE && !(r->renormalise && r->eps == 0))
-		graft_promise(g, MOE_GRAFT_OTHER, "weights are shares of all experts, those that were not chosen included");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "weights are shares of all experts, those that were not chosen included");
 	else
-		graft_promise(g, MOE_GRAFT_BITS, "tokens had chosen what is no more");
+		moe_graft_say(g, MOE_GRAFT_BITS, "tokens had chosen what is no more");
 }
 
-enum moe_err graft_drop(struct graft *g)
+enum moe_err moe_graft_drop(struct graft *g)
 {
 	size_t experts = graft_experts(g);
 	struct map *map;
@@ -236,7 +236,7 @@ enum moe_err graft_drop(struct graft *g)
 	MOE_TRY(new_maps(g, &map, experts));
 	g->promise->dropped = moe_arena_zero(&g->plan->memory, graft_layers(g) * experts, sizeof *g->promise->dropped);
 	if (!g->promise->dropped)
-		return graft_no_memory(g);
+		return moe_graft_no_memory(g);
 	for (size_t l = 0; l < graft_layers(g); l++) {
 		size_t *group;
 		MOE_TRY(find_groups(g, l, &group));
@@ -252,7 +252,7 @@ enum moe_err graft_drop(struct graft *g)
 	return MOE_OK;
 }
 
-enum moe_err graft_merge(struct graft *g)
+enum moe_err moe_graft_merge(struct graft *g)
 {
 	size_t experts = graft_experts(g);
 	struct map *map;
@@ -274,14 +274,14 @@ enum moe_err graft_merge(struct graft *g)
 		}
 	}
 	MOE_TRY(build(g, map));
-	graft_promise(g, MOE_GRAFT_OTHER, "a mean does not compute what its experts do");
+	moe_graft_say(g, MOE_GRAFT_OTHER, "a mean does not compute what its experts do");
 	return MOE_OK;
 }
 
 /* What all parts of an expert, chosen together, add up to. */
 static void join_parts(struct graft *g, size_t layer, size_t parts)
 {
-	bool divides = graft_divides(&g->from->router);
+	bool divides = moe_graft_divides(&g->from->router);
 
 	for (size_t i = 0; i < (size_t)g->to.router.experts; i++) {
 		struct moe_graft_expert *e = &g->plan->layer[layer].expert[i];
@@ -307,15 +307,15 @@ static enum moe_err split_all(struct graft *g, size_t parts)
 	to->capacity *= (double)parts;
 	g->to.expert_width /= g->o->width ? (int64_t)parts : 1;
 	if (g->o->noise > 0)
-		graft_promise(g, MOE_GRAFT_OTHER, "there is noise on the parts");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "there is noise on the parts");
 	else if (to->groups > 1)
-		graft_promise(g, MOE_GRAFT_OTHER, "scores of groups are made of their best experts");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "scores of groups are made of their best experts");
 	else
-		graft_promise(g, MOE_GRAFT_NUMBERS, NULL);
+		moe_graft_say(g, MOE_GRAFT_NUMBERS, NULL);
 	return MOE_OK;
 }
 
-enum moe_err graft_split(struct graft *g)
+enum moe_err moe_graft_split(struct graft *g)
 {
 	size_t experts = graft_experts(g), parts = (size_t)g->o->number;
 	struct map *map;
@@ -347,7 +347,7 @@ enum moe_err graft_split(struct graft *g)
 				g->plan->layer[l].expert[i].unit.share = g->plan->layer[l].expert[i].row.share = g->o->noise;
 	}
 	if (g->o->n_lists)
-		graft_promise(g, MOE_GRAFT_OTHER, "copies of some experts stand beside each other: a token that chose one may choose both");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "copies of some experts stand beside each other: a token that chose one may choose both");
 	return MOE_OK;
 }
 
@@ -366,7 +366,7 @@ static void by_load(const struct graft *g, size_t layer, struct map *m)
 	m->n = graft_experts(g);
 }
 
-enum moe_err graft_reorder(struct graft *g)
+enum moe_err moe_graft_reorder(struct graft *g)
 {
 	size_t experts = graft_experts(g);
 	struct map *map;
@@ -388,7 +388,7 @@ enum moe_err graft_reorder(struct graft *g)
 		}
 	}
 	MOE_TRY(build(g, map));
-	graft_promise(g, MOE_GRAFT_BITS, NULL);
+	moe_graft_say(g, MOE_GRAFT_BITS, NULL);
 	return MOE_OK;
 }
 
@@ -400,19 +400,19 @@ static enum moe_err copy_pair(struct graft *g, size_t layer, int64_t to, int64_t
 
 	e->unit.n = 0;
 	if (!moe_graft_sum_add(g->plan, &e->unit, t))
-		return graft_no_memory(g);
+		return moe_graft_no_memory(g);
 	e->unit.share = g->o->noise;
 	if (g->o->router == MOE_GRAFT_ROUTER_KEEP)
 		return MOE_OK;
 	if (g->o->router != MOE_GRAFT_ROUTER_DEFAULT && g->o->router != MOE_GRAFT_ROUTER_COPY) {
-		graft_new_row(g, e);
+		moe_graft_new_row(g, e);
 		return MOE_OK;
 	}
 	e->row.n = 0;
-	return moe_graft_sum_add(g->plan, &e->row, t) ? MOE_OK : graft_no_memory(g);
+	return moe_graft_sum_add(g->plan, &e->row, t) ? MOE_OK : moe_graft_no_memory(g);
 }
 
-enum moe_err graft_copy(struct graft *g)
+enum moe_err moe_graft_copy(struct graft *g)
 {
 	size_t experts = graft_experts(g), others = (size_t)g->source[1].model->spec->router.experts;
 	struct map *map;
@@ -435,6 +435,6 @@ enum moe_err graft_copy(struct graft *g)
 			MOE_TRY(copy_pair(g, l, pair[0], pair[1]));
 		}
 	}
-	graft_promise(g, MOE_GRAFT_OTHER, "experts are others");
+	moe_graft_say(g, MOE_GRAFT_OTHER, "experts are others");
 	return MOE_OK;
 }

@@ -133,9 +133,9 @@ static enum moe_err copy_unit(struct graft *g, size_t layer, size_t to, struct m
 	struct moe_graft_expert *e = &g->plan->layer[layer].expert[to];
 
 	if (!moe_graft_sum_add(g->plan, &e->unit, t))
-		return graft_no_memory(g);
+		return moe_graft_no_memory(g);
 	e->unit.share = g->o->noise;
-	graft_new_row(g, e);
+	moe_graft_new_row(g, e);
 	return MOE_OK;
 }
 
@@ -147,7 +147,7 @@ static double even_share(const struct graft *g, size_t expert)
 	const struct moe_router_settings *r = &g->to.router;
 	int64_t pool = r->pools.n ? r->pools.size[r->pools.of[expert]] : r->experts, k = moe_min(r->top_k, pool);
 
-	if (graft_sums_to_one(r))
+	if (moe_graft_sums_to_one(r))
 		return 1;
 	return r->score == MOE_SCORE_SOFTMAX ? (double)k / (double)pool * r->scale : 0.5 * (double)k * r->scale;
 }
@@ -155,20 +155,20 @@ static double even_share(const struct graft *g, size_t expert)
 static void promise_upcycled(struct graft *g)
 {
 	const struct moe_router_settings *r = &g->to.router;
-	bool zero = g->o->router == MOE_GRAFT_ROUTER_ZERO, power = is_power_of_two(r->top_k), one = graft_sums_to_one(r);
+	bool zero = g->o->router == MOE_GRAFT_ROUTER_ZERO, power = is_power_of_two(r->top_k), one = moe_graft_sums_to_one(r);
 
 	for (size_t m = 0; m < r->pools.n; m++)
 		power &= is_power_of_two(moe_min(r->top_k, r->pools.size[m]));
 	if (g->o->noise > 0)
-		graft_promise(g, MOE_GRAFT_OTHER, "there is noise on the experts");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "there is noise on the experts");
 	else if (r->chooses == MOE_CHOICE_EXPERT)
-		graft_promise(g, MOE_GRAFT_OTHER, "experts choose: a token may have none of them");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "experts choose: a token may have none of them");
 	else if (one && (r->top_k == 1 || (zero && power)))
-		graft_promise(g, MOE_GRAFT_BITS, NULL);
+		moe_graft_say(g, MOE_GRAFT_BITS, NULL);
 	else if (one || (zero && g->o->rescale))
-		graft_promise(g, MOE_GRAFT_NUMBERS, NULL);
+		moe_graft_say(g, MOE_GRAFT_NUMBERS, NULL);
 	else
-		graft_promise(g, MOE_GRAFT_OTHER, "the weights of a token's experts do not add up to 1");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "the weights of a token's experts do not add up to 1");
 }
 
 /* Experts that are alone in their pools become pools of copies. */
@@ -207,7 +207,7 @@ static enum moe_err fill_upcycled(struct graft *g)
 			struct moe_graft_term t = {0, was_dense ? MOE_GRAFT_DENSE : (int64_t)e, 1};
 			if (!was_dense && !g->o->n_pools) {     /* a layer that stays */
 				if (!moe_graft_sum_add(g->plan, &to->unit, t) || !moe_graft_sum_add(g->plan, &to->row, t))
-					return graft_no_memory(g);
+					return moe_graft_no_memory(g);
 				continue;
 			}
 			if (!was_dense)
@@ -219,7 +219,7 @@ static enum moe_err fill_upcycled(struct graft *g)
 	return MOE_OK;
 }
 
-enum moe_err graft_upcycle(struct graft *g)
+enum moe_err moe_graft_upcycle(struct graft *g)
 {
 	size_t n, moe;
 	int64_t all = g->o->number;
@@ -243,7 +243,7 @@ enum moe_err graft_upcycle(struct graft *g)
 	if (!n || !moe)
 		set_top_k(g, n ? 2 : g->from->router.top_k);
 	MOE_TRY(check_top_k(g));
-	MOE_TRY(graft_init(g));
+	MOE_TRY(moe_graft_begin(g));
 	MOE_TRY(fill_upcycled(g));
 	promise_upcycled(g);
 	return MOE_OK;
@@ -312,12 +312,12 @@ static enum moe_err mix_layer(struct graft *g, size_t layer)
 			}
 			if (!moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].unit, t) ||
 			    !moe_graft_sum_add(g->plan, &g->plan->layer[layer].expert[to].row, t))
-				return graft_no_memory(g);
+				return moe_graft_no_memory(g);
 		}
 	return MOE_OK;
 }
 
-enum moe_err graft_mix(struct graft *g)
+enum moe_err moe_graft_mix(struct graft *g)
 {
 	size_t n, moe;
 
@@ -328,7 +328,7 @@ enum moe_err graft_mix(struct graft *g)
 	if (!moe)
 		set_top_k(g, 2);
 	MOE_TRY(check_top_k(g));
-	MOE_TRY(graft_init(g));
+	MOE_TRY(moe_graft_begin(g));
 	MOE_TRY(share_models(g, g->plan->share));
 	for (size_t l = 0; l < graft_layers(g); l++)
 		if (!g->plan->layer[l].dense)
@@ -336,17 +336,17 @@ enum moe_err graft_mix(struct graft *g)
 	if (all_same(g) && !moe)
 		promise_upcycled(g);
 	else
-		graft_promise(g, MOE_GRAFT_OTHER, "branches of different models stand side by side");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "branches of different models stand side by side");
 	return MOE_OK;
 }
 
-enum moe_err graft_average(struct graft *g)
+enum moe_err moe_graft_average(struct graft *g)
 {
 	size_t alone = 0;
 
 	if (g->n < 2)
 		return moe_fail(g->d, MOE_EUSAGE, "two models or more are averaged (-m, several times)");
-	MOE_TRY(graft_init(g));
+	MOE_TRY(moe_graft_begin(g));
 	MOE_TRY(share_models(g, g->plan->share));
 	for (size_t l = 0; l < graft_layers(g); l++)
 		for (size_t e = 0; !g->plan->layer[l].dense && e < graft_experts(g); e++)
@@ -354,15 +354,15 @@ enum moe_err graft_average(struct graft *g)
 				struct moe_graft_expert *to = &g->plan->layer[l].expert[e];
 				struct moe_graft_term t = {m, (int64_t)e, g->plan->share[m]};
 				if (t.factor != 0 && (!moe_graft_sum_add(g->plan, &to->unit, t) || !moe_graft_sum_add(g->plan, &to->row, t)))
-					return graft_no_memory(g);
+					return moe_graft_no_memory(g);
 			}
 	for (size_t m = 0; m < g->n; m++)
 		alone += g->plan->share[m] != 0;
 	if (alone == 1 && g->plan->share[0] == 1)
-		graft_promise(g, MOE_GRAFT_BITS, NULL);
+		moe_graft_say(g, MOE_GRAFT_BITS, NULL);
 	else if (all_same(g))
-		graft_promise(g, MOE_GRAFT_NUMBERS, NULL);
+		moe_graft_say(g, MOE_GRAFT_NUMBERS, NULL);
 	else
-		graft_promise(g, MOE_GRAFT_OTHER, "a mean does not compute what its models do");
+		moe_graft_say(g, MOE_GRAFT_OTHER, "a mean does not compute what its models do");
 	return MOE_OK;
 }

@@ -14,9 +14,9 @@ static const struct {
 	char joint;                     /* between the numbers of a group */
 	bool several;                   /* models */
 } operations[MOE_N_GRAFTS] = {
-	{"upcycle", graft_upcycle, 0, false}, {"add", graft_add, 0, false}, {"drop", graft_drop, 0, false}, {"merge", graft_merge, '+', false},
-	{"split", graft_split, 0, false}, {"reorder", graft_reorder, 0, false}, {"copy", graft_copy, '=', true}, {"mix", graft_mix, 0, true},
-	{"average", graft_average, 0, true},
+	{"upcycle", moe_graft_upcycle, 0, false}, {"add", moe_graft_add, 0, false}, {"drop", moe_graft_drop, 0, false}, {"merge", moe_graft_merge, '+', false},
+	{"split", moe_graft_split, 0, false}, {"reorder", moe_graft_reorder, 0, false}, {"copy", moe_graft_copy, '=', true}, {"mix", moe_graft_mix, 0, true},
+	{"average", moe_graft_average, 0, true},
 };
 
 static const char *const routers[MOE_N_GRAFT_ROUTERS] = {"", "copy", "keep", "zero", "random"};
@@ -39,27 +39,27 @@ int moe_graft_find_router(const char *name)
 	return -1;
 }
 
-enum moe_err graft_no_memory(const struct graft *g) { return moe_fail(g->d, MOE_ENOMEM, "out of memory"); }
+enum moe_err moe_graft_no_memory(const struct graft *g) { return moe_fail(g->d, MOE_ENOMEM, "out of memory"); }
 
-enum moe_err graft_init(struct graft *g) { return moe_graft_plan_init(g->plan, g->source, g->n, &g->to, g->d); }
+enum moe_err moe_graft_begin(struct graft *g) { return moe_graft_plan_init(g->plan, g->source, g->n, &g->to, g->d); }
 
-bool graft_sums_to_one(const struct moe_router_settings *r)
+bool moe_graft_sums_to_one(const struct moe_router_settings *r)
 {
 	return r->chooses == MOE_CHOICE_TOKEN && r->scale == 1 && ((r->renormalise && r->eps == 0) || r->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN);
 }
 
-bool graft_divides(const struct moe_router_settings *r)
+bool moe_graft_divides(const struct moe_router_settings *r)
 {
 	return r->score == MOE_SCORE_SOFTMAX || r->renormalise || r->weight == MOE_WEIGHT_SOFTMAX_OF_CHOSEN;
 }
 
-void graft_promise(struct graft *g, enum moe_graft_claim claim, const char *why)
+void moe_graft_say(struct graft *g, enum moe_graft_claim claim, const char *why)
 {
 	g->promise->claim = claim;
 	g->promise->why = why;
 }
 
-void graft_new_row(const struct graft *g, struct moe_graft_expert *e)
+void moe_graft_new_row(const struct graft *g, struct moe_graft_expert *e)
 {
 	e->row.n = 0;
 	e->row.share = 0;
@@ -124,11 +124,11 @@ static enum moe_err same_tokenizer(const struct graft *g, size_t m)
 static enum moe_err check_models(const struct graft *g)
 {
 	char *first = moe_spec_string(g->from);
-	enum moe_err err = first ? MOE_OK : graft_no_memory(g);
+	enum moe_err err = first ? MOE_OK : moe_graft_no_memory(g);
 
 	for (size_t m = 1; m < g->n && !err; m++) {
 		char *other = moe_spec_string(g->source[m].model->spec);
-		err = other ? same_settings(g, first, other, 0, m) : graft_no_memory(g);
+		err = other ? same_settings(g, first, other, 0, m) : moe_graft_no_memory(g);
 		if (!err)
 			err = same_settings(g, other, first, m, 0);
 		if (!err)

@@ -277,12 +277,15 @@ static enum moe_err bind_glu(struct binder *b, const char *prefix, struct moe_pl
 static enum moe_err bind_router(struct binder *b, struct moe_place at, struct moe_ffn_weights *w)
 {
 	const struct moe_spec *s = b->m->spec;
+	uint64_t experts = (uint64_t)s->router.experts, biases[2] = {s->router.choice_biases > 1 ? (uint64_t)s->router.choice_biases : experts, experts};
 
 	b->part = MOE_PART_ROUTER;
 	MOE_TRY(bind_mat(b, "router", at, s->router.experts, s->hidden, &w->router));
 	if (s->router.bias)
 		MOE_TRY(bind_vector(b, "router_bias", at, s->router.experts, &w->router_bias));
-	return s->router.choice_bias ? bind_vector(b, "choice_bias", at, s->router.experts, &w->choice_bias) : MOE_OK;
+	if (!s->router.choice_bias)
+		return MOE_OK;
+	return bind_floats(b, "choice_bias", at, biases, s->router.choice_biases > 1 ? 2 : 1, &w->choice_bias);
 }
 
 /* An auxiliary router of so many outputs, under the names PREFIXfc1 and PREFIXfc2. */

@@ -146,6 +146,8 @@ static enum moe_err check_choice(const struct moe_router_settings *r, struct moe
 		largest = r->pools.size[m] > largest ? r->pools.size[m] : largest;
 	if (r->pools.n && r->top_k > largest)
 		return moe_fail(d, MOE_EINPUT, "router.top_k (%lld) is larger than the largest of router.pools (%lld experts)", (long long)r->top_k, (long long)largest);
+	if (r->choice_biases > 1 && !r->choice_bias)
+		return moe_fail(d, MOE_EINPUT, "router.choice_biases goes with router.choice_bias");
 	if (r->pools.n && r->groups > 1)
 		return moe_fail(d, MOE_EINPUT, "router.pools and router.groups exclude each other");
 	if (r->chooses == MOE_CHOICE_EXPERT && (r->score == MOE_SCORE_LOGIT || r->weight != MOE_WEIGHT_SCORE || r->renormalise || r->choice_bias || r->groups > 1))

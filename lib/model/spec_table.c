@@ -47,6 +47,7 @@ const struct moe_setting moe_settings[] = {
 	{"router.renormalise", MOE_SET_BOOL, AT(router.renormalise), 0, 0, 0, "false", 0, false},
 	{"router.eps", MOE_SET_REAL, AT(router.eps), 0, 1, 0, "0", 0, false},
 	{"router.scale", MOE_SET_REAL, AT(router.scale), 0, 1e6, 0, "1", 0, false},
+	{"router.choice_biases", MOE_SET_INT, AT(router.choice_biases), 1, MOE_N_MODALITIES, 0, "1", 0, true},
 	{"router.chooses", MOE_SET_CHOICE, AT(router.chooses), 0, 0, "token expert", "\"token\"", 0, true},
 	{"router.capacity", MOE_SET_REAL, AT(router.capacity), 0, 256, 0, "0", 0, true},
 	{"router.batch", MOE_SET_INT, AT(router.batch), 1, 65536, 0, "8", 0, true},

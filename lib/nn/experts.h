@@ -16,7 +16,7 @@ struct moe_ffn_weights {
 	bool post;
 	float eps;                              /* of a norm behind them */
 	struct moe_mat router;                  /* [experts][hidden] */
-	const float *router_bias, *choice_bias; /* [experts] or NULL */
+	const float *router_bias, *choice_bias; /* [experts], [choice_biases][experts]; or NULL */
 	const struct moe_expert_weights *expert;        /* [experts]; NULL in a dense layer */
 	struct moe_expert_weights shared;       /* what every token passes: shared experts as one unit, or the dense layer's; no data: none */
 	struct moe_mat shared_gate;             /* [1][hidden]; no data: none */

@@ -216,6 +216,14 @@ static enum moe_err prepare(float *z, const struct moe_router_rows *in, size_t n
 	return MOE_OK;
 }
 
+/* Those of the row's modality. */
+static const float *choice_bias(const struct moe_router_rows *in, size_t row, const struct moe_router_settings *s)
+{
+	size_t last = s->choice_biases > 1 ? (size_t)s->choice_biases - 1 : 0, m = in->modality ? in->modality[row] : MOE_TEXT;
+
+	return in->choice_bias ? in->choice_bias + moe_min(m, last) * (size_t)s->experts : NULL;
+}
+
 /* What is compared. Every score is monotone in z, which keeps more digits: without a bias and groups, z decides. */
 static void compared(float *c, const float *z, const float *score, const struct moe_router_settings *s, const float *choice_bias)
 {
@@ -277,7 +285,7 @@ enum moe_err moe_router_choose(struct moe_router_choice *out, const struct moe_r
 		}
 		MOE_TRY(prepare(z, in, n, r, d));
 		scores(z, score, n, s->score);
-		compared(c, z, score, s, in->choice_bias);
+		compared(c, z, score, s, choice_bias(in, r, s));
 		if (s->groups > 1)
 			limit_groups(c, s, own, group);
 		if (out->compared)

@@ -42,6 +42,7 @@ struct moe_router_settings {
 	int64_t experts, top_k;
 	int score, weight;              /* enum moe_score, enum moe_gate_weight */
 	bool renormalise, bias, choice_bias;    /* the two biases are weights of the layer */
+	int64_t choice_biases;          /* as many of the latter, modality m has number m, others the last; 0 and 1: one for all */
 	int64_t groups, top_groups;     /* experts fall into so many equal groups, of which so many remain; 1 and 1: no groups */
 	int group_score;                /* enum moe_group_score */
 	double eps, scale;
@@ -87,7 +88,7 @@ enum moe_err moe_router_mask(float *logit, size_t rows, const struct moe_router_
 struct moe_router_rows {
 	size_t rows;
 	const float *logit;             /* [rows][experts]; -inf: not eligible (moe_router_mask) */
-	const float *choice_bias;       /* [experts] or NULL */
+	const float *choice_bias;       /* [choice_biases][experts] or NULL */
 	const float *noise;             /* [rows][experts], added to the logits for choice and weight; NULL: none */
 	const uint8_t *modality;        /* [rows]; NULL: all are text */
 	const uint8_t *taken;           /* [rows]: 0: the row skips the layer (depth.h) and gets nobody; NULL: no row does */

@@ -1,3 +1,5 @@
+#include <stdio.h>
+
 #include "plot/plot_priv.h"
 
 static void fill(struct moe_fields *g, const struct moe_routing *r, size_t layer, const struct moe_routing_part *p)
@@ -39,14 +41,33 @@ static enum moe_err add_modality(struct moe_figure *f, const struct moe_routing 
 	return MOE_OK;
 }
 
+/* Have tokens pools that are not all experts? */
+static bool has_pools(const struct moe_routing *r)
+{
+	bool any = false;
+
+	for (size_t l = 0; l < r->n_layers; l++)
+		for (int m = 0; m < MOE_N_MODALITIES; m++) {
+			const struct moe_routing_part *p = r->layer[l].part[m];
+			any |= p && p->open != p->choices;
+		}
+	return any;
+}
+
 enum moe_err moe_plot_load(struct moe_figure *f, const struct moe_routing *r, struct moe_diag *d)
 {
+	char chance[40];
+
 	moe_figure_init(f, "load");
+	if (has_pools(r))
+		snprintf(chance, sizeof chance, "as much as others of its pool");
+	else
+		snprintf(chance, sizeof chance, "%.3g %%", 100 / (double)r->experts);
 	f->title = "Which experts the tokens went to";
-	f->about = moe_figure_text(f, "Share of the choices of a layer that each expert got, in per cent; top %zu of %zu experts%s. By chance each would get %.3g %%.",
-				   r->k, r->experts, moe_plot_choice(f, r), 100 / (double)r->experts);
+	f->about = moe_figure_text(f, "Share of the choices of a layer that each expert got, in per cent; top %zu of %zu experts%s. By chance each would get %s.",
+				   r->k, r->experts, moe_plot_choice(f, r), chance);
 	f->reading = "A column adds up to 100. White: as much as by chance; orange: more, blue: less.";
-	moe_plot_ratio(f, moe_figure_text(f, "chance: %.3g %%", 100 / (double)r->experts));
+	moe_plot_ratio(f, has_pools(r) ? "chance: even in a pool" : moe_figure_text(f, "chance: %s", chance));
 	if (moe_plot_modalities(r) != 1)
 		MOE_TRY(add_modality(f, r, MOE_ALL_MODALITIES, d));
 	for (int m = 0; m < MOE_N_MODALITIES; m++)

@@ -108,6 +108,17 @@ static enum moe_err check(struct moe_figure *f, const struct moe_tokens *t, cons
 			"model (-m)?", s->rows, s->columns, number + 1, (long long)c.n, grid);
 }
 
+/* Is there a patch that no expert works on, in some layer? */
+static bool has_bare(const struct moe_tokens *t)
+{
+	bool any = false;
+
+	for (size_t l = 0; l < t->n_layers; l++)
+		for (size_t i = 0; i < t->n; i++)
+			any |= t->image[i] >= 0 && *moe_tokens_chosen(t, l, i).expert == MOE_NO_EXPERT;
+	return any;
+}
+
 enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other, const struct moe_picture *picture,
 			      const struct moe_seen *seen, struct moe_diag *d)
 {
@@ -118,8 +129,9 @@ enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, 
 	f->title = "Which expert looks at which part of the picture";
 	f->about = moe_figure_text(f, "Each patch in the colour of the expert that it gives the largest weight; top %zu of %zu experts.", t->k, t->experts);
 	f->drawn = t->k > 1 ? "The small square is the expert with the second largest weight." : NULL;
-	f->reading = moe_figure_text(f, "%sThe number is the expert's. The same colour in two layers is no more than the same number: they are different experts.",
-				     other ? "Framed (*): patches to which the second run gives another expert. " : "");
+	f->reading = moe_figure_text(f, "%s%sThe number is the expert's. The same colour in two layers is no more than the same number: they are different experts.",
+				     other ? "Framed (*): patches to which the second run gives another expert. " : "",
+				     has_bare(t) ? "Patches without a colour have no expert in the layer. " : "");
 	f->experts = t->experts;
 	f->key = moe_figure_get(f, t->experts, sizeof *f->key);
 	if (!pictures)

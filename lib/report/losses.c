@@ -1,6 +1,7 @@
 #include "report/losses.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "report/chart.h"
 #include "report/curves.h"
@@ -12,7 +13,10 @@ static const char *const keys[N_LOSSES] = {"text", "image", "patch", "picture"};
 static enum moe_err take_line(void *self, const json_t *line, double tokens, struct moe_diag *d)
 {
 	struct moe_curve *c = (struct moe_curve *)self + (json_is_true(json_object_get(line, "dev")) ? N_LOSSES : 0);
+	const char *choice = json_string_value(json_object_get(line, "choice"));
 
+	if (choice && !strncmp(choice, "causal", 6))    /* the other line of the same evaluation is what training is like */
+		return MOE_OK;
 	for (int i = TEXT; i < N_LOSSES; i++) {
 		double v = moe_log_number(line, keys[i]);
 		if (i == TEXT ? json_object_get(line, keys[i]) != NULL : v > 0)         /* there is no such loss without labels, image tokens, a quantiser */

@@ -3,13 +3,12 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/sort.h"
 #include "report/amount.h"
 #include "report/chart.h"
 #include "report/scaling.h"
 
 enum { SIZES = MOE_CHART_COLOURS - 1, LINE = 41, CURVE = 200 };
-
-static int by_value(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
 
 static bool same(double a, double b) { return fabs(a - b) <= 1e-3 * b; }
 
@@ -32,7 +31,7 @@ static void choose_sizes(struct law_picture *q, const struct moe_law_point *p, s
 
 	for (size_t i = 0; i < n; i++)
 		size[i] = p[i].at.n;
-	qsort(size, n, sizeof *size, by_value);
+	moe_sort_doubles(size, n);
 	for (size_t i = 0; i < n; i++)
 		if (!m || !same(size[i], size[m - 1]))
 			size[m++] = size[i];

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int by_size(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
+#include "base/sort.h"
 
 static void add_cost(struct moe_law_cost *c, const struct moe_run_at *a, size_t before, double *rate, size_t *rates)
 {
@@ -40,7 +40,7 @@ static enum moe_err collect(struct moe_law_point *p, size_t *n, struct moe_law_c
 		p[(*n)++] = (struct moe_law_point){{a->n, a->d, a->s}, loss, a->run};
 	}
 	c->cost = exp(c->cost);
-	qsort(rate, rates, sizeof *rate, by_size);
+	moe_sort_doubles(rate, rates);
 	c->rate = rates ? rate[rates / 2] : NAN;
 	return *n ? MOE_OK : moe_fail(d, MOE_EUSAGE, "no run of arm \"%.60s\" has %.60s", r->arm[arm], r->measure[measure]);
 }

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/sort.h"
 #include "stats/bootstrap.h"
 #include "stats/student.h"
 
@@ -50,8 +51,6 @@ static int by_group(const void *a, const void *b)
 		return p->x > q->x ? 1 : -1;
 	return (p->y > q->y) - (p->y < q->y);
 }
-
-static int by_size(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
 
 /* The spots of an arm, sorted; `first`: [seeds + 1], where each seed's begin; `one`: a measurement of each seed. Both have room for all measurements and
  * one. */
@@ -110,7 +109,7 @@ static void make_grid(struct curves *c, const struct spot *spot, const size_t *f
 	for (size_t i = 0; i < n; i++)
 		if (spot[i].x >= from && spot[i].x <= to)
 			c->x[m++] = spot[i].x;
-	qsort(c->x, m, sizeof *c->x, by_size);
+	moe_sort_doubles(c->x, m);
 	for (size_t i = 0; i < m; i++)
 		if (!i || c->x[i] > c->x[c->n - 1] + 1e-9)
 			c->x[c->n++] = c->x[i];
@@ -149,7 +148,8 @@ static enum moe_err make_curves(struct curves *c, const struct moe_runs *r, size
 	size_t *first = moe_calloc(2 * r->n + 2, sizeof *first);
 	enum moe_err err;
 
-	*c = (struct curves){.x = moe_calloc(r->n + 1, sizeof *c->x), .seed = moe_calloc(r->n + 1, sizeof *c->seed), .seeded = moe_calloc(r->n + 1, sizeof *c->seeded)};
+	*c = (struct curves){.x = moe_calloc(r->n + 1, sizeof *c->x), .seed = moe_calloc(r->n + 1, sizeof *c->seed),
+			     .seeded = moe_calloc(r->n + 1, sizeof *c->seeded)};
 	if (spot && first && c->x && c->seed && c->seeded)
 		err = fill_curves(c, spot, first, r, arm, measure, cost, d);
 	else

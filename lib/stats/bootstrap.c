@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/sort.h"
 
 static double resample(const double *part, const double *whole, size_t n, uint32_t number)
 {
@@ -24,8 +25,6 @@ static double resample(const double *part, const double *whole, size_t n, uint32
 	return p / w;
 }
 
-static int by_number(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
-
 void moe_bootstrap_interval(double *estimate, size_t n, size_t unknown, double *low, double *high)
 {
 	size_t cut = (n + unknown) / 40;
@@ -33,7 +32,7 @@ void moe_bootstrap_interval(double *estimate, size_t n, size_t unknown, double *
 	*low = *high = NAN;
 	if (!n || unknown > cut)
 		return;
-	qsort(estimate, n, sizeof *estimate, by_number);
+	moe_sort_doubles(estimate, n);
 	*low = estimate[cut - unknown];
 	*high = estimate[n - 1 - (cut - unknown)];
 }

@@ -295,7 +295,9 @@ static enum moe_err add_ffn(struct weights *w, const struct moe_description *m, 
 	if (is_dense(m, l))
 		return add_unit(w, prefix, m->hidden, m->dense_width, m->layers);
 	MOE_TRY(add(w, MATRIX(m->routing.router.experts, m->hidden), 0.02, "%s.gate.weight", prefix));
-	if (m->routing.router.choice_bias)
+	if (m->routing.router.choice_biases > 1)
+		MOE_TRY(add(w, MATRIX(m->routing.router.choice_biases, m->routing.router.experts), -1, "%s.gate.choice_bias", prefix));
+	else if (m->routing.router.choice_bias)
 		MOE_TRY(add(w, VECTOR(m->routing.router.experts), -1, "%s.gate.choice_bias", prefix));
 	for (long long e = 0; e < m->routing.router.experts; e++) {
 		snprintf(prefix, sizeof prefix, "model.layers.%lld.mlp.experts.%lld", l, e);

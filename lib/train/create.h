@@ -15,7 +15,8 @@
  *     renormalise                                      false: weights are probabilities
  *     dense_layers ([])                                layers without experts, rising, or "all": every token passes one unit there
  *     dense_width (top_k * expert_width)               of that unit, which then costs a token as much as its experts
- *     choice_bias (false)                              a bias of each expert in the choice, which balances the load without a loss (moe-train --bias-rate)
+ *     choice_bias (false)                              a bias of each expert in the choice, which balances the load without a loss (moe-train --bias-rate);
+ *                                                      "modality": one for text and one for pictures, which follow the loads of either
  *     router_score, router_choice, expert_capacity, expert_pools, route_batch, n_group, topk_group, group_score, routed_scaling_factor, moe_norm, depth_layers,
  *     depth_capacity, aux_routers, aux_threshold       how tokens and experts come together: as in config.json (describe_routing.h)
  *     stem ([32, 64])                                  channels between the convolutions, each of which halves the picture's sides; or "linear": patches by one matrix

@@ -37,6 +37,19 @@ static enum moe_err second(json_t *json, const char *key, const char *first, con
 
 /* ---- pools and layers ---- */
 
+/* true, or "modality": one for text and one for pictures. */
+static enum moe_err read_bias(struct moe_router_settings *s, json_t *json, struct moe_diag *d)
+{
+	json_t *v = json_object_get(json, "choice_bias");
+	bool by_modality = json_is_string(v) && !strcmp(json_string_value(v), "modality");
+
+	if (v && !json_is_boolean(v) && !by_modality)
+		return moe_fail(d, MOE_EUSAGE, "choice_bias: expected true, false or \"modality\"");
+	s->choice_bias = by_modality || json_is_true(v);
+	s->choice_biases = by_modality ? 2 : 1;
+	return MOE_OK;
+}
+
 static enum moe_err read_pool(struct moe_pools *p, size_t m, json_t *pool, int64_t experts, struct moe_diag *d)
 {
 	for (size_t i = 0; i < json_array_size(pool); i++) {
@@ -157,7 +170,7 @@ enum moe_err moe_routing_read(struct moe_routing *r, json_t *json, int64_t layer
 		s->top_k = moe_min(2, largest_pool(s));
 	s->renormalise = s->top_k > 1 && s->chooses == MOE_CHOICE_TOKEN;
 	MOE_TRY(moe_describe_truth(json, "renormalise", &s->renormalise, d));
-	MOE_TRY(moe_describe_truth(json, "choice_bias", &s->choice_bias, d));
+	MOE_TRY(read_bias(s, json, d));
 	MOE_TRY(moe_describe_real(json, "expert_capacity", LEAST, MOST_CAPACITY, &s->capacity, d));
 	MOE_TRY(whole(json, "route_batch", 1, MOST_BATCH, 8, &s->batch, d));
 	s->scale = 1;
@@ -216,6 +229,7 @@ void moe_routing_put(json_t *config, const struct moe_routing *r)
 
 	put(config, "norm_topk_prob", json_boolean(s->renormalise), true);
 	put(config, "router_choice_bias", json_boolean(s->choice_bias), true);
+	put(config, "router_choice_biases", json_integer((json_int_t)s->choice_biases), s->choice_biases > 1);
 	put(config, "router_score", json_string("sigmoid"), s->score == MOE_SCORE_SIGMOID);
 	put(config, "router_choice", json_string("expert"), expert);
 	put(config, "expert_capacity", json_real(s->capacity), s->capacity > 0);

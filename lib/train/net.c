@@ -564,7 +564,8 @@ static enum moe_err forward(struct moe_net *n, const struct moe_loss_settings *s
 	out->patch = n->patch_weight > 0 ? out->patch / n->patch_weight : 0;
 	out->soft = n->text_weight > 0 ? out->soft / n->text_weight : 0;
 	out->match = n->n_matches ? out->match / ((double)n->n_matches * (double)n->rows) : 0;
-	out->total = s->text * out->text + s->image * out->image + s->patch * out->patch + s->balance * out->balance + s->z * out->z + s->soft * out->soft + s->match * out->match;
+	out->total = s->text * out->text + s->image * out->image + s->patch * out->patch + s->balance * out->balance + s->z * out->z + s->soft * out->soft +
+		     s->match * out->match;
 	if (s->aux > 0) {
 		add_gradients(n, n->gradient_of_aux);
 		moe_net_aux_finish(n, out);
@@ -599,6 +600,7 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 	MOE_TRY(moe_net_check_losses(n->spec, s, d));
 	MOE_TRY(cut(n, batch, count, out, d));
 	MOE_TRY(prepare_replay(n, d));
+	moe_net_teach_begin(n);
 	n->gradient_of_aux = gradient && s->aux > 0;
 	n->backward = gradient && !n->gradient_of_aux && n->n_chunks <= n->n_kept;
 	MOE_TRY(forward(n, s, out, d));

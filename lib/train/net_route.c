@@ -50,8 +50,7 @@ enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, stru
 
 /* ---- experts ---- */
 
-/* Noise of the step for the rows of a layer, by their numbers in the batch: the difference of two Gumbel variables (MoMa, eq. 5), which is log u - log(1 - u). NULL: there
- * is none. */
+/* Noise of the step for the rows of a layer (moe_router_noise), a function of the layer and of their numbers in the batch. NULL: there is none. */
 static enum moe_err make_noise(float **out, const struct moe_net *n, const struct chunk *c, size_t layer, struct lane *lane)
 {
 	const struct layer_rows *rows = &c->layer[layer].rows;

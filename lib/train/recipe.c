@@ -35,15 +35,15 @@ struct row {
 
 static const char *const optimisers[] = {[MOE_OPTIMISER_MUON] = "muon", [MOE_OPTIMISER_ADAMW] = "adamw", NULL};
 static const char *const augments[] = {[MOE_AUGMENT_NONE] = "none", [MOE_AUGMENT_TINT] = "tint", [MOE_AUGMENT_COLOUR] = "colour", NULL};
-static const char *const kinds[] = {[MOE_RECIPE_KIND_MODEL] = "model", [MOE_RECIPE_KIND_QUANTISER] = "quantiser", NULL};
-static const char *const trained[] = {[MOE_RECIPE_MODEL] = "model", [MOE_RECIPE_AUX] = "aux", NULL};
+static const char *const trained[] = {[MOE_TRAINS_MODEL] = "model", [MOE_TRAINS_AUX] = "aux", NULL};
+static const char *const kinds[] = {[MOE_RECIPE_MODEL] = "model", [MOE_RECIPE_QUANTISER] = "quantiser", NULL};
 static const char *const precisions[] = {[MOE_UNIT_F32] = "f32", [MOE_UNIT_BF16] = "bf16", NULL};
 
 /* Those that depend on others get their default in settle(): -1 stands for it until then. */
 static const struct row stage_rows[] = {
 	{"name", TEXT, STAGE(name), 0, 64, 0, 0},
 	{"tokens", U64, STAGE(tokens), 1, MOST_TOKENS, NAN, 0},
-	{"train", CHOICE, STAGE(trains), 0, 0, MOE_RECIPE_MODEL, trained},
+	{"train", CHOICE, STAGE(trains), 0, 0, MOE_TRAINS_MODEL, trained},
 	{"batch", U64, STAGE(batch), 1, 65536, 48, 0},
 	{"accumulate", U64, STAGE(accumulate), 1, 4096, 1, 0},
 	{"optimiser", CHOICE, STAGE(optimiser), 0, 0, MOE_OPTIMISER_MUON, optimisers},
@@ -83,7 +83,7 @@ static const struct row source_rows[] = {
 };
 
 static const struct row recipe_rows[] = {
-	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_KIND_MODEL, kinds},
+	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_MODEL, kinds},
 	{"seed", U64, RECIPE(seed), 0, 9007199254740992.0, 1, 0},
 	{"precision", CHOICE, RECIPE(precision), 0, 0, MOE_UNIT_BF16, precisions},
 	{"teacher.model", TEXT, RECIPE(teacher.model), 0, 4096, 0, 0},

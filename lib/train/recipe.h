@@ -34,7 +34,7 @@ struct moe_recipe_source {
 enum moe_recipe_augment { MOE_AUGMENT_NONE, MOE_AUGMENT_TINT, MOE_AUGMENT_COLOUR };
 
 /* What a stage trains: the model, or its auxiliary routers alone. */
-enum moe_recipe_trains { MOE_RECIPE_MODEL, MOE_RECIPE_AUX };
+enum moe_recipe_trains { MOE_TRAINS_MODEL, MOE_TRAINS_AUX };
 
 /* Weight of the questions of one type in the loss; 1 for those that are not listed. */
 struct moe_recipe_type {
@@ -68,7 +68,7 @@ struct moe_recipe_stage {
 };
 
 /* What is trained: the model, or of one with image tokens the quantiser that makes them (quantise.h), whose tokens are patches. */
-enum moe_recipe_kind { MOE_RECIPE_KIND_MODEL, MOE_RECIPE_KIND_QUANTISER };
+enum moe_recipe_kind { MOE_RECIPE_MODEL, MOE_RECIPE_QUANTISER };
 
 struct moe_recipe {
 	int kind;                       /* enum moe_recipe_kind */

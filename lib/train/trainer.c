@@ -98,7 +98,7 @@ struct moe_loss_settings moe_trainer_losses(const struct moe_recipe_stage *s)
 {
 	return (struct moe_loss_settings){
 		.text = s->text, .image = s->image, .patch = s->patch, .balance = s->balance, .z = s->z, .soft = s->soft, .match = s->match, .patch_layer = s->patch_layer,
-		.balance_groups = s->balance_groups, .noise = s->noise, .aux = s->trains == MOE_RECIPE_AUX,
+		.balance_groups = s->balance_groups, .noise = s->noise, .aux = s->trains == MOE_TRAINS_AUX,
 	};
 }
 
@@ -126,7 +126,7 @@ static struct moe_augment augment_of(int kind)
 /* What a recipe's stage wants of its samples: a quantiser learns of pictures alone, in pixels. */
 static void set_form(struct moe_loader_options *o, const struct moe_model *m, const struct moe_recipe *r, const struct moe_recipe_stage *s)
 {
-	bool quantiser = r->kind == MOE_RECIPE_KIND_QUANTISER;
+	bool quantiser = r->kind == MOE_RECIPE_QUANTISER;
 
 	o->spec = m->spec;
 	o->directory = m->directory;
@@ -194,7 +194,7 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 		MOE_TRY(moe_teacher_read(&matches, r, s, teacher, d));
 		o.teacher = &matches;
 	}
-	*out = (r->kind == MOE_RECIPE_KIND_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
+	*out = (r->kind == MOE_RECIPE_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
 	       sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
 	       sources * MOE_MIX_WINDOW * WAITING_NBYTES;
 	return MOE_OK;
@@ -335,7 +335,7 @@ static enum moe_err make_net(struct moe_trainer *t, struct moe_diag *d)
 {
 	struct moe_net_options o = moe_trainer_net_options(t->o->recipe, t->o->pool);
 
-	if (t->o->recipe->kind == MOE_RECIPE_KIND_QUANTISER)
+	if (t->o->recipe->kind == MOE_RECIPE_QUANTISER)
 		return moe_quantise_new(&t->quantise, t->model, o.unit, t->o->pool, d);
 	if (t->o->teacher && !t->teacher.net)
 		MOE_TRY(moe_trainer_teacher(&t->teacher, t->model, t->o->teacher, t->o->recipe, &o, d));
@@ -377,13 +377,13 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 
 static bool is_aux(const struct moe_param *p) { return !strncmp(p->logical, "aux_", 4) || !strncmp(p->logical, "depth_aux_", 10); }
 
-/* The model is trained without its auxiliary routers and the quantiser of its image tokens, and they without it. */
+/* The model is trained without its auxiliary routers, and they without it; so with the quantiser of a model. */
 static void freeze_others(struct moe_trainer *t, bool aux)
 {
 	const struct moe_params *p = params_of(t);
 
 	for (size_t i = 0; i < p->n; i++)
-		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux || (t->model->spec->image_tokens.count && moe_quantise_has(&p->p[i])) != (t->quantise != NULL);
+		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux || moe_quantise_has(t->model->spec, &p->p[i]) != (t->quantise != NULL);
 }
 
 /* What a stage asks of the model is there. */
@@ -391,7 +391,7 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 {
 	struct moe_loss_settings losses = moe_trainer_losses(s);
 
-	if (t->quantise && (s->trains == MOE_RECIPE_AUX || t->o->teacher))
+	if (t->quantise && (s->trains == MOE_TRAINS_AUX || t->o->teacher))
 		return moe_fail(d, MOE_EUSAGE, "a quantiser is trained alone: without auxiliary routers (\"train\") and without a teacher");
 	if (s->bias_rate > 0 && !moe_balance_possible(params_of(t)))
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
@@ -401,10 +401,10 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 	if (t->net && t->model->spec->image_tokens.count && s->image > 0 && t->model->spec->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE)
 		return moe_fail(d, MOE_EUSAGE, "losses.image: the patches of this model see each other, so that each image token is seen by the one that is to predict it: "
 				"make the model with \"image_attention\": \"causal\", or set losses.image to 0");
-	if (s->trains == MOE_RECIPE_AUX && s->freeze.n)
+	if (s->trains == MOE_TRAINS_AUX && s->freeze.n)
 		return moe_fail(d, MOE_EUSAGE, "freeze: a stage of auxiliary routers trains nothing else");
 	MOE_TRY(moe_freeze(&t->frozen, params_of(t), s->freeze.item, s->freeze.n, d));
-	freeze_others(t, s->trains == MOE_RECIPE_AUX);
+	freeze_others(t, s->trains == MOE_TRAINS_AUX);
 	return MOE_OK;
 }
 
@@ -493,7 +493,7 @@ static enum moe_err check_calibration(const struct moe_trainer *t, struct moe_di
 		return MOE_OK;
 	if (t->model->spec->aux.threshold != MOE_AUX_STORED)
 		return moe_fail(d, MOE_EUSAGE, "calibrate: the model has no thresholds of auxiliary routers (aux_threshold \"stored\")");
-	if (r->stage[r->n_stages - 1].trains != MOE_RECIPE_AUX)
+	if (r->stage[r->n_stages - 1].trains != MOE_TRAINS_AUX)
 		return moe_fail(d, MOE_EUSAGE, "calibrate goes with a last stage that trains auxiliary routers");
 	return MOE_OK;
 }
@@ -695,7 +695,7 @@ static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *
 	line->taught = t->o->teacher;
 	line->soft = c->net.soft;
 	line->match = c->net.match;
-	line->of_aux = stage_of(t)->trains == MOE_RECIPE_AUX;
+	line->of_aux = stage_of(t)->trains == MOE_TRAINS_AUX;
 	line->aux = c->net.aux;
 	line->right = c->net.aux_right;
 	line->foretold = c->net.aux_foretold;
@@ -735,12 +735,6 @@ static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 
 /* ---- between steps ---- */
 
-static void tell_failed_dev(struct moe_trainer *t, uint64_t n)
-{
-	if (n)
-		note(t, "%" PRIu64 " samples of dev are no good, and passed over", n);
-}
-
 /* Samples that are not trained on, in their order, once. */
 static enum moe_err held_out(struct moe_loader **out, const struct moe_trainer *t, const struct moe_recipe_list *data, uint64_t samples, struct moe_diag *d)
 {
@@ -754,6 +748,12 @@ static enum moe_err held_out(struct moe_loader **out, const struct moe_trainer *
 
 	set_form(&o, t->model, t->o->recipe, s);
 	return moe_loader_new(out, &o, d);
+}
+
+static void tell_failed_dev(struct moe_trainer *t, uint64_t n)
+{
+	if (n)
+		note(t, "%" PRIu64 " samples of dev are no good, and passed over", n);
 }
 
 /* One line of the log, of one who chooses. */
@@ -781,22 +781,20 @@ static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, 
 	return err;
 }
 
-/* How well the quantiser stands for pictures. */
 static enum moe_err evaluate_quantiser(struct moe_trainer *t, struct moe_diag *d)
 {
-	const struct moe_recipe *r = t->o->recipe;
 	struct moe_quantise_sums s = {0};
 	struct moe_loader *loader;
 	const struct moe_loaded *b;
-	enum moe_err err = MOE_OK;
+	enum moe_err err = held_out(&loader, t, &t->o->recipe->dev.data, t->o->recipe->dev.samples, d);
 
-	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
-	for (uint64_t left = r->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
-		struct moe_quantise_result result;
+	MOE_TRY(err);
+	for (uint64_t left = t->o->recipe->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
+		struct moe_quantise_result r;
 		size_t n = moe_min(b->n, left);
 		left -= n;
 		s.failed += b->failed;
-		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &result, d);
+		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &r, d);
 		if (!err)
 			err = moe_quantise_count(t->quantise, &s, d);
 	}
@@ -823,7 +821,7 @@ static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
 		return evaluate_quantiser(t, d);
 	snprintf(choice, sizeof choice, "batch:%lld", (long long)s->router.batch);
 	MOE_TRY(evaluate_as(t, MOE_NET_BATCH, together ? choice : NULL, d));
-	if (stage_of(t)->trains != MOE_RECIPE_AUX)
+	if (stage_of(t)->trains != MOE_TRAINS_AUX)
 		return MOE_OK;
 	MOE_TRY(evaluate_as(t, MOE_NET_AUX, "causal:aux", d));
 	return last && t->o->recipe->calibrate.data.n ? evaluate_as(t, MOE_NET_THRESHOLD, "causal:threshold", d) : MOE_OK;

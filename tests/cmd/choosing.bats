@@ -1,7 +1,7 @@
 load helper
 
-# Models whose tokens are routed in other ways: experts in pools by modality, experts that choose, layers that only some rows take, norms behind the experts. The
-# weights are random (routed.py); what is right about them is in tests/lib/routing.c.
+# Models whose tokens are routed in other ways: experts in pools by modality, experts that choose, layers that only some rows take, norms behind the experts.
+# The weights are random (routed.py); what is right about them is in tests/lib/routing.c.
 
 maker=$(dirname "$BIN")/tests/lib/create
 
@@ -246,8 +246,8 @@ differ() {
 		moe-plot -k $kind batch >drawn
 		[ -s drawn ]
 	done
-	moe-plot -k picture --picture p0.ppm batch >drawn
-	[ -s drawn ]
+	moe-plot -k picture --picture p0.ppm batch | grep 'Patches without a colour have no'
+	moe-plot -k load batch | grep 'as much as others'
 	moe-plot --format html -o page.html causal batch
 }
 
@@ -283,6 +283,28 @@ differ() {
 	use momad
 	printf '<read> what colour is the circle?' >text
 	moe-run --score text | grep -E 'perplexity'
+	# Questions share what they begin with, and answers are judged before the model gives its own: rows come again behind rows that are kept.
+	python3 - <<-'PY'
+		import io, json, tarfile
+		def put(t, name, data):
+		    m = tarfile.TarInfo(name)
+		    m.size = len(data)
+		    t.addfile(m, io.BytesIO(data))
+		with tarfile.open("shard.tar", "w") as t:
+		    for i in range(3):
+		        put(t, f"p{i}.ppm", open(f"p{i}.ppm", "rb").read())
+		        put(t, f"p{i}.json", json.dumps({"kind": "read", "tags": {}, "questions": [
+		            {"type": "a", "prompt": "<read>", "answer": "red circle"}, {"type": "b", "prompt": "<ask> what colour is", "answer": "red the red"}]}).encode())
+	PY
+	moe-eval --json --answers answers shard.tar >out
+	head -n 1 out | jq -e '.choice == "causal:threshold"'
+	for prompt in '<image><read>' '<image><ask> what colour is'; do
+		same "$(jq -c --arg p "$prompt" 'select(.prompt == $p) | [.said, .confidence]' answers)" \
+			"$(moe-run --json -p "$prompt" p0.ppm p1.ppm p2.ppm | jq -c '[.text, .confidence]')"
+	done
+	moe-eval shard.tar | grep -E '^model [0-9a-f]{32}, routing causal:threshold$'
+	moe-eval --json --causal-choice aux shard.tar >out
+	head -n 1 out | jq -e '.choice == "causal:aux"'
 	refuses 2 'score takes one text after the other' moe-run --score text --batch-choice 2
 	refuses 2 'generates token by token' moe-run -i --batch-choice 2
 }

@@ -341,6 +341,7 @@ method() {
 	method top1 '"top_k": 1'
 	method sigmoid '"router_score": "sigmoid", "choice_bias": true, "routed_scaling_factor": 2.5' --bias-rate 0.01
 	jq -s 'map(.balance) | all(. > 0)' sigmoid.whole/log.jsonl | grep -qx true
+	method modality '"choice_bias": "modality"' --bias-rate 0.01
 	method groups '"n_group": 2, "topk_group": 1, "group_score": "top2"' --balance-groups 2
 	method pools '"expert_pools": [[0, 1, 3], [2]]'
 }

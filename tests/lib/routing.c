@@ -383,6 +383,27 @@ static void test_expert_choice(void **state)
 	moe_arena_free(&scratch);
 }
 
+/* A bias of the choice for each modality: pictures go where theirs points, all others where the last one does; weights stay. */
+static void test_biases_by_modality(void **state)
+{
+	static const float logit[6] = {2, 1, 0, 2, 1, 0}, bias[6] = {0, 0, 0, -1, 0, 1};
+	static const uint8_t modality[3] = {MOE_TEXT, MOE_IMAGE, MOE_AUDIO};
+	struct moe_router_settings s = {.experts = 3, .top_k = 1, .score = MOE_SCORE_SIGMOID, .choice_bias = true, .choice_biases = 2, .groups = 1, .top_groups = 1, .scale = 1};
+	struct moe_arena scratch = {0};
+	struct moe_diag d = {0};
+	float z[9], weight[3];
+	int32_t id[3];
+
+	(void)state;
+	for (size_t i = 0; i < 9; i++)
+		z[i] = logit[i % 3];
+	expect_ok(&d, moe_router_choose(&(struct moe_router_choice){id, weight, NULL},
+					&(struct moe_router_rows){.rows = 3, .logit = z, .choice_bias = bias, .modality = modality}, &s, &scratch, &d));
+	assert_true(id[0] == 0 && id[1] == 2 && id[2] == 2);
+	assert_float_equal(weight[1], 0.5, 1e-6);
+	moe_arena_free(&scratch);
+}
+
 /* What-if settings under groups: a forced expert's group stays, a dropped expert does not lift its group. */
 static void test_groups_what_if(void **state)
 {
@@ -453,7 +474,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_methods), cmocka_unit_test(test_depth), cmocka_unit_test(test_depth_layer), cmocka_unit_test(test_quota),
 		cmocka_unit_test(test_expert_choice),
-		cmocka_unit_test(test_groups_what_if), cmocka_unit_test(test_what_if),
+		cmocka_unit_test(test_biases_by_modality), cmocka_unit_test(test_groups_what_if), cmocka_unit_test(test_what_if),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 
 #include "lib_data.h"
 #include "trace/collect.h"
+#include "trace/pools.h"
 
 enum { L = 2, T = 3, K = 2, E = 4 };
 
@@ -502,12 +503,44 @@ static void collects(void **state)
 	assert_string_equal(text, "1:0+10(0) 0:0+256(0) 0:256+34(0) 0:290+2(1) ");
 }
 
+/* moe.pools, as it is written and as others may write it. */
+static void pools(void **state)
+{
+	static const struct { const char *text, *message; } bad[] = {
+		{"[[0], [1]]", "moe.pools"}, {"{\"image\": [0, 1, 2]}", "in this order"}, {"{\"text\": [0, 1], \"image\": [1]}", "an expert is there twice"},
+		{"{\"text\": [0], \"image\": [1]}", "hold 2 experts, and there are 3"}, {"{\"text\": [0, 1, 3]}", "each must be in one of them"},
+		{"{\"text\": [0, 1, 2, 70000]}", "too large"}, {"{}", "hold 0 experts"},
+	};
+	struct moe_pools p = {.n = 2, .size = {1, 2}, .of = {1, 0, 1}}, back;
+	struct moe_frame head = {0};
+	struct moe_diag d = {0};
+
+	(void)state;
+	expect_ok(&d, moe_frame_reset(&head, MOE_KIND_HEAD, &d));
+	expect_ok(&d, moe_pools_check(&head, &p, 3, &d));       /* a head that does not say has the same */
+	expect_ok(&d, moe_pools_write(&head, &p, 3, &d));
+	assert_string_equal(moe_frame_meta(&head, "moe.pools"), "{\"text\": [1], \"image\": [0, 2]}");
+	expect_ok(&d, moe_pools_read(&back, &head, 3, &d));
+	assert_true(back.n == 2 && back.size[0] == 1 && back.size[1] == 2 && !memcmp(back.of, p.of, 3));
+	expect_ok(&d, moe_pools_check(&head, &p, 3, &d));
+	p.of[0] = 0;
+	assert_int_equal(moe_pools_check(&head, &p, 3, &d), MOE_EMATCH);
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		struct moe_diag why = {0};
+		expect_ok(&d, moe_frame_set(&head, "moe.pools", bad[i].text, &d));
+		assert_int_equal(moe_pools_read(&back, &head, 3, &why), MOE_EINPUT);
+		assert_non_null(strstr(why.text, bad[i].message));
+		assert_int_equal(back.n, 0);
+	}
+	moe_frame_free(&head);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(comes_back), cmocka_unit_test(halves), cmocka_unit_test(rounds), cmocka_unit_test(wide_and_narrow), cmocka_unit_test(counts),
 		cmocka_unit_test(members), cmocka_unit_test(wrong_blocks), cmocka_unit_test(wrong_heads), cmocka_unit_test(foreign),
-		cmocka_unit_test(damage), cmocka_unit_test(misuse), cmocka_unit_test(collects),
+		cmocka_unit_test(damage), cmocka_unit_test(misuse), cmocka_unit_test(collects), cmocka_unit_test(pools),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
