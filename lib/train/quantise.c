@@ -43,11 +43,11 @@ struct moe_quantise {
 
 static size_t patches_of(const struct moe_quantise *q) { return (size_t)(q->spec->image.grids.v[0][0] * q->spec->image.grids.v[0][1]); }
 
-bool moe_quantise_has(const struct moe_param *p)
+bool moe_quantise_has(const struct moe_spec *s, const struct moe_param *p)
 {
 	static const char *const names[] = {"conv", "decoder", "code", "code_count", "code_sum"};
 
-	for (size_t i = 0; p->part == MOE_PART_TOWER && i < sizeof names / sizeof *names; i++)
+	for (size_t i = 0; s->image_tokens.count && p->part == MOE_PART_TOWER && i < sizeof names / sizeof *names; i++)
 		if (!strcmp(p->logical, names[i]))
 			return true;
 	return false;

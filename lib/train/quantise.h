@@ -25,8 +25,8 @@ void moe_quantise_changed(struct moe_quantise *q);
 /* Bytes that it takes for steps of so many pictures. */
 uint64_t moe_quantise_nbytes(const struct moe_spec *s, size_t pictures);
 
-/* Is this a weight of the quantiser's, in a model with image tokens? Training one leaves the other's as they are. */
-bool moe_quantise_has(const struct moe_param *p);
+/* Is this a weight of the quantiser's? A model without image tokens has none. Training one leaves the other's as they are. */
+bool moe_quantise_has(const struct moe_spec *s, const struct moe_param *p);
 
 struct moe_quantise_result {
 	double total, picture, commitment;      /* mean squares as they stand before their factor; of the normalised picture */

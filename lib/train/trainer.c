@@ -383,7 +383,7 @@ static void freeze_others(struct moe_trainer *t, bool aux)
 	const struct moe_params *p = params_of(t);
 
 	for (size_t i = 0; i < p->n; i++)
-		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux || (t->model->spec->image_tokens.count && moe_quantise_has(&p->p[i])) != (t->quantise != NULL);
+		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux || moe_quantise_has(t->model->spec, &p->p[i]) != (t->quantise != NULL);
 }
 
 /* What a stage asks of the model is there. */
