@@ -26,16 +26,14 @@ enum { LOG_LIMIT = 1 << 30, CHECK_SAMPLES = 4 };
 
 /* Numbers that the command line may set, and where in the recipe. */
 enum number {
-	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, LR_VISION, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, IMAGE, DRAW, PATCH, PATCH_LAYER, BALANCE, Z,
-	BALANCE_GROUPS, SOFT, MATCH,
-	BIAS_RATE, NOISE, TEXT_TOKENS,
+	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, LR_VISION, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, IMAGE, DRAW, PATCH, PATCH_LAYER,
+	BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH, BIAS_RATE, NOISE, TEXT_TOKENS,
 	N_STAGE, SEED = N_STAGE, TEMPERATURE, DEV_EVERY, DEV_SAMPLES, CHECKPOINT_EVERY, N_NUMBERS,
 };
 
 static const char *const keys[N_NUMBERS] = {
-	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "lr.vision", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text",
-	"losses.image", "draw", "losses.patch",
-	"losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "losses.soft", "losses.match", "bias_rate", "router_noise", "text_tokens", "seed",
+	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "lr.vision", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta",
+	"losses.text", "losses.image", "draw", "losses.patch", "losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "losses.soft", "losses.match", "bias_rate", "router_noise", "text_tokens", "seed",
 	"teacher.temperature", "dev.every", "dev.samples", "checkpoint.every",
 };
 
@@ -317,7 +315,7 @@ static uint64_t check_trainable(const struct moe_model *m, const struct moe_mode
 	struct moe_diag d = {0};
 	uint64_t need, room = moe_memory_available();
 
-	if (r->kind == MOE_RECIPE_MODEL && moe_net_check(m->spec, &d)) {
+	if (r->kind == MOE_RECIPE_KIND_MODEL && moe_net_check(m->spec, &d)) {
 		moe_diag_path(&d, cli.model);
 		cli_die(&d);
 	}
@@ -348,6 +346,11 @@ static void say_sizes(const struct moe_model *m, const struct moe_recipe *r, uin
 	double all = 0;
 
 	cli_check(moe_spec_sizes(m->spec, &s, &d), &d);
+	if (r->kind == MOE_RECIPE_KIND_QUANTISER) {
+		cli_say("%.3g M parameters before and behind the codes, %.4g M patches; up to %.2g GB of memory", (double)s.part[MOE_PART_TOWER] / 1e6,
+			(double)moe_recipe_tokens(r) / 1e6, (double)nbytes / 1e9);
+		return;
+	}
 	cli_check(moe_spec_flops(&f, m->spec, patches, text, &d), &d);
 	for (size_t i = 0; i < r->n_stages; i++)
 		all += (double)r->stage[i].tokens * moe_flops_training(&f, r->stage[i].trains == MOE_TRAINS_AUX);
@@ -527,6 +530,8 @@ static int check_gradients(const struct moe_recipe *r)
 	struct moe_net *net;
 	size_t wrong = 0;
 
+	if (r->kind == MOE_RECIPE_KIND_QUANTISER)
+		cli_fail("--check-gradients: a quantiser's are no slopes of its loss, since they pass the codes straight through");
 	if (!json_is_string(r->model)) {
 		if (!cli.output)
 			cli_fail("--check-gradients of a new model needs -o, the folder that it is made in");

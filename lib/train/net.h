@@ -1,10 +1,11 @@
 /* A network in training: the parameters of a model as one flat vector, its forward pass with losses, and the gradient of their sum.
  *
- * A step takes a batch of packed sequences (data/packed.h), cuts it into chunks of a fixed number of them (or more, where rows of a group of sequences are chosen
- * among each other: a chunk holds whole groups, which lie in the batch as router.batch and its documents say, whatever the chunks are), and deals the chunks out to a fixed number of lanes.
- * A lane works through its chunks in order and has a gradient of its own; the lanes' gradients are added in order. Threads take whole lanes, so the bits of a
- * step do not depend on their number. All chunks pass forward before the first passes backward, because the balance loss takes its shares f from the whole step. Of a
- * batch of more sequences than memory is planned for, part after part passes forward a second time, and then backward: the same bits, for a third more work. */
+ * A step takes a batch of packed sequences (data/packed.h), cuts it into chunks of a fixed number of them (or more, where rows of a group of sequences are
+ * chosen among each other: a chunk holds whole groups, which lie in the batch as router.batch and its documents say, whatever the chunks are), and deals the
+ * chunks out to a fixed number of lanes. A lane works through its chunks in order and has a gradient of its own; the lanes' gradients are added in order.
+ * Threads take whole lanes, so the bits of a step do not depend on their number. All chunks pass forward before the first passes backward, because the
+ * balance loss takes its shares f from the whole step. Of a batch of more sequences than memory is planned for, part after part passes forward a second time,
+ * and then backward: the same bits, for a third more work. */
 #ifndef MOE_TRAIN_NET_H
 #define MOE_TRAIN_NET_H
 
@@ -108,9 +109,9 @@ enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, siz
 enum moe_err moe_net_predict(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, int32_t *const *best,
 			     float *const *logprob, struct moe_step_result *out, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Thresholds at which auxiliary routers give as many rows to each expert, and through each layer, as the batch does: the model chooses over the groups of a batch, between
- * these two calls, and what the routers say of its rows is kept; at the end the thresholds, tensors of the model, get their values. MOE_EUSAGE for a model without
- * them. */
+/* Thresholds at which auxiliary routers give as many rows to each expert, and through each layer, as the batch does: the model chooses over the groups of a
+ * batch, between these two calls, and what the routers say of its rows is kept; at the end the thresholds, tensors of the model, get their values. MOE_EUSAGE
+ * for a model without them. */
 enum moe_err moe_net_calibrate(struct moe_net *n, const struct moe_packed *batch, size_t count, struct moe_diag *d) MOE_CHECK_RESULT;
 enum moe_err moe_net_calibrated(struct moe_net *n, struct moe_diag *d) MOE_CHECK_RESULT;
 

@@ -36,7 +36,7 @@ struct row {
 static const char *const optimisers[] = {[MOE_OPTIMISER_MUON] = "muon", [MOE_OPTIMISER_ADAMW] = "adamw", NULL};
 static const char *const augments[] = {[MOE_AUGMENT_NONE] = "none", [MOE_AUGMENT_TINT] = "tint", [MOE_AUGMENT_COLOUR] = "colour", NULL};
 static const char *const trained[] = {[MOE_TRAINS_MODEL] = "model", [MOE_TRAINS_AUX] = "aux", NULL};
-static const char *const kinds[] = {[MOE_RECIPE_MODEL] = "model", [MOE_RECIPE_QUANTISER] = "quantiser", NULL};
+static const char *const kinds[] = {[MOE_RECIPE_KIND_MODEL] = "model", [MOE_RECIPE_KIND_QUANTISER] = "quantiser", NULL};
 static const char *const answers[] = {"no", "yes", NULL};
 static const char *const precisions[] = {[MOE_UNIT_F32] = "f32", [MOE_UNIT_BF16] = "bf16", NULL};
 
@@ -84,7 +84,7 @@ static const struct row source_rows[] = {
 };
 
 static const struct row recipe_rows[] = {
-	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_MODEL, kinds},
+	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_KIND_MODEL, kinds},
 	{"seed", U64, RECIPE(seed), 0, 9007199254740992.0, 1, 0},
 	{"precision", CHOICE, RECIPE(precision), 0, 0, MOE_UNIT_BF16, precisions},
 	{"teacher.model", TEXT, RECIPE(teacher.model), 0, 4096, 0, 0},

@@ -68,7 +68,7 @@ struct moe_recipe_stage {
 };
 
 /* What is trained: the model, or of one with image tokens the quantiser that makes them (quantise.h), whose tokens are patches. */
-enum moe_recipe_kind { MOE_RECIPE_MODEL, MOE_RECIPE_QUANTISER };
+enum moe_recipe_kind { MOE_RECIPE_KIND_MODEL, MOE_RECIPE_KIND_QUANTISER };
 
 struct moe_recipe {
 	int kind;                       /* enum moe_recipe_kind */

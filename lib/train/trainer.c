@@ -126,7 +126,7 @@ static struct moe_augment augment_of(int kind)
 /* What a recipe's stage wants of its samples: a quantiser learns of pictures alone, in pixels. */
 static void set_form(struct moe_loader_options *o, const struct moe_model *m, const struct moe_recipe *r, const struct moe_recipe_stage *s)
 {
-	bool quantiser = r->kind == MOE_RECIPE_QUANTISER;
+	bool quantiser = r->kind == MOE_RECIPE_KIND_QUANTISER;
 
 	o->spec = m->spec;
 	o->directory = m->directory;
@@ -194,7 +194,7 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 		MOE_TRY(moe_teacher_read(&matches, r, s, teacher, d));
 		o.teacher = &matches;
 	}
-	*out = (r->kind == MOE_RECIPE_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
+	*out = (r->kind == MOE_RECIPE_KIND_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
 	       sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
 	       sources * MOE_MIX_WINDOW * WAITING_NBYTES;
 	return MOE_OK;
@@ -335,7 +335,7 @@ static enum moe_err make_net(struct moe_trainer *t, struct moe_diag *d)
 {
 	struct moe_net_options o = moe_trainer_net_options(t->o->recipe, t->o->pool);
 
-	if (t->o->recipe->kind == MOE_RECIPE_QUANTISER)
+	if (t->o->recipe->kind == MOE_RECIPE_KIND_QUANTISER)
 		return moe_quantise_new(&t->quantise, t->model, o.unit, t->o->pool, d);
 	if (t->o->teacher && !t->teacher.net)
 		MOE_TRY(moe_trainer_teacher(&t->teacher, t->model, t->o->teacher, t->o->recipe, &o, d));
@@ -377,13 +377,13 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 
 static bool is_aux(const struct moe_param *p) { return !strncmp(p->logical, "aux_", 4) || !strncmp(p->logical, "depth_aux_", 10); }
 
-/* The model is trained without its auxiliary routers, and they without it; so with the quantiser of a model. */
+/* The model is trained without its auxiliary routers and the quantiser of its image tokens, and they without it. */
 static void freeze_others(struct moe_trainer *t, bool aux)
 {
 	const struct moe_params *p = params_of(t);
 
 	for (size_t i = 0; i < p->n; i++)
-		t->frozen.tensor[i] |= t->quantise ? !moe_quantise_has(&p->p[i]) : is_aux(&p->p[i]) != aux || moe_quantise_has(&p->p[i]);
+		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux || (t->model->spec->image_tokens.count && moe_quantise_has(&p->p[i])) != (t->quantise != NULL);
 }
 
 /* What a stage asks of the model is there. */
@@ -391,6 +391,8 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 {
 	struct moe_loss_settings losses = moe_trainer_losses(s);
 
+	if (t->quantise && (s->trains == MOE_TRAINS_AUX || t->o->teacher))
+		return moe_fail(d, MOE_EUSAGE, "a quantiser is trained alone: without auxiliary routers (\"train\") and without a teacher");
 	if (s->bias_rate > 0 && !moe_balance_possible(params_of(t)))
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
 	MOE_TRY(moe_net_check_losses(t->model->spec, &losses, d));
@@ -630,7 +632,7 @@ static bool update(struct moe_trainer *t, const struct computed *c, struct moe_t
 	moe_optimiser_step(t->optimiser, &step, weights, gradient);
 	if (t->quantise)
 		moe_quantise_move(t->quantise, stage->code_decay, moe_random_u64(t->o->recipe->seed, STREAM_CODES, 0), t->at.step);
-	if (stage->bias_rate > 0)
+	if (t->net && stage->bias_rate > 0)
 		moe_balance_update(params_of(t), weights, c->net.load, &t->model->spec->router, stage->bias_rate, t->frozen.tensor);
 	moe_frozen_restore(&t->frozen, weights);
 	changed(t);
@@ -784,20 +786,22 @@ static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, 
 	return err;
 }
 
+/* How well the quantiser stands for pictures. */
 static enum moe_err evaluate_quantiser(struct moe_trainer *t, struct moe_diag *d)
 {
+	const struct moe_recipe *r = t->o->recipe;
 	struct moe_quantise_sums s = {0};
 	struct moe_loader *loader;
 	const struct moe_loaded *b;
-	enum moe_err err = held_out(&loader, t, &t->o->recipe->dev.data, t->o->recipe->dev.samples, d);
+	enum moe_err err = MOE_OK;
 
-	MOE_TRY(err);
-	for (uint64_t left = t->o->recipe->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
-		struct moe_quantise_result r;
+	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
+	for (uint64_t left = r->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
+		struct moe_quantise_result result;
 		size_t n = moe_min(b->n, left);
 		left -= n;
 		s.failed += b->failed;
-		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &r, d);
+		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &result, d);
 		if (!err)
 			err = moe_quantise_count(t->quantise, &s, d);
 	}

@@ -1,5 +1,5 @@
-/* Networks in training that choose among the rows of several sequences: groups, whatever chunks and lanes there are, and who can tell whom; the choice of auxiliary routers,
- * which nobody later can change; and what a token costs. */
+/* Networks in training that choose among the rows of several sequences: groups, whatever chunks and lanes there are, and who can tell whom; the choice of
+ * auxiliary routers, which nobody later can change; and what a token costs. */
 #include <math.h>
 
 #include "base/rng.h"
