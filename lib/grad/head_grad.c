@@ -59,8 +59,8 @@ static void forward(const struct moe_head *h, const struct room *r, const float 
 }
 
 /* Target number `at`, and what the other head says, `theirs`: the slopes of both are added in `slope` [v] before they become numbers. */
-static float soft_row(enum moe_unit unit, void *dlogit, size_t ld, int32_t *best, const float *logit, const float *theirs, size_t v, const struct moe_targets_of *t,
-		      size_t at, float scale, float *slope)
+static float soft_row(enum moe_unit unit, void *dlogit, size_t ld, int32_t *best, const float *logit, const float *theirs, size_t v,
+		      const struct moe_targets_of *t, size_t at, float scale, float *slope)
 {
 	struct moe_soft *soft = t->soft;
 	float logprob = moe_cross_entropy(MOE_UNIT_F32, dlogit ? slope : NULL, best, logit, v, v, (size_t)t->token[at], t->weight[at] * scale);

@@ -40,8 +40,8 @@ enum { MOE_HEAD_ROWS = 128 };           /* at a time */
 /* Bytes of scratch. */
 size_t moe_head_scratch(const struct moe_head *h);
 
-/* Returns the sum of -weight · log p(target). With dx: dx [rows of x][hidden] += the gradient of `scale` times that sum, and of the soft targets' times theirs; and
- * dnorm, ddense += those of the weights. */
+/* Returns the sum of -weight · log p(target). With dx: dx [rows of x][hidden] += the gradient of `scale` times that sum, and of the soft targets' times theirs;
+ * and dnorm, ddense += those of the weights. */
 double moe_head_loss(const struct moe_head *h, const float *x, const struct moe_targets_of *t, float scale, float *dx, float *dnorm, float *ddense,
 		     const struct moe_predicted *out, void *scratch);
 

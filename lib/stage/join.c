@@ -19,7 +19,8 @@ static enum moe_err blame(const struct moe_joined *s, enum moe_err err, struct m
 /* Kinds that the streams must have in the same order; a copy of anything else is passed over. */
 static bool in_step(enum moe_kind k)
 {
-	return k == MOE_KIND_HEAD || k == MOE_KIND_HIDDEN || k == MOE_KIND_ROUTED || k == MOE_KIND_DROP || k == MOE_KIND_FAILED || k == MOE_KIND_END || k == MOE_KIND_BARE;
+	return k == MOE_KIND_HEAD || k == MOE_KIND_HIDDEN || k == MOE_KIND_ROUTED || k == MOE_KIND_DROP || k == MOE_KIND_FAILED || k == MOE_KIND_END ||
+	       k == MOE_KIND_BARE;
 }
 
 /* Reads the next frame of a stream that counts. What is ready goes out before this sleeps. */

@@ -1,5 +1,5 @@
-/* The stage that joins the streams of a layer whose experts were shared out (partial_experts.h): it sums up as the layer itself does, slot by slot, then does all else
- * that the layer does, so that the bytes are those of a layer that was never cut.
+/* The stage that joins the streams of a layer whose experts were shared out (partial_experts.h): it sums up as the layer itself does, slot by slot, then does
+ * all else that the layer does, so that the bytes are those of a layer that was never cut.
  *
  * One stream is read as every stage reads, the others in lock-step with it: frame by frame they must say the same but for what they computed. MOE_EMATCH for
  * streams that do not belong together; MOE_EINPUT, with row and slot, for a result that is missing or comes twice. */

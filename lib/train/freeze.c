@@ -68,8 +68,8 @@ static enum moe_err read_rule(struct rule *r, const char *word, struct moe_diag 
 
 static bool holds(const struct range *r, int64_t i) { return r->any || (i >= r->first && i <= r->last); }
 
-/* Pieces of a tensor that are frozen or not, each by itself: of a router's matrix its rows, of its biases (of each modality, perhaps) its numbers, of all others
- * the whole. The piece of expert e is `count` numbers at e · count, and again in each of `repeats` tables. */
+/* Pieces of a tensor that are frozen or not, each by itself: of a router's matrix its rows, of its biases (of each modality, perhaps) its numbers, of all
+ * others the whole. The piece of expert e is `count` numbers at e · count, and again in each of `repeats` tables. */
 struct pieces {
 	size_t n, count, repeats;
 };
@@ -154,7 +154,8 @@ static enum moe_err settle(struct moe_frozen *f, const struct moe_params *params
 	return MOE_OK;
 }
 
-static enum moe_err freeze(struct moe_frozen *f, bool *frozen, const struct moe_params *params, size_t experts, char *const *words, size_t n, struct moe_diag *d)
+static enum moe_err freeze(struct moe_frozen *f, bool *frozen, const struct moe_params *params, size_t experts, char *const *words, size_t n,
+			   struct moe_diag *d)
 {
 	size_t kept = 0;
 

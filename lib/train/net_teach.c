@@ -117,8 +117,8 @@ static double take_gap(float *made, const float *its, size_t n, float slope)
 }
 
 /* m rows x of the network and those of its teacher: the sum of the squares, and with dx the gradient of slope / 2 times that. */
-static double match_rows(const struct moe_net *n, const struct net_match *match, const struct room *r, const float *x, const float *teacher, size_t m, float slope,
-			 float *dx, float *gradient)
+static double match_rows(const struct moe_net *n, const struct net_match *match, const struct room *r, const float *x, const float *teacher, size_t m,
+			 float slope, float *dx, float *gradient)
 {
 	const struct moe_net *t = n->o.teacher->net;
 	size_t hidden = net_hidden(n), its = net_hidden(t);

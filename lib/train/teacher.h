@@ -5,8 +5,8 @@
 #include "train/net.h"
 #include "train/recipe.h"
 
-/* May a model learn from the other? They must have the same tokenizer and vocabulary, and read pictures alike: patches, numbers, and every grid that the one may get.
- * MOE_EMATCH says what is not so; MOE_EUSAGE that the teacher has a part that moe_net does not know. */
+/* May a model learn from the other? They must have the same tokenizer and vocabulary, and read pictures alike: patches, numbers, and every grid that the one may
+ * get. MOE_EMATCH says what is not so; MOE_EUSAGE that the teacher has a part that moe_net does not know. */
 enum moe_err moe_teacher_check(const struct moe_model *m, const struct moe_model *teacher, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Makes *t, but for its network, from a recipe: MOE_EUSAGE for layers that the two do not have. */
