@@ -382,8 +382,10 @@ static void freeze_others(struct moe_trainer *t, bool aux)
 {
 	const struct moe_params *p = params_of(t);
 
-	for (size_t i = 0; i < p->n; i++)
-		t->frozen.tensor[i] |= t->quantise ? !moe_quantise_has(&p->p[i]) : is_aux(&p->p[i]) != aux || moe_quantise_has(&p->p[i]);
+	for (size_t i = 0; i < p->n; i++) {
+		bool of_quantiser = t->model->spec->image_tokens.count && moe_quantise_has(&p->p[i]);
+		t->frozen.tensor[i] |= t->quantise ? !of_quantiser : is_aux(&p->p[i]) != aux || of_quantiser;
+	}
 }
 
 /* What a stage asks of the model is there. */
