@@ -5,7 +5,7 @@
 
 int main(int argc, char **argv)
 {
-	static const struct opt opts[] = {OPT_LAYER, OPT_CHOOSING, OPT_MODEL, OPT_OUTPUT, OPT_STREAM, OPT_WHAT_IF, OPT_STATS, OPT_TRACE, OPT_END};
+	static const struct opt opts[] = {OPT_LAYER, OPT_MODEL, OPT_OUTPUT, OPT_STREAM, OPT_WHAT_IF, OPT_CHOOSING, OPT_STATS, OPT_TRACE, OPT_END};
 	static const struct tool tool = {"moe-route", "-l LAYER", "Chooses the experts of one layer for every token: hidden -> routed.", opts};
 
 	return layers_main(&tool, argc, argv, MOE_STEP_ROUTE, MOE_STEP_ROUTE, false);

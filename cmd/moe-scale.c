@@ -93,7 +93,15 @@ static void fit_one(size_t arm, size_t measure, void (*use)(struct moe_scaling_l
 	free(point);
 }
 
-/* Each arm has laws of its own. */
+static bool arm_has(size_t arm, size_t measure)
+{
+	for (size_t i = 0; i < p.t.runs.n; i++)
+		if (p.t.runs.at[i].arm == arm && !isnan(moe_run_measure(&p.t.runs.at[i], measure)))
+			return true;
+	return false;
+}
+
+/* Each arm has laws of its own; measures that it lacks are left out, unless they are asked for. */
 static void fit_all(char **path, int n, void (*use)(struct moe_scaling_law *l, bool first), bool picture)
 {
 	bool first = true;
@@ -102,8 +110,11 @@ static void fit_all(char **path, int n, void (*use)(struct moe_scaling_law *l, b
 	trainings_choose(&p.t);
 	check_pictures(true);
 	for (size_t arm = 0; arm < p.t.runs.n_arms; arm++)
-		for (size_t m = 0; m < p.t.n_measures; m++, first = false)
-			fit_one(arm, p.t.measure[m], use, first, picture);
+		for (size_t m = 0; m < p.t.n_measures; m++)
+			if (trainings_options.loss || arm_has(arm, p.t.measure[m])) {
+				fit_one(arm, p.t.measure[m], use, first, picture);
+				first = false;
+			}
 }
 
 static void print_law(struct moe_scaling_law *l, bool first)

@@ -26,16 +26,14 @@ enum { LOG_LIMIT = 1 << 30, CHECK_SAMPLES = 4 };
 
 /* Numbers that the command line may set, and where in the recipe. */
 enum number {
-	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, LR_VISION, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, IMAGE, DRAW, PATCH, PATCH_LAYER, BALANCE, Z,
-	BALANCE_GROUPS, SOFT, MATCH,
-	BIAS_RATE, NOISE, TEXT_TOKENS,
+	TOKENS, BATCH, ACCUMULATE, LR_MUON, LR_ADAMW, LR_VISION, WARMUP, DECAY, FLOOR, WEIGHT_DECAY, CLIP, ROPE_THETA, TEXT, IMAGE, DRAW, PATCH, PATCH_LAYER,
+	BALANCE, Z, BALANCE_GROUPS, SOFT, MATCH, BIAS_RATE, NOISE, TEXT_TOKENS,
 	N_STAGE, SEED = N_STAGE, TEMPERATURE, DEV_EVERY, DEV_SAMPLES, CHECKPOINT_EVERY, N_NUMBERS,
 };
 
 static const char *const keys[N_NUMBERS] = {
-	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "lr.vision", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta", "losses.text",
-	"losses.image", "draw", "losses.patch",
-	"losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "losses.soft", "losses.match", "bias_rate", "router_noise", "text_tokens", "seed",
+	"tokens", "batch", "accumulate", "lr.muon", "lr.adamw", "lr.vision", "warmup", "decay", "floor", "weight_decay", "clip", "rope_theta",
+	"losses.text", "losses.image", "draw", "losses.patch", "losses.patch_layer", "losses.balance", "losses.z", "losses.balance_groups", "losses.soft", "losses.match", "bias_rate", "router_noise", "text_tokens", "seed",
 	"teacher.temperature", "dev.every", "dev.samples", "checkpoint.every",
 };
 
@@ -45,7 +43,7 @@ static struct {
 	struct opt_list freeze, layers, calibrate, dev, keep;
 	long branch;
 	double decay_tokens;
-	bool aux, check, timings, no_sandbox;
+	bool aux, flips, check, timings, no_sandbox;
 } o = {.type = "bf16", .branch = -1};
 
 static volatile sig_atomic_t stop;
@@ -170,6 +168,8 @@ static void set_rest(json_t *doc)
 	}
 	if (o.layers.n)
 		set(doc, "teacher.layers", list(o.layers.item, o.layers.n));
+	if (o.flips)
+		set(doc, "dev.flips", json_string("yes"));
 	if (o.calibrate.n)
 		set(doc, "calibrate.data", list(o.calibrate.item, o.calibrate.n));
 	if (o.dev.n)
@@ -315,7 +315,7 @@ static uint64_t check_trainable(const struct moe_model *m, const struct moe_mode
 	struct moe_diag d = {0};
 	uint64_t need, room = moe_memory_available();
 
-	if (r->kind == MOE_RECIPE_MODEL && moe_net_check(m->spec, &d)) {
+	if (r->kind == MOE_RECIPE_KIND_MODEL && moe_net_check(m->spec, &d)) {
 		moe_diag_path(&d, cli.model);
 		cli_die(&d);
 	}
@@ -346,6 +346,11 @@ static void say_sizes(const struct moe_model *m, const struct moe_recipe *r, uin
 	double all = 0;
 
 	cli_check(moe_spec_sizes(m->spec, &s, &d), &d);
+	if (r->kind == MOE_RECIPE_KIND_QUANTISER) {
+		cli_say("%.3g M parameters before and behind the codes, %.4g M patches; up to %.2g GB of memory", (double)s.part[MOE_PART_TOWER] / 1e6,
+			(double)moe_recipe_tokens(r) / 1e6, (double)nbytes / 1e9);
+		return;
+	}
 	cli_check(moe_spec_flops(&f, m->spec, patches, text, &d), &d);
 	for (size_t i = 0; i < r->n_stages; i++)
 		all += (double)r->stage[i].tokens * moe_flops_training(&f, r->stage[i].trains == MOE_TRAINS_AUX);
@@ -525,6 +530,8 @@ static int check_gradients(const struct moe_recipe *r)
 	struct moe_net *net;
 	size_t wrong = 0;
 
+	if (r->kind == MOE_RECIPE_KIND_QUANTISER)
+		cli_fail("--check-gradients: a quantiser's are no slopes of its loss, since they pass the codes straight through");
 	if (!json_is_string(r->model)) {
 		if (!cli.output)
 			cli_fail("--check-gradients of a new model needs -o, the folder that it is made in");
@@ -600,6 +607,7 @@ int main(int argc, char **argv)
 		NUMBER(SEED, "seed", "N", "of initial weights, order and colours", "1"),
 		{0, "dev", OPT_LIST, &o.dev, "DATA", "evaluate on this, which is not trained on (several times)", 0, 0, 0},
 		NUMBER(DEV_EVERY, "dev-every", "TOKENS", "how often", "a twentieth"),
+		{0, "flips", OPT_FLAG, &o.flips, 0, "at the end, also with shares of the decisions over groups turned round", 0, 0, 0},
 		NUMBER(DEV_SAMPLES, "dev-samples", "N", "samples of it", "500"),
 		NUMBER(CHECKPOINT_EVERY, "checkpoint-every", "TOKENS", "how often", "a fiftieth"),
 		{0, "keep", OPT_LIST, &o.keep, "TOKENS", "keep the checkpoint at so many tokens (several times)", 0, 0, 0},

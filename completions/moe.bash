@@ -30,10 +30,10 @@ _moe() {
 		esac
 		;;
 	moe-block)
-		all="-l --layers --only-wanted --attention --parts --batch-choice --causal-choice -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers --only-wanted --attention --parts -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --batch-choice --causal-choice --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output --bias --stats --trace"
-		values="-l --layers --parts --batch-choice --causal-choice --drop --force --top-k --temperature --mute --swap --trace-detail -t --threads"
+		values="-l --layers --parts --drop --force --top-k --temperature --mute --swap --batch-choice --causal-choice --trace-detail -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -84,10 +84,10 @@ _moe() {
 		esac
 		;;
 	moe-eval)
-		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --answers --json --tsv --batch --causal-choice -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
+		all="--limit --types --chat -n --max-new --no-sandbox --by --patch-layer --against --no-blind --loss --draw --text-tokens --answers --json --tsv --batch --causal-choice -m --model --family --math --any-memory -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="--against -m --model"
 		files="--types --answers --family -o --output"
-		values="--limit -n --max-new --by --patch-layer --batch --causal-choice --math -t --threads"
+		values="--limit -n --max-new --by --patch-layer --draw --text-tokens --batch --causal-choice --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -159,10 +159,10 @@ _moe() {
 		esac
 		;;
 	moe-route)
-		all="-l --layers --batch-choice --causal-choice -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
+		all="-l --layers -m --model --family -o --output --any-model --any-order --no-pg --drop --force --top-k --temperature --bias --mute --swap --batch-choice --causal-choice --stats --trace --trace-detail -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--family -o --output --bias --stats --trace"
-		values="-l --layers --batch-choice --causal-choice --drop --force --top-k --temperature --mute --swap --trace-detail -t --threads"
+		values="-l --layers --drop --force --top-k --temperature --mute --swap --batch-choice --causal-choice --trace-detail -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac
@@ -225,7 +225,7 @@ _moe() {
 		esac
 		;;
 	moe-train)
-		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --lr-vision --warmup --decay --floor --weight-decay --clip --freeze --teacher --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --aux --calibrate --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
+		all="-r --recipe -o --output --new -m --model --family --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --lr-vision --warmup --decay --floor --weight-decay --clip --freeze --teacher --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --aux --calibrate --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --flips --dev-samples --checkpoint-every --keep --type --branch --decay-tokens --check-gradients --timings --no-sandbox --any-memory -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model --teacher"
 		files="-r --recipe --new --family"
 		values="-o --output --tokens --batch --accumulate --optimiser --lr-muon --lr-adamw --lr-vision --warmup --decay --floor --weight-decay --clip --freeze --temperature --soft-loss --match --match-loss --text-loss --image-loss --draw --patch-loss --patch-layer --balance --z-loss --balance-groups --calibrate --bias-rate --router-noise --rope-theta --text-tokens --augment --precision --seed --dev --dev-every --dev-samples --checkpoint-every --keep --type --branch --decay-tokens -t --threads"

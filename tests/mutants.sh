@@ -46,7 +46,7 @@ mutant $o 'decay in the gradient' 's/(moe_adamw_update\(o->weights)/a.keep = 1; 
 mutant $o 'epsilon of 1e-6' 's/EPSILON = 1e-8/EPSILON = 1e-6/'
 mutant $o 'beta2 of 0.999' 's/BETA2 = 0.98/BETA2 = 0.999/'
 mutant $o 'no correction of the bias' 's/\(1 \/ \(1 - pow\(BETA[12], \(double\)t\)\)\)/1/g'
-mutant $o 'a step count that lags' 's/adamw_of\(o->step, o->steps\[p->tensor\]\)/adamw_of(o->step, o->steps[p->tensor] + 1)/'
+mutant $o 'a step count that lags' 's/o->steps\[p->tensor\], factor_of/o->steps[p->tensor] + 1, factor_of/'
 mutant $o 'Muon without its scale' 's/o->step->muon_rate \* sqrt\(.*\)\), \*w/o->step->muon_rate), *w/'
 mutant $o 'four steps of Newton and Schulz' 's/NEWTON_STEPS = 5/NEWTON_STEPS = 4/'
 mutant $o 'Muon on no matrices' 's/return o->step->kind == MOE_OPTIMISER_MUON \&\& o->params/return false \&\& o->params/; s/s->kind == MOE_OPTIMISER_MUON \&\& o->n_lanes/false/'

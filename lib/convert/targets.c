@@ -17,7 +17,7 @@ struct maker {
 	struct moe_diag *d;
 };
 
-static struct moe_target *find(const struct moe_targets *all, const char *name)
+struct moe_target *moe_targets_recent(const struct moe_targets *all, const char *name)
 {
 	for (size_t i = all->n; i > 0 && all->n - i < NEIGHBOURS; i--)
 		if (!strcmp(all->t[i - 1].name, name))
@@ -38,9 +38,9 @@ static enum moe_err add(struct maker *k, const char *name, struct moe_target **o
 	return MOE_OK;
 }
 
-static enum moe_err add_piece(struct maker *k, struct moe_target *t, const struct moe_mat *w)
+enum moe_err moe_target_add(struct moe_target *t, const struct moe_mat *w, struct moe_diag *d)
 {
-	MOE_TRY(moe_grow(&t->piece, &t->piece_cap, t->n_pieces + 1, sizeof *t->piece, k->d));
+	MOE_TRY(moe_grow(&t->piece, &t->piece_cap, t->n_pieces + 1, sizeof *t->piece, d));
 	t->piece[t->n_pieces++] = *w;
 	t->rows += w->rows;
 	return MOE_OK;
@@ -76,7 +76,7 @@ static enum moe_err keep_scales(struct maker *k, const char *name, enum moe_part
 	t->rank = s->rank;
 	memcpy(t->shape, s->shape, s->rank * sizeof *s->shape);
 	t->cols = s->shape[s->rank - 1];
-	return add_piece(k, t, &(struct moe_mat){s->data, s->type, moe_tensor_count(s) / t->cols, t->cols, t->cols, 1, NULL, NULL});
+	return moe_target_add(t, &(struct moe_mat){s->data, s->type, moe_tensor_count(s) / t->cols, t->cols, t->cols, 1, NULL, NULL}, k->d);
 }
 
 /* The scales of a whole I8 tensor; NULL where they do not lie as floats. */
@@ -111,7 +111,7 @@ static enum moe_err same_tensor(struct maker *k, const struct moe_named *n)
 	scale = s->type == MOE_I8 ? int8_scales(k, s) : n->mat.scale;
 	if (s->type == MOE_I8 && !scale)
 		return moe_fail(k->d, MOE_EINPUT, "the scales of tensor \"%s\" are not aligned to %zu bytes", s->name, sizeof *scale);
-	MOE_TRY(add_piece(k, t, &(struct moe_mat){s->data, s->type, moe_tensor_count(s) / t->cols, t->cols, t->cols, 1, scale, NULL}));
+	MOE_TRY(moe_target_add(t, &(struct moe_mat){s->data, s->type, moe_tensor_count(s) / t->cols, t->cols, t->cols, 1, scale, NULL}, k->d));
 	return t->to == MOE_F8_E4M3 ? keep_scales(k, s->name, n->part) : MOE_OK;
 }
 
@@ -157,14 +157,14 @@ static enum moe_err other_tensor(struct maker *k, const struct moe_named *n)
 
 	k->seen[n->where->index] = true;
 	MOE_TRY(moe_names_find(&k->names, n->logical, n->at, &w, k->d));
-	t = find(k->out, w.name);
+	t = moe_targets_recent(k->out, w.name);
 	if (!t)
 		MOE_TRY(new_tensor(k, n, &w, &t));
 	if (t->cols == 1 && !n->matrix) {
 		mat.rows = mat.cols;
 		mat.cols = mat.stride = 1;
 	}
-	return add_piece(k, t, &mat);
+	return moe_target_add(t, &mat, k->d);
 }
 
 static enum moe_err visit(void *arg, const struct moe_named *n)

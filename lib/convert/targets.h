@@ -34,6 +34,12 @@ struct moe_targets {
 enum moe_err moe_targets_make(struct moe_targets *out, struct moe_model *m, bool gguf, const struct moe_types *types, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_targets_free(struct moe_targets *t);
 
+/* The target of that name, if it is one of the last few: matrices of one tensor come close together. Else NULL. */
+struct moe_target *moe_targets_recent(const struct moe_targets *all, const char *name);
+
+/* Appends a piece, and its rows. */
+enum moe_err moe_target_add(struct moe_target *t, const struct moe_mat *w, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* Tensors of a checkpoint that are neither seen nor the scales of others. */
 size_t moe_targets_ignored(const struct moe_checkpoint *weights, const bool *seen);
 

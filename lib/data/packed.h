@@ -20,8 +20,8 @@ struct moe_packed {
 	uint64_t document;              /* sequences with the same number are parts of one document; 0: it has one of its own */
 };
 
-/* How many of the sequences p [n] from the first on form a group in which rows of different sequences are chosen among each other: `most`, or as many as come before a
- * second part of a document that is in the group, which would be told what the first one says. */
+/* How many of the sequences p [n] from the first on form a group in which rows of different sequences are chosen among each other: `most`, or as many as come
+ * before a second part of a document that is in the group, which would be told what the first one says. */
 size_t moe_packed_together(const struct moe_packed *p, size_t n, size_t most);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "eval/loss_pairs.h"
 #include "eval/tally.h"
 
 enum moe_table_format { MOE_TABLE_TEXT, MOE_TABLE_JSON, MOE_TABLE_TSV };
@@ -18,6 +19,9 @@ struct moe_tables {
 
 /* Prints everything; of TSV the scores alone. */
 enum moe_err moe_tables_print(FILE *f, const struct moe_tables *t, enum moe_table_format format, struct moe_diag *d) MOE_CHECK_RESULT;
+
+/* Losses (loss_pairs.h) of n choices. */
+enum moe_err moe_tables_losses(FILE *f, const struct moe_losses *l, size_t n, const char *model, enum moe_table_format format, struct moe_diag *d) MOE_CHECK_RESULT;
 
 /* Every question with the model's answer as a JSON line. */
 enum moe_err moe_tables_answers(FILE *f, const struct moe_evaluation *e, struct moe_diag *d) MOE_CHECK_RESULT;

@@ -81,6 +81,7 @@ void moe_router_measure(struct moe_router_sums *sums, const struct moe_router_ke
 		enum moe_modality m = moe_modality_of(modality[row]);
 		float sum = whole(p, s);
 		sums->rows[m]++;
+		sums->unserved += r->expert_id[row * k] < 0;
 		sums->z += (double)r->lse[row] * (double)r->lse[row];
 		for (size_t e = 0; e < n; e++)
 			sums->q[e] += (double)(p[e] / sum);

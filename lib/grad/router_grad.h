@@ -22,11 +22,12 @@ struct moe_router_kept {
 	float *weight;                  /* [rows][k] */
 };
 
-/* Of some rows of a layer: choices by modality and expert, sums of q by expert, rows by modality, and the sum of squares of log sum exp. */
+/* Of some rows of a layer: choices by modality and expert, sums of q by expert, rows by modality, and those that no expert took, and the sum of squares of
+ * log sum exp. */
 struct moe_router_sums {
 	uint64_t *load;                 /* [MOE_N_MODALITIES][experts] */
 	double *q;                      /* [experts] */
-	uint64_t rows[MOE_N_MODALITIES];
+	uint64_t rows[MOE_N_MODALITIES], unserved;
 	double z;
 };
 
@@ -43,8 +44,8 @@ void moe_router_weigh(const struct moe_router_kept *r, size_t rows, size_t k, co
 void moe_router_measure(struct moe_router_sums *sums, const struct moe_router_kept *r, const uint8_t *modality, size_t rows, size_t k,
 			const struct moe_router_settings *s);
 
-/* LB of a layer's sums, with `groups` equal groups of experts, in the order of their ids, in each pool (0: each expert is one of its own). share [experts] = f of each
- * expert; pull [experts] = factor · dLB / dq_e of a row. */
+/* LB of a layer's sums, with `groups` equal groups of experts, in the order of their ids, in each pool (0: each expert is one of its own). share [experts] =
+ * f of each expert; pull [experts] = factor · dLB / dq_e of a row. */
 double moe_router_balance(float *pull, double *share, const struct moe_router_sums *sums, const struct moe_router_settings *s, size_t groups, double factor);
 
 /* What the losses add for one row: to the gradient of each q_e, and z · 2 lse softmax(z)_e to that of each logit. */

@@ -1,6 +1,6 @@
-/* Numbers of one matrix as a sum of others, with noise:
+/* Numbers of one matrix as a sum of others, with normal noise:
  *
- *     x = sum of factor · term + normal · (deviation + share · rms of the sum's row) · keep is 0 or 1: whether the sum itself stays
+ *     x = sum of factor · term + normal · (deviation + share · root mean square of the sum's row)
  *
  * The noise is a function of the seed, the stream and the place alone. */
 #ifndef MOE_GRAFT_BLEND_H

@@ -9,8 +9,6 @@
 #include "graft/graft_blend.h"
 #include "model/names.h"
 
-enum { NEIGHBOURS = 8 };        /* tensors that are collected at a time: gate, up and down of one expert after the other */
-
 /* A tensor of the output. Its cells lie one below the other; or, where inputs come first, `across` of them side by side; or, where outputs are interleaved,
  * the rows of as many take turns. */
 struct cells {
@@ -164,14 +162,6 @@ static enum moe_err blend_other(struct maker *k, const struct moe_named *n, stru
 
 /* ---- Targets ---- */
 
-static struct moe_target *find(const struct moe_targets *all, const char *name)
-{
-	for (size_t i = all->n; i > 0 && all->n - i < NEIGHBOURS; i--)
-		if (!strcmp(all->t[i - 1].name, name))
-			return &all->t[i - 1];
-	return NULL;
-}
-
 static struct moe_place place_like(const struct maker *k, const struct moe_named *n)
 {
 	bool dense = is_unit(n->logical), expert = is_expert(n->logical) || is_row(n->logical);
@@ -239,14 +229,6 @@ static enum moe_err turn(struct maker *k, struct moe_graft_blend *b)
 	return MOE_OK;
 }
 
-static enum moe_err add_piece(struct maker *k, struct moe_target *t, const struct moe_mat *w)
-{
-	MOE_TRY(moe_grow(&t->piece, &t->piece_cap, t->n_pieces + 1, sizeof *t->piece, k->d));
-	t->piece[t->n_pieces++] = *w;
-	t->rows += w->rows;
-	return MOE_OK;
-}
-
 static enum moe_err add_cell(struct maker *k, struct moe_target *t, struct moe_graft_blend *b)
 {
 	struct cells *c = k->cells[t - k->out->t];
@@ -266,11 +248,11 @@ static enum moe_err add_cell(struct maker *k, struct moe_target *t, struct moe_g
 	c->cell[c->n++] = b;
 	if (!c->turned && !c->interleaved) {
 		moe_graft_blend_plain(b, &plain);
-		return add_piece(k, t, &plain);
+		return moe_target_add(t, &plain, k->d);
 	}
 	/* One piece of all rows, which are made. */
 	if (c->n == 1)
-		MOE_TRY(add_piece(k, t, &(struct moe_mat){.cols = t->cols}));
+		MOE_TRY(moe_target_add(t, &(struct moe_mat){.cols = t->cols}, k->d));
 	t->rows = t->piece[0].rows = (c->n + c->across - 1) / c->across * b->rows * (c->turned ? 1 : c->across);
 	return MOE_OK;
 }
@@ -279,7 +261,7 @@ static enum moe_err add_cell(struct maker *k, struct moe_target *t, struct moe_g
 
 static enum moe_err put(struct maker *k, const struct moe_named *n, const struct moe_where *w, struct moe_graft_blend *b)
 {
-	struct moe_target *t = find(k->out, w->name);
+	struct moe_target *t = moe_targets_recent(k->out, w->name);
 
 	if (!t)
 		MOE_TRY(new_target(k, n, w, b, &t));

@@ -656,6 +656,7 @@ enum moe_err moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out, str
 	struct moe_model m = {.spec = (struct moe_spec *)(uintptr_t)s};
 	struct binder b = {.m = &m, .sizes = out, .d = d};
 	uint64_t kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim), routed;
+	double passes;
 	enum moe_err err;
 
 	*out = (struct moe_sizes){0};
@@ -666,7 +667,8 @@ enum moe_err moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out, str
 	moe_arena_free(&m.memory);
 	for (int p = 0; p < MOE_N_PARTS; p++)
 		out->parameters += out->part[p];
-	routed = out->part[MOE_PART_EXPERTS] / (uint64_t)s->router.experts * (uint64_t)s->router.top_k;
+	passes = s->router.chooses == MOE_CHOICE_EXPERT && s->router.capacity > 0 ? s->router.capacity : (double)s->router.top_k;
+	routed = (uint64_t)((double)(out->part[MOE_PART_EXPERTS] / (uint64_t)s->router.experts) * passes);
 	out->active = out->part[MOE_PART_NORM] + out->part[MOE_PART_ATTENTION] + out->part[MOE_PART_ROUTER] + out->part[MOE_PART_SHARED] +
 		      out->part[MOE_PART_DENSE] + routed;
 	out->head = (uint64_t)(s->vocab * s->hidden);

@@ -4,9 +4,9 @@
 
 #include "model/spec.h"
 
-/* Forward, means over the rows of a sequence. Products with weights and those of attention count, 2 for each multiplication with its addition; norms, activations,
- * softmax and rotations do not. An expert, and a layer of mixture-of-depths, counts as often as rows pass it: the share that the capacity says, of keys too. Auxiliary
- * routers are apart from `all`: a pass in which they choose costs both. */
+/* Forward, means over the rows of a sequence. Products with weights and those of attention count, 2 for each multiplication with its addition; norms,
+ * activations, softmax and rotations do not. An expert, and a layer of mixture-of-depths, counts as often as rows pass it: the share that the capacity says,
+ * of keys too. Auxiliary routers are apart from `all`: a pass in which they choose costs both. */
 struct moe_flops {
 	double tower;                   /* and projector; their attention too */
 	double attention, router, experts;      /* router: that of depth too; experts: shared and dense units too */

@@ -273,7 +273,7 @@ enum moe_err moe_layer_route(const struct moe_model *m, size_t layer, const stru
 	moe_matmul(out->logit, experts, normed, b->hidden, b->rows, &ffn->router, work->pool);
 	for (size_t r = 0; ffn->router_bias && r < b->rows; r++)
 		moe_add(out->logit + r * experts, ffn->router_bias, experts);
-	if (!b->modality && (m->spec->router.pools.n || (w && w->by_modality)))
+	if (!b->modality && (m->spec->router.pools.n || m->spec->router.choice_biases > 1 || (w && w->by_modality)))
 		return moe_fail(d, MOE_EMATCH, "the %s by modality, but the rows do not say which they are of (tensor \"modality\")",
 				w && w->by_modality ? "settings differ" : "experts are chosen");
 	return blame_layer(choose(m, layer, b, normed, w ? w->row + layer * MOE_N_MODALITIES : NULL, out, work, d), layer, d);

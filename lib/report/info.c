@@ -191,7 +191,7 @@ static void print_fusion(FILE *f, const struct moe_spec *s)
 		fprintf(f, ", then an encoder: %lld layer%s, hidden %lld, %lld heads, width %lld; %s projector\n", (long long)v->layers, v->layers == 1 ? "" : "s",
 			(long long)v->hidden, (long long)v->heads, (long long)v->width, s->projector.kind == MOE_PROJECTOR_LINEAR ? "a linear" : "a two-layer");
 	else if (s->image_tokens.count)
-		fprintf(f, ", each to the nearest of %lld codes, which are tokens\n", (long long)s->image_tokens.count);
+		fprintf(f, ", then the nearest of %lld codes of %lld numbers, which are tokens\n", (long long)s->image_tokens.count, (long long)s->image_tokens.width);
 	else
 		fprintf(f, ", straight into the layers\n");
 	fprintf(f, "patches see      %s\n", s->attention.mask == MOE_MASK_BIDIRECTIONAL_IMAGE ? "their whole picture" : "the patches before them");

@@ -15,7 +15,7 @@ enum moe_err moe_load_init(struct moe_load *l, size_t experts, size_t k, struct 
 	struct moe_trace_info info = {.experts = experts, .k = k};
 	struct moe_routing_layer *layer;
 
-	*l = (struct moe_load){.experts = experts, .k = k, .id = moe_calloc(SOME * k + 1, sizeof *l->id)};
+	*l = (struct moe_load){.experts = experts, .k = k, .choice = "token", .id = moe_calloc(SOME * k + 1, sizeof *l->id)};
 	if (!l->id)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	MOE_TRY(moe_routing_init(&l->sums, &info, NULL, 0, d));
@@ -76,7 +76,7 @@ static void sum_parts(const struct moe_load *l, unsigned first, unsigned last, s
 	out->per_token = sum->tokens ? (double)sum->choices / (double)sum->tokens : 0;
 	out->without = sum->tokens ? (double)sum->chosen[0] / (double)sum->tokens : 0;
 	out->mean_weight = sum->choices ? weight / (double)sum->choices : 0;
-	if (sum->logit_margin.n && !moe_routing_by_experts(l->choice ? l->choice : "token", sum, l->k)) {
+	if (sum->logit_margin.n && !moe_routing_by_experts(l->choice, sum, l->k)) {
 		out->mean_margin = sum->logit_margin.sum / (double)sum->logit_margin.n;
 		out->least_margin = sum->logit_margin.least;
 	}
@@ -123,7 +123,7 @@ static void print_bar(FILE *f, double value, double full)
 }
 
 /* Does each token choose, and take the layer? Then a token has k experts, and there is nothing to say of it. */
-static bool is_plain(const struct moe_load *l, const struct column *all) { return (!l->choice || !strcmp(l->choice, "token")) && !all->s.passed; }
+static bool is_plain(const struct moe_load *l, const struct column *all) { return !strcmp(l->choice, "token") && !all->s.passed; }
 
 /* How many tokens have how many experts, and how many skip the layer. */
 static void print_numbers(FILE *f, const struct moe_load *l, const struct column *c, size_t n, int width)

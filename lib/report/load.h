@@ -9,7 +9,7 @@
 /* Sums over the tokens of one layer; all parts are there. */
 struct moe_load {
 	size_t experts, k;
-	const char *choice;             /* who chooses (moe.choice), set by the caller and not copied; NULL: token */
+	const char *choice;             /* who chooses (moe.choice): "token", or what the caller has set, which is not copied */
 	uint16_t *id;                   /* some rows' choices */
 	struct moe_routing sums;        /* with one layer */
 };

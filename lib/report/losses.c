@@ -6,18 +6,23 @@
 #include "report/chart.h"
 #include "report/curves.h"
 
-enum { SHOWN = 300, STEP_TEXT = 0, STEP_PATCH, DEV_TEXT, DEV_PATCH, N_SERIES };
+enum { SHOWN = 300, TEXT = 0, IMAGE, PATCH, PICTURE, N_LOSSES, N_SERIES = 2 * N_LOSSES };        /* of steps, and of evaluations */
+
+static const char *const keys[N_LOSSES] = {"text", "image", "patch", "picture"};
 
 static enum moe_err take_line(void *self, const json_t *line, double tokens, struct moe_diag *d)
 {
-	struct moe_curve *c = (struct moe_curve *)self + (json_is_true(json_object_get(line, "dev")) ? DEV_TEXT : STEP_TEXT);
+	struct moe_curve *c = (struct moe_curve *)self + (json_is_true(json_object_get(line, "dev")) ? N_LOSSES : 0);
 	const char *choice = json_string_value(json_object_get(line, "choice"));
-	double patch = moe_log_number(line, "patch");
 
-	if (choice && !strncmp(choice, "causal", 6))    /* the other line of the same evaluation is what training is like */
+	if ((choice && !strncmp(choice, "causal", 6)) || json_object_get(line, "flips"))        /* the other line of the same evaluation is what training is like */
 		return MOE_OK;
-	MOE_TRY(moe_curve_add(c, tokens, moe_log_number(line, "text"), d));
-	return patch > 0 ? moe_curve_add(c + 1, tokens, patch, d) : MOE_OK;     /* without labels there is no such loss */
+	for (int i = TEXT; i < N_LOSSES; i++) {
+		double v = moe_log_number(line, keys[i]);
+		if (i == TEXT ? json_object_get(line, keys[i]) != NULL : v > 0)         /* there is no such loss without labels, image tokens, a quantiser */
+			MOE_TRY(moe_curve_add(&c[i], tokens, v, d));
+	}
+	return MOE_OK;
 }
 
 /* No more points than a picture shows. */
@@ -35,18 +40,23 @@ static void thin(struct moe_curve *c)
 
 enum moe_err moe_losses_print(FILE *f, const char *log, size_t n, const char *title, struct moe_diag *d)
 {
-	static const char *const names[N_SERIES] = {"text, training (smoothed)", "patches, training (smoothed)", "text, dev", "patches, dev"};
+	static const char *const names[N_SERIES] = {
+		"text, training (smoothed)", "image tokens, training (smoothed)", "patches, training (smoothed)", "squares of pixels (smoothed)", "text, dev", "image tokens, dev",
+		"patches, dev", "",
+	};
 	struct moe_chart chart = {.title = title, .x_label = "tokens", .y_label = "loss (nats)"};
 	struct moe_curve c[N_SERIES] = {0};
 	enum moe_err err = moe_log_walk(log, n, take_line, c, d);
 
+	if (!err && c[PICTURE].n)
+		chart.y_label = "mean square (normalised)";
 	for (int i = 0; i < N_SERIES && !err; i++) {
-		if (i < DEV_TEXT) {
+		if (i < N_LOSSES) {
 			moe_curve_smooth(&c[i]);
 			thin(&c[i]);
 		}
 		if (c[i].n)
-			chart.series[chart.n_series++] = (struct moe_series){.name = names[i], .x = c[i].x, .y = c[i].y, .n = c[i].n, .points = i >= DEV_TEXT};
+			chart.series[chart.n_series++] = (struct moe_series){.name = names[i], .x = c[i].x, .y = c[i].y, .n = c[i].n, .points = i >= N_LOSSES};
 	}
 	if (!err)
 		err = moe_chart_print(f, &chart, d);

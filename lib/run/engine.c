@@ -271,8 +271,8 @@ static void keep_last(struct moe_batch *b)
 		b->span[i].keep = 1;
 }
 
-/* All layers. In the last one, rows whose result nobody reads stop behind their keys and values, or, where somebody watches or rows are chosen among, behind the
- * router. */
+/* All layers. In the last one, rows whose result nobody reads stop behind their keys and values, or, where somebody watches or chooses among rows, behind
+ * the router. */
 static enum moe_err run_layers(struct state *s, struct moe_pass *p, struct moe_diag *d)
 {
 	const struct moe_engine *e = s->e;

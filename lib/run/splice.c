@@ -177,7 +177,8 @@ static enum moe_err make_batch(struct state *st, struct moe_batch *b, const stru
 			memcpy(position + (a * n + i) * rows, one->position + a * rows, rows * sizeof *position);
 		span[i] = (struct moe_span){.first = i * rows, .n = rows, .x = x + i * rows * st->hidden, .cache = st->cache + i * st->layers};
 	}
-	*b = (struct moe_batch){.rows = n * rows, .hidden = st->hidden, .axes = axes, .position = position, .image = image, .modality = modality, .span = span, .spans = n};
+	*b = (struct moe_batch){.rows = n * rows, .hidden = st->hidden, .axes = axes, .position = position, .image = image,
+				.modality = modality, .span = span, .spans = n};
 	return MOE_OK;
 }
 

@@ -12,8 +12,8 @@
  * All others are measures (loss, text, image): numbers, empty where there is none. Without any flops a run has spent 6 N D.
  *
  * A log is a file of moe-train, or the folder of a run with its log.jsonl; its evaluations are the measurements. Their keys flops and seconds are taken if
- * they are there, and without seconds the tokens_per_s of the steps. N, S and the seed that no table gives are those of the run's folder: of its model and its
- * recipe. */
+ * they are there, and without seconds the tokens_per_s of the steps. N, S, the seed and the FLOPs of a token (model/flops.h) that no table gives are those of the
+ * run's folder: of its model and its recipe. */
 #ifndef MOE_SCALE_RUNS_H
 #define MOE_SCALE_RUNS_H
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model/spec.h"
+#include "model/flops.h"
 #include "scale/runs_priv.h"
 
 /* A log on its way: what is known of the run, and what has been counted. */
@@ -75,21 +75,24 @@ static enum moe_err read_line(struct reader *q, const char *line, size_t n, stru
 	return err;
 }
 
-/* The seed of the run's recipe, if it says one. */
-static void read_seed(struct moe_run_draft *w, struct moe_runs *r, const char *folder)
+/* FLOPs of training for a token, as moe-train tells them: of the largest pictures, and of texts as long as the recipe's first stage has them. Nothing is known
+ * without a recipe. */
+static enum moe_err count_flops(double *flops, const struct moe_spec *s, const json_t *recipe, struct moe_diag *d)
 {
-	const char *path = moe_runs_beside(r, folder, "recipe.json");
-	json_t *o = path && !w->seeded ? json_load_file(path, 0, NULL) : NULL, *seed = json_object_get(o, "seed");
+	const json_t *stage = json_array_get(json_object_get(recipe, "stages"), 0), *text = json_object_get(stage, "text_tokens");
+	const char *trains = json_string_value(json_object_get(stage, "train"));
+	struct moe_flops f;
 
-	if (json_is_integer(seed)) {
-		w->seed = json_integer_value(seed);
-		w->seeded = true;
-	}
-	json_decref(o);
+	if (!json_is_integer(text) || json_integer_value(text) < 1)
+		return MOE_OK;
+	MOE_TRY(moe_spec_flops(&f, s, moe_spec_largest_patches(s), (size_t)json_integer_value(text), d));
+	*flops = moe_flops_training(&f, trains && !strcmp(trains, "aux"));
+	return MOE_OK;
 }
 
-/* N and S of the run's model, as it is at the end or was at the start. */
-static enum moe_err read_sizes(struct moe_run_draft *w, struct moe_runs *r, const char *folder, const struct moe_runs_options *o, struct moe_diag *d)
+/* What is not known yet of N, S and FLOPs, from the model as it is at the end or was at the start. */
+static enum moe_err read_model(struct moe_run_draft *w, struct moe_runs *r, const char *folder, const json_t *recipe, const struct moe_runs_options *o,
+			       struct moe_diag *d)
 {
 	const char *path = moe_runs_beside(r, folder, "model");
 	struct moe_sizes sizes;
@@ -104,11 +107,29 @@ static enum moe_err read_sizes(struct moe_run_draft *w, struct moe_runs *r, cons
 		return MOE_OK;
 	MOE_TRY(moe_spec_load(&s, &(struct moe_spec_options){.directory = path, .families = o->families, .config_only = true}, d));
 	err = moe_spec_sizes(s, &sizes, d);
+	if (!err && isnan(w->flops_per_token))
+		err = count_flops(&w->flops_per_token, s, recipe, d);
 	if (!err && isnan(w->n))
 		w->n = (double)sizes.active;
 	if (!err && isnan(w->s))
-		w->s = s->router.experts > 1 ? 1 - (double)s->router.top_k / (double)s->router.experts : 0;
+		w->s = s->router.experts > 1 ? 1 - moe_router_capacity(&s->router) / (double)s->router.experts : 0;
 	moe_spec_free(s);
+	return err;
+}
+
+/* What the folder of a run says of it. */
+static enum moe_err read_folder(struct moe_run_draft *w, struct moe_runs *r, const char *folder, const struct moe_runs_options *o, struct moe_diag *d)
+{
+	const char *path = moe_runs_beside(r, folder, "recipe.json");
+	json_t *recipe = path ? json_load_file(path, 0, NULL) : NULL, *seed = json_object_get(recipe, "seed");
+	enum moe_err err;
+
+	if (!w->seeded && json_is_integer(seed)) {
+		w->seed = json_integer_value(seed);
+		w->seeded = true;
+	}
+	err = read_model(w, r, folder, recipe, o, d);
+	json_decref(recipe);
 	return err;
 }
 
@@ -124,9 +145,7 @@ enum moe_err moe_runs_log_text(struct moe_runs *r, const char *text, size_t n, c
 	w.file = r->n_paths - 1;
 	w.run = w.run ? w.run : path;
 	w.line = 0;
-	read_seed(&w, r, folder);
-	if (isnan(w.n))
-		MOE_TRY(read_sizes(&w, r, folder, o, d));
+	MOE_TRY(read_folder(&w, r, folder, o, d));
 	if (isnan(w.n) && !o->unsized)
 		return moe_fail(d, MOE_EINPUT, "N, the parameters that a token passes, is not known: there is no model beside the log, and no table says it");
 	q.now = w;

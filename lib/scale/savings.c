@@ -148,7 +148,8 @@ static enum moe_err make_curves(struct curves *c, const struct moe_runs *r, size
 	size_t *first = moe_calloc(2 * r->n + 2, sizeof *first);
 	enum moe_err err;
 
-	*c = (struct curves){.x = moe_calloc(r->n + 1, sizeof *c->x), .seed = moe_calloc(r->n + 1, sizeof *c->seed), .seeded = moe_calloc(r->n + 1, sizeof *c->seeded)};
+	*c = (struct curves){.x = moe_calloc(r->n + 1, sizeof *c->x), .seed = moe_calloc(r->n + 1, sizeof *c->seed),
+			     .seeded = moe_calloc(r->n + 1, sizeof *c->seeded)};
 	if (spot && first && c->x && c->seed && c->seeded)
 		err = fill_curves(c, spot, first, r, arm, measure, cost, d);
 	else

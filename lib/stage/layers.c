@@ -170,6 +170,9 @@ static enum moe_err run(void *self, struct moe_frame **f, size_t n, struct moe_o
 		if (f[i]->kind != want)
 			return moe_frame_fail(f[i], d, MOE_EMATCH, "expected a frame of kind \"%s\"", moe_kind_name(want));
 		MOE_TRY(moe_frame_number(f[i], "moe.seq", UINT64_MAX, &l->seq[i], d));
+		for (size_t j = 0; l->group && j < i; j++)
+			if (l->seq[i] == l->seq[j])
+				return moe_frame_fail(f[i], d, MOE_EINPUT, "the sequence is in this batch twice");
 		for (size_t j = from; j < i && !l->group; j++)
 			if (l->seq[i] == l->seq[j] || moe_insight_adds(&l->insight)) {        /* a chunk of the same sequence waits for the one before it */
 				MOE_TRY(run_some(l, f + from, i - from, out, d));
@@ -234,5 +237,6 @@ enum moe_err moe_layers_check(const struct moe_layers *l, struct moe_diag *d)
 
 struct moe_stage moe_layers_stage(struct moe_layers *l)
 {
-	return (struct moe_stage){.self = l, .group = l->group, .kinds = 1u << MOE_KIND_HIDDEN | 1u << MOE_KIND_ROUTED, .run = run, .notice = notice, .math = use_math};
+	return (struct moe_stage){.self = l, .kinds = 1u << MOE_KIND_HIDDEN | 1u << MOE_KIND_ROUTED, .group = l->group, .run = run, .notice = notice,
+				  .math = use_math};
 }

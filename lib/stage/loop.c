@@ -135,8 +135,8 @@ static enum moe_err check_whole(const struct moe_frame *f, struct moe_diag *d)
 	MOE_TRY(moe_frame_number(f, "moe.more", 0, &more, d));
 	if (!start && !step && !more)
 		return MOE_OK;
-	return moe_frame_fail(f, d, MOE_EMATCH, "the frame is a part of its sequence, and a choice over a batch is among whole ones: nothing can be generated, nor may "
-			      "sequences be cut (moe-embed --chunk)");
+	return moe_frame_fail(f, d, MOE_EMATCH, "the frame is a part of its sequence, and a choice over a batch is among whole ones: nothing can be "
+			      "generated, nor may sequences be cut (moe-embed --chunk)");
 }
 
 static bool full(const struct loop *l) { return l->n == l->most || (!l->s->group && l->nbytes >= MOE_BATCH_NBYTES); }

@@ -228,7 +228,8 @@ static void *gather(struct moe_collector *c, const struct sequence *q, size_t of
 static enum moe_err write_block(struct moe_collector *c, const struct sequence *q, size_t n, struct moe_diag *d)
 {
 	const struct moe_trace_info *i = c->info;
-	struct moe_trace_block b = {.seq = q->seq, .start = q->start, .step = q->step[0], .name = q->name, .choice = q->choice, .rows = n, .axes = q->axes, .token = q->token,
+	struct moe_trace_block b = {.seq = q->seq, .start = q->start, .step = q->step[0], .name = q->name, .choice = q->choice,
+				    .rows = n, .axes = q->axes, .token = q->token,
 				    .image = q->image, .patch = q->patch, .modality = q->modality};
 	int32_t *position;
 
@@ -239,7 +240,8 @@ static enum moe_err write_block(struct moe_collector *c, const struct sequence *
 	b.logit = q->layer->logit ? gather(c, q, offsetof(struct routing, logit), n, i->experts, sizeof *b.logit) : NULL;
 	b.compared = q->layer->compared ? gather(c, q, offsetof(struct routing, compared), n, i->experts, sizeof *b.compared) : NULL;
 	b.depth = c->depth ? gather(c, q, offsetof(struct routing, depth), n, 1, 1) : NULL;
-	if (!position || !b.expert || (c->depth && !b.depth) || (q->layer->weight && !b.weight) || (q->layer->logit && !b.logit) || (q->layer->compared && !b.compared))
+	if (!position || !b.expert || (c->depth && !b.depth) || (q->layer->weight && !b.weight) || (q->layer->logit && !b.logit) ||
+	    (q->layer->compared && !b.compared))
 		return no_memory(d);
 	for (size_t r = 0; r < n; r++)
 		for (size_t a = 0; a < q->axes; a++)

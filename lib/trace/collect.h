@@ -30,8 +30,8 @@ struct moe_trace_choice {
 	const uint8_t *depth;           /* [n]: 0 where a row skips the layer; NULL: none does */
 };
 
-/* For the trace of `info`, which outlives the collector, as does `w`. `depth`: some of the layers are such that rows may skip them. `in_order`: sequences are numbered from 0 without a gap, and written whole in this
- * order, so that the trace does not depend on who was faster; else a frame is written as soon as it is full. */
+/* For the trace of `info`, which outlives the collector, as does `w`. `in_order`: sequences are numbered from 0 without a gap, and written whole in this
+ * order, so that the trace does not depend on who was faster; else a frame is written as soon as it is full. `depth`: there are layers that rows may skip. */
 enum moe_err moe_collector_new(struct moe_collector **out, struct moe_trace_writer *w, const struct moe_trace_info *info, bool in_order,
 			       bool depth, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_collector_free(struct moe_collector *c);

@@ -8,8 +8,8 @@
 /* bias[e] += rate · sign(mean load of the expert's pool - load[e]); bias [experts], load [n][experts]: choices by n modalities. */
 void moe_balance_step(float *bias, const uint64_t *load, size_t n, const struct moe_router_settings *s, double rate);
 
-/* That, in every layer that has a choice bias, unless it is frozen ([tensors], NULL: none). load [layers][MOE_N_MODALITIES][experts]: the choices of the step (net.h).
- * Where each modality has a bias of its own, it follows that one's choices. */
+/* That, in every layer that has a choice bias, unless it is frozen ([tensors], NULL: none). load [layers][MOE_N_MODALITIES][experts]: the choices of the step
+ * (net.h). Where each modality has a bias of its own, it follows that one's choices. */
 void moe_balance_update(const struct moe_params *params, float *weights, const uint64_t *load, const struct moe_router_settings *s, double rate, const bool *frozen);
 
 /* Has any layer a choice bias? */

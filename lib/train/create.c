@@ -8,8 +8,8 @@
 
 #include "base/check.h"
 #include "convert/layout.h"
-#include "kernel/normal.h"
 #include "format/checkpoint.h"
+#include "kernel/normal.h"
 #include "train/image_tokens.h"
 
 enum { FIRST_CHARACTER = 32, LAST_CHARACTER = 126, BUFFER = 1 << 16, NAME = 128 };

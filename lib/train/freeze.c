@@ -68,14 +68,20 @@ static enum moe_err read_rule(struct rule *r, const char *word, struct moe_diag 
 
 static bool holds(const struct range *r, int64_t i) { return r->any || (i >= r->first && i <= r->last); }
 
-/* Tensors that have a piece for each expert. */
-static bool is_by_expert(const struct moe_param *p)
-{
-	return p->part == MOE_PART_ROUTER && p->expert < 0 && (!strcmp(p->logical, "router") || !strcmp(p->logical, "router_bias") || !strcmp(p->logical, "choice_bias"));
-}
+/* Pieces of a tensor that are frozen or not, each by itself: of a router's matrix its rows, of its biases (of each modality, perhaps) its numbers, of all others
+ * the whole. The piece of expert e is `count` numbers at e · count, and again in each of `repeats` tables. */
+struct pieces {
+	size_t n, count, repeats;
+};
 
-/* Pieces that are frozen or not, each by itself. */
-static size_t n_pieces(const struct moe_param *p, size_t experts) { return experts > 1 && is_by_expert(p) && p->count % experts == 0 ? experts : 1; }
+static struct pieces pieces_of(const struct moe_param *p, size_t experts)
+{
+	bool router = !strcmp(p->logical, "router"), bias = !strcmp(p->logical, "router_bias") || !strcmp(p->logical, "choice_bias");
+
+	if (p->part != MOE_PART_ROUTER || p->expert >= 0 || experts < 2 || p->count % experts || !(router || bias))
+		return (struct pieces){1, p->count, 1};
+	return bias ? (struct pieces){experts, 1, p->count / experts} : (struct pieces){experts, p->count / experts, 1};
+}
 
 /* Layers without a part are the trunk's. */
 static bool meant(const struct rule *r, const struct moe_param *p, size_t pieces, size_t piece)
@@ -111,7 +117,7 @@ static enum moe_err apply(bool *frozen, const struct moe_params *params, size_t 
 
 	MOE_TRY(read_rule(&r, word, d));
 	for (size_t i = 0; i < params->n; i++) {
-		size_t pieces = n_pieces(&params->p[i], experts);
+		size_t pieces = pieces_of(&params->p[i], experts).n;
 		for (size_t j = 0; j < pieces; j++)
 			if (meant(&r, &params->p[i], pieces, j)) {
 				frozen[i * experts + j] = !r.thaw;
@@ -121,25 +127,30 @@ static enum moe_err apply(bool *frozen, const struct moe_params *params, size_t 
 	return any ? MOE_OK : moe_fail(d, MOE_EUSAGE, "\"%s\" means no tensor of this model", word);
 }
 
-/* A tensor whose pieces are frozen so: the whole of it, or runs. */
-static enum moe_err settle(struct moe_frozen *f, const struct moe_params *params, size_t i, const bool *frozen, size_t pieces, struct moe_diag *d)
+static enum moe_err add_run(struct moe_frozen *f, size_t offset, size_t count, struct moe_diag *d)
 {
-	const struct moe_param *p = &params->p[i];
-	size_t count = p->count / pieces, n = 0;
+	struct moe_frozen_run *last = f->n_runs ? &f->run[f->n_runs - 1] : NULL;
 
-	for (size_t j = 0; j < pieces; j++)
-		n += frozen[j];
-	f->tensor[i] = n == pieces;
-	for (size_t j = 0; j < pieces && n < pieces; j++) {
-		if (!frozen[j])
-			continue;
-		if (j && frozen[j - 1]) {
-			f->run[f->n_runs - 1].count += count;
-			continue;
-		}
-		MOE_TRY(moe_grow(&f->run, &f->cap, f->n_runs + 1, sizeof *f->run, d));
-		f->run[f->n_runs++] = (struct moe_frozen_run){p->offset + j * count, count};
+	if (last && last->offset + last->count == offset) {
+		last->count += count;
+		return MOE_OK;
 	}
+	MOE_TRY(moe_grow(&f->run, &f->cap, f->n_runs + 1, sizeof *f->run, d));
+	f->run[f->n_runs++] = (struct moe_frozen_run){offset, count};
+	return MOE_OK;
+}
+
+/* A tensor whose pieces are frozen so: the whole of it, or runs. */
+static enum moe_err settle(struct moe_frozen *f, const struct moe_params *params, size_t i, const bool *frozen, const struct pieces *p, struct moe_diag *d)
+{
+	size_t n = 0;
+
+	for (size_t j = 0; j < p->n; j++)
+		n += frozen[j];
+	f->tensor[i] = n == p->n;
+	for (size_t at = 0; at < p->repeats * p->n && n < p->n; at++)
+		if (frozen[at % p->n])
+			MOE_TRY(add_run(f, params->p[i].offset + at * p->count, p->count, d));
 	return MOE_OK;
 }
 
@@ -149,8 +160,10 @@ static enum moe_err freeze(struct moe_frozen *f, bool *frozen, const struct moe_
 
 	for (size_t i = 0; i < n; i++)
 		MOE_TRY(apply(frozen, params, experts, words[i], d));
-	for (size_t i = 0; i < params->n; i++)
-		MOE_TRY(settle(f, params, i, frozen + i * experts, n_pieces(&params->p[i], experts), d));
+	for (size_t i = 0; i < params->n; i++) {
+		struct pieces p = pieces_of(&params->p[i], experts);
+		MOE_TRY(settle(f, params, i, frozen + i * experts, &p, d));
+	}
 	for (size_t i = 0; i < f->n_runs; i++)
 		kept += f->run[i].count;
 	f->kept = moe_calloc(kept + 1, sizeof *f->kept);

@@ -25,6 +25,9 @@ struct moe_loader {
 	struct moe_augment augment[MOE_MIX_SOURCES];
 	uint64_t seed;
 	size_t batch;
+	bool others;                    /* pictures are those of the samples before, */
+	uint8_t *other;                 /* this one: n_other bytes */
+	size_t n_other;
 	bool ended;                     /* the mix is */
 	struct moe_loaded slot[2], *filled;      /* one is the caller's while the other is filled; filled: for the mix's notes */
 
@@ -47,6 +50,32 @@ static void note(void *self, const struct moe_diag *d)
 		b->note[b->n_notes++] = *d;
 }
 
+/* The sample's picture for that of the sample before it, which it gets; the first keeps its own. */
+static enum moe_err exchange(struct moe_loader *l, struct moe_sample *s, struct moe_diag *d)
+{
+	uint8_t *picture = s->picture;
+	size_t n = s->n_picture;
+
+	if (!picture)
+		return MOE_OK;
+	s->n_boxes = 0;
+	s->labelled = false;
+	if (l->other) {
+		s->picture = l->other;
+		s->n_picture = l->n_other;
+	} else {
+		s->picture = malloc(n);
+		if (!s->picture) {
+			s->picture = picture;
+			return moe_fail(d, MOE_ENOMEM, "out of memory");
+		}
+		memcpy(s->picture, picture, n);
+	}
+	l->other = picture;
+	l->n_other = n;
+	return MOE_OK;
+}
+
 /* The next good sample as the b->n-th of the batch. */
 static enum moe_err add_sample(struct moe_loader *l, struct moe_loaded *b, struct moe_diag *d)
 {
@@ -58,7 +87,9 @@ static enum moe_err add_sample(struct moe_loader *l, struct moe_loaded *b, struc
 		size_t source;
 		enum moe_err err;
 		MOE_TRY(moe_mix_next(l->mix, &s, &source, &draw, d));
-		err = moe_packer_run(p, &l->packer, &s, &l->augment[source], moe_random_u64(l->seed, STREAM_KEY, draw), l->decoder, &failure);
+		err = l->others ? exchange(l, &s, &failure) : MOE_OK;
+		if (!err)
+			err = moe_packer_run(p, &l->packer, &s, &l->augment[source], moe_random_u64(l->seed, STREAM_KEY, draw), l->decoder, &failure);
 		moe_sample_clear(&s);
 		if (!err) {
 			b->packed[b->n++] = p->packed;
@@ -223,6 +254,7 @@ static enum moe_err init(struct moe_loader *l, const struct moe_loader_options *
 	struct moe_mix_options mix = o->mix;
 
 	l->batch = o->batch;
+	l->others = o->others;
 	l->seed = mix.seed;
 	l->filled = &l->slot[0];
 	mix.failed = note;
@@ -286,6 +318,7 @@ void moe_loader_free(struct moe_loader *l)
 	for (size_t i = 0; l->weight && l->weight[i].type; i++)
 		free((char *)(uintptr_t)l->weight[i].type);
 	free(l->weight);
+	free(l->other);
 	pthread_cond_destroy(&l->news);
 	pthread_mutex_destroy(&l->lock);
 	free(l);

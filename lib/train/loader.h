@@ -34,6 +34,7 @@ struct moe_loader_options {
 	size_t batch, most_text;        /* most_text 0: pictures alone */
 	const struct moe_type_weight *weight;   /* as in packer.h */
 	size_t n_weights;
+	bool others;                    /* every sample has the picture of the one before it, and no boxes; the first its own */
 	bool ahead;
 	const struct moe_mix_position *from;    /* go on there; NULL: from the beginning */
 };

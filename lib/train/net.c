@@ -77,6 +77,8 @@ enum moe_err moe_net_check_losses(const struct moe_spec *spec, const struct moe_
 		return moe_fail(d, MOE_EUSAGE, "losses.balance_groups: the experts of %s are no multiple of %lld", s->pools.n ? "a pool" : "a layer", (long long)groups);
 	if ((loss->aux > 0 || loss->choice != MOE_NET_BATCH) && !spec->aux.routers)
 		return moe_fail(d, MOE_EUSAGE, "the model has no auxiliary routers (moe-train --aux gives it some)");
+	if (loss->flips > 0 && !moe_spec_chooses_rows(spec))
+		return moe_fail(d, MOE_EUSAGE, "dev.flips: nothing in this model is chosen over groups");
 	if (loss->noise > 0 && s->score != MOE_SCORE_SIGMOID)
 		return moe_fail(d, MOE_EUSAGE, "router_noise is for a router whose scores are by sigmoid; this model's are not");
 	return MOE_OK;
@@ -359,6 +361,7 @@ static void clear_sums(const struct moe_net *n, struct moe_router_sums *sums)
 		memset(sums[l].q, 0, net_experts(n) * sizeof *sums[l].q);
 		memset(sums[l].rows, 0, sizeof sums[l].rows);
 		sums[l].z = 0;
+		sums[l].unserved = 0;
 	}
 }
 
@@ -491,6 +494,7 @@ static void merge_sums(struct moe_net *n)
 			for (size_t m = 0; m < MOE_N_MODALITIES; m++)
 				n->sums[l].rows[m] += s->rows[m];
 			n->sums[l].z += s->z;
+			n->sums[l].unserved += s->unserved;
 		}
 }
 
@@ -498,6 +502,7 @@ static void merge_sums(struct moe_net *n)
 static void balance(struct moe_net *n, struct moe_step_result *out)
 {
 	size_t experts = net_experts(n);
+	double unserved = 0, all = 0;
 
 	for (size_t l = 0; l < (size_t)n->spec->n_layers; l++) {
 		const struct moe_router_sums *s = &n->sums[l];
@@ -507,12 +512,17 @@ static void balance(struct moe_net *n, struct moe_step_result *out)
 			continue;
 		for (size_t m = 0; m < MOE_N_MODALITIES; m++)
 			rows += (double)s->rows[m];
+		if (!(rows > 0))        /* nobody passes it, where auxiliary routers say so */
+			continue;
 		n->pull[l] = (struct moe_router_pull){.q = pull, .z = (float)(n->loss->z / rows)};
 		out->balance += moe_router_balance(pull, n->share, s, &n->spec->router, (size_t)n->loss->balance_groups, n->loss->balance);
 		for (size_t e = 0; e < experts; e++)
 			out->busiest = fmax(out->busiest, n->share[e]);
 		out->z += s->z / rows;
+		unserved += (double)s->unserved;
+		all += rows;
 	}
+	out->unserved = all > 0 ? unserved / all : 0;
 }
 
 static enum moe_err first_failure(struct moe_net *n, struct moe_diag *d)
@@ -594,12 +604,15 @@ static enum moe_err run(struct moe_net *n, const struct moe_packed *batch, size_
 			struct moe_step_result *out, struct moe_diag *d)
 {
 	*out = (struct moe_step_result){.load = n->sums[0].load};
+	if (gradient && (s->flips > 0 || s->choice != MOE_NET_BATCH))
+		return moe_fail(d, MOE_EUSAGE, "a step with a gradient takes the choice of the batch");
 	if (gradient && n->o.forward_only)
 		return moe_fail(d, MOE_EUSAGE, "a network that only passes forward has no gradient");
 	n->loss = s;
 	MOE_TRY(moe_net_check_losses(n->spec, s, d));
 	MOE_TRY(cut(n, batch, count, out, d));
 	MOE_TRY(prepare_replay(n, d));
+	moe_net_teach_begin(n);
 	n->gradient_of_aux = gradient && s->aux > 0;
 	n->backward = gradient && !n->gradient_of_aux && n->n_chunks <= n->n_kept;
 	MOE_TRY(forward(n, s, out, d));

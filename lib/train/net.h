@@ -1,10 +1,11 @@
 /* A network in training: the parameters of a model as one flat vector, its forward pass with losses, and the gradient of their sum.
  *
- * A step takes a batch of packed sequences (data/packed.h), cuts it into chunks of a fixed number of them (or more, where rows of a group of sequences are chosen
- * among each other: a chunk holds whole groups, which lie in the batch as router.batch and its documents say, whatever the chunks are), and deals the chunks out to a fixed number of lanes.
- * A lane works through its chunks in order and has a gradient of its own; the lanes' gradients are added in order. Threads take whole lanes, so the bits of a
- * step do not depend on their number. All chunks pass forward before the first passes backward, because the balance loss takes its shares f from the whole step. Of a
- * batch of more sequences than memory is planned for, part after part passes forward a second time, and then backward: the same bits, for a third more work. */
+ * A step takes a batch of packed sequences (data/packed.h), cuts it into chunks of a fixed number of them (or more, where rows of a group of sequences are
+ * chosen among each other: a chunk holds whole groups, which lie in the batch as router.batch and its documents say, whatever the chunks are), and deals the
+ * chunks out to a fixed number of lanes. A lane works through its chunks in order and has a gradient of its own; the lanes' gradients are added in order.
+ * Threads take whole lanes, so the bits of a step do not depend on their number. All chunks pass forward before the first passes backward, because the
+ * balance loss takes its shares f from the whole step. Of a batch of more sequences than memory is planned for, part after part passes forward a second time,
+ * and then backward: the same bits, for a third more work. */
 #ifndef MOE_TRAIN_NET_H
 #define MOE_TRAIN_NET_H
 
@@ -72,6 +73,7 @@ struct moe_loss_settings {
 	double noise;                   /* on the logits of routers by sigmoid, for choice and weight (router_grad.h); 0: none */
 	uint64_t noise_seed;            /* of the step */
 	double aux;                     /* above 0: auxiliary routers are trained, alone, and this is the factor of their loss */
+	double flips;                   /* share of the decisions over groups (row and expert; row and depth) that are turned round, at random, in a step without gradient */
 	int choice;                     /* enum moe_net_choice: who chooses, in a step without gradient of a model that chooses over groups */
 };
 
@@ -85,6 +87,7 @@ struct moe_step_result {
 	double aux;                     /* loss of auxiliary routers: sum over layers and pools of means over rows and experts; and what they were about: */
 	double aux_right, aux_foretold, aux_taken;      /* shares of (row, expert) that are foretold as they are, are foretold to be taken, and are taken */
 	double busiest;                 /* largest share of a layer's choices that one expert got */
+	double unserved;                /* share of a layer's rows that no expert took, mean over layers */
 	bool finite;                    /* the loss is */
 	const uint64_t *load;           /* [layers][MOE_N_MODALITIES][experts]: choices, until the next step */
 };
@@ -106,9 +109,9 @@ enum moe_err moe_net_step(struct moe_net *n, const struct moe_packed *batch, siz
 enum moe_err moe_net_predict(struct moe_net *n, const struct moe_packed *batch, size_t count, const struct moe_loss_settings *s, int32_t *const *best,
 			     float *const *logprob, struct moe_step_result *out, struct moe_diag *d) MOE_CHECK_RESULT;
 
-/* Thresholds at which auxiliary routers give as many rows to each expert, and through each layer, as the batch does: the model chooses over the groups of a batch, between
- * these two calls, and what the routers say of its rows is kept; at the end the thresholds, tensors of the model, get their values. MOE_EUSAGE for a model without
- * them. */
+/* Thresholds at which auxiliary routers give as many rows to each expert, and through each layer, as the batch does: the model chooses over the groups of a
+ * batch, between these two calls, and what the routers say of its rows is kept; at the end the thresholds, tensors of the model, get their values. MOE_EUSAGE
+ * for a model without them. */
 enum moe_err moe_net_calibrate(struct moe_net *n, const struct moe_packed *batch, size_t count, struct moe_diag *d) MOE_CHECK_RESULT;
 enum moe_err moe_net_calibrated(struct moe_net *n, struct moe_diag *d) MOE_CHECK_RESULT;
 

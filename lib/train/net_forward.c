@@ -86,6 +86,7 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, st
 {
 	struct kept_layer *k = &c->layer[layer];
 	size_t hidden = net_hidden(n), rows = k->rows.n;
+	float *next = layer + 1 < (size_t)n->spec->n_layers ? c->layer[layer + 1].x : c->top;
 	bool post = n->spec->block == MOE_BLOCK_POST;
 	struct moe_arena_mark mark = moe_arena_mark(&lane->scratch);
 	void *scratch = moe_arena_get(&lane->scratch, moe_experts_scratch(moe_expert_pairs_most(&k->pairs), hidden, n->layer[layer].width), 1);
@@ -102,7 +103,7 @@ static enum moe_err experts(struct moe_net *n, struct chunk *c, size_t layer, st
 		moe_add(k->made, k->attend.mid, rows * hidden);
 	}
 	if (k->depth_logit)
-		moe_depth_merge(layer + 1 < (size_t)n->spec->n_layers ? c->layer[layer + 1].x : c->top, k->x, k->made, k->depth_logit, k->rows.row, rows, c->rows, hidden);
+		moe_depth_merge(next, k->x, k->made, k->depth_logit, k->rows.row, rows, c->rows, hidden);
 	moe_arena_release(&lane->scratch, mark);
 	return MOE_OK;
 }

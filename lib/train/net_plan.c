@@ -174,7 +174,7 @@ static bool plan_inputs(const struct moe_net *n, struct chunk *c)
 
 /* ---- the rows of a layer ---- */
 
-/* Those of a sequence: its span, of the rows before it n are taken. */
+/* The taken rows of sequence i, behind those of the sequences before it: its span, and their numbers in the chunk. */
 static bool take_sequence(struct layer_rows *to, size_t i, const struct chunk *c, const uint8_t *taken)
 {
 	const struct moe_packed_rows *from = &c->all.span[i];

@@ -247,6 +247,9 @@ void moe_net_match_pack(struct moe_net *n, void *scratch);
 /* Memory for the gradients of a chunk's matches; false: there is none. */
 bool moe_net_match_chunk(const struct moe_net *n, struct chunk *c);
 
+/* Before the lanes of a step. */
+void moe_net_teach_begin(struct moe_net *n);
+
 /* The teacher's pass over the rows of a chunk; what *taught has is valid until the lane's next. */
 enum moe_err moe_net_teach(struct moe_net *n, const struct chunk *c, struct chunk *taught, struct lane *lane) MOE_CHECK_RESULT;
 

@@ -6,6 +6,14 @@
 #include "nn/depth.h"
 #include "train/net_priv.h"
 
+enum { FLIPS = 1 };             /* the seed of decisions that are turned round: evaluations are the same each time */
+
+/* Is a decision turned round: over expert `which` and a row of the chunk, or over the row, where `which` is the number of experts? */
+static bool flips(const struct moe_net *n, const struct chunk *c, size_t layer, size_t row, size_t which)
+{
+	return moe_random_unit(FLIPS, layer, (uint64_t)(c->first_row + row) * (net_experts(n) + 1) + which) < n->loss->flips;
+}
+
 /* ---- depth ---- */
 
 /* taken [rows]: 1 for those that pass the layer. */
@@ -19,6 +27,8 @@ static enum moe_err take(struct moe_net *n, struct chunk *c, size_t layer, uint8
 		size_t first = c->all.group[g], rows = c->all.group[g + 1] - first;
 		MOE_TRY(moe_depth_choose(taken + first, logit + first, rows, n->spec->depth.capacity, &lane->scratch, &lane->d));
 	}
+	for (size_t r = 0; n->loss->flips > 0 && r < c->rows; r++)
+		taken[r] ^= flips(n, c, layer, r, net_experts(n));
 	return MOE_OK;
 }
 
@@ -50,8 +60,7 @@ enum moe_err moe_net_take(struct moe_net *n, struct chunk *c, size_t layer, stru
 
 /* ---- experts ---- */
 
-/* Noise of the step for the rows of a layer, by their numbers in the batch: the difference of two Gumbel variables (MoMa, eq. 5), which is log u - log(1 - u). NULL: there
- * is none. */
+/* Noise of the step for the rows of a layer (moe_router_noise), a function of the layer and of their numbers in the batch. NULL: there is none. */
 static enum moe_err make_noise(float **out, const struct moe_net *n, const struct chunk *c, size_t layer, struct lane *lane)
 {
 	const struct layer_rows *rows = &c->layer[layer].rows;
@@ -87,6 +96,28 @@ static enum moe_err choose(struct moe_net *n, struct kept_layer *k, const struct
 	return moe_router_choose(&out, &in, s, &lane->scratch, &lane->d);
 }
 
+/* Turns some of the experts' decisions round; who is chosen then has the router's weight. */
+static enum moe_err flip_experts(const struct moe_net *n, const struct chunk *c, size_t layer, struct lane *lane)
+{
+	const struct kept_layer *k = &c->layer[layer];
+	size_t experts = net_experts(n), width = net_k(n), rows = k->rows.n;
+	float *chosen = moe_arena_get(&lane->scratch, rows * experts, sizeof *chosen);
+	struct moe_router_rows in = {.rows = rows, .logit = k->router.logit, .modality = k->rows.modality};
+	struct moe_router_choice out = {k->router.expert_id, k->router.weight, NULL};
+
+	if (!chosen)
+		return moe_fail(&lane->d, MOE_ENOMEM, "out of memory");
+	for (size_t i = 0; i < rows * experts; i++)
+		chosen[i] = k->router.logit[i] == -INFINITY ? -INFINITY : -1;
+	for (size_t i = 0; i < rows * width; i++)
+		if (k->router.expert_id[i] >= 0)
+			chosen[i / width * experts + (size_t)k->router.expert_id[i]] = 1;
+	for (size_t i = 0; i < rows * experts; i++)
+		if (isfinite(chosen[i]) && flips(n, c, layer, moe_net_row(&k->rows, i / experts), i % experts))
+			chosen[i] = -chosen[i];
+	return moe_router_choose_predicted(&out, &in, chosen, NULL, &n->spec->router, &lane->scratch, &lane->d);
+}
+
 /* Keeps the choices of a layer, or takes those that were kept, with weights that follow today's scores. */
 static void replay(struct moe_net *n, const struct chunk *c, size_t layer, struct kept_layer *k)
 {
@@ -119,6 +150,8 @@ enum moe_err moe_net_route(struct moe_net *n, struct chunk *c, size_t layer, con
 	else
 		for (size_t g = 0; g < c->n_groups; g++)
 			MOE_TRY(choose(n, k, w, noise, k->rows.group[g], k->rows.group[g + 1] - k->rows.group[g], lane));
+	if (n->loss->flips > 0 && s->chooses == MOE_CHOICE_EXPERT)
+		MOE_TRY(flip_experts(n, c, layer, lane));
 	moe_router_scores(&k->router, noise, rows, s);
 	if (n->replay != MOE_REPLAY_OFF)
 		replay(n, c, layer, k);

@@ -55,16 +55,22 @@ void moe_net_match_pack(struct moe_net *n, void *scratch)
 
 /* ---- a chunk ---- */
 
-enum moe_err moe_net_teach(struct moe_net *n, const struct chunk *c, struct chunk *taught, struct lane *lane)
+void moe_net_teach_begin(struct moe_net *n)
 {
 	static const struct moe_loss_settings none = {0};
+
+	if (moe_net_is_taught(n))
+		n->o.teacher->net->loss = &none;
+}
+
+enum moe_err moe_net_teach(struct moe_net *n, const struct chunk *c, struct chunk *taught, struct lane *lane)
+{
 	size_t i = (size_t)(lane - n->lane);
 	struct moe_net *t = n->o.teacher->net;
 	struct lane *its = &t->lane[i];
 	enum moe_err err;
 
 	*taught = (struct chunk){.memory = &t->kept[i], .packed = c->packed, .first = c->first, .n = c->n, .first_row = c->first_row};
-	t->loss = &none;
 	moe_arena_reset(&its->scratch);
 	err = moe_net_chunk_pass(t, taught, its);
 	if (err) {

@@ -36,7 +36,8 @@ struct row {
 static const char *const optimisers[] = {[MOE_OPTIMISER_MUON] = "muon", [MOE_OPTIMISER_ADAMW] = "adamw", NULL};
 static const char *const augments[] = {[MOE_AUGMENT_NONE] = "none", [MOE_AUGMENT_TINT] = "tint", [MOE_AUGMENT_COLOUR] = "colour", NULL};
 static const char *const trained[] = {[MOE_TRAINS_MODEL] = "model", [MOE_TRAINS_AUX] = "aux", NULL};
-static const char *const kinds[] = {[MOE_RECIPE_MODEL] = "model", [MOE_RECIPE_QUANTISER] = "quantiser", NULL};
+static const char *const kinds[] = {[MOE_RECIPE_KIND_MODEL] = "model", [MOE_RECIPE_KIND_QUANTISER] = "quantiser", NULL};
+static const char *const answers[] = {"no", "yes", NULL};
 static const char *const precisions[] = {[MOE_UNIT_F32] = "f32", [MOE_UNIT_BF16] = "bf16", NULL};
 
 /* Those that depend on others get their default in settle(): -1 stands for it until then. */
@@ -83,7 +84,7 @@ static const struct row source_rows[] = {
 };
 
 static const struct row recipe_rows[] = {
-	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_MODEL, kinds},
+	{"kind", CHOICE, RECIPE(kind), 0, 0, MOE_RECIPE_KIND_MODEL, kinds},
 	{"seed", U64, RECIPE(seed), 0, 9007199254740992.0, 1, 0},
 	{"precision", CHOICE, RECIPE(precision), 0, 0, MOE_UNIT_BF16, precisions},
 	{"teacher.model", TEXT, RECIPE(teacher.model), 0, 4096, 0, 0},
@@ -92,6 +93,7 @@ static const struct row recipe_rows[] = {
 	{"dev.data", LIST, RECIPE(dev.data), 0, MOST_ITEMS, 0, 0},
 	{"dev.every", U64, RECIPE(dev.every), 1, MOST_TOKENS, -1, 0},
 	{"dev.samples", U64, RECIPE(dev.samples), 1, 1e6, 500, 0},
+	{"dev.flips", CHOICE, RECIPE(dev.flips), 0, 0, 0, answers},
 	{"calibrate.data", LIST, RECIPE(calibrate.data), 0, MOST_ITEMS, 0, 0},
 	{"calibrate.samples", U64, RECIPE(calibrate.samples), 1, 1e6, 500, 0},
 	{"checkpoint.every", U64, RECIPE(checkpoint.every), 1, MOST_TOKENS, -1, 0},

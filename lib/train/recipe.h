@@ -68,7 +68,7 @@ struct moe_recipe_stage {
 };
 
 /* What is trained: the model, or of one with image tokens the quantiser that makes them (quantise.h), whose tokens are patches. */
-enum moe_recipe_kind { MOE_RECIPE_MODEL, MOE_RECIPE_QUANTISER };
+enum moe_recipe_kind { MOE_RECIPE_KIND_MODEL, MOE_RECIPE_KIND_QUANTISER };
 
 struct moe_recipe {
 	int kind;                       /* enum moe_recipe_kind */
@@ -85,6 +85,7 @@ struct moe_recipe {
 	struct {
 		struct moe_recipe_list data;
 		uint64_t every, samples;
+		int flips;              /* 1: at the end also with shares of the decisions over groups turned round */
 	} dev;
 	struct {
 		struct moe_recipe_list data;    /* what thresholds of auxiliary routers are found with, at the end; none: they stay */

@@ -126,7 +126,7 @@ static struct moe_augment augment_of(int kind)
 /* What a recipe's stage wants of its samples: a quantiser learns of pictures alone, in pixels. */
 static void set_form(struct moe_loader_options *o, const struct moe_model *m, const struct moe_recipe *r, const struct moe_recipe_stage *s)
 {
-	bool quantiser = r->kind == MOE_RECIPE_QUANTISER;
+	bool quantiser = r->kind == MOE_RECIPE_KIND_QUANTISER;
 
 	o->spec = m->spec;
 	o->directory = m->directory;
@@ -194,7 +194,7 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 		MOE_TRY(moe_teacher_read(&matches, r, s, teacher, d));
 		o.teacher = &matches;
 	}
-	*out = (r->kind == MOE_RECIPE_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
+	*out = (r->kind == MOE_RECIPE_KIND_QUANTISER ? moe_quantise_nbytes(s, samples) : moe_net_nbytes(s, &o)) + (teacher ? moe_net_nbytes(teacher, &its) : 0) +
 	       sizes.parameters * 8 + moe_pool_threads(pool) * 32 * side * side + moe_loader_nbytes(s, samples, o.most_text) +
 	       sources * MOE_MIX_WINDOW * WAITING_NBYTES;
 	return MOE_OK;
@@ -335,7 +335,7 @@ static enum moe_err make_net(struct moe_trainer *t, struct moe_diag *d)
 {
 	struct moe_net_options o = moe_trainer_net_options(t->o->recipe, t->o->pool);
 
-	if (t->o->recipe->kind == MOE_RECIPE_QUANTISER)
+	if (t->o->recipe->kind == MOE_RECIPE_KIND_QUANTISER)
 		return moe_quantise_new(&t->quantise, t->model, o.unit, t->o->pool, d);
 	if (t->o->teacher && !t->teacher.net)
 		MOE_TRY(moe_trainer_teacher(&t->teacher, t->model, t->o->teacher, t->o->recipe, &o, d));
@@ -377,15 +377,13 @@ static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_di
 
 static bool is_aux(const struct moe_param *p) { return !strncmp(p->logical, "aux_", 4) || !strncmp(p->logical, "depth_aux_", 10); }
 
-/* The model is trained without its auxiliary routers, and they without it; so with the quantiser of a model. */
+/* The model is trained without its auxiliary routers and the quantiser of its image tokens, and they without it. */
 static void freeze_others(struct moe_trainer *t, bool aux)
 {
 	const struct moe_params *p = params_of(t);
 
-	for (size_t i = 0; i < p->n; i++) {
-		bool of_quantiser = t->model->spec->image_tokens.count && moe_quantise_has(&p->p[i]);
-		t->frozen.tensor[i] |= t->quantise ? !of_quantiser : is_aux(&p->p[i]) != aux || of_quantiser;
-	}
+	for (size_t i = 0; i < p->n; i++)
+		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux || (t->model->spec->image_tokens.count && moe_quantise_has(&p->p[i])) != (t->quantise != NULL);
 }
 
 /* What a stage asks of the model is there. */
@@ -393,6 +391,8 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 {
 	struct moe_loss_settings losses = moe_trainer_losses(s);
 
+	if (t->quantise && (s->trains == MOE_TRAINS_AUX || t->o->teacher))
+		return moe_fail(d, MOE_EUSAGE, "a quantiser is trained alone: without auxiliary routers (\"train\") and without a teacher");
 	if (s->bias_rate > 0 && !moe_balance_possible(params_of(t)))
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
 	MOE_TRY(moe_net_check_losses(t->model->spec, &losses, d));
@@ -511,6 +511,8 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
 		MOE_TRY(check_stage(t, &t->o->recipe->stage[i], d));
 	MOE_TRY(check_calibration(t, d));
+	if (t->o->recipe->dev.flips)
+		MOE_TRY(moe_net_check_losses(t->model->spec, &(struct moe_loss_settings){.flips = 1}, d));
 	MOE_TRY(resume(t, d));
 	MOE_TRY(check_data(t, d));
 	MOE_TRY(open_log(t, d));
@@ -630,7 +632,7 @@ static bool update(struct moe_trainer *t, const struct computed *c, struct moe_t
 	moe_optimiser_step(t->optimiser, &step, weights, gradient);
 	if (t->quantise)
 		moe_quantise_move(t->quantise, stage->code_decay, moe_random_u64(t->o->recipe->seed, STREAM_CODES, 0), t->at.step);
-	if (stage->bias_rate > 0)
+	if (t->net && stage->bias_rate > 0)
 		moe_balance_update(params_of(t), weights, c->net.load, &t->model->spec->router, stage->bias_rate, t->frozen.tensor);
 	moe_frozen_restore(&t->frozen, weights);
 	changed(t);
@@ -695,6 +697,8 @@ static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *
 	line->taught = t->o->teacher;
 	line->soft = c->net.soft;
 	line->match = c->net.match;
+	line->experts_choose = t->model->spec->router.chooses == MOE_CHOICE_EXPERT;
+	line->unserved = c->net.unserved;
 	line->of_aux = stage_of(t)->trains == MOE_TRAINS_AUX;
 	line->aux = c->net.aux;
 	line->right = c->net.aux_right;
@@ -757,7 +761,7 @@ static void tell_failed_dev(struct moe_trainer *t, uint64_t n)
 }
 
 /* One line of the log, of one who chooses. */
-static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, const char *choice, struct moe_diag *d)
+static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, const char *choice, double flips, struct moe_diag *d)
 {
 	const struct moe_recipe *r = t->o->recipe;
 	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
@@ -767,12 +771,13 @@ static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, 
 
 	losses.noise = losses.aux = 0;
 	losses.choice = who;
+	losses.flips = flips;
 	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
 	err = moe_devset_run(&v, t->net, loader, r->dev.samples, &losses, d);
 	tell_failed_dev(t, v.failed);
 	if (!err)
 		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
-			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types, .choice = choice,
+			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types, .choice = choice, .flips = flips,
 			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
 			.image = v.image_targets ? v.image / (double)v.image_targets : 0, .has_image = v.image_targets,
 		}, d);
@@ -781,20 +786,22 @@ static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, 
 	return err;
 }
 
+/* How well the quantiser stands for pictures. */
 static enum moe_err evaluate_quantiser(struct moe_trainer *t, struct moe_diag *d)
 {
+	const struct moe_recipe *r = t->o->recipe;
 	struct moe_quantise_sums s = {0};
 	struct moe_loader *loader;
 	const struct moe_loaded *b;
-	enum moe_err err = held_out(&loader, t, &t->o->recipe->dev.data, t->o->recipe->dev.samples, d);
+	enum moe_err err = MOE_OK;
 
-	MOE_TRY(err);
-	for (uint64_t left = t->o->recipe->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
-		struct moe_quantise_result r;
+	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
+	for (uint64_t left = r->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
+		struct moe_quantise_result result;
 		size_t n = moe_min(b->n, left);
 		left -= n;
 		s.failed += b->failed;
-		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &r, d);
+		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &result, d);
 		if (!err)
 			err = moe_quantise_count(t->quantise, &s, d);
 	}
@@ -815,16 +822,19 @@ static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
 {
 	const struct moe_spec *s = t->model->spec;
 	bool together = moe_spec_chooses_rows(s), last = moe_trainer_finished(t);
+	static const double shares[] = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.05};       /* MoMa, section 4.6 */
 	char choice[32];
 
 	if (t->quantise)
 		return evaluate_quantiser(t, d);
 	snprintf(choice, sizeof choice, "batch:%lld", (long long)s->router.batch);
-	MOE_TRY(evaluate_as(t, MOE_NET_BATCH, together ? choice : NULL, d));
+	MOE_TRY(evaluate_as(t, MOE_NET_BATCH, together ? choice : NULL, 0, d));
+	for (size_t i = 0; last && t->o->recipe->dev.flips && i < sizeof shares / sizeof *shares; i++)
+		MOE_TRY(evaluate_as(t, MOE_NET_BATCH, choice, shares[i], d));
 	if (stage_of(t)->trains != MOE_TRAINS_AUX)
 		return MOE_OK;
-	MOE_TRY(evaluate_as(t, MOE_NET_AUX, "causal:aux", d));
-	return last && t->o->recipe->calibrate.data.n ? evaluate_as(t, MOE_NET_THRESHOLD, "causal:threshold", d) : MOE_OK;
+	MOE_TRY(evaluate_as(t, MOE_NET_AUX, "causal:aux", 0, d));
+	return last && t->o->recipe->calibrate.data.n ? evaluate_as(t, MOE_NET_THRESHOLD, "causal:threshold", 0, d) : MOE_OK;
 }
 
 /* Thresholds of auxiliary routers, at the end of their training. */

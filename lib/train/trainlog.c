@@ -148,6 +148,8 @@ enum moe_err moe_trainlog_write_step(struct moe_trainlog *l, const struct moe_tr
 		number(f, "lr_muon", s->muon_rate);
 		number(f, "lr_adamw", s->adamw_rate);
 		number(f, "busiest", s->busiest);
+		if (s->experts_choose)
+			number(f, "unserved", s->unserved);
 		if (s->skipped)
 			fputs(",\"skipped\":true", f);
 		if (s->seconds > 0)
@@ -166,6 +168,8 @@ enum moe_err moe_trainlog_write_dev(struct moe_trainlog *l, const struct moe_tra
 		fprintf(f, "{\"dev\":true,\"step\":%" PRIu64 ",\"tokens\":%" PRIu64, v->step, v->tokens);
 		if (v->choice)
 			text(f, ",\"choice\":", v->choice);
+		if (v->flips > 0)
+			number(f, "flips", v->flips);
 		number(f, "text", v->text);
 		if (v->has_image)
 			number(f, "image", v->image);

@@ -19,6 +19,8 @@ struct moe_trainlog_step {
 	bool has_image;                 /* there were image tokens to predict; else their loss is not written */
 	bool taught;                    /* by a teacher: the line has the next two */
 	double soft, match;
+	bool experts_choose;            /* the line has the share of rows that none took: */
+	double unserved;
 	bool of_aux;                    /* auxiliary routers learn: the line has the next four */
 	double aux, right, foretold, taken;
 	double grad_norm, muon_rate, adamw_rate, busiest;
@@ -37,6 +39,7 @@ struct moe_trainlog_dev {
 	uint64_t step, tokens, questions, exact;
 	double text, image, patch;      /* losses */
 	bool has_image;
+	double flips;                   /* share of the decisions that were turned round; 0: not written */
 	const char *choice;             /* who chose in a model that chooses over groups (moe.choice); NULL: nothing is */
 	const struct moe_trainlog_type *type;
 	size_t n_types;

@@ -1,10 +1,10 @@
 """Are the pictures that a model draws what it was asked for? Another model, which looks at scenes, says what it sees in them.
 
-    drawn.py BIN MODEL LOOKER TEST.tar [PICTURES]
+    drawn.py BIN MODEL LOOKER TEST.tar [PICTURES [OPTION...]]
 
 For scenes of TEST with a single shape, MODEL draws the caption ("<draw> CAPTION<picture>"), and LOOKER describes what was drawn. Prints how often colour and shape are those
 of the caption: in the pictures that were drawn; in the same pictures, dealt out to other captions; in the real pictures, as they are and as the image tokens of
-MODEL say.
+MODEL say. Options, such as --temperature 1, are those of moe-run that draws.
 """
 import json
 import os
@@ -38,10 +38,10 @@ def scenes(shard, folder, most):
     return found
 
 
-def draw(tools, model, found, folder):
+def draw(tools, model, found, folder, options):
     with open(folder + "/prompts", "w") as f:
         f.writelines("<draw>%s<picture>\n" % s[0] for s in found)
-    subprocess.run([tools + "/moe-run", "-q", "-m", model, "--prompts", folder + "/prompts", "-n", "80", "--image", folder + "/drawn%05d.png"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([tools + "/moe-run", "-q", "-m", model, "--prompts", folder + "/prompts", "-n", "80", "--image", folder + "/drawn%05d.png"] + options, stdout=subprocess.DEVNULL, check=True)
     return ["%s/drawn%05d.png" % (folder, i) for i in range(len(found))]
 
 
@@ -70,7 +70,7 @@ def main():
     most = int(sys.argv[5]) if len(sys.argv) > 5 else 300
     with tempfile.TemporaryDirectory() as folder:
         found = scenes(shard, folder, most)
-        drawn = seen(tools, looker, draw(tools, model, found, folder))
+        drawn = seen(tools, looker, draw(tools, model, found, folder, sys.argv[6:]))
         others = list(found)
         random.Random(1).shuffle(others)
         print("%d scenes with one shape" % len(found))

@@ -1,7 +1,7 @@
 load helper
 
-# Models whose tokens are routed in other ways: experts in pools by modality, experts that choose, layers that only some rows take, norms behind the experts. The
-# weights are random (routed.py); what is right about them is in tests/lib/routing.c.
+# Models whose tokens are routed in other ways: experts in pools by modality, experts that choose, layers that only some rows take, norms behind the experts.
+# The weights are random (routed.py); what is right about them is in tests/lib/routing.c.
 
 maker=$(dirname "$BIN")/tests/lib/create
 

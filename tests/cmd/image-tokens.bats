@@ -76,6 +76,7 @@ drawer() {
 	drawer d
 	moe-diff d/start d/model --json >diff.json || [ $? = 1 ]
 	! grep -E 'image_tokens|vision_stem.conv' diff.json
+	moe-info d/model | grep -q '^patches .* then the nearest of 16 codes of 4 numbers, which are tokens$'
 	cmp <(moe-view --tensor model.image_tokens.codes q/model) <(moe-view --tensor model.image_tokens.codes d/model)
 }
 
@@ -131,4 +132,15 @@ drawer() {
 	refuses 2 'losses.image: .*make the model with "image_attention": "causal", or set losses.image to 0' moe-train -q -o y --new wide.json --tokens 1000 train.tar
 	refuses 2 'the model has no image tokens, whose quantiser' moe-train -q -o z -r <(jq '.model = {hidden: 32, layers: 1, heads: 2, experts: 2, expert_width: 8}' q.json)
 	refuses 2 'patch: is that of the model that image_tokens.from names' moe-train -q -o w --new <(jq '.patch = 4' taken.json) --tokens 1000 train.tar
+}
+
+@test "the recipes that are shipped" {
+	ln -s train.tar dev.tar
+	moe-synth --words >words
+	quantiser_recipe='.stages[0].tokens = 2000 | .dev.samples = 10 | .dev.every = 1000 | .checkpoint.every = 2000'
+	jq "$quantiser_recipe" "$root/share/recipes/quantiser.json" >q.json
+	moe-train -q -o quantiser -r q.json
+	jq "$quantiser_recipe | .model.hidden = 32 | .model.layers = 1" "$root/share/recipes/draw.json" >d.json
+	moe-train -q -o d -r d.json
+	jq -es 'map(select(.dev)) | all(.[]; .image > 0 and .text > 0)' d/log.jsonl
 }

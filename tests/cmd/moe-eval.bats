@@ -33,6 +33,22 @@ shard() {
 	refuses 2 'no chat format' moe-eval --chat "$crops.tsv"
 }
 
+@test "losses are those of the answers, with the samples' own pictures and with others'" {
+	shard some.tar 48
+	moe-eval --loss --json some.tar >out
+	each 'select(.what == "losses") | .samples == 48 and .failed == 0' <out
+	each 'select(.what == "loss") | .choice == "token" and .kind == "text" and .other > .own + 3 * .error and .error > 0' <out
+	same "$(wc -l <out)" 2
+	moe-eval --loss --tsv --threads 1 some.tar >one
+	moe-eval --loss --tsv --threads 3 some.tar >three
+	cmp one three
+	moe-eval --loss --json --limit 8 --batch 8 some.tar | jq -se 'map(select(.what == "loss"))[0] | .targets > 8 and .error == 0'
+	refuses 2 'nowhere.tar' moe-eval --loss nowhere.tar
+	refuses 2 'draw goes with --loss' moe-eval --draw 0.5 some.tar
+	refuses 2 'loss goes without' moe-eval --loss --by length some.tar
+	refuses 2 'no image tokens' moe-eval --loss --draw 0.5 some.tar
+}
+
 @test "the shipped model reads 168 of the 180 crops, as moe-run does, with the same confidence" {
 	moe-eval --json --answers answers "$crops.tsv" >out
 	each 'select(.what == "score") | .n == 180 and .right == 168 and .blind_n == 180 and .blind_accuracy == 0' <out

@@ -512,7 +512,7 @@ changed() {
 	[ ! -e out.part ] && [ ! -e out.part.log ]
 }
 
-@test "a model that was made is trained and converted like any other" {
+@test "a model that was made is run, traced and converted like any other" {
 	graft upcycle -n 4 -m dense -o up
 	moe-run -m up --trace up.sts "$word" >/dev/null
 	moe-stats up.sts >/dev/null

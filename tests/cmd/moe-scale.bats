@@ -93,6 +93,10 @@ arms() {
 	moe-scale --resamples 0 --flops 1e20 plan both.tsv | grep -q '^dense, loss: 1e+20 FLOPs'
 	refuses 2 'a picture for each arm: put \{arm\}' moe-scale --svg x.svg fit both.tsv
 	refuses 2 'arms: no run is of arm none' moe-scale --arms none fit both.tsv
+	# An arm without images has no law of them.
+	awk -F '\t' -v OFS='\t' '{ print $0, NR == 1 ? "image" : $1 == "dense" ? "" : $4 + 1 }' both.tsv >images.tsv
+	same "$(moe-scale --resamples 0 --json fit images.tsv | jq -r '.arm + " " + .loss' | paste -sd ,)" 'sparse loss,sparse image,dense loss'
+	refuses 2 'no run of arm "dense" has image' moe-scale --resamples 0 --loss image fit images.tsv
 	head -n 75 both.tsv >few.tsv
 	refuses 2 '^moe-scale: dense: 2 runs: the law has 5 parameters' moe-scale fit few.tsv
 }
@@ -200,10 +204,13 @@ arms() {
 		done
 	done
 	moe-scale table moe=moe-{1,2} thin=thin-{1,2}/log.jsonl >table
-	same "$(head -n 1 table | cut -f 1-7)" "$(printf 'run\tarm\tseed\tN\tD\tS\t')$(head -n 1 table | cut -f 7)"
+	same "$(head -n 1 table | cut -f 1-8 | tr '\t' ' ')" 'run arm seed N D S flops seconds'
 	same "$(awk 'NR > 1 { print $2, $3 }' table | uniq | paste -sd ,)" 'moe 1,moe 2,thin 1,thin 2'
 	same "$(awk '$2 == "thin" { print $4 }' table | uniq)" "$(moe-info --json -m thin-1/model | jq .active_parameters)"
 	same "$(awk '$2 == "moe" { print $6 }' table | uniq)" 0.5
+	# FLOPs are those that moe-train tells of.
+	moe-train -o again --new thin.json --tokens 500 --batch 4 "$crops.tsv" 2>said >/dev/null
+	near "$(awk '$2 == "thin" { print $7 / $5 / 1e6 }' table | head -n 1)" "$(sed -n 's/.* MFLOP a token forward, \([0-9.]*\) in training.*/\1/p' said)" 1e-3
 	same "$(grep -c dev moe-1/log.jsonl)" "$(awk '$2 == "moe" && $3 == 1' table | wc -l)"
 	same "$(awk '$2 == "moe" && $3 == 1 { print $5 }' table | paste -sd ,)" "$(jq -s 'map(select(.dev).tokens) | map(tostring) | join(",")' -r moe-1/log.jsonl)"
 	moe-scale --json --loss text compare moe=moe-{1,2} thin=thin-{1,2} >out

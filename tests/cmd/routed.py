@@ -1,5 +1,5 @@
-"""routed.py BASE OUT KEY=JSON...: a native model whose tokens are routed in another way: a copy of BASE with these keys in its config.json, and with random weights of
-what they ask for (depth, auxiliary routers, thresholds). Router and attention weights are made larger, so that rows differ in what is chosen for them."""
+"""routed.py BASE OUT KEY=JSON...: a native model whose tokens are routed in another way: a copy of BASE with these keys in its config.json, and with random
+weights of what they ask for (depth, auxiliary routers, thresholds). Router and attention weights are made larger, so that rows differ in what is chosen."""
 import json, os, shutil, sys
 
 import numpy as np

@@ -121,3 +121,21 @@ tensors() {
 	moe-train -q -o threads2 -t 2 -m big/model --tokens 3000 --batch 4 --weight-decay 0.5 --freeze all --freeze '!@-.3' --type f32 crops.tsv
 	cmp grown/model/model.safetensors threads2/model/model.safetensors
 }
+
+@test "teachers of other kinds: experts that choose, pools and depth teach a model without experts, and the other way round" {
+	jq '. + {"router_choice": "expert", "router_score": "sigmoid", "expert_capacity": 1, "moe_norm": "post", "expert_pools": [[0, 1], [2, 3]],
+		"depth_layers": [1], "depth_capacity": 0.5, "route_batch": 4}' big.json >moma.json
+	jq '. + {"dense_layers": "all", "dense_width": 24} | del(.experts, .expert_width)' small.json >dense.json
+	for m in moma dense; do
+		moe-train -q -o $m --new $m.json --tokens 2000 --batch 8 crops.tsv
+	done
+	for pair in dense:moma moma:dense; do
+		own=${pair%:*}
+		moe-train -q -o kind-$own --new $own.json --teacher ${pair#*:}/model --match 1=1 --tokens 2000 --batch 8 crops.tsv
+		moe-train -q -o kind-$own-t -t 3 --new $own.json --teacher ${pair#*:}/model --match 1=1 --tokens 2000 --batch 8 crops.tsv
+		same_run kind-$own kind-$own-t
+		jq -es 'length > 2 and all(.[]; .soft > 0 and .match > 0)' kind-$own/log.jsonl
+	done
+	moe-train --check-gradients -o check-kinds --new dense.json --teacher moma/model --match 1=1 --tokens 9 --batch 4 crops.tsv | tail -n 1 >checked
+	grep -qE '^0 of 18 gradients are wrong$' checked
+}

@@ -1,4 +1,5 @@
-/* One layer for each routing method, forward and backward, against PyTorch's: DIR/NN-NAME/case.json, init, input and want.safetensors. Every tensor of `want` must be met. */
+/* One layer for each routing method, forward and backward, against PyTorch's: DIR/NN-NAME/case.json, init, input and want.safetensors. Every tensor of `want`
+ * must be met. */
 #include <dirent.h>
 #include <jansson.h>
 #include <math.h>

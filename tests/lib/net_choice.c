@@ -1,5 +1,5 @@
-/* Networks in training that choose among the rows of several sequences: groups, whatever chunks and lanes there are, and who can tell whom; the choice of auxiliary routers,
- * which nobody later can change; and what a token costs. */
+/* Networks in training that choose among the rows of several sequences: groups, whatever chunks and lanes there are, and who can tell whom; the choice of
+ * auxiliary routers, which nobody later can change; and what a token costs. */
 #include <math.h>
 
 #include "base/rng.h"
@@ -191,6 +191,35 @@ static void test_thresholds(void **state)
 	moe_model_close(m);
 }
 
+/* With all decisions turned round, each expert has the rows that it did not have; with none, what it had. */
+static void test_flips(void **state)
+{
+	struct moe_model *m = make_model("flips", CHOICE);
+	struct moe_net *n = make_net(m, 8, 2);
+	const struct moe_loss_settings none = {.text = 1}, all = {.text = 1, .flips = 1}, some = {.text = 1, .flips = 0.2};
+	uint64_t had[MOE_N_MODALITIES][4];
+	struct moe_step_result r;
+	struct moe_diag d = {0};
+	uint64_t moved = 0;
+
+	(void)state;
+	make_batch();
+	expect_ok(&d, moe_net_step(n, batch.packed, SEQUENCES, &none, false, &r, &d));
+	memcpy(had, r.load, sizeof had);
+	expect_ok(&d, moe_net_step(n, batch.packed, SEQUENCES, &all, false, &r, &d));
+	for (size_t e = 0; e < 4; e++) {        /* experts 0 and 2 are those of text */
+		assert_int_equal(r.load[e], e % 2 ? 0 : SEQUENCES * TEXT - had[MOE_TEXT][e]);
+		assert_int_equal(r.load[4 + e], e % 2 ? SEQUENCES * PATCHES - had[MOE_IMAGE][e] : 0);
+	}
+	expect_ok(&d, moe_net_step(n, batch.packed, SEQUENCES, &some, false, &r, &d));
+	for (size_t e = 0; e < 4; e++)
+		moved += r.load[e] != had[MOE_TEXT][e] || r.load[4 + e] != had[MOE_IMAGE][e];
+	assert_true(moved > 0);
+	assert_int_equal(moe_net_step(n, batch.packed, SEQUENCES, &some, true, &r, &d), MOE_EUSAGE);
+	moe_net_free(n);
+	moe_model_close(m);
+}
+
 /* ---- what is refused ---- */
 
 static void test_refused(void **state)
@@ -264,7 +293,7 @@ static void test_flops(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_together), cmocka_unit_test(test_chunks), cmocka_unit_test(test_groups), cmocka_unit_test(test_causal), cmocka_unit_test(test_thresholds),
+		cmocka_unit_test(test_together), cmocka_unit_test(test_chunks), cmocka_unit_test(test_groups), cmocka_unit_test(test_causal), cmocka_unit_test(test_thresholds), cmocka_unit_test(test_flips),
 		cmocka_unit_test(test_refused), cmocka_unit_test(test_flops),
 	};
 

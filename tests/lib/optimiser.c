@@ -423,12 +423,35 @@ static void test_freeze_experts(void **state)
 	free(was);
 }
 
+/* Biases of two modalities, [2][4], and a router of four rows: the piece of an expert is in both rows of the one, and one row of the other. */
+static void test_freeze_pieces(void **state)
+{
+	struct moe_param p[] = {
+		{"bias", "choice_bias", 0, -1, MOE_PART_ROUTER, 0, 8, 2, 4, false}, {"router", "router", 0, -1, MOE_PART_ROUTER, 16, 12, 4, 3, false},
+		{"gate", "gate", 0, 3, MOE_PART_EXPERTS, 32, 4, 2, 2, true}, {"beside", "projection", -1, -1, MOE_N_PARTS, 48, 4, 2, 2, false},
+	};
+	const struct moe_params few = {p, 4, 64};
+	char *words[] = {(char *)(uintptr_t)"all", (char *)(uintptr_t)"!@-.2-"};
+	struct moe_frozen f = {0};
+	struct moe_diag d = {0};
+
+	(void)state;
+	expect_ok(&d, moe_freeze(&f, &few, words, 2, &d));
+	assert_int_equal(f.n_runs, 3);
+	assert_true(f.run[0].offset == 0 && f.run[0].count == 2 && f.run[1].offset == 4 && f.run[1].count == 2 && f.run[2].offset == 16 && f.run[2].count == 6);
+	assert_true(!f.tensor[0] && !f.tensor[1] && !f.tensor[2] && !f.tensor[3]);
+	moe_frozen_free(&f);
+	expect_ok(&d, moe_freeze(&f, &few, words, 1, &d));
+	assert_true(!f.n_runs && f.tensor[0] && f.tensor[1] && f.tensor[2] && !f.tensor[3]);
+	moe_frozen_free(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reference), cmocka_unit_test(test_factors), cmocka_unit_test(test_bf16), cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_frozen), cmocka_unit_test(test_norm), cmocka_unit_test(test_scale), cmocka_unit_test(test_balance),
-		cmocka_unit_test(test_balance_by_modality), cmocka_unit_test(test_schedule), cmocka_unit_test(test_freeze), cmocka_unit_test(test_freeze_experts),
+		cmocka_unit_test(test_balance_by_modality), cmocka_unit_test(test_schedule), cmocka_unit_test(test_freeze), cmocka_unit_test(test_freeze_experts), cmocka_unit_test(test_freeze_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include "scale/law_runs.h"
 #include "scale/paired.h"
 #include "scale/savings.h"
+#include "stats/bootstrap.h"
 #include "stats/student.h"
 
 enum { MOST = 200 };
@@ -231,6 +232,24 @@ static void test_optimum(void **state)
 	assert_true(isnan(moe_law_optimum(&(struct moe_law){MOE_LAW_DENSE, {1, 1, -0.1, 1, 0.2}}, 1e18, 6, 0).n));
 }
 
+/* The middle 95 % of 200 numbers leaves out 5 on either side; what is not known takes their places first. */
+static void test_interval(void **state)
+{
+	double value[200], low, high;
+
+	(void)state;
+	for (size_t i = 0; i < 200; i++)
+		value[i] = (double)((i * 77) % 200);
+	moe_bootstrap_interval(value, 200, 0, &low, &high);
+	assert_true(low == 5 && high == 194);
+	moe_bootstrap_interval(value, 197, 3, &low, &high);
+	assert_true(low == 2 && high == 194);
+	moe_bootstrap_interval(value, 194, 6, &low, &high);
+	assert_true(isnan(low) && isnan(high));
+	moe_bootstrap_interval(value, 0, 0, &low, &high);
+	assert_true(isnan(low) && isnan(high));
+}
+
 static void test_student(void **state)
 {
 	static const struct { size_t freedom; double t; } table[] = {
@@ -437,7 +456,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_law_exact), cmocka_unit_test(test_law_sparse), cmocka_unit_test(test_law_noise), cmocka_unit_test(test_law_threads),
-		cmocka_unit_test(test_law_runs), cmocka_unit_test(test_law_refuses), cmocka_unit_test(test_optimum), cmocka_unit_test(test_student), cmocka_unit_test(test_eta),
+		cmocka_unit_test(test_law_runs), cmocka_unit_test(test_law_refuses), cmocka_unit_test(test_optimum), cmocka_unit_test(test_interval), cmocka_unit_test(test_student), cmocka_unit_test(test_eta),
 		cmocka_unit_test(test_eta_seeds), cmocka_unit_test(test_paired), cmocka_unit_test(test_tables), cmocka_unit_test(test_chart),
 	};
 

@@ -1,0 +1,133 @@
+#!/bin/bash
+# run.sh BIN [-s SIZE] STAGE [ARGUMENT...]: the experiments of PLAN.tsv, stage by stage. Every stage leaves what it made in $XDG_CACHE_HOME/moe/experiments (else
+# ~/.cache/moe/experiments), is done once, and goes on where it was stopped. SIZE (default 1) multiplies the tokens of training: 0.01 tries everything out, 4 takes
+# four times as long.
+#
+#     run.sh BIN data                           pictures, and the quantiser that makes tokens of them
+#     run.sh BIN jobs core | xargs -L1 run.sh BIN train         every arm with every seed; -P2 for two at a time
+#     run.sh BIN results                        runs.tsv, tables and pictures of all that is done, in the folder "results"
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+bin=$(cd "${1:?the folder of the programs}" && pwd)
+shift
+size=1
+if [ "${1:-}" = -s ]; then
+	size=${2:?a number}
+	shift 2
+fi
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/moe/experiments
+[ "$size" = 1 ] || cache=$cache-$size
+mkdir -p "$cache"
+cd "$cache"
+export PATH=$bin:$PATH
+
+say() { echo "run.sh: $*" >&2; }
+scaled() { awk -v n="$1" -v s="$size" 'BEGIN { n *= s; printf "%d", n < 2000 ? 2000 : n }'; }
+
+# Tokens of training of a run, and seeds, by set.
+tokens() { case $1 in core) scaled 7e6 ;; *) scaled 5e6 ;; esac; }
+seeds() { case $1 in core) seq 5 ;; *) seq 3 ;; esac; }
+
+# arm NAME FILTER: of arms.json, with what it is like.
+arm() {
+	jq -e --arg arm "$1" 'def arm($n): (.arms[$n] // error("no such arm: " + $n)) as $a | (if $a.like then arm($a.like) else {} end) * $a; arm($arm)'" | $2" "$here/arms.json"
+}
+
+# ---- data ----
+
+draw() {
+	[ -e "data/$1.tar" ] && return
+	say "drawing $1"
+	mkdir -p data
+	moe-synth -q --tasks scene "${@:2}" -o "data/$1.tmp"
+	mv "data/$1.tmp" "data/$1.tar"
+}
+
+data() {
+	# shellcheck disable=SC2046
+	"$here/../deps.sh" missing $(grep -v '^#' "$here/../synth/fonts.tsv" | cut -f1 | sort -u)
+	draw train -n "$(scaled 60000)"
+	draw dev --split dev -n 1000
+	draw calib --split calib -n 500
+	[ -e words.txt ] || moe-synth --words >words.txt
+	[ -e quantiser/done ] && return
+	say "training the quantiser"
+	jq -n --argjson tokens "$(scaled 20e6)" --rawfile words words.txt '{kind: "quantiser", seed: 1,
+		model: {hidden: 96, layers: 1, heads: 3, experts: 2, top_k: 1, renormalise: false, expert_width: 32, image_tokens: {}, vocabulary: {words: ($words | split("\n") | map(select(. != ""))), tasks: ["draw"]}},
+		stages: [{sources: [{data: ["data/train.tar"]}], tokens: $tokens, batch: 64, optimiser: "adamw"}],
+		dev: {data: ["data/dev.tar"], every: ($tokens / 8 | floor)}}' >quantiser.json
+	moe-train -r quantiser.json -o quantiser --type f32
+	touch quantiser/done
+}
+
+# ---- runs ----
+
+jobs() {
+	local set=${1:-core} name seed
+	for name in $(jq -r --arg set "$set" '.arms | to_entries[] | select(.value.set == $set).key' "$here/arms.json"); do
+		for seed in $(seeds "$set"); do echo "$name $seed"; done
+	done | sort -s -n -k2
+}
+
+recipe() {
+	local name=$1 seed=$2
+	arm "$name" . >/dev/null
+	jq -n --slurpfile all "$here/arms.json" --argjson arm "$(arm "$name" .)" --argjson seed "$seed" --argjson tokens "$(tokens "$(arm "$name" .set -r)")" '
+		($all[0].base * {model: ($arm.model // {}), stage: ($arm.stage // {})}) as $b
+		| {model: ($b.model | with_entries(select(.value != null))), seed: $seed, checkpoint: {every: ($tokens / 4 | floor)},
+		   stages: [$b.stage * {tokens: $tokens, sources: [{data: ["data/train.tar"]}]}]}'
+}
+
+train() {
+	local name=$1 seed=$2 run=runs/$1-$2
+	[ -e "$run/done" ] && return
+	mkdir -p "$run"
+	recipe "$name" "$seed" >"$run/recipe.json"
+	moe-train -q -r "$run/recipe.json" -o "$run/run" --timings --type f32
+	if [ "$(arm "$name" '.aux // false')" = true ]; then
+		moe-train -q -m "$run/run/model" -o "$run/aux" --aux --seed "$seed" --tokens "$(scaled 5e5)" --batch 48 --draw 0.5 --calibrate data/calib.tar --timings --type f32 \
+			data/train.tar
+		ln -sfn aux/model "$run/model"
+	else
+		ln -sfn run/model "$run/model"
+	fi
+	moe-eval -q -m "$run/model" --loss --draw 0.5 --json -o "$run/loss.json" data/dev.tar
+	touch "$run/done"
+	say "$name $seed: $(jq -r 'select(.what == "loss") | "\(.choice) \(.kind) \(.own)"' "$run/loss.json" | tr '\n' ';')"
+}
+
+# ---- results ----
+
+# One line a run and choice: what it cost, and its losses with own and with others' pictures.
+table() {
+	local run name seed
+	printf 'arm\tseed\tchoice\tN\tD\tflops\tseconds\ttext\timage\ttext_other\timage_other\ttext_error\timage_error\n'
+	for run in runs/*/done; do
+		run=${run%/done} name=${run#runs/} seed=${name##*-} name=${name%-*}
+		jq -r -s --arg name "$name" --argjson seed "$seed" --argjson info "$(moe-info --json "$run/run/model")" --slurpfile log "$run/run/log.jsonl" \
+			--slurpfile aux <(cat "$run/aux/log.jsonl" 2>/dev/null || true) --argjson auxinfo "$(moe-info --json "$run/model")" '
+			($log | map(select(.loss)) | last.tokens) as $d
+			| ([$log, $aux] | map(map(select(.loss)) | [., [{tokens: 0}] + .[:-1]] | transpose | map((.[0].tokens - .[1].tokens) / .[0].tokens_per_s) | add // 0) | add) as $seconds
+			| (($info.flops.training // 0) * $d + ($aux | map(select(.loss).tokens) | last // 0) * ($auxinfo.flops.auxiliary_routers // 0) * 3) as $flops
+			| map(select(.what == "loss")) | group_by(.choice)[] | (map({(.kind): .}) | add) as $l
+			| [$name, $seed, .[0].choice, $info.active_parameters, $d, $flops, $seconds, $l.text.own, $l.image.own, $l.text.other, $l.image.other, $l.text.error, $l.image.error]
+			| map(. // "") | @tsv' "$run/loss.json"
+	done
+}
+
+results() {
+	mkdir -p results
+	table >results/runs.tsv
+	say "$(($(wc -l <results/runs.tsv) - 1)) lines in $cache/results/runs.tsv"
+}
+
+case ${1:-} in
+data) data ;;
+jobs) jobs "${@:2}" ;;
+train) train "${2:?an arm}" "${3:?a seed}" ;;
+results) results ;;
+*)
+	sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+	exit 2
+	;;
+esac
