@@ -107,7 +107,7 @@ table() {
 		jq -r -s --arg name "$name" --argjson seed "$seed" --argjson info "$(moe-info --json "$run/run/model")" --slurpfile log "$run/run/log.jsonl" \
 			--slurpfile aux <(cat "$run/aux/log.jsonl" 2>/dev/null || true) --argjson auxinfo "$(moe-info --json "$run/model")" '
 			($log | map(select(.loss)) | last.tokens) as $d
-			| ([$log, $aux] | map(map(select(.loss)) | [., [{tokens: 0}] + .[:-1]] | transpose | map((.[0].tokens - .[1].tokens) / .[0].tokens_per_s) | add // 0) | add) as $seconds
+			| ([$log, $aux] | map(reduce (.[] | select(.loss)) as $s ([0, 0]; [$s.tokens, .[1] + ($s.tokens - .[0]) / $s.tokens_per_s]) | .[1]) | add) as $seconds
 			| (($info.flops.training // 0) * $d + ($aux | map(select(.loss).tokens) | last // 0) * ($auxinfo.flops.auxiliary_routers // 0) * 3) as $flops
 			| map(select(.what == "loss")) | group_by(.choice)[] | (map({(.kind): .}) | add) as $l
 			| [$name, $seed, .[0].choice, $info.active_parameters, $d, $flops, $seconds, $l.text.own, $l.image.own, $l.text.other, $l.image.other, $l.text.error, $l.image.error]
@@ -115,10 +115,36 @@ table() {
 	done
 }
 
+# What the runs say of each prediction with a pair of arms: causal choices alone, and only where both arms know pictures and texts of each other.
+verdicts() {
+	local id arm baseline measure sign
+	awk -F'\t' -v OFS='\t' 'NR == 1 || $3 == "token" || $3 == "causal:threshold"' results/runs.tsv >results/causal.tsv
+	printf 'id\tarm\tbaseline\tmeasure\tpairs\tdifference\tlow\thigh\tflops\tpredicted\tverdict\n'
+	tail -n +2 "$here/PLAN.tsv" | cut -f1,9-12 | while IFS=$'\t' read -r id arm baseline measure sign; do
+		[ "$arm" = - ] && continue
+		moe-scale compare --baseline "$baseline" --arms "$baseline,$arm" --loss "$measure" --json results/causal.tsv 2>/dev/null |
+			jq -r --arg id "$id" --arg sign "$sign" --argjson blind "$(blind "$arm" "$baseline" "$measure")" '
+				[$id, .arm, .baseline, .measure, .pairs, .difference, .low, .high, .flops_ratio, $sign,
+				 (if $blind then "blind at this scale" elif .verdict == "not distinguishable" then .verdict
+				  elif .verdict == $sign then "same sign at our scale" else "opposite sign" end)] | @tsv' || true
+	done
+}
+
+# blind ARM BASELINE MEASURE: does either lose less than three standard errors by the pictures of others, on average over its seeds?
+blind() {
+	awk -F'\t' -v a="$1" -v b="$2" -v m="$3" '
+		NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+		$1 == a || $1 == b { n[$1]++; own = $at[m]; z[$1] += ($at[m "_other"] - own) / ($at[m "_error"] > 0 ? $at[m "_error"] : 1e9) }
+		END { print (!n[a] || !n[b] || z[a] / n[a] < 3 || z[b] / n[b] < 3) ? "true" : "false" }' results/causal.tsv
+}
+
 results() {
 	mkdir -p results
 	table >results/runs.tsv
-	say "$(($(wc -l <results/runs.tsv) - 1)) lines in $cache/results/runs.tsv"
+	verdicts >results/verdicts.tsv
+	moe-scale eta -q --baseline dense --arms dense,1t1i,8-token,8-expert,4t4i-token,4t4i-expert --loss text,image results/causal.tsv >results/eta.txt 2>&1 || true
+	column -t -s $'\t' results/verdicts.tsv
+	say "$(($(wc -l <results/runs.tsv) - 1)) lines in $cache/results/runs.tsv; verdicts.tsv and eta.txt beside it"
 }
 
 case ${1:-} in
