@@ -86,13 +86,14 @@ enum moe_err moe_spec_flops(struct moe_flops *out, const struct moe_spec *s, siz
 	struct moe_sizes z;
 
 	MOE_TRY(moe_spec_sizes(s, &z, d));
-	*out = (struct moe_flops){.tower = (double)z.flops_per_patch * r.image + tower_attention(s, r.image), .head = 2 * (double)z.head * r.text};
+	*out = (struct moe_flops){.tower = (double)z.flops_per_patch * r.image + tower_attention(s, r.image), .head = 2 * (double)z.head * (s->image_tokens.count ? r.all : r.text)};
 	for (size_t l = 0; l < (size_t)s->n_layers; l++)
 		add_layer(out, s, l, &r);
 	for (size_t i = 0; i < sizeof part / sizeof *part; i++)
 		*part[i] /= r.all;
+	out->forward_only = s->image_tokens.count ? out->tower : 0;
 	out->all = out->tower + out->attention + out->router + out->experts + out->head;
 	return MOE_OK;
 }
 
-double moe_flops_training(const struct moe_flops *f, bool aux_alone) { return aux_alone ? f->all + 3 * f->aux : 3 * f->all; }
+double moe_flops_training(const struct moe_flops *f, bool aux_alone) { return aux_alone ? f->all + 3 * f->aux : 3 * f->all - 2 * f->forward_only; }

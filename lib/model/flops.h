@@ -10,8 +10,9 @@
 struct moe_flops {
 	double tower;                   /* and projector; their attention too */
 	double attention, router, experts;      /* router: that of depth too; experts: shared and dense units too */
-	double head;                    /* of the rows of text */
+	double head;                    /* of the rows of text, and of image tokens */
 	double all, aux;
+	double forward_only;            /* of the tower: what training does not change, the quantiser of image tokens */
 };
 
 /* Of a sequence of one picture of `patches` patches, which become as many rows, and `text` tokens behind it; either may be 0, not both. */

@@ -52,10 +52,8 @@ data() {
 	[ -e words.txt ] || moe-synth --words >words.txt
 	[ -e quantiser/done ] && return
 	say "training the quantiser"
-	jq -n --argjson tokens "$(scaled 20e6)" --rawfile words words.txt '{kind: "quantiser", seed: 1,
-		model: {hidden: 96, layers: 1, heads: 3, experts: 2, top_k: 1, renormalise: false, expert_width: 32, image_tokens: {}, vocabulary: {words: ($words | split("\n") | map(select(. != ""))), tasks: ["draw"]}},
-		stages: [{sources: [{data: ["data/train.tar"]}], tokens: $tokens, batch: 64, optimiser: "adamw"}],
-		dev: {data: ["data/dev.tar"], every: ($tokens / 8 | floor)}}' >quantiser.json
+	jq --argjson tokens "$(scaled 12e6)" '.stages[0] += {tokens: $tokens, sources: [{data: "data/train.tar"}]} | .dev += {data: "data/dev.tar", every: ($tokens / 8 | floor)}' \
+		"$here/../recipes/quantiser.json" >quantiser.json
 	moe-train -r quantiser.json -o quantiser --type f32
 	touch quantiser/done
 }
