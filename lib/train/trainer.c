@@ -1,4 +1,4 @@
-#include "train/trainer.h"
+#include "train/trainer_priv.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -10,40 +10,12 @@
 
 #include "base/check.h"
 #include "base/mem.h"
-#include "base/rng.h"
 #include "sys/clock.h"
 #include "train/balance.h"
-#include "train/devset.h"
-#include "train/freeze.h"
-#include "train/loader.h"
-#include "train/optimiser.h"
-#include "train/quantise.h"
 #include "train/schedule.h"
-#include "train/snapshot.h"
 #include "train/teacher.h"
-#include "train/trainlog.h"
 
-enum { STREAM_STAGE = 5, STREAM_DEV = 6, STREAM_NOISE = 7, STREAM_CODES = 8, WAITING_NBYTES = 8192 };
-
-struct moe_trainer {
-	const struct moe_trainer_options *o;
-	struct moe_model *model;
-	double theta;                   /* the model's own rope base */
-	struct moe_net *net;            /* one of the two */
-	struct moe_quantise *quantise;
-	struct moe_net_teacher teacher; /* without a network: there is none */
-	struct moe_optimiser *optimiser;
-	struct moe_loader *loader;      /* of the stage at hand; NULL: it has not begun here */
-	struct moe_trainlog *log;
-	struct moe_run_position at;
-	json_t *recipe;                 /* with all settings */
-	struct moe_frozen frozen;
-	float *factor;                  /* [tensors]: of the rates, or NULL: 1 */
-	struct moe_train_progress shown;
-	double began;                   /* of the step at hand */
-};
-
-static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory"); }
+enum { WAITING_NBYTES = 8192 };   /* of a sample that waits to be mixed */
 
 char *moe_train_path(const char *directory, const char *name)
 {
@@ -52,8 +24,7 @@ char *moe_train_path(const char *directory, const char *name)
 	return asprintf(&path, "%s/%s", directory, name) < 0 ? NULL : path;
 }
 
-static void note(struct moe_trainer *t, const char *fmt, ...) MOE_PRINTF(2, 3);
-static void note(struct moe_trainer *t, const char *fmt, ...)
+void moe_trainer_note(struct moe_trainer *t, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -65,15 +36,7 @@ static void note(struct moe_trainer *t, const char *fmt, ...)
 		t->o->note(t->o->arg, text);
 }
 
-static const struct moe_recipe_stage *stage_of(const struct moe_trainer *t) { return &t->o->recipe->stage[t->at.stage]; }
-
-/* ---- what is trained ---- */
-
-static const struct moe_params *params_of(const struct moe_trainer *t) { return t->net ? moe_net_params(t->net) : moe_quantise_params(t->quantise); }
-static float *weights_of(const struct moe_trainer *t) { return t->net ? moe_net_weights(t->net) : moe_quantise_weights(t->quantise); }
-static float *gradient_of(const struct moe_trainer *t) { return t->net ? moe_net_gradient(t->net) : moe_quantise_gradient(t->quantise); }
-
-static void changed(const struct moe_trainer *t)
+void moe_trainer_changed(const struct moe_trainer *t)
 {
 	if (t->net)
 		moe_net_changed(t->net);
@@ -123,8 +86,7 @@ static struct moe_augment augment_of(int kind)
 	return known[kind];
 }
 
-/* What a recipe's stage wants of its samples: a quantiser learns of pictures alone, in pixels. */
-static void set_form(struct moe_loader_options *o, const struct moe_model *m, const struct moe_recipe *r, const struct moe_recipe_stage *s)
+void moe_trainer_form(struct moe_loader_options *o, const struct moe_model *m, const struct moe_recipe *r, const struct moe_recipe_stage *s)
 {
 	bool quantiser = r->kind == MOE_RECIPE_KIND_QUANTISER;
 
@@ -145,7 +107,7 @@ static enum moe_err make_loader(struct moe_loader **out, const struct moe_recipe
 	enum moe_err err;
 
 	if (!weight)
-		return no_memory(d);
+		return moe_trainer_no_memory(d);
 	for (size_t i = 0; i < s->n_sources && i < MOE_MIX_SOURCES; i++) {
 		const struct moe_recipe_source *from = &s->source[i];
 		source[i] = (struct moe_mix_source){(const char *const *)from->data.item, from->data.n, from->weight};
@@ -172,7 +134,7 @@ enum moe_err moe_trainer_loader(struct moe_loader **out, const struct moe_model 
 		.batch = step_samples(s), .ahead = ahead, .from = from,
 	};
 
-	set_form(&o, m, r, s);
+	moe_trainer_form(&o, m, r, s);
 	return make_loader(out, s, &o, d);
 }
 
@@ -200,122 +162,14 @@ enum moe_err moe_trainer_nbytes(uint64_t *out, const struct moe_spec *s, const s
 	return MOE_OK;
 }
 
-/* ---- checkpoints ---- */
-
-static struct moe_snapshot snapshot_of(struct moe_trainer *t)
-{
-	return (struct moe_snapshot){
-		.params = params_of(t), .weights = weights_of(t), .first = moe_optimiser_first(t->optimiser),
-		.second = moe_optimiser_second(t->optimiser), .steps = moe_optimiser_steps(t->optimiser),
-	};
-}
-
-static json_t *state_of(const struct moe_trainer *t)
-{
-	json_t *state = json_pack("{si ss ss so sO}", "format", 1, "model", t->model->fingerprint, "kernel", moe_gemm_name((enum moe_unit)t->o->recipe->precision),
-				  "position", moe_position_value(&t->at), "recipe", t->recipe);
-
-	if (state && t->o->teacher)
-		json_object_set_new(state, "teacher", json_string(t->o->teacher->fingerprint));
-	return state;
-}
-
-static enum moe_err write_as(struct moe_trainer *t, const char *name, struct moe_diag *d)
-{
-	char *path = moe_train_path(t->o->directory, name);
-	struct moe_snapshot s = snapshot_of(t);
-	enum moe_err err;
-
-	s.state = state_of(t);
-	err = path && s.state ? moe_snapshot_write(path, &s, d) : no_memory(d);
-	json_decref(s.state);
-	free(path);
-	return err;
-}
-
-static enum moe_err try_save(struct moe_trainer *t, bool keep, struct moe_diag *d)
-{
-	char name[48];
-
-	MOE_TRY(moe_trainlog_sync(t->log, &t->at.log_nbytes, d));
-	MOE_TRY(write_as(t, "checkpoint.safetensors", d));
-	if (!keep)
-		return MOE_OK;
-	snprintf(name, sizeof name, "step-%08" PRIu64 ".safetensors", t->at.step);
-	return write_as(t, name, d);
-}
-
-/* `must`: there will be no other try. */
-static enum moe_err save(struct moe_trainer *t, bool keep, bool must, struct moe_diag *d)
-{
-	struct moe_diag failure = {0};
-	char text[700];
-
-	if (try_save(t, keep, &failure)) {
-		if (must) {
-			*d = failure;
-			return failure.code;
-		}
-		note(t, "no checkpoint after step %" PRIu64 ": %s; the one before stays, and the next is tried in its time", t->at.step,
-		     moe_diag_string(&failure, text, sizeof text));
-		return MOE_OK;
-	}
-	if (t->o->saved)
-		t->o->saved(t->o->arg);
-	return MOE_OK;
-}
-
-/* Is the state that of this recipe and model? */
-static enum moe_err check_state(struct moe_trainer *t, const json_t *state, struct moe_diag *d)
-{
-	const char *model = json_string_value(json_object_get(state, "model")), *kernel = json_string_value(json_object_get(state, "kernel"));
-	const char *now = moe_gemm_name((enum moe_unit)t->o->recipe->precision), *teacher = json_string_value(json_object_get(state, "teacher"));
-
-	if (json_integer_value(json_object_get(state, "format")) != 1)
-		return moe_fail(d, MOE_EMATCH, "is of another version of moe-train");
-	MOE_TRY(moe_recipe_same(json_object_get(state, "recipe"), t->recipe, d));
-	if (!model || strcmp(model, t->model->fingerprint))
-		return moe_fail(d, MOE_EMATCH, "was begun with another model (fingerprint %.32s, here %s)", model ? model : "none", t->model->fingerprint);
-	if (t->o->teacher && (!teacher || strcmp(teacher, t->o->teacher->fingerprint)))
-		return moe_fail(d, MOE_EMATCH, "was begun with another teacher (fingerprint %.32s, here %s)", teacher ? teacher : "none", t->o->teacher->fingerprint);
-	if (kernel && strcmp(kernel, now))
-		note(t, "the checkpoint was computed with the products %.40s, and goes on with %s: the numbers will differ in their last bits", kernel, now);
-	return MOE_OK;
-}
-
-static enum moe_err resume(struct moe_trainer *t, struct moe_diag *d)
-{
-	char *path = moe_train_path(t->o->directory, "checkpoint.safetensors");
-	struct moe_snapshot s = snapshot_of(t);
-	enum moe_err err = MOE_OK;
-
-	if (!path)
-		return no_memory(d);
-	if (!access(path, F_OK)) {
-		err = moe_snapshot_read(&s, path, d);
-		if (!err)
-			err = check_state(t, s.state, d);
-		if (!err)
-			err = moe_position_read(&t->at, json_object_get(s.state, "position"), d);
-		if (!err && t->at.stage >= t->o->recipe->n_stages)
-			err = moe_fail(d, MOE_EINPUT, "is at stage %" PRIu64 " of %zu", t->at.stage + 1, t->o->recipe->n_stages);
-		if (err)
-			moe_diag_path(d, path);
-		json_decref(s.state);
-		changed(t);
-	}
-	free(path);
-	return err;
-}
-
 static enum moe_err open_log(struct moe_trainer *t, struct moe_diag *d)
 {
 	char *path = moe_train_path(t->o->directory, "log.jsonl");
 	bool lost = false;
-	enum moe_err err = path ? moe_trainlog_open(&t->log, path, t->at.log_nbytes, &lost, d) : no_memory(d);
+	enum moe_err err = path ? moe_trainlog_open(&t->log, path, t->at.log_nbytes, &lost, d) : moe_trainer_no_memory(d);
 
 	if (!err && lost)
-		note(t, "%s is shorter than it was at the checkpoint: its end is missing", path);
+		moe_trainer_note(t, "%s is shorter than it was at the checkpoint: its end is missing", path);
 	free(path);
 	return err;
 }
@@ -323,7 +177,7 @@ static enum moe_err open_log(struct moe_trainer *t, struct moe_diag *d)
 static enum moe_err write_recipe(struct moe_trainer *t, struct moe_diag *d)
 {
 	char *path = moe_train_path(t->o->directory, "recipe.json");
-	enum moe_err err = path ? moe_recipe_save(t->recipe, path, d) : no_memory(d);
+	enum moe_err err = path ? moe_recipe_save(t->recipe, path, d) : moe_trainer_no_memory(d);
 
 	free(path);
 	return err;
@@ -348,13 +202,13 @@ static enum moe_err make_net(struct moe_trainer *t, struct moe_diag *d)
 static enum moe_err use_theta(struct moe_trainer *t, double theta, struct moe_diag *d)
 {
 	size_t total = moe_net_params(t->net)->total, n = moe_net_params(t->net)->n;
-	struct moe_snapshot old = snapshot_of(t);
+	struct moe_snapshot old = moe_trainer_snapshot(t);
 	float *w = malloc(total * sizeof *w);
 	struct moe_optimiser *optimiser;
 	enum moe_err err;
 
 	if (!w)
-		return no_memory(d);
+		return moe_trainer_no_memory(d);
 	memcpy(w, old.weights, total * sizeof *w);
 	moe_net_free(t->net);
 	t->net = NULL;
@@ -380,7 +234,7 @@ static bool is_aux(const struct moe_param *p) { return !strncmp(p->logical, "aux
 /* The model is trained without its auxiliary routers and the quantiser of its image tokens, and they without it. */
 static void freeze_others(struct moe_trainer *t, bool aux)
 {
-	const struct moe_params *p = params_of(t);
+	const struct moe_params *p = moe_trainer_params(t);
 
 	for (size_t i = 0; i < p->n; i++)
 		t->frozen.tensor[i] |= is_aux(&p->p[i]) != aux || moe_quantise_has(t->model->spec, &p->p[i]) != (t->quantise != NULL);
@@ -393,7 +247,7 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 
 	if (t->quantise && (s->trains == MOE_TRAINS_AUX || t->o->teacher))
 		return moe_fail(d, MOE_EUSAGE, "a quantiser is trained alone: without auxiliary routers (\"train\") and without a teacher");
-	if (s->bias_rate > 0 && !moe_balance_possible(params_of(t)))
+	if (s->bias_rate > 0 && !moe_balance_possible(moe_trainer_params(t)))
 		return moe_fail(d, MOE_EUSAGE, "bias_rate: the routers of this model have no choice bias");
 	MOE_TRY(moe_net_check_losses(t->model->spec, &losses, d));
 	if (s->patch_layer > t->model->spec->n_layers)
@@ -403,7 +257,7 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 				"make the model with \"image_attention\": \"causal\", or set losses.image to 0");
 	if (s->trains == MOE_TRAINS_AUX && s->freeze.n)
 		return moe_fail(d, MOE_EUSAGE, "freeze: a stage of auxiliary routers trains nothing else");
-	MOE_TRY(moe_freeze(&t->frozen, params_of(t), s->freeze.item, s->freeze.n, d));
+	MOE_TRY(moe_freeze(&t->frozen, moe_trainer_params(t), s->freeze.item, s->freeze.n, d));
 	freeze_others(t, s->trains == MOE_TRAINS_AUX);
 	return MOE_OK;
 }
@@ -411,12 +265,12 @@ static enum moe_err check_stage(struct moe_trainer *t, const struct moe_recipe_s
 /* Factors of the rates in a stage; t->factor is NULL where they are all 1. */
 static enum moe_err set_factors(struct moe_trainer *t, const struct moe_recipe_stage *s, struct moe_diag *d)
 {
-	const struct moe_params *params = params_of(t);
+	const struct moe_params *params = moe_trainer_params(t);
 
 	free(t->factor);
 	t->factor = s->vision_rate != 1 ? moe_calloc(params->n, sizeof *t->factor) : NULL;
 	if (s->vision_rate != 1 && !t->factor)
-		return no_memory(d);
+		return moe_trainer_no_memory(d);
 	for (size_t i = 0; t->factor && i < params->n; i++)
 		t->factor[i] = params->p[i].part == MOE_PART_TOWER || params->p[i].part == MOE_PART_PROJECTOR ? (float)s->vision_rate : 1;
 	return MOE_OK;
@@ -425,14 +279,14 @@ static enum moe_err set_factors(struct moe_trainer *t, const struct moe_recipe_s
 /* The base of RoPE of the stage at hand. */
 static enum moe_err stage_theta(struct moe_trainer *t, struct moe_diag *d)
 {
-	double theta = stage_of(t)->rope_theta > 0 ? stage_of(t)->rope_theta : t->theta;
+	double theta = moe_trainer_stage(t)->rope_theta > 0 ? moe_trainer_stage(t)->rope_theta : t->theta;
 
 	return !t->net || t->model->spec->attention.rope.theta == theta ? MOE_OK : use_theta(t, theta, d);
 }
 
 static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
 {
-	const struct moe_recipe_stage *s = stage_of(t);
+	const struct moe_recipe_stage *s = moe_trainer_stage(t);
 
 	MOE_TRY(stage_theta(t, d));
 	MOE_TRY(check_stage(t, s, d));          /* it also sets what is frozen */
@@ -443,18 +297,18 @@ static enum moe_err begin_stage(struct moe_trainer *t, struct moe_diag *d)
 /* The stage at hand is done: on to the next, if there is one. */
 static void next_stage(struct moe_trainer *t)
 {
-	int before = stage_of(t)->optimiser;
+	int before = moe_trainer_stage(t)->optimiser;
 
 	moe_loader_free(t->loader);
 	t->loader = NULL;
 	t->at.stage++;
 	t->at.stage_tokens = 0;
 	t->at.ended = t->at.has_data = false;
-	if (stage_of(t)->optimiser != before)
+	if (moe_trainer_stage(t)->optimiser != before)
 		moe_optimiser_forget_matrices(t->optimiser);
 }
 
-static bool stage_is_done(const struct moe_trainer *t) { return t->at.ended || t->at.stage_tokens >= stage_of(t)->tokens; }
+static bool stage_is_done(const struct moe_trainer *t) { return t->at.ended || t->at.stage_tokens >= moe_trainer_stage(t)->tokens; }
 
 bool moe_trainer_finished(const struct moe_trainer *t) { return t->at.stage + 1 == t->o->recipe->n_stages && stage_is_done(t); }
 
@@ -505,15 +359,15 @@ static enum moe_err init(struct moe_trainer *t, struct moe_diag *d)
 	t->theta = s->attention.rope.theta;
 	t->recipe = moe_recipe_resolved(t->o->recipe);
 	if (!t->recipe)
-		return no_memory(d);
+		return moe_trainer_no_memory(d);
 	MOE_TRY(make_net(t, d));
-	MOE_TRY(moe_optimiser_new(&t->optimiser, params_of(t), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
+	MOE_TRY(moe_optimiser_new(&t->optimiser, moe_trainer_params(t), (enum moe_unit)t->o->recipe->precision, t->o->pool, d));
 	for (size_t i = 0; i < t->o->recipe->n_stages; i++)     /* told now, and not after the stages before it */
 		MOE_TRY(check_stage(t, &t->o->recipe->stage[i], d));
 	MOE_TRY(check_calibration(t, d));
 	if (t->o->recipe->dev.flips)
 		MOE_TRY(moe_net_check_losses(t->model->spec, &(struct moe_loss_settings){.flips = 1}, d));
-	MOE_TRY(resume(t, d));
+	MOE_TRY(moe_trainer_resume(t, d));
 	MOE_TRY(check_data(t, d));
 	MOE_TRY(open_log(t, d));
 	return write_recipe(t, d);
@@ -525,7 +379,7 @@ enum moe_err moe_trainer_new(struct moe_trainer **out, struct moe_model *m, cons
 	enum moe_err err;
 
 	if (!t)
-		return no_memory(d);
+		return moe_trainer_no_memory(d);
 	t->o = o;
 	t->model = m;
 	err = init(t, d);
@@ -554,7 +408,7 @@ void moe_trainer_free(struct moe_trainer *t)
 
 enum moe_err moe_trainer_export(struct moe_trainer *t, const char *directory, const char *families, enum moe_dtype type, struct moe_diag *d)
 {
-	struct moe_export e = {.families = families, .params = params_of(t), .weights = weights_of(t), .type = type, .pool = t->o->pool};
+	struct moe_export e = {.families = families, .params = moe_trainer_params(t), .weights = moe_trainer_weights(t), .type = type, .pool = t->o->pool};
 
 	return moe_export_model(directory, t->model, &e, d);
 }
@@ -566,9 +420,9 @@ static void tell_failed(struct moe_trainer *t, const struct moe_loaded *b)
 	char text[700];
 
 	for (size_t i = 0; i < b->n_notes; i++)
-		note(t, "passed over: %s", moe_diag_string(&b->note[i], text, sizeof text));
+		moe_trainer_note(t, "passed over: %s", moe_diag_string(&b->note[i], text, sizeof text));
 	if (b->failed > b->n_notes)
-		note(t, "passed over: %" PRIu64 " more samples beside these", b->failed - b->n_notes);
+		moe_trainer_note(t, "passed over: %" PRIu64 " more samples beside these", b->failed - b->n_notes);
 	t->at.failed += b->failed;
 }
 
@@ -584,14 +438,14 @@ struct computed {
 /* Losses and gradient of the next batch. No rows: the data have ended. */
 static enum moe_err compute(struct moe_trainer *t, struct computed *c, struct moe_diag *d)
 {
-	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
+	struct moe_loss_settings losses = moe_trainer_losses(moe_trainer_stage(t));
 	const struct moe_loaded *b;
 	enum moe_err err = moe_loader_next(t->loader, &b, d);
 
 	*c = (struct computed){0};
 	if (err == MOE_END) {
 		t->at.ended = true;
-		note(t, "the data of stage %" PRIu64 " have ended after %" PRIu64 " of its %" PRIu64 " tokens", t->at.stage + 1, t->at.stage_tokens, stage_of(t)->tokens);
+		moe_trainer_note(t, "the data of stage %" PRIu64 " have ended after %" PRIu64 " of its %" PRIu64 " tokens", t->at.stage + 1, t->at.stage_tokens, moe_trainer_stage(t)->tokens);
 		return MOE_OK;
 	}
 	MOE_TRY(err);
@@ -600,7 +454,7 @@ static enum moe_err compute(struct moe_trainer *t, struct computed *c, struct mo
 	if (t->net)
 		MOE_TRY(moe_net_step(t->net, b->packed, b->n, &losses, true, &c->net, d));
 	else
-		MOE_TRY(moe_quantise_step(t->quantise, b->packed, b->n, stage_of(t)->commitment, true, &c->quantise, d));
+		MOE_TRY(moe_quantise_step(t->quantise, b->packed, b->n, moe_trainer_stage(t)->commitment, true, &c->quantise, d));
 	c->finite = t->net ? c->net.finite : c->quantise.finite;
 	c->rows = t->net ? c->net.rows : c->quantise.patches;
 	c->samples = b->n;
@@ -612,10 +466,10 @@ static enum moe_err compute(struct moe_trainer *t, struct computed *c, struct mo
 /* Changes the weights; false: the gradient is not finite, and nothing was changed. */
 static bool update(struct moe_trainer *t, const struct computed *c, struct moe_trainlog_step *line)
 {
-	const struct moe_recipe_stage *stage = stage_of(t);
+	const struct moe_recipe_stage *stage = moe_trainer_stage(t);
 	const struct moe_schedule schedule = {.tokens = stage->tokens, .warmup = stage->warmup, .decay = stage->decay, .floor = stage->floor};
 	double factor = moe_schedule_factor(&schedule, t->at.stage_tokens, c->rows);
-	float *gradient = gradient_of(t), *weights = weights_of(t);
+	float *gradient = moe_trainer_gradient(t), *weights = moe_trainer_weights(t);
 	struct moe_optimiser_step step = {
 		.kind = (enum moe_optimiser_kind)stage->optimiser, .muon_rate = stage->muon_rate * factor, .adamw_rate = stage->adamw_rate * factor,
 		.weight_decay = stage->weight_decay, .scale = 1, .frozen = t->frozen.tensor, .factor = t->factor,
@@ -633,9 +487,9 @@ static bool update(struct moe_trainer *t, const struct computed *c, struct moe_t
 	if (t->quantise)
 		moe_quantise_move(t->quantise, stage->code_decay, moe_random_u64(t->o->recipe->seed, STREAM_CODES, 0), t->at.step);
 	if (t->net && stage->bias_rate > 0)
-		moe_balance_update(params_of(t), weights, c->net.load, &t->model->spec->router, stage->bias_rate, t->frozen.tensor);
+		moe_balance_update(moe_trainer_params(t), weights, c->net.load, &t->model->spec->router, stage->bias_rate, t->frozen.tensor);
 	moe_frozen_restore(&t->frozen, weights);
-	changed(t);
+	moe_trainer_changed(t);
 	return true;
 }
 
@@ -649,7 +503,7 @@ static void show(struct moe_trainer *t, const struct computed *c, double seconds
 	p->step = t->at.step;
 	p->tokens = t->at.tokens;
 	p->all_tokens = moe_recipe_tokens(t->o->recipe);
-	p->stage = stage_of(t)->name;
+	p->stage = moe_trainer_stage(t)->name;
 	p->quantiser = t->quantise;
 	p->text = blend(p->text, c->net.text);
 	p->image = blend(p->image, c->net.image);
@@ -671,7 +525,7 @@ static enum moe_err count_skipped(struct moe_trainer *t, bool good, struct moe_d
 	if (good)
 		return MOE_OK;
 	t->at.skipped++;
-	note(t, "step %" PRIu64 " is skipped: its loss or gradient is not finite", t->at.step);
+	moe_trainer_note(t, "step %" PRIu64 " is skipped: its loss or gradient is not finite", t->at.step);
 	if (t->at.in_a_row < MOE_TRAIN_MOST_SKIPPED)
 		return MOE_OK;
 	return moe_fail(d, MOE_EINPUT, "loss or gradient were not finite in %d steps in a row (to step %" PRIu64 "): a lower learning rate or clip may help; the last checkpoint "
@@ -699,7 +553,7 @@ static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *
 	line->match = c->net.match;
 	line->experts_choose = t->model->spec->router.chooses == MOE_CHOICE_EXPERT;
 	line->unserved = c->net.unserved;
-	line->of_aux = stage_of(t)->trains == MOE_TRAINS_AUX;
+	line->of_aux = moe_trainer_stage(t)->trains == MOE_TRAINS_AUX;
 	line->aux = c->net.aux;
 	line->right = c->net.aux_right;
 	line->foretold = c->net.aux_foretold;
@@ -711,7 +565,7 @@ static enum moe_err write_line(struct moe_trainer *t, struct moe_trainlog_step *
 
 static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 {
-	struct moe_trainlog_step line = {.stage = stage_of(t)->name};
+	struct moe_trainlog_step line = {.stage = moe_trainer_stage(t)->name};
 	struct computed c;
 	double seconds;
 	bool good;
@@ -739,127 +593,6 @@ static enum moe_err take_step(struct moe_trainer *t, struct moe_diag *d)
 
 /* ---- between steps ---- */
 
-/* Samples that are not trained on, in their order, once. */
-static enum moe_err held_out(struct moe_loader **out, const struct moe_trainer *t, const struct moe_recipe_list *data, uint64_t samples, struct moe_diag *d)
-{
-	const struct moe_recipe_stage *s = stage_of(t);
-	struct moe_mix_source source = {(const char *const *)data->item, data->n, 1};
-	struct moe_loader_options o = {
-		.source = &source, .n_sources = 1,
-		.mix = {.seed = moe_random_u64(t->o->recipe->seed, STREAM_DEV, 0), .window = 1, .ordered = true, .once = true, .shards.no_sandbox = t->o->no_sandbox},
-		.batch = moe_min(s->batch, samples), .ahead = true,
-	};
-
-	set_form(&o, t->model, t->o->recipe, s);
-	return moe_loader_new(out, &o, d);
-}
-
-static void tell_failed_dev(struct moe_trainer *t, uint64_t n)
-{
-	if (n)
-		note(t, "%" PRIu64 " samples of dev are no good, and passed over", n);
-}
-
-/* One line of the log, of one who chooses. */
-static enum moe_err evaluate_as(struct moe_trainer *t, enum moe_net_choice who, const char *choice, double flips, struct moe_diag *d)
-{
-	const struct moe_recipe *r = t->o->recipe;
-	struct moe_loss_settings losses = moe_trainer_losses(stage_of(t));
-	struct moe_devset v = {0};
-	struct moe_loader *loader;
-	enum moe_err err;
-
-	losses.noise = losses.aux = 0;
-	losses.choice = who;
-	losses.flips = flips;
-	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
-	err = moe_devset_run(&v, t->net, loader, r->dev.samples, &losses, d);
-	tell_failed_dev(t, v.failed);
-	if (!err)
-		err = moe_trainlog_write_dev(t->log, &(struct moe_trainlog_dev){
-			.step = t->at.step, .tokens = t->at.tokens, .questions = v.questions, .exact = v.exact, .type = v.type, .n_types = v.n_types, .choice = choice, .flips = flips,
-			.text = v.text_targets ? v.text / (double)v.text_targets : 0, .patch = v.patch_targets ? v.patch / (double)v.patch_targets : 0,
-			.image = v.image_targets ? v.image / (double)v.image_targets : 0, .has_image = v.image_targets,
-		}, d);
-	moe_devset_clear(&v);
-	moe_loader_free(loader);
-	return err;
-}
-
-/* How well the quantiser stands for pictures. */
-static enum moe_err evaluate_quantiser(struct moe_trainer *t, struct moe_diag *d)
-{
-	const struct moe_recipe *r = t->o->recipe;
-	struct moe_quantise_sums s = {0};
-	struct moe_loader *loader;
-	const struct moe_loaded *b;
-	enum moe_err err = MOE_OK;
-
-	MOE_TRY(held_out(&loader, t, &r->dev.data, r->dev.samples, d));
-	for (uint64_t left = r->dev.samples; left && !err && !(err = moe_loader_next(loader, &b, d));) {
-		struct moe_quantise_result result;
-		size_t n = moe_min(b->n, left);
-		left -= n;
-		s.failed += b->failed;
-		err = moe_quantise_step(t->quantise, b->packed, n, 0, false, &result, d);
-		if (!err)
-			err = moe_quantise_count(t->quantise, &s, d);
-	}
-	err = err == MOE_END ? MOE_OK : err;
-	tell_failed_dev(t, s.failed);
-	if (!err && s.pictures)
-		err = moe_trainlog_write_quantiser(t->log, &(struct moe_trainlog_quantiser){
-			.dev = true, .step = t->at.step, .tokens = t->at.tokens, .psnr = moe_quantise_psnr(s.squares, s.numbers),
-			.codes = moe_quantise_codes(t->quantise, s.chosen),
-		}, d);
-	free(s.chosen);
-	moe_loader_free(loader);
-	return err;
-}
-
-/* A model that chooses over groups, as it is trained and, where its auxiliary routers learn, as they choose. */
-static enum moe_err evaluate(struct moe_trainer *t, struct moe_diag *d)
-{
-	const struct moe_spec *s = t->model->spec;
-	bool together = moe_spec_chooses_rows(s), last = moe_trainer_finished(t);
-	static const double shares[] = {0.001, 0.0025, 0.005, 0.01, 0.02, 0.05};       /* MoMa, section 4.6 */
-	char choice[32];
-
-	if (t->quantise)
-		return evaluate_quantiser(t, d);
-	snprintf(choice, sizeof choice, "batch:%lld", (long long)s->router.batch);
-	MOE_TRY(evaluate_as(t, MOE_NET_BATCH, together ? choice : NULL, 0, d));
-	for (size_t i = 0; last && t->o->recipe->dev.flips && i < sizeof shares / sizeof *shares; i++)
-		MOE_TRY(evaluate_as(t, MOE_NET_BATCH, choice, shares[i], d));
-	if (stage_of(t)->trains != MOE_TRAINS_AUX)
-		return MOE_OK;
-	MOE_TRY(evaluate_as(t, MOE_NET_AUX, "causal:aux", 0, d));
-	return last && t->o->recipe->calibrate.data.n ? evaluate_as(t, MOE_NET_THRESHOLD, "causal:threshold", 0, d) : MOE_OK;
-}
-
-/* Thresholds of auxiliary routers, at the end of their training. */
-static enum moe_err calibrate(struct moe_trainer *t, struct moe_diag *d)
-{
-	const struct moe_recipe *r = t->o->recipe;
-	uint64_t left = r->calibrate.samples;
-	struct moe_loader *loader;
-	enum moe_err err;
-
-	MOE_TRY(held_out(&loader, t, &r->calibrate.data, left, d));
-	do {
-		const struct moe_loaded *b;
-		size_t n;
-		err = moe_loader_next(loader, &b, d);
-		if (err)
-			break;
-		n = moe_min(b->n, left);
-		left -= n;
-		err = moe_net_calibrate(t->net, b->packed, n, d);
-	} while (left && !err);
-	moe_loader_free(loader);
-	return err && err != MOE_END ? err : moe_net_calibrated(t->net, d);
-}
-
 /* Lies a multiple of `every` in (before, after]? */
 static bool passed(uint64_t before, uint64_t after, uint64_t every) { return before / every != after / every; }
 
@@ -878,10 +611,10 @@ static enum moe_err after_step(struct moe_trainer *t, uint64_t before, bool stop
 	bool last = moe_trainer_finished(t), keep = to_keep(r, before, after);
 
 	if (last && r->calibrate.data.n)
-		MOE_TRY(calibrate(t, d));
+		MOE_TRY(moe_trainer_calibrate(t, d));
 	if (r->dev.data.n && (last || passed(before, after, r->dev.every)))
-		MOE_TRY(evaluate(t, d));
-	return last || stop || keep || passed(before, after, r->checkpoint.every) ? save(t, keep, last || stop, d) : MOE_OK;
+		MOE_TRY(moe_trainer_evaluate(t, d));
+	return last || stop || keep || passed(before, after, r->checkpoint.every) ? moe_trainer_save(t, keep, last || stop, d) : MOE_OK;
 }
 
 enum moe_err moe_trainer_run(struct moe_trainer *t, enum moe_train_end *end, struct moe_diag *d)
