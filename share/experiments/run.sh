@@ -4,7 +4,8 @@
 # four times as long.
 #
 #     run.sh BIN data                           pictures, and the quantiser that makes tokens of them
-#     run.sh BIN jobs core | xargs -L1 run.sh BIN train         every arm with every seed; -P2 for two at a time
+#     run.sh BIN jobs core | xargs -L1 run.sh BIN train         every arm with every seed; -P2 for two at a time; "explore" are the others
+#     run.sh BIN recipe ARM SEED                the recipe of one of them
 #     run.sh BIN results                        runs.tsv, tables and pictures of all that is done, in the folder "results"
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -69,7 +70,7 @@ jobs() {
 
 recipe() {
 	local name=$1 seed=$2
-	arm "$name" . >/dev/null
+	arm "$name" . >/dev/null || exit 2
 	jq -n --slurpfile all "$here/arms.json" --argjson arm "$(arm "$name" .)" --argjson seed "$seed" --argjson tokens "$(tokens "$(arm "$name" .set -r)")" '
 		($all[0].base * {model: ($arm.model // {}), stage: ($arm.stage // {})}) as $b
 		| {model: ($b.model | with_entries(select(.value != null))), seed: $seed, checkpoint: {every: ($tokens / 4 | floor)},
@@ -84,12 +85,12 @@ train() {
 	moe-train -q -r "$run/recipe.json" -o "$run/run" --timings --type f32
 	if [ "$(arm "$name" '.aux // false')" = true ]; then
 		moe-train -q -m "$run/run/model" -o "$run/aux" --aux --seed "$seed" --tokens "$(scaled 5e5)" --batch 48 --draw 0.5 --calibrate data/calib.tar --timings --type f32 \
-			data/train.tar
+			--dev data/dev.tar --dev-every 1e12 --flips data/train.tar
 		ln -sfn aux/model "$run/model"
 	else
 		ln -sfn run/model "$run/model"
 	fi
-	moe-eval -q -m "$run/model" --loss --draw 0.5 --json -o "$run/loss.json" data/dev.tar
+	moe-eval -q -m "$run/model" --loss --draw "$(jq '.stages[0].draw' "$run/recipe.json")" --json -o "$run/loss.json" data/dev.tar
 	touch "$run/done"
 	say "$name $seed: $(jq -r 'select(.what == "loss") | "\(.choice) \(.kind) \(.own)"' "$run/loss.json" | tr '\n' ';')"
 }
@@ -148,10 +149,11 @@ results() {
 case ${1:-} in
 data) data ;;
 jobs) jobs "${@:2}" ;;
+recipe) recipe "${2:?an arm}" "${3:?a seed}" ;;
 train) train "${2:?an arm}" "${3:?a seed}" ;;
 results) results ;;
 *)
-	sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+	sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
 	exit 2
 	;;
 esac

@@ -1,0 +1,31 @@
+load helper
+
+setup_file() {
+	export XDG_CACHE_HOME=$BATS_FILE_TMPDIR
+}
+
+experiments() { "$root/share/experiments/run.sh" "$BIN" "$@"; }
+
+@test "every arm of the plan is there, and every arm has its seeds" {
+	cut -f 9,10 "$root/share/experiments/PLAN.tsv" | tail -n +2 | tr '\t' '\n' | grep -vx -e - | sort -u >planned
+	jq -r '.arms | keys[]' "$root/share/experiments/arms.json" | sort >there
+	same "$(comm -23 planned there)" ''
+	same "$(experiments jobs core | wc -l)" 50
+	experiments jobs core | cut -d ' ' -f 2 | uniq -c | while read -r n seed; do same "$n" 10; done
+	refuses 2 'no such arm' "$root/share/experiments/run.sh" "$BIN" recipe nobody 1
+}
+
+@test "arms of the core grid are made by their recipes, and cost the same for a token, within three parts of a hundred" {
+	local name flops first=
+	moe-synth -q --fonts small --tasks scene -n 40 -o data.tar
+	moe-synth --words >words.txt
+	jq '.stages[0] += {tokens: 500, sources: [{data: "data.tar"}]} | del(.dev)' "$root/share/recipes/quantiser.json" >quantiser.json
+	moe-train -q -r quantiser.json -o quantiser
+	for name in $(experiments jobs core | cut -d ' ' -f 1 | sort -u); do
+		experiments recipe "$name" 1 | jq '.stages[0] += {tokens: 300, batch: 2, sources: [{data: "data.tar"}]}' >"$name.json"
+		moe-train -q -r "$name.json" -o "$name"
+		flops=$(moe-info --json "$name/model" | jq '.flops.training')
+		: "${first:=$flops}"
+		awk -v a="$flops" -v b="$first" 'BEGIN { exit !(a / b < 1.03 && b / a < 1.03) }' || { echo "$name: $flops, others $first"; false; }
+	done
+}
