@@ -23,22 +23,6 @@ static void on_tensor(void *arg, const struct moe_target *t, const struct moe_lo
 	moe_converted_tensor(&o.sums, cli.quiet && !o.json ? NULL : stdout, o.json, t, loss);
 }
 
-static void on_progress(void *arg, uint64_t done, uint64_t all)
-{
-	char of[40];
-
-	(void)arg;
-	snprintf(of, sizeof of, "of %llu MB", (unsigned long long)(all / 1000000));
-	progress_show(done / 1000000, of);
-}
-
-static void on_note(void *arg, const char *text)
-{
-	(void)arg;
-	if (!cli.quiet)
-		cli_say("%s", text);
-}
-
 /* Packed weights beside the model. What is there already and right stays. */
 static int pack(struct moe_model *m)
 {
@@ -49,7 +33,7 @@ static int pack(struct moe_model *m)
 
 	if (!good) {
 		moe_diag_clear(&d);
-		cli_check(moe_packfile_write(m, pool, on_progress, NULL, &d), &d);
+		cli_check(moe_packfile_write(m, pool, progress_bytes, NULL, &d), &d);
 		moe_packfile_close(m->packfile);
 		m->packfile = NULL;
 		m->packfile_wrong[0] = 0;
@@ -83,7 +67,7 @@ int main(int argc, char **argv)
 	static const struct tool tool = {"moe-convert", "MODEL OUTPUT", "Writes a model as a GGUF file (OUTPUT.gguf) or as a folder with safetensors, in other types.",
 					 opts};
 	struct moe_diag d = {0};
-	struct moe_convert_options c = {.tensor = on_tensor, .progress = on_progress, .note = on_note};
+	struct moe_convert_options c = {.tensor = on_tensor, .progress = progress_bytes, .note = cli_note};
 	struct moe_model *m;
 	char *families;
 	bool kept;

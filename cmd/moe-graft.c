@@ -25,22 +25,6 @@ static void on_tensor(void *arg, const struct moe_target *t, const struct moe_lo
 	moe_converted_tensor(&o.sums, NULL, o.json, t, loss);
 }
 
-static void on_progress(void *arg, uint64_t done, uint64_t all)
-{
-	char of[40];
-
-	(void)arg;
-	snprintf(of, sizeof of, "of %llu MB", (unsigned long long)(all / 1000000));
-	progress_show(done / 1000000, of);
-}
-
-static void on_note(void *arg, const char *text)
-{
-	(void)arg;
-	if (!cli.quiet)
-		cli_say("%s", text);
-}
-
 /* "4,4" to numbers; how many. */
 static size_t read_numbers(const char *option, const char *text, double *to, size_t most, bool whole)
 {
@@ -121,7 +105,7 @@ static int graft(enum moe_graft_operation op)
 		.router = router(op), .deviation = o.deviation, .random = o.random, .width = o.width, .rescale = o.rescale, .noise_in_training = o.gumbel,
 		.seed = (uint64_t)o.seed, .unchecked = o.unchecked, .program = "moe-graft " MOE_VERSION,
 		.convert = {.family_file = cli.family, .types = o.types, .shard_nbytes = (uint64_t)(o.shard * 1e9), .anew = o.restart, .tensor = on_tensor,
-			    .progress = on_progress, .note = on_note},
+			    .progress = progress_bytes, .note = cli_note},
 	};
 	struct moe_model *model[MOST_MODELS];
 	double weight[MOST_MODELS], *load = NULL;

@@ -361,13 +361,6 @@ static void say_sizes(const struct moe_model *m, const struct moe_recipe *r, uin
 
 /* ---- what is said ---- */
 
-static void on_note(void *arg, const char *text)
-{
-	(void)arg;
-	if (!cli.quiet)
-		cli_say("%s", text);
-}
-
 static void on_progress(void *arg, const struct moe_train_progress *p)
 {
 	unsigned left = p->seconds_left < 1e8 ? (unsigned)p->seconds_left : 99999999;
@@ -411,7 +404,7 @@ static void draw(void *arg)
 	else
 		err = moe_sink_commit(sink, &d);
 	if (err)
-		on_note(NULL, moe_diag_string(&d, shown, sizeof shown));
+		cli_note(NULL, moe_diag_string(&d, shown, sizeof shown));
 	free(log);
 	free(svg);
 	free(text);
@@ -456,7 +449,7 @@ static int run(struct moe_trainer *t, const char *model)
 static int train(const struct moe_recipe *r)
 {
 	struct moe_trainer_options options = {
-		.recipe = r, .directory = cli.output, .timings = o.timings, .no_sandbox = o.no_sandbox, .stop = &stop, .progress = on_progress, .note = on_note, .saved = draw,
+		.recipe = r, .directory = cli.output, .timings = o.timings, .no_sandbox = o.no_sandbox, .stop = &stop, .progress = on_progress, .note = cli_note, .saved = draw,
 	};
 	char *model = path_in(cli.output, "model");
 	const struct moe_run_position *at;
@@ -477,7 +470,7 @@ static int train(const struct moe_recipe *r)
 	cli_check(moe_trainer_new(&t, m, &options, &d), &d);
 	at = moe_trainer_position(t);
 	if (moe_trainer_finished(t) && !access(model, F_OK)) {
-		on_note(NULL, "this run has finished; its model is there");
+		cli_note(NULL, "this run has finished; its model is there");
 	} else {
 		if (!cli.quiet && !at->step)
 			say_sizes(m, r, nbytes);

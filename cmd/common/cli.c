@@ -123,6 +123,13 @@ void cli_say(const char *fmt, ...)
 	va_end(ap);
 }
 
+void cli_note(void *arg, const char *text)
+{
+	(void)arg;
+	if (!cli.quiet)
+		cli_say("%s", text);
+}
+
 /* Outputs that are not complete. However the program exits, no temporary file stays behind. */
 static struct moe_sink *unfinished[4];
 

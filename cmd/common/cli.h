@@ -49,6 +49,9 @@ void cli_start(int argc, char **argv);
 /* One line on standard error in one write: "moe-x: TEXT". */
 void cli_say(const char *fmt, ...) MOE_PRINTF(1, 2);
 
+/* A note of the library's, but with --quiet. `arg` is not used. */
+void cli_note(void *arg, const char *text);
+
 /* The same, then exit 2. */
 _Noreturn void cli_fail(const char *fmt, ...) MOE_PRINTF(1, 2);
 

@@ -71,3 +71,12 @@ void progress_clear(void)
 		put("\r\033[K", 4);
 	p.shown = false;
 }
+
+void progress_bytes(void *arg, uint64_t done, uint64_t all)
+{
+	char of[40];
+
+	(void)arg;
+	snprintf(of, sizeof of, "of %llu MB", (unsigned long long)(all / 1000000));
+	progress_show(done / 1000000, of);
+}

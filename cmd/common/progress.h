@@ -7,6 +7,9 @@
 /* `done` things of this kind (such as "pictures") are done. Cheap enough to call for each. */
 void progress_show(uint64_t done, const char *things);
 
+/* So many of all bytes are done, in megabytes: what libraries call while they write. `arg` is not used. */
+void progress_bytes(void *arg, uint64_t done, uint64_t all);
+
 /* A line of the program's own, for work that has more to tell. */
 void progress_line(const char *text);
 
