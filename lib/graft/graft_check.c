@@ -10,7 +10,7 @@
 #include "model/choosing.h"
 #include "run/session.h"
 
-enum { TOKENS = 24, SEQUENCES = 3, SEED = 1, STREAM_TOKENS = 1, STREAM_PIXELS = 2 };
+enum { TOKENS = 24, SEQUENCES = 3, TRIES = 1000, SEED = 1, STREAM_TOKENS = 1, STREAM_PIXELS = 2 };
 
 /* The most relative difference that is called rounding: of sums, and for each of the weights'. */
 #define ROUNDING 1e-4
@@ -77,6 +77,26 @@ static enum moe_err draw_picture(const struct moe_model *m, const struct moe_pat
 	return moe_tower_forward(m, pixel, g->rows, g->columns, *feature, &work, d);
 }
 
+/* Does it stand for itself, and neither for a picture nor for a part of one? */
+static bool is_plain(const struct moe_spec *s, int64_t token)
+{
+	return token != s->merge.placeholder && moe_spec_code(s, token) < 0 &&
+	       !(s->image_tokens.count && (token == s->image_tokens.begin || token == s->image_tokens.end));
+}
+
+/* The number-th random token that is plain; a vocabulary has many. */
+static int32_t draw_token(const struct moe_spec *s, uint64_t number)
+{
+	int64_t token = 0;
+
+	for (uint64_t i = 0; i < TRIES; i++) {
+		token = (int64_t)(moe_random_u64(SEED, STREAM_TOKENS, number + i * SEQUENCES * TOKENS) % (uint64_t)s->vocab);
+		if (is_plain(s, token))
+			break;
+	}
+	return (int32_t)token;
+}
+
 /* The sequences: each of so many tokens, in the first behind a picture, where there are such. */
 static enum moe_err run_sequences(struct run *r, struct moe_session *s, struct moe_arena *a, struct moe_pool *pool, struct moe_diag *d)
 {
@@ -93,10 +113,8 @@ static enum moe_err run_sequences(struct run *r, struct moe_session *s, struct m
 			MOE_TRY(draw_picture(r->m, &grid, &feature, a, pool, d));
 		}
 		token[0] = (int32_t)spec->merge.placeholder;
-		for (size_t i = picture; i < TOKENS; i++) {
-			uint64_t at = moe_random_u64(SEED, STREAM_TOKENS, q * TOKENS + i) % (uint64_t)(spec->vocab - pictures);
-			token[i] = (int32_t)at + (pictures && (int64_t)at >= spec->merge.placeholder);
-		}
+		for (size_t i = picture; i < TOKENS; i++)
+			token[i] = draw_token(spec, q * TOKENS + i);
 		MOE_TRY(moe_session_extend(s, token, TOKENS, picture ? &grid : NULL, picture ? &feature : NULL, true, take, r, d));
 		moe_session_clear(s);
 	}

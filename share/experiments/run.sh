@@ -8,6 +8,7 @@
 #     run.sh BIN recipe ARM SEED                the recipe of one of them
 #     run.sh BIN results                        runs.tsv, tables and pictures of all that is done, in the folder "results"
 set -euo pipefail
+shopt -s inherit_errexit
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "${1:?the folder of the programs}" && pwd)
 shift
@@ -29,9 +30,9 @@ scaled() { awk -v n="$1" -v s="$size" 'BEGIN { n *= s; printf "%d", n < 2000 ? 2
 tokens() { case $1 in core) scaled 7e6 ;; *) scaled 5e6 ;; esac; }
 seeds() { case $1 in core) seq 5 ;; *) seq 3 ;; esac; }
 
-# arm NAME FILTER: of arms.json, with what it is like.
+# arm NAME FILTER [OPTION]: of arms.json, with what it is like.
 arm() {
-	jq -e --arg arm "$1" 'def arm($n): (.arms[$n] // error("no such arm: " + $n)) as $a | (if $a.like then arm($a.like) else {} end) * $a; arm($arm)'" | $2" "$here/arms.json"
+	jq "${@:3}" --arg arm "$1" 'def arm($n): (.arms[$n] // error("no such arm: " + $n)) as $a | (if $a.like then arm($a.like) else {} end) * $a; arm($arm)'" | $2" "$here/arms.json"
 }
 
 # ---- data ----
@@ -68,21 +69,54 @@ jobs() {
 	done | sort -s -n -k2
 }
 
+# recipe ARM SEED [TOKENS [MODEL]]: the recipe of a run of so many tokens (those of the arm's set), of a new model or from another one on.
 recipe() {
-	local name=$1 seed=$2
+	local name=$1 seed=$2 tokens
 	arm "$name" . >/dev/null || exit 2
-	jq -n --slurpfile all "$here/arms.json" --argjson arm "$(arm "$name" .)" --argjson seed "$seed" --argjson tokens "$(tokens "$(arm "$name" .set -r)")" '
+	tokens=${3:-$(tokens "$(arm "$name" .set -r)")}
+	jq -n --slurpfile all "$here/arms.json" --argjson arm "$(arm "$name" .)" --argjson seed "$seed" --argjson tokens "$tokens" --arg from "${4:-}" '
 		($all[0].base * {model: ($arm.model // {}), stage: ($arm.stage // {})}) as $b
-		| {model: ($b.model | with_entries(select(.value != null))), seed: $seed, checkpoint: {every: ($tokens / 4 | floor)},
+		| {model: (if $from == "" then $b.model | with_entries(select(.value != null)) else $from end), seed: $seed, checkpoint: {every: ($tokens / 4 | floor)},
 		   stages: [$b.stage * {tokens: $tokens, sources: [{data: ["data/train.tar"]}]}]}'
 }
 
+# fit FOLDER ARM SEED TOKENS MODEL [OPTION...]: trains in FOLDER/run. The model is a new one when its name is empty.
+fit() {
+	mkdir -p "$1"
+	recipe "${@:2:4}" >"$1/recipe.json"
+	moe-train -q -r "$1/recipe.json" -o "$1/run" --timings --type f32 "${@:6}"
+}
+
+share_of() { awk -v n="$1" -v s="$2" 'BEGIN { printf "%d", n * s }'; }
+
+# What comes before an arm's own training: other arms, each for its share of the tokens, and what moe-graft makes of them. Prints the model, or nothing.
+prepare() {
+	local name=$1 seed=$2 run=$3 all=$4 i=0 source share models=()
+	[ "$(arm "$name" 'has("from")')" = true ] || return 0
+	while IFS=$'\t' read -r source share; do
+		fit "$run/from-$i" "$source" "$((seed + 100 * (i + 1)))" "$(share_of "$all" "$share")" '' >&2
+		models+=(-m "$run/from-$i/run/model")
+		i=$((i + 1))
+	done < <(arm "$name" '.from[] | [.arm, .share] | @tsv' -r)
+	mapfile -t graft < <(arm "$name" '.graft[]' -r)
+	[ -e "$run/grown/config.json" ] || moe-graft -q "${graft[@]}" --seed "$seed" "${models[@]}" -o "$run/grown" >&2
+	echo "$run/grown"
+}
+
 train() {
-	local name=$1 seed=$2 run=runs/$1-$2
+	local name=$1 seed=$2 run=runs/$1-$2 all left model options=() teacher
 	[ -e "$run/done" ] && return
+	arm "$name" . >/dev/null || exit 2
+	all=$(tokens "$(arm "$name" .set -r)")
+	left=$(share_of "$all" "$(arm "$name" '1 - ([.from[]?.share] | add // 0)')")
+	teacher=$(arm "$name" '.teacher // ""' -r)
+	if [ -n "$teacher" ]; then
+		train "$teacher" "$seed"
+		options=(--teacher "runs/$teacher-$seed/run/model")
+	fi
 	mkdir -p "$run"
-	recipe "$name" "$seed" >"$run/recipe.json"
-	moe-train -q -r "$run/recipe.json" -o "$run/run" --timings --type f32
+	model=$(prepare "$name" "$seed" "$run" "$all")
+	fit "$run" "$name" "$seed" "$left" "$model" "${options[@]}"
 	if [ "$(arm "$name" '.aux // false')" = true ]; then
 		moe-train -q -m "$run/run/model" -o "$run/aux" --aux --seed "$seed" --tokens "$(scaled 5e5)" --batch 48 --draw 0.5 --calibrate data/calib.tar --timings --type f32 \
 			--dev data/dev.tar --dev-every 1e12 --flips data/train.tar
@@ -97,19 +131,28 @@ train() {
 
 # ---- results ----
 
+# What the trainings of a run took, one line each: tokens, FLOPs, seconds. Auxiliary routers cost their own training and a forward pass of the rest.
+costs() {
+	local part
+	for part in "$1"/from-*/run "$1/run" "$1/aux"; do
+		[ -e "$part/log.jsonl" ] || continue
+		jq -s -r --argjson f "$(moe-info --json "$part/model" | jq .flops)" --arg aux "$(basename "$part")" '
+			map(select(.loss)) | reduce .[] as $s ([0, 0]; [$s.tokens, .[1] + ($s.tokens - .[0]) / $s.tokens_per_s])
+			| if $aux == "aux" then [0, .[0] * ($f.forward + 3 * $f.auxiliary_routers), .[1]] else [.[0], .[0] * $f.training, .[1]] end | @tsv' "$part/log.jsonl"
+	done
+}
+
 # One line a run and choice: what it cost, and its losses with own and with others' pictures.
 table() {
 	local run name seed
 	printf 'arm\tseed\tchoice\tN\tD\tflops\tseconds\ttext\timage\ttext_other\timage_other\ttext_error\timage_error\n'
 	for run in runs/*/done; do
 		run=${run%/done} name=${run#runs/} seed=${name##*-} name=${name%-*}
-		jq -r -s --arg name "$name" --argjson seed "$seed" --argjson info "$(moe-info --json "$run/run/model")" --slurpfile log "$run/run/log.jsonl" \
-			--slurpfile aux <(cat "$run/aux/log.jsonl" 2>/dev/null || true) --argjson auxinfo "$(moe-info --json "$run/model")" '
-			($log | map(select(.loss)) | last.tokens) as $d
-			| ([$log, $aux] | map(reduce (.[] | select(.loss)) as $s ([0, 0]; [$s.tokens, .[1] + ($s.tokens - .[0]) / $s.tokens_per_s]) | .[1]) | add) as $seconds
-			| (($info.flops.training // 0) * $d + ($aux | map(select(.loss).tokens) | last // 0) * ($auxinfo.flops.auxiliary_routers // 0) * 3) as $flops
-			| map(select(.what == "loss")) | group_by(.choice)[] | (map({(.kind): .}) | add) as $l
-			| [$name, $seed, .[0].choice, $info.active_parameters, $d, $flops, $seconds, $l.text.own, $l.image.own, $l.text.other, $l.image.other, $l.text.error, $l.image.error]
+		jq -r -s --arg name "$name" --argjson seed "$seed" --argjson n "$(moe-info --json "$run/run/model" | jq .active_parameters)" \
+			--argjson cost "$(costs "$run" | awk '{ d += $1; f += $2; s += $3 } END { printf "[%.17g, %.17g, %.17g]", d, f, s }')" '
+			map(select(.what == "loss")) | group_by(.choice)[] | (map({(.kind): .}) | add) as $l
+			| [$name, $seed, .[0].choice, $n] + $cost
+				+ [$l.text.own, $l.image.own, $l.text.other, $l.image.other, $l.text.error, $l.image.error]
 			| map(. // "") | @tsv' "$run/loss.json"
 	done
 }

@@ -123,6 +123,19 @@ drawer() {
 	moe-tokenize '<image><describe>' | moe-patchify "$word" | moe-encode | moe-embed | moe-view --json - | jq -es 'any(.[]; .meta["moe.kind"] == "hidden")'
 }
 
+@test "surgery on a model with image tokens compares outputs on tokens that may stand anywhere" {
+	quantiser q 1000
+	drawer d
+	moe-graft add -q -n 2 -m d/model -o six
+	moe-info six | grep -q '^experts .* 6 of width 24'
+	moe-graft reorder -q --json --experts 3,2,1,0 -m d/model -o turned >turned.json
+	jq -e '.same_bits' turned.json
+	moe-eval -q --loss --draw 0.5 --tsv -m d/model train.tar >before
+	moe-eval -q --loss --draw 0.5 --tsv -m turned train.tar >after
+	cut -f 1-3 before | cmp - <(cut -f 1-3 after)
+	same "$(grep -c image before)" 1
+}
+
 @test "what cannot be drawn is refused, and why" {
 	quantiser q 1000
 	drawer d
