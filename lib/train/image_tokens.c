@@ -215,7 +215,7 @@ json_t *moe_image_tokens_config(const struct moe_description *m, int64_t first)
 	json_t *decoder = json_array();
 
 	for (size_t i = 0; i < t->n_decoder; i++) {
-		char name[16];
+		char name[32];
 		snprintf(name, sizeof name, "decode%zu", i + 1);
 		json_array_append_new(decoder, moe_convolution_config(name, i ? t->decoder[i - 1] : t->width, t->decoder[i], 3, 1, i + 1 < t->n_decoder));
 	}
