@@ -74,7 +74,7 @@ stream() {
 frames() { moe-view --json -n 80 "$2" | jq -c --arg kind "$1" 'select(.kind == $kind)'; }
 
 # each FILTER <LINES: there are lines, and jq's FILTER is true of each.
-each() { jq -es "length > 0 and all(.[]; $1)" >/dev/null; }
+each() { jq -es "[.[] | ($1)] | length > 0 and all" >/dev/null; }
 
 # Manners: what every program does.
 
