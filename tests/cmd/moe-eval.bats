@@ -147,7 +147,7 @@ read read 60"
 	moe-eval --json --types read --against "$root/share/models/read" s.tar >out
 	each 'select(.what == "score") | .both == 30 and .difference == 0 and .difference_low == 0 and .difference_high == 0' <out
 	moe-eval --types read --against "$root/share/models/read" s.tar | grep -q 'difference'
-	moe-eval --json --types read -m "$golden/aria/model" -n 3 --against "$root/share/models/read" --limit 6 s.tar >out
+	moe-eval --json --types read -m "$golden/aria/model" -n 16 --against "$root/share/models/read" --limit 6 s.tar >out
 	each 'select(.what == "score") | .both == 6 and .accuracy_both == 0 and .difference < 0 and .difference_low <= .difference and .difference <= .difference_high' <out
 }
 
