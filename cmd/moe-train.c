@@ -608,7 +608,7 @@ int main(int argc, char **argv)
 		{0, "branch", OPT_INT, &o.branch, "STEP", "leave the run at a checkpoint that it has, and cool down", 0, 1e15, 0},
 		{0, "decay-tokens", OPT_REAL, &o.decay_tokens, "N", "over so many tokens", 1, 1e15, 0},
 		{0, "check-gradients", OPT_FLAG, &o.check, 0, "compare gradients with differences of the loss, and end", 0, 0, 0},
-		{0, "timings", OPT_FLAG, &o.timings, 0, "tokens per second in the log, which is not the same twice then", 0, 0, 0},
+		{0, "timings", OPT_FLAG, &o.timings, 0, "speed and memory in the log, which is not the same twice then", 0, 0, 0},
 		{0, "no-sandbox", OPT_FLAG, &o.no_sandbox, 0, "decode even where the kernel cannot confine the decoder", 0, 0, 0},
 		OPT_MEMORY, OPT_END,
 	};

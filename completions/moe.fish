@@ -558,7 +558,7 @@ complete -c moe-train -l type -x -d 'of the model\'s matrices: f32, bf16 or int8
 complete -c moe-train -l branch -x -d 'leave the run at a checkpoint that it has, and cool down'
 complete -c moe-train -l decay-tokens -x -d 'over so many tokens'
 complete -c moe-train -l check-gradients -d 'compare gradients with differences of the loss, and end'
-complete -c moe-train -l timings -d 'tokens per second in the log, which is not the same twice then'
+complete -c moe-train -l timings -d 'speed and memory in the log, which is not the same twice then'
 complete -c moe-train -l no-sandbox -d 'decode even where the kernel cannot confine the decoder'
 complete -c moe-train -l any-memory -d 'begin even if the memory does not suffice: weights are then read again and again'
 complete -c moe-train -s q -l quiet -d 'no progress and no notes on standard error'

@@ -69,10 +69,15 @@ uint64_t moe_memory_available(void)
 	return least;
 }
 
-uint64_t moe_memory_peak(void)
+/* A size of this process in bytes; 0 when it is not told. */
+static uint64_t own(const char *key)
 {
-	uint64_t peak = 0;
+	uint64_t kib = 0;
 
-	read_number("/proc/self/status", "VmHWM:", &peak);
-	return peak * 1024;
+	read_number("/proc/self/status", key, &kib);
+	return kib * 1024;
 }
+
+uint64_t moe_memory_peak(void) { return own("VmHWM:"); }
+
+uint64_t moe_memory_now(void) { return own("RssAnon:"); }

@@ -11,4 +11,7 @@ uint64_t moe_memory_available(void);
 /* Bytes that this process had in memory at most so far, pages of mapped files included; 0 when nothing can be told. */
 uint64_t moe_memory_peak(void);
 
+/* Bytes that it has in memory now, without the pages of files; 0 when nothing can be told. */
+uint64_t moe_memory_now(void);
+
 #endif

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "sys/memory.h"
 
 enum { LOCK_TRIES = 50, LOCK_WAIT = 20000 };     /* microseconds: a second in all */
 
@@ -106,6 +107,15 @@ static void text(FILE *f, const char *before, const char *s)
 	json_decref(v);
 }
 
+/* What is not the same twice: the speed of a step, and the memory that the run holds. Nothing when no time was taken. */
+static void timings(FILE *f, uint64_t rows, double seconds)
+{
+	if (seconds > 0) {
+		number(f, "tokens_per_s", (double)rows / seconds);
+		fprintf(f, ",\"memory\":%" PRIu64, moe_memory_now());
+	}
+}
+
 /* Completes the line that was printed to f (NULL: there is none), and frees it. */
 static enum moe_err finish(struct moe_trainlog *l, FILE *f, char **line, size_t *n, struct moe_diag *d)
 {
@@ -152,8 +162,7 @@ enum moe_err moe_trainlog_write_step(struct moe_trainlog *l, const struct moe_tr
 			number(f, "unserved", s->unserved);
 		if (s->skipped)
 			fputs(",\"skipped\":true", f);
-		if (s->seconds > 0)
-			number(f, "tokens_per_s", (double)s->rows / s->seconds);
+		timings(f, s->rows, s->seconds);
 	}
 	return finish(l, f, &line, &n, d);
 }
@@ -206,8 +215,7 @@ enum moe_err moe_trainlog_write_quantiser(struct moe_trainlog *l, const struct m
 		}
 		if (s->skipped)
 			fputs(",\"skipped\":true", f);
-		if (s->seconds > 0)
-			number(f, "tokens_per_s", (double)s->patches / s->seconds);
+		timings(f, s->patches, s->seconds);
 	}
 	return finish(l, f, &line, &n, d);
 }

@@ -1,4 +1,4 @@
-/* The log of a run: JSON lines, one for each step and one for each evaluation. It holds no times (unless they are asked for) and no paths, and is cut back to the
+/* The log of a run: JSON lines, one for each step and one for each evaluation. It holds no times and no memory (unless they are asked for) and no paths, and is cut back to the
  * checkpoint's position when a run goes on, so that the log of an interrupted run is that of an uninterrupted one, byte for byte. */
 #ifndef MOE_TRAIN_TRAINLOG_H
 #define MOE_TRAIN_TRAINLOG_H

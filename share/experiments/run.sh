@@ -77,6 +77,7 @@ recipe() {
 	jq -n --slurpfile all "$here/arms.json" --argjson arm "$(arm "$name" .)" --argjson seed "$seed" --argjson tokens "$tokens" --arg from "${4:-}" '
 		($all[0].base * {model: ($arm.model // {}), stage: ($arm.stage // {})}) as $b
 		| {model: (if $from == "" then $b.model | with_entries(select(.value != null)) else $from end), seed: $seed, checkpoint: {every: ($tokens / 4 | floor)},
+		   dev: {data: "data/dev.tar", every: ($tokens / 20 | floor), samples: 400},
 		   stages: [$b.stage * {tokens: $tokens, sources: [{data: ["data/train.tar"]}]}]}'
 }
 

@@ -220,6 +220,7 @@ arms() {
 	moe-scale --json --loss text compare below/list.tsv | cmp out
 	moe-scale --json --loss text compare table | jq -c .difference | cmp - <(jq -c .difference out)
 	awk -F '\t' 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "seconds") at = i; next } $2 == "moe" && $3 == 1 { if (!($at > last)) exit 1; last = $at } END { exit !at }' table
+	jq -s -e 'map(select(.tokens_per_s)) | length > 0 and all(.[]; .memory > 1e6 and .memory < 4e9)' moe-1/log.jsonl >/dev/null
 	# Without --timings there are no seconds.
 	sed 's/,"tokens_per_s":[^,}]*//' moe-1/log.jsonl >untimed
 	mv untimed moe-1/log.jsonl
