@@ -240,13 +240,20 @@ static void run_compare(char **path, int n)
 {
 	struct moe_paired *paired;
 	struct moe_diag d = {0};
-	size_t baseline;
+	struct moe_sink *sink;
+	size_t baseline, pairs;
 
 	trainings_read(&p.t, path, n, true, true);
 	trainings_choose(&p.t);
+	check_pictures(false);
 	baseline = trainings_baseline(&p.t, o.baseline);
+	pairs = (p.t.runs.n_arms - 1) * p.t.n_measures;
 	cli_check(moe_paired_make(&paired, &p.t.runs, baseline, p.t.measure, p.t.n_measures, &d), &d);
-	cli_check(moe_report_paired(p.out, &p.t.runs, baseline, paired, (p.t.runs.n_arms - 1) * p.t.n_measures, format(), &d), &d);
+	cli_check(moe_report_paired(p.out, &p.t.runs, baseline, paired, pairs, format(), &d), &d);
+	for (size_t m = 0; o.svg && m < p.t.n_measures; m++) {
+		FILE *f = open_picture(p.t.runs.measure[p.t.measure[m]], "", &sink);
+		cli_finish_text(f, sink, moe_chart_paired(f, &p.t.runs, baseline, paired, pairs, p.t.measure[m], &d), &d);
+	}
 	free(paired);
 }
 
@@ -267,7 +274,7 @@ static const struct {
 static void check_options(const char *subcommand)
 {
 	const struct { bool given; const char *option, *subcommands; } rules[] = {
-		{o.svg, "svg", "fit eta"}, {o.law, "law", "fit plan"}, {o.flops, "flops", "plan"}, {o.hours > 0, "hours", "plan"}, {o.rate > 0, "rate", "plan"},
+		{o.svg, "svg", "fit eta compare"}, {o.law, "law", "fit plan"}, {o.flops, "flops", "plan"}, {o.hours > 0, "hours", "plan"}, {o.rate > 0, "rate", "plan"},
 		{o.coefficients, "coefficients", "plan"}, {o.over, "over", "eta"}, {o.baseline, "baseline", "eta compare"},
 	};
 
@@ -295,7 +302,7 @@ int main(int argc, char **argv)
 		{0, "over", OPT_TEXT, &o.over, "COST", "eta: count flops, tokens or seconds", 0, 0, "flops"},
 		{0, "resamples", OPT_INT, &o.resamples, "N", "of runs or seeds, for intervals; 0: none", 0, 100000, "1000"},
 		{0, "seed", OPT_INT, &o.seed, "N", "of the resamples", 0, 1e15, "1"},
-		{0, "svg", OPT_TEXT, &o.svg, "FILE", "fit, eta: draw it there; {loss} and {arm} in the name stand for these", 0, 0, 0},
+		{0, "svg", OPT_TEXT, &o.svg, "FILE", "fit, eta, compare: draw it there; {loss} and {arm} in the name stand for these", 0, 0, 0},
 		{0, "json", OPT_FLAG, &o.json, 0, "JSON, one object per line", 0, 0, 0},
 		{0, "tsv", OPT_FLAG, &o.tsv, 0, "tab-separated values with a header line", 0, 0, 0},
 		OPT_OUTPUT, OPT_END,

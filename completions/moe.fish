@@ -415,7 +415,7 @@ complete -c moe-scale -l baseline -x -d 'eta, compare: what the others are compa
 complete -c moe-scale -l over -x -a 'flops tokens seconds' -d 'eta: count flops, tokens or seconds'
 complete -c moe-scale -l resamples -x -d 'of runs or seeds, for intervals; 0: none'
 complete -c moe-scale -l seed -x -d 'of the resamples'
-complete -c moe-scale -l svg -r -d 'fit, eta: draw it there; {loss} and {arm} in the name stand for these'
+complete -c moe-scale -l svg -r -d 'fit, eta, compare: draw it there; {loss} and {arm} in the name stand for these'
 complete -c moe-scale -l json -d 'JSON, one object per line'
 complete -c moe-scale -l tsv -d 'tab-separated values with a header line'
 complete -c moe-scale -s o -l output -r -d 'write there, replacing it when all is done'

@@ -6,7 +6,8 @@
 #include "report/amount.h"
 
 /* Pixels of the picture; of the plot inside. */
-enum { WIDTH = 720, HEIGHT = 400, LEFT = 64, RIGHT = 704, TOP = 64, BOTTOM = 352, MOST_TICKS = 24, LEGEND_ROW = 18 };
+enum { WIDTH = 720, LEFT = 64, RIGHT = 704, TOP = 64, BOTTOM = 352, UNDER = 48, MOST_TICKS = MOE_CHART_ROWS, LEGEND_ROW = 18,
+       PER_ROW = 26, MOST_LEFT = 300 };
 
 static const char *const colours[MOE_CHART_COLOURS] = {"#3388ff", "#dd5500", "#663388", "#ff9955", "#992222", "#bbaadd", "#1100ff", "#997799"};
 
@@ -92,10 +93,30 @@ static void log_ticks(struct axis *a)
 		}
 }
 
+/* Where the plot ends: names of rows need room, and each row a height. */
+static double left_of(const struct moe_chart *c)
+{
+	size_t most = 0;
+
+	for (size_t i = 0; i < c->n_rows; i++)
+		most = strlen(c->row[i]) > most ? strlen(c->row[i]) : most;
+	return fmin(fmax(LEFT, 16 + 7 * (double)most), MOST_LEFT);
+}
+
+static double bottom_of(const struct moe_chart *c) { return c->n_rows ? TOP + PER_ROW * (double)c->n_rows : BOTTOM; }
+
+static void row_ticks(struct axis *a, size_t n)
+{
+	a->lo = (double)n - 0.5;
+	a->hi = -0.5;
+	for (; a->n_ticks < n && a->n_ticks < MOST_TICKS; a->n_ticks++)
+		a->tick[a->n_ticks] = (double)a->n_ticks;
+}
+
 /* The range of all that is shown; false: nothing is. */
 static bool make_axis(struct axis *a, const struct moe_chart *c, bool y)
 {
-	*a = (struct axis){.lo = INFINITY, .hi = -INFINITY, .is_log = y ? c->log_y : c->log_x, .from = y ? BOTTOM : LEFT, .to = y ? TOP : RIGHT};
+	*a = (struct axis){.lo = INFINITY, .hi = -INFINITY, .is_log = y ? c->log_y : c->log_x, .from = y ? bottom_of(c) : left_of(c), .to = y ? TOP : RIGHT};
 	for (size_t s = 0; s < c->n_series; s++)
 		for (size_t i = 0; i < c->series[s].n; i++)
 			if (shown(c, &c->series[s], i)) {
@@ -106,6 +127,10 @@ static bool make_axis(struct axis *a, const struct moe_chart *c, bool y)
 			}
 	if (!(a->lo <= a->hi))
 		return false;
+	if (y && c->n_rows) {
+		row_ticks(a, c->n_rows);
+		return true;
+	}
 	if (!a->is_log)
 		a->lo = fmin(a->lo, 0);         /* an axis of amounts begins at nothing */
 	if (a->hi - a->lo < 1e-9 * fmax(fabs(a->hi), 1e-9)) {
@@ -134,8 +159,10 @@ static void escaped(FILE *f, const char *s)
 
 static void begin(FILE *f, const struct moe_chart *c)
 {
-	fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\" "
-		"font-family=\"system-ui, sans-serif\" font-size=\"12\">\n<title>", WIDTH, HEIGHT, WIDTH, HEIGHT);
+	double height = bottom_of(c) + UNDER;
+
+	fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %g\" width=\"%d\" height=\"%g\" role=\"img\" "
+		"font-family=\"system-ui, sans-serif\" font-size=\"12\">\n<title>", WIDTH, height, WIDTH, height);
 	escaped(f, c->title);
 	fputs("</title>\n<style>text{fill:#444}.axis{stroke:#888}.grid{stroke:#888;stroke-opacity:.25}@media(prefers-color-scheme:dark){text{fill:#ccc}}</style>\n"
 	      "<text x=\"64\" y=\"24\" font-size=\"15\" font-weight=\"600\">", f);
@@ -194,19 +221,22 @@ static void axes(FILE *f, const struct moe_chart *c, const struct axis *x, const
 
 	for (size_t i = 0; i < y->n_ticks; i++) {
 		double at = place(y, y->tick[i]);
-		fprintf(f, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", LEFT, at, RIGHT, LEFT - 8, at + 4);
-		fprintf(f, "%s</text>\n", tick_text(y->tick[i], text));
+		fprintf(f, "<path class=\"grid\" d=\"M%g %.1fH%d\"/><text x=\"%g\" y=\"%.1f\" text-anchor=\"end\">", x->from, at, RIGHT, x->from - 8, at + 4);
+		escaped(f, c->n_rows ? c->row[i] : tick_text(y->tick[i], text));
+		fputs("</text>\n", f);
 	}
 	for (size_t i = 0; i < x->n_ticks; i++) {
 		double at = place(x, x->tick[i]);
-		fprintf(f, "<path class=\"axis\" d=\"M%.1f %dv5\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">", at, BOTTOM, at, BOTTOM + 19);
+		fprintf(f, "<path class=\"axis\" d=\"M%.1f %gv5\"/><text x=\"%.1f\" y=\"%g\" text-anchor=\"middle\">", at, y->from, at, y->from + 19);
 		fprintf(f, "%s</text>\n", tick_text(x->tick[i], text));
 	}
-	fprintf(f, "<path class=\"axis\" fill=\"none\" d=\"M%d %gV%dH%d\"/>\n<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", LEFT, y->to, BOTTOM, RIGHT,
-		(LEFT + RIGHT) / 2, HEIGHT - 8);
+	fprintf(f, "<path class=\"axis\" fill=\"none\" d=\"M%g %gV%gH%d\"/>\n<text x=\"%g\" y=\"%g\" text-anchor=\"middle\">", x->from, y->to, y->from, RIGHT,
+		(x->from + RIGHT) / 2, y->from + UNDER - 8);
 	escaped(f, c->x_label);
-	fprintf(f, "</text>\n<text transform=\"translate(16 %g) rotate(-90)\" text-anchor=\"middle\">", (y->to + BOTTOM) / 2);
-	escaped(f, c->y_label);
+	if (!c->n_rows) {
+		fprintf(f, "</text>\n<text transform=\"translate(16 %g) rotate(-90)\" text-anchor=\"middle\">", (y->to + y->from) / 2);
+		escaped(f, c->y_label);
+	}
 	fputs("</text>\n", f);
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 
-enum { MOE_CHART_SERIES = 32, MOE_CHART_COLOURS = 8 };
+enum { MOE_CHART_SERIES = 32, MOE_CHART_COLOURS = 8, MOE_CHART_ROWS = 64 };
 
 struct moe_series {
 	const char *name;               /* in the legend; NULL: it is not there */
@@ -22,6 +22,8 @@ struct moe_series {
 struct moe_chart {
 	const char *title, *x_label, *y_label;
 	bool log_x, log_y;              /* then pairs that are not above 0 are left out */
+	const char *const *row;         /* [n_rows] what stands beside y = 0, 1, ..., from top to bottom, in place of numbers and y_label; NULL: numbers */
+	size_t n_rows;                  /* up to MOE_CHART_ROWS */
 	struct moe_series series[MOE_CHART_SERIES];
 	size_t n_series;
 };

@@ -52,4 +52,7 @@ enum moe_err moe_chart_law(FILE *f, const struct moe_scaling_law *l, const struc
 /* Losses of a measure over cost: the mean curve of each arm, and each seed's measurements. */
 enum moe_err moe_chart_savings(FILE *f, const struct moe_runs *r, size_t baseline, size_t measure, enum moe_cost cost, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* Differences of a measure from the baseline, arm by arm, with their intervals. p: all that moe_paired_make gave, n of them. */
+enum moe_err moe_chart_paired(FILE *f, const struct moe_runs *r, size_t baseline, const struct moe_paired *p, size_t n, size_t measure, struct moe_diag *d) MOE_CHECK_RESULT;
+
 #endif

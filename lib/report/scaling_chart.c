@@ -178,3 +178,63 @@ enum moe_err moe_chart_savings(FILE *f, const struct moe_runs *r, size_t baselin
 	free(memory);
 	return err;
 }
+
+/* ---- differences ---- */
+
+enum { LOWER, HIGHER, NEITHER, VERDICTS };
+
+struct pair_picture {
+	const char *row[MOE_CHART_ROWS];
+	double x[VERDICTS][3 * MOE_CHART_ROWS], y[VERDICTS][3 * MOE_CHART_ROWS];        /* low, high, and a gap, of each row */
+	double mean[VERDICTS][MOE_CHART_ROWS], at[VERDICTS][MOE_CHART_ROWS];
+	size_t n[VERDICTS], rows;
+};
+
+static void add_pair(struct pair_picture *q, const char *arm, const struct moe_student *t)
+{
+	int v = t->low > 0 ? HIGHER : t->high < 0 ? LOWER : NEITHER;
+	double at = (double)q->rows, x[3] = {t->low, t->high, NAN};
+	size_t n = q->n[v]++;
+
+	for (size_t i = 0; i < 3; i++) {
+		q->x[v][3 * n + i] = x[i];
+		q->y[v][3 * n + i] = at;
+	}
+	q->mean[v][n] = t->mean;
+	q->at[v][n] = at;
+	q->row[q->rows++] = arm;
+}
+
+enum moe_err moe_chart_paired(FILE *f, const struct moe_runs *r, size_t baseline, const struct moe_paired *p, size_t n, size_t measure, struct moe_diag *d)
+{
+	static const char *const names[VERDICTS] = {"lower", "higher", "not distinguishable"};
+	static const size_t colour[VERDICTS] = {0, 1, 7};
+	struct pair_picture *q = moe_calloc(1, sizeof *q);
+	double zero[2] = {0, 0}, ends[2] = {-0.5, 0};
+	char title[200], label[160];
+	struct moe_chart chart = {.title = title, .x_label = label};
+	enum moe_err err;
+
+	if (!q)
+		return moe_fail(d, MOE_ENOMEM, "out of memory");
+	for (size_t i = 0; i < n; i++)
+		if (p[i].measure == measure && p[i].difference.n > 1 && q->rows < MOE_CHART_ROWS)
+			add_pair(q, r->arm[p[i].arm], &p[i].difference);
+	snprintf(title, sizeof title, "%.60s: how far from %.60s, with 95 %% intervals", r->measure[measure], r->arm[baseline]);
+	snprintf(label, sizeof label, "%.60s - that of %.60s", r->measure[measure], r->arm[baseline]);
+	ends[1] = (double)q->rows - 0.5;
+	chart.row = q->row;
+	chart.n_rows = q->rows;
+	for (size_t v = 0; v < VERDICTS; v++)
+		if (q->n[v]) {
+			add(&chart, names[v], q->x[v], q->y[v], 3 * q->n[v], false, colour[v]);
+			add(&chart, NULL, q->mean[v], q->at[v], q->n[v], true, colour[v]);
+		}
+	if (q->rows) {
+		add(&chart, NULL, zero, ends, 2, false, colour[NEITHER]);
+		chart.series[chart.n_series - 1].dashed = true;
+	}
+	err = moe_chart_print(f, &chart, d);
+	free(q);
+	return err;
+}

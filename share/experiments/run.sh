@@ -4,11 +4,12 @@
 # four times as long.
 #
 #     run.sh BIN data                           pictures, and the quantiser that makes tokens of them
-#     run.sh BIN jobs core | xargs -L1 run.sh BIN train         every arm with every seed; -P2 for two at a time; "explore" are the others
+#     run.sh BIN jobs core | xargs -L1 run.sh BIN train         every arm with every seed; -P2 for two at a time; the others are "explore" and "law"
 #     run.sh BIN recipe ARM SEED                the recipe of one of them
-#     run.sh BIN results                        runs.tsv, tables and pictures of all that is done, in the folder "results"
+#     run.sh BIN results [FOLDER]               of all that is done: tables in FOLDER ("results" here), and what report.sh makes of them
 set -euo pipefail
 shopt -s inherit_errexit
+from=$PWD
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "${1:?the folder of the programs}" && pwd)
 shift
@@ -27,8 +28,11 @@ say() { echo "run.sh: $*" >&2; }
 scaled() { awk -v n="$1" -v s="$size" 'BEGIN { n *= s; printf "%d", n < 2000 ? 2000 : n }'; }
 
 # Tokens of training of a run, and seeds, by set.
-tokens() { case $1 in core) scaled 7e6 ;; *) scaled 5e6 ;; esac; }
-seeds() { case $1 in core) seq 5 ;; *) seq 3 ;; esac; }
+tokens() { case $1 in core) scaled 7e6 ;; law) scaled 12.8e6 ;; *) scaled 5e6 ;; esac; }
+seeds() { case $1 in core) seq 5 ;; law) echo 1 ;; *) seq 3 ;; esac; }
+
+# Runs of the law go on at a constant rate, and cool down from four places, each for a quarter of what it took to come there.
+places() { for n in 0.8e6 2e6 5.04e6 12.8e6; do echo "$(scaled "$n")"; done | jq -s -c unique; }
 
 # arm NAME FILTER [OPTION]: of arms.json, with what it is like.
 arm() {
@@ -51,6 +55,7 @@ data() {
 	draw train -n "$(scaled 60000)"
 	draw dev --split dev -n 1000
 	draw calib --split calib -n 500
+	draw more --seed 2 -n "$(scaled 60000)"
 	[ -e words.txt ] || moe-synth --words >words.txt
 	[ -e quantiser/done ] && return
 	say "training the quantiser"
@@ -71,14 +76,17 @@ jobs() {
 
 # recipe ARM SEED [TOKENS [MODEL]]: the recipe of a run of so many tokens (those of the arm's set), of a new model or from another one on.
 recipe() {
-	local name=$1 seed=$2 tokens
+	local name=$1 seed=$2 tokens set
 	arm "$name" . >/dev/null || exit 2
-	tokens=${3:-$(tokens "$(arm "$name" .set -r)")}
-	jq -n --slurpfile all "$here/arms.json" --argjson arm "$(arm "$name" .)" --argjson seed "$seed" --argjson tokens "$tokens" --arg from "${4:-}" '
+	set=$(arm "$name" .set -r)
+	tokens=${3:-$(tokens "$set")}
+	jq -n --slurpfile all "$here/arms.json" --argjson arm "$(arm "$name" .)" --argjson seed "$seed" --argjson tokens "$tokens" --arg from "${4:-}" \
+		--argjson keep "$([ "$set" = law ] && places || echo '[]')" '
 		($all[0].base * {model: ($arm.model // {}), stage: ($arm.stage // {})}) as $b
-		| {model: (if $from == "" then $b.model | with_entries(select(.value != null)) else $from end), seed: $seed, checkpoint: {every: ($tokens / 4 | floor)},
+		| {model: (if $from == "" then $b.model | with_entries(select(.value != null)) else $from end), seed: $seed, checkpoint: {every: ($tokens / 4 | floor), keep: $keep},
 		   dev: {data: "data/dev.tar", every: ($tokens / 20 | floor), samples: 400},
-		   stages: [$b.stage * {tokens: $tokens, sources: [{data: ["data/train.tar"]}]}]}'
+		   stages: [$b.stage * {tokens: $tokens, sources: [{data: (["data/train.tar"] + if $keep == [] then [] else ["data/more.tar"] end)}]}
+				+ if $keep == [] then {} else {decay: 0} end]}'
 }
 
 # fit FOLDER ARM SEED TOKENS MODEL [OPTION...]: trains in FOLDER/run. The model is a new one when its name is empty.
@@ -104,6 +112,15 @@ prepare() {
 	echo "$run/grown"
 }
 
+branches() {
+	local step tokens
+	for step in "$1"/step-*.safetensors; do
+		step=${step##*step-} step=$((10#${step%.safetensors}))
+		tokens=$(jq "select(.step == $step and .loss).tokens" "$1/log.jsonl")
+		moe-train -q -o "$1" --branch "$step" --decay-tokens "$(share_of "$tokens" 0.25)" --timings --type f32
+	done
+}
+
 train() {
 	local name=$1 seed=$2 run=runs/$1-$2 all left model options=() teacher
 	[ -e "$run/done" ] && return
@@ -118,6 +135,11 @@ train() {
 	mkdir -p "$run"
 	model=$(prepare "$name" "$seed" "$run" "$all")
 	fit "$run" "$name" "$seed" "$left" "$model" "${options[@]}"
+	if [ "$(arm "$name" .set -r)" = law ]; then
+		branches "$run/run"
+		touch "$run/done"
+		return
+	fi
 	if [ "$(arm "$name" '.aux // false')" = true ]; then
 		moe-train -q -m "$run/run/model" -o "$run/aux" --aux --seed "$seed" --tokens "$(scaled 5e5)" --batch 48 --draw 0.5 --calibrate data/calib.tar --timings --type f32 \
 			--dev data/dev.tar --dev-every 1e12 --flips data/train.tar
@@ -143,51 +165,77 @@ costs() {
 	done
 }
 
-# One line a run and choice: what it cost, and its losses with own and with others' pictures.
-table() {
-	local run name seed
-	printf 'arm\tseed\tchoice\tN\tD\tflops\tseconds\ttext\timage\ttext_other\timage_other\ttext_error\timage_error\n'
-	for run in runs/*/done; do
-		run=${run%/done} name=${run#runs/} seed=${name##*-} name=${name%-*}
-		jq -r -s --arg name "$name" --argjson seed "$seed" --argjson n "$(moe-info --json "$run/run/model" | jq .active_parameters)" \
-			--argjson cost "$(costs "$run" | awk '{ d += $1; f += $2; s += $3 } END { printf "[%.17g, %.17g, %.17g]", d, f, s }')" '
-			map(select(.what == "loss")) | group_by(.choice)[] | (map({(.kind): .}) | add) as $l
-			| [$name, $seed, .[0].choice, $n] + $cost
-				+ [$l.text.own, $l.image.own, $l.text.other, $l.image.other, $l.text.error, $l.image.error]
-			| map(. // "") | @tsv' "$run/loss.json"
-	done
+# How much more modality says of the expert than chance, by layer, on held-out pictures and what the model says of them: [layer 0, layer 1, ...].
+specialisation() {
+	mkdir -p data/pictures
+	[ -n "$(ls data/pictures)" ] || tar -xf data/dev.tar -C data/pictures --wildcards '*.png'
+	find data/pictures -name '*.png' | sort | sed 200q |
+		moe-run -q -m "$1" --batch 16 -p '<image><describe>' -n 24 --trace - -o /dev/null --files-from - | moe-stats --json | jq -s -c 'map(.all.specialisation // .specialisation)'
 }
 
-# What the runs say of each prediction with a pair of arms: causal choices alone, and only where both arms know pictures and texts of each other.
-verdicts() {
-	local id arm baseline measure sign
-	awk -F'\t' -v OFS='\t' 'NR == 1 || $3 == "token" || $3 == "causal:threshold"' results/runs.tsv >results/causal.tsv
-	printf 'id\tarm\tbaseline\tmeasure\tpairs\tdifference\tlow\thigh\tflops\tpredicted\tverdict\n'
-	tail -n +2 "$here/PLAN.tsv" | cut -f1,9-12 | while IFS=$'\t' read -r id arm baseline measure sign; do
-		[ "$arm" = - ] && continue
-		moe-scale compare --baseline "$baseline" --arms "$baseline,$arm" --loss "$measure" --json results/causal.tsv 2>/dev/null |
-			jq -r --arg id "$id" --arg sign "$sign" --argjson blind "$(blind "$arm" "$baseline" "$measure")" '
-				[$id, .arm, .baseline, .measure, .pairs, .difference, .low, .high, .flops_ratio, $sign,
-				 (if $blind then "blind at this scale" elif .verdict == "not distinguishable" then .verdict
-				  elif .verdict == $sign then "same sign at our scale" else "opposite sign" end)] | @tsv' || true
-	done
+# A line of runs.tsv. Losses are those that the model can reach when it generates: where experts or layers choose, by auxiliary routers and matched rates.
+line() {
+	local run=$1 name seed
+	name=${run#runs/} seed=${name##*-} name=${name%-*}
+	jq -r -n --slurpfile loss "$run/loss.json" --slurpfile log "$run/run/log.jsonl" --slurpfile aux <(cat "$run/aux/log.jsonl" 2>/dev/null) --arg name "$name" --argjson seed "$seed" \
+		--argjson n "$(moe-info --json "$run/run/model" | jq .active_parameters)" --argjson special "$([ "$name" = 8-token-deep ] && specialisation "$run/model" || echo '[]')" \
+		--argjson cost "$(costs "$run" | awk '{ d += $1; f += $2; s += $3 } END { printf "[%.17g, %.17g, %.17g]", d, f, s }')" --argjson columns "$(columns)" '
+		def median: sort | .[length / 2 | floor];
+		($loss | map(select(.what == "loss")) | group_by(.choice) | map({(.[0].choice): (map({(.kind): .}) | add)}) | add) as $l
+		| ($l["token"] // $l["causal:threshold"]) as $own | ($l | to_entries | map(select(.key | startswith("batch"))) | .[0].value // $own) as $batch
+		| ($log | map(select(.tokens_per_s))) as $steps | ($aux | map(select(.dev and .flips))) as $flips | ($aux | map(select(.dev and (.flips | not) and (.choice | startswith("batch")))) | last) as $still
+		| ($aux | map(select(.right)) | last) as $last
+		| ({arm: $name, seed: $seed, N: $n, D: $cost[0], flops: $cost[1], seconds: $cost[2], speed: ($steps | map(.tokens_per_s) | median), memory: ($steps | map(.memory // empty) | max),
+		    text: $own.text.own, image: $own.image.own, text_other: $own.text.other, image_other: $own.image.other, text_error: $own.text.error, image_error: $own.image.error,
+		    text_batch: $batch.text.own, image_batch: $batch.image.own, text_half: $l["causal:aux"].text.own, image_half: $l["causal:aux"].image.own,
+		    right: $last.right, foretold: $last.foretold, taken: $last.taken}
+		   + ($flips | map({("rise_\(.flips * 100)"): (.text + (.image // 0) - $still.text - ($still.image // 0))}) | add // {})
+		   + ($special | to_entries | map({("special_\(.key)"): .value}) | add // {})) as $r
+		| $columns | map($r[.] // "" | if type == "number" and . != floor then . * 1e6 | round / 1e6 else . end) | @tsv'
 }
 
-# blind ARM BASELINE MEASURE: does either lose less than three standard errors by the pictures of others, on average over its seeds?
-blind() {
-	awk -F'\t' -v a="$1" -v b="$2" -v m="$3" '
-		NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
-		$1 == a || $1 == b { n[$1]++; own = $at[m]; z[$1] += ($at[m "_other"] - own) / ($at[m "_error"] > 0 ? $at[m "_error"] : 1e9) }
-		END { print (!n[a] || !n[b] || z[a] / n[a] < 3 || z[b] / n[b] < 3) ? "true" : "false" }' results/causal.tsv
+columns() {
+	echo '["arm", "seed", "N", "D", "flops", "seconds", "speed", "memory", "text", "image", "text_other", "image_other", "text_error", "image_error", "text_batch", "image_batch",
+		"text_half", "image_half", "right", "foretold", "taken", "rise_0.1", "rise_0.25", "rise_0.5", "rise_1", "rise_2", "rise_5"]' | jq -c '. + [range(8) | "special_\(.)"]'
+}
+
+# The evaluations of a run while it was trained: lines of curves.tsv.
+curve() {
+	local run=$1 name seed
+	name=${run#runs/} seed=${name##*-} name=${name%-*}
+	jq -r --arg name "$name" --arg seed "$seed" --argjson info "$(moe-info --json "$run/run/model")" '
+		select(.dev) | [$name, $seed, (.choice // "token"), $info.active_parameters, .tokens, .tokens * $info.flops.training, .text, .image // ""] | @tsv' "$run/run/log.jsonl"
+}
+
+# merge FILE HEADER: FILE with the lines of standard input in place of those with the same first two fields.
+merge() {
+	touch "$1"
+	{
+		printf '%s\n' "$2"
+		{
+			sed 's/^/new\t/'
+			sed '1d; s/^/old\t/' "$1"
+		} | awk -F'\t' '$1 == "new" { here[$2 FS $3] } $1 == "new" || !(($2 FS $3) in here)' | cut -f 2- | sort -s -t $'\t' -k1,1 -k2,2n
+	} >"$1.new"
+	mv "$1.new" "$1"
 }
 
 results() {
-	mkdir -p results
-	table >results/runs.tsv
-	verdicts >results/verdicts.tsv
-	moe-scale eta -q --baseline dense --arms dense,1t1i,8-token,8-expert,4t4i-token,4t4i-expert --loss text,image results/causal.tsv >results/eta.txt 2>&1 || true
-	column -t -s $'\t' results/verdicts.tsv
-	say "$(($(wc -l <results/runs.tsv) - 1)) lines in $cache/results/runs.tsv; verdicts.tsv and eta.txt beside it"
+	local folder=${1:-results} run
+	mkdir -p "$folder"
+	for run in runs/*/done; do
+		run=${run%/done}
+		[ -e "$run/loss.json" ] || continue
+		line "$run" >>lines.new
+		curve "$run" >>curves.new
+	done
+	merge "$folder/runs.tsv" "$(columns | jq -r @tsv)" <lines.new
+	merge "$folder/curves.tsv" $'arm\tseed\tchoice\tN\tD\tflops\ttext\timage' <curves.new
+	rm -f lines.new curves.new
+	if ls runs/law-*/done >/dev/null 2>&1; then
+		for run in runs/law-*/done; do ls -d "${run%/done}"/run/branch-*; done | xargs moe-scale --evaluations last table | cut -f 1-6,8,9 >"$folder/law.tsv"
+	fi
+	"$here/report.sh" "$bin" "$folder"
 }
 
 case ${1:-} in
@@ -195,7 +243,10 @@ data) data ;;
 jobs) jobs "${@:2}" ;;
 recipe) recipe "${2:?an arm}" "${3:?a seed}" ;;
 train) train "${2:?an arm}" "${3:?a seed}" ;;
-results) results ;;
+results)
+	[ -z "${2:-}" ] || results=$(cd "$from" && mkdir -p "$2" && cd "$2" && pwd)
+	results "${results:-results}"
+	;;
 *)
 	sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
 	exit 2

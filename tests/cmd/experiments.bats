@@ -7,7 +7,7 @@ setup_file() {
 experiments() { "$root/share/experiments/run.sh" "$BIN" "$@"; }
 
 @test "every arm of the plan is there, and every arm has its seeds" {
-	cut -f 9,10 "$root/share/experiments/PLAN.tsv" | tail -n +2 | tr '\t' '\n' | grep -vx -e - | sort -u >planned
+	cut -f 9,10 "$root/share/experiments/PLAN.tsv" | tail -n +2 | tr '\t,' '\n\n' | grep -vx -e - | sort -u >planned
 	jq -r '.arms | keys[]' "$root/share/experiments/arms.json" | sort >there
 	same "$(comm -23 planned there)" ''
 	same "$(experiments jobs core | wc -l)" 50
@@ -24,7 +24,7 @@ experiments() { "$root/share/experiments/run.sh" "$BIN" "$@"; }
 	jq '.stages[0] += {tokens: 500, sources: [{data: "data.tar"}]} | del(.dev)' "$root/share/recipes/quantiser.json" >quantiser.json
 	moe-train -q -r quantiser.json -o quantiser
 	for name in $(experiments jobs core | cut -d ' ' -f 1 | sort -u); do
-		experiments recipe "$name" 1 | jq '.stages[0] += {tokens: 300, batch: 2, sources: [{data: "data.tar"}]}' >"$name.json"
+		experiments recipe "$name" 1 | jq '.stages[0] += {tokens: 300, batch: 2, sources: [{data: "data.tar"}]} | del(.dev)' >"$name.json"
 		moe-train -q -r "$name.json" -o "$name"
 		flops=$(moe-info --json "$name/model" | jq '.flops.training')
 		: "${first:=$flops}"

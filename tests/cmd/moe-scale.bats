@@ -236,7 +236,8 @@ arms() {
 	arms >arms.tsv
 	moe-scale --resamples 0 --svg 'law-{loss}.svg' fit law.tsv >/dev/null
 	moe-scale --svg 'eta-{loss}.svg' eta arms.tsv >/dev/null
-	for f in law-loss.svg eta-text.svg eta-image.svg; do
+	moe-scale --svg 'differences-{loss}.svg' compare arms.tsv >/dev/null
+	for f in law-loss.svg eta-text.svg eta-image.svg differences-text.svg; do
 		numpy -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' $f
 		run grep -c 'nan\|inf' $f
 		same "$output" 0
@@ -245,6 +246,10 @@ arms() {
 	grep -q '>best size</text>' law-loss.svg
 	same "$(grep -o 'path transform="translate([^"]*" d=' law-loss.svg | wc -l)" 78     # 72 runs and 6 marks of the legend
 	grep -q '>pools</text>' eta-image.svg
+	grep -q '>pools</text>' differences-text.svg
+	same "$(grep -c '>nothing to show yet<' differences-text.svg)" 0
+	awk 'NR == 1 || $2 == 1' arms.tsv | moe-scale --loss text --svg one.svg compare >/dev/null       # one pair has no interval
+	grep -q '>nothing to show yet<' one.svg
 	moe-scale --resamples 0 --svg again.svg fit law.tsv >/dev/null
 	cmp again.svg law-loss.svg
 }
