@@ -15,9 +15,11 @@
 #include "grad/aux_grad.h"
 #include "grad/depth_grad.h"
 #include "grad/experts_grad.h"
+#include "grad/quantiser_grad.h"
 #include "grad/router_grad.h"
 #include "io/map.h"
 #include "nn/depth.h"
+#include "nn/quantiser.h"
 #include "nn/rope.h"
 #include "train/balance.h"
 #include "train/optimiser.h"
@@ -1046,18 +1048,56 @@ static void run_distil(struct routing_case *c)
 	compare_floats(c, "grad.student_logit", slope, rows * v);
 }
 
+/* ---- vector quantiser ---- */
+
+/* Codes, straight-through gradient and moving means. */
+static void run_quantiser(struct routing_case *c)
+{
+	const struct moe_tensor *t = find(&c->input, "z");
+	const float *z = data(&c->input, "z");
+	size_t rows = t->shape[0], width = t->shape[1], n = rows * width, codes = find(&c->init, "ema_count")->shape[0];
+	float *code = add_weight(c, "codes"), *count = add_weight(c, "ema_count"), *sum = add_weight(c, "ema_sum"), *q = floats(c, n), *dz = floats(c, n);
+	int32_t *id = moe_arena_zero(&c->a, rows, sizeof *id), *rows_of = moe_arena_zero(&c->a, codes, sizeof *rows_of);
+	struct moe_codes_chosen chosen = {moe_arena_zero(&c->a, codes, sizeof *chosen.n), moe_arena_zero(&c->a, codes * width, sizeof *chosen.sum)};
+	double main = 0, commit = 0, share = coefficient(c, "commit");
+
+	moe_codes_nearest(id, z, rows, code, codes, width);
+	for (size_t i = 0; i < n; i++) {
+		q[i] = code[(size_t)id[i / width] * width + i % width];
+		dz[i] = c->dy[i];
+		main += (double)q[i] * (double)c->dy[i];
+		commit += ((double)z[i] - (double)q[i]) * ((double)z[i] - (double)q[i]) / (double)n;
+	}
+	moe_codes_commit(dz, z, q, rows, width, (float)(share / (double)n));
+	moe_codes_choose(&chosen, id, z, rows, width);
+	moe_codes_update(count, sum, code, codes, width, &chosen, setting(c, "decay", 0));
+	for (size_t i = 0; i < codes; i++)
+		rows_of[i] = (int32_t)chosen.n[i];
+	compare_ints(c, "code", id, rows);
+	compare_ints(c, "count", rows_of, codes);
+	compare_floats(c, "y", q, n);
+	compare_loss(c, "main", main);
+	compare_loss(c, "commit", commit);
+	compare_loss(c, "total", main + share * commit);
+	compare_floats(c, "grad.z", dz, n);
+	compare_floats(c, "ema_count_new", count, codes);
+	compare_floats(c, "ema_sum_new", sum, codes * width);
+	compare_floats(c, "codes_new", code, codes * width);
+}
+
 /* ---- cases ---- */
 
 static bool is_layer(const struct routing_case *c) { return json_object_get(c->s, "form") && !says(c, "form", "depth"); }
 static bool is_aux(const struct routing_case *c) { return is_layer(c) && json_object_get(c->s, "frozen"); }
 static bool is_depth(const struct routing_case *c) { return says(c, "form", "depth"); }
 static bool is_distil(const struct routing_case *c) { return setting(c, "tau", 0) > 0; }
+static bool is_quantiser(const struct routing_case *c) { return coefficient(c, "commit") > 0; }
 
 /* What a case is, and what compares it; the first that fits. */
 static const struct kind {
 	bool (*is)(const struct routing_case *c);
 	void (*run)(struct routing_case *c);
-} kinds[] = {{is_aux, run_aux}, {is_layer, run_layer}, {is_depth, run_depth}, {is_distil, run_distil}};
+} kinds[] = {{is_aux, run_aux}, {is_layer, run_layer}, {is_depth, run_depth}, {is_distil, run_distil}, {is_quantiser, run_quantiser}};
 
 /* Tensors of `want` that no comparison has asked for: what this program has not looked at, it must not pass. */
 static void compare_completeness(struct routing_case *c)

@@ -1,14 +1,11 @@
-/* The vector quantiser: codes and their moving means against PyTorch (tests/golden/routing/16-quantiser), and the gradients of encoder and decoder against
- * differences of the loss. */
+/* The vector quantiser: the gradients of encoder and decoder against differences of the loss. Codes and their moving means are compared with PyTorch's by
+ * tests/golden/run. */
 #include <math.h>
 
-#include "format/safetensors.h"
 #include "grad/quantiser_grad.h"
 #include "kernel/normal.h"
 #include "lib_data.h"
 #include "nn/quantiser.h"
-
-#define TOLERANCE 2e-5
 
 static uint64_t drawn;
 
@@ -24,97 +21,7 @@ static float *numbers(size_t n, double scale)
 
 static float *zeros(size_t n) { return numbers(n, 0); }
 
-/* ---- against PyTorch ---- */
-
-enum { N = 20, CODES = 7, WIDTH = 5 };
-
-struct file {
-	uint8_t *bytes;
-	struct moe_header h;
-};
-
-static void open_file(struct file *f, const char *name)
-{
-	char path[200];
-	struct moe_diag d = {0};
-	size_t n;
-
-	snprintf(path, sizeof path, "tests/golden/routing/16-quantiser/%s.safetensors", name);
-	f->bytes = read_bytes(path, &n);
-	memset(&f->h, 0, sizeof f->h);
-	expect_ok(&d, moe_safetensors_parse(&f->h, f->bytes, n, &d));
-}
-
-static void close_file(struct file *f)
-{
-	moe_header_free(&f->h);
-	free(f->bytes);
-}
-
-/* The numbers of a tensor, of which there are n, copied; to be freed. */
-static void *copy(const struct file *f, const char *name, size_t n)
-{
-	void *x = calloc(n, 4);
-
-	for (size_t i = 0; i < f->h.n_tensors; i++)
-		if (!strcmp(f->h.tensor[i].name, name)) {
-			assert_int_equal(f->h.tensor[i].nbytes, 4 * n);
-			return memcpy(x, f->h.tensor[i].data, 4 * n);
-		}
-	fail_msg("tensor %s is missing", name);
-	return x;
-}
-
-static void expect_near(const char *what, const float *is, const struct file *f, const char *name, size_t n)
-{
-	float *want = copy(f, name, n);
-
-	for (size_t i = 0; i < n; i++)
-		if (!(fabs((double)is[i] - (double)want[i]) <= TOLERANCE))
-			fail_msg("%s %zu is %.8g, expected %.8g", what, i, (double)is[i], (double)want[i]);
-	free(want);
-}
-
-static void test_golden_codes(void **state)
-{
-	struct file init, input, want;
-	float *code, *count, *sum, *z, *dz, q[N * WIDTH], *commit;
-	int32_t id[N], *wanted;
-	uint64_t n[CODES] = {0};
-	double sums[CODES * WIDTH] = {0}, square = 0;
-	struct moe_codes_chosen chosen = {n, sums};
-
-	(void)state;
-	open_file(&init, "init");
-	open_file(&input, "input");
-	open_file(&want, "want");
-	code = copy(&init, "codes", CODES * WIDTH);
-	count = copy(&init, "ema_count", CODES);
-	sum = copy(&init, "ema_sum", CODES * WIDTH);
-	z = copy(&input, "z", N * WIDTH);
-	dz = copy(&input, "dy", N * WIDTH);
-	moe_codes_nearest(id, z, N, code, CODES, WIDTH);
-	wanted = copy(&want, "code", N);
-	assert_memory_equal(id, wanted, sizeof id);
-	for (size_t i = 0; i < N; i++)
-		memcpy(q + i * WIDTH, code + id[i] * WIDTH, WIDTH * sizeof *q);
-	expect_near("quantised", q, &want, "y", N * WIDTH);
-	for (size_t i = 0; i < N * WIDTH; i++)
-		square += ((double)z[i] - (double)q[i]) * ((double)z[i] - (double)q[i]) / (N * WIDTH);
-	commit = copy(&want, "loss.commit", 1);
-	assert_true(fabs(square - (double)*commit) < TOLERANCE);
-	moe_codes_commit(dz, z, q, N, WIDTH, 0.25f / (N * WIDTH));
-	expect_near("gradient", dz, &want, "grad.z", N * WIDTH);
-	moe_codes_choose(&chosen, id, z, N, WIDTH);
-	moe_codes_update(count, sum, code, CODES, WIDTH, &chosen, 0.99);
-	expect_near("count", count, &want, "ema_count_new", CODES);
-	expect_near("sum", sum, &want, "ema_sum_new", CODES * WIDTH);
-	expect_near("code", code, &want, "codes_new", CODES * WIDTH);
-	close_file(&init);
-	close_file(&input);
-	close_file(&want);
-	free(code), free(count), free(sum), free(z), free(dz), free(wanted), free(commit);
-}
+/* ---- codes ---- */
 
 /* A book whose size is no multiple of what is measured side by side; the last code is the nearest. */
 static void test_last_code(void **state)
@@ -307,7 +214,7 @@ static void test_decode(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden_codes), cmocka_unit_test(test_last_code), cmocka_unit_test(test_differences), cmocka_unit_test(test_straight_through),
+		cmocka_unit_test(test_last_code), cmocka_unit_test(test_differences), cmocka_unit_test(test_straight_through),
 		cmocka_unit_test(test_decode),
 	};
 
