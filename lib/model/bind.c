@@ -610,18 +610,27 @@ enum moe_err moe_model_each(struct moe_model *m, enum moe_err (*fn)(void *arg, c
 	return err;
 }
 
-enum moe_err moe_spec_each(const struct moe_spec *s, enum moe_err (*fn)(void *arg, const struct moe_named *t), void *arg, struct moe_diag *d)
+/* Walks through the tensors that a model of this kind has, without any weights. */
+static enum moe_err walk_spec(struct binder *b, const struct moe_spec *s)
 {
 	struct moe_model m = {.spec = (struct moe_spec *)(uintptr_t)s};
-	struct binder b = {.m = &m, .each = fn, .each_arg = arg, .d = d};
 	enum moe_err err;
 
+	b->m = &m;
 	m.layer = moe_arena_zero(&m.memory, (size_t)s->n_layers, sizeof *m.layer);
-	err = m.layer ? moe_names_init(&b.names, s, NULL, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
+	err = m.layer ? moe_names_init(&b->names, s, NULL, b->d) : moe_fail(b->d, MOE_ENOMEM, "out of memory");
 	if (!err)
-		err = walk(&b);
+		err = walk(b);
 	moe_arena_free(&m.memory);
+	b->m = NULL;
 	return err;
+}
+
+enum moe_err moe_spec_each(const struct moe_spec *s, enum moe_err (*fn)(void *arg, const struct moe_named *t), void *arg, struct moe_diag *d)
+{
+	struct binder b = {.each = fn, .each_arg = arg, .d = d};
+
+	return walk_spec(&b, s);
 }
 
 enum moe_err moe_model_bind(struct moe_model *m, struct moe_diag *d) { return moe_model_each(m, NULL, NULL, d); }
@@ -653,18 +662,13 @@ static uint64_t flops_per_patch(const struct moe_spec *s)
 
 enum moe_err moe_spec_sizes(const struct moe_spec *s, struct moe_sizes *out, struct moe_diag *d)
 {
-	struct moe_model m = {.spec = (struct moe_spec *)(uintptr_t)s};
-	struct binder b = {.m = &m, .sizes = out, .d = d};
+	struct binder b = {.sizes = out, .d = d};
 	uint64_t kv = (uint64_t)(s->attention.kv_heads * s->attention.head_dim), routed;
 	double passes;
 	enum moe_err err;
 
 	*out = (struct moe_sizes){0};
-	m.layer = moe_arena_zero(&m.memory, (size_t)s->n_layers, sizeof *m.layer);
-	err = m.layer ? moe_names_init(&b.names, s, NULL, d) : moe_fail(d, MOE_ENOMEM, "out of memory");
-	if (!err)
-		err = walk(&b);
-	moe_arena_free(&m.memory);
+	err = walk_spec(&b, s);
 	for (int p = 0; p < MOE_N_PARTS; p++)
 		out->parameters += out->part[p];
 	passes = s->router.chooses == MOE_CHOICE_EXPERT && s->router.capacity > 0 ? s->router.capacity : (double)s->router.top_k;
