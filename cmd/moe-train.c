@@ -564,7 +564,7 @@ int main(int argc, char **argv)
 		{0, "new", OPT_TEXT, &o.create, "FILE", "make a new model of this description", 0, 0, 0},
 		OPT_MODEL,
 		NUMBER(TOKENS, "tokens", "N", "train on so many tokens, those of pictures included (1e6 is fine)", 0),
-		NUMBER(BATCH, "batch", "N", "samples computed together", "48"),
+		NUMBER(BATCH, "batch", "N", "samples computed together", "48; 8 for auxiliary routers"),
 		NUMBER(ACCUMULATE, "accumulate", "N", "batches of a step", "1"),
 		{0, "optimiser", OPT_TEXT, &o.optimiser, "NAME", "muon (matrices of the layers; AdamW for the rest) or adamw", 0, 0, "muon"},
 		NUMBER(LR_MUON, "lr-muon", "RATE", "learning rate of Muon", "0.02"),

@@ -45,7 +45,7 @@ static const struct row stage_rows[] = {
 	{"name", TEXT, STAGE(name), 0, 64, 0, 0},
 	{"tokens", U64, STAGE(tokens), 1, MOST_TOKENS, NAN, 0},
 	{"train", CHOICE, STAGE(trains), 0, 0, MOE_TRAINS_MODEL, trained},
-	{"batch", U64, STAGE(batch), 1, 65536, 48, 0},
+	{"batch", U64, STAGE(batch), 1, 65536, -1, 0},
 	{"accumulate", U64, STAGE(accumulate), 1, 4096, 1, 0},
 	{"optimiser", CHOICE, STAGE(optimiser), 0, 0, MOE_OPTIMISER_MUON, optimisers},
 	{"lr.muon", REAL, STAGE(muon_rate), 0, 10, 0.02, 0},
@@ -357,6 +357,8 @@ static enum moe_err settle_losses(struct moe_recipe_stage *s, const struct moe_r
 
 static enum moe_err settle(struct moe_recipe_stage *s, const struct moe_recipe *r, bool first, bool last, const struct place *p)
 {
+	if (s->batch == UINT64_MAX)
+		s->batch = s->trains == MOE_TRAINS_AUX ? 8 : 48;        /* small networks, soon trained: many steps are worth more than large ones */
 	if (s->warmup == UINT64_MAX)
 		s->warmup = first ? s->tokens / 50 : 0;
 	if (s->decay == UINT64_MAX)

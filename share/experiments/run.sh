@@ -141,7 +141,7 @@ train() {
 		return
 	fi
 	if [ "$(arm "$name" '.aux // false')" = true ]; then
-		moe-train -q -m "$run/run/model" -o "$run/aux" --aux --seed "$seed" --tokens "$(scaled 5e5)" --batch 48 --draw 0.5 --calibrate data/calib.tar --timings --type f32 \
+		moe-train -q -m "$run/run/model" -o "$run/aux" --aux --seed "$seed" --tokens "$(scaled 5e5)" --batch 8 --draw 0.5 --calibrate data/calib.tar --timings --type f32 \
 			--dev data/dev.tar --dev-every 1e12 --flips data/train.tar
 		ln -sfn aux/model "$run/model"
 	else

@@ -66,7 +66,7 @@ static void test_recipe_defaults(void **state)
 	struct moe_recipe *r, *again;
 	struct moe_diag d = {0};
 	json_t *doc = parse("{\"stages\": [{\"name\": \"one\", \"sources\": [{\"data\": \"a.tar\", \"weight\": 2, \"augment\": \"colour\"}, {\"data\": [\"b\", \"c\"]}], \"tokens\": 1e3,"
-			    "\"lr\": {\"adamw\": 0.5}, \"losses\": {\"types\": {\"caption\": 0.4}}, \"freeze\": [\"vision\", \"experts@0\"]}, " STAGE "}], \"checkpoint\": {\"keep\": [900, 100]}}");
+			    "\"lr\": {\"adamw\": 0.5}, \"losses\": {\"types\": {\"caption\": 0.4}}, \"freeze\": [\"vision\", \"experts@0\"]}, " STAGE ", \"train\": \"aux\"}], \"checkpoint\": {\"keep\": [900, 100]}}");
 	json_t *resolved, *twice;
 
 	(void)state;
@@ -77,6 +77,7 @@ static void test_recipe_defaults(void **state)
 	assert_true(r->stage[0].adamw_rate == 0.5 && r->stage[0].muon_rate == 0.02 && r->stage[0].vision_rate == 1);
 	assert_true(r->stage[0].warmup == 20 && r->stage[0].decay == 0);        /* a fiftieth of the first, and half of the last */
 	assert_true(r->stage[1].warmup == 0 && r->stage[1].decay == 500);
+	assert_true(r->stage[0].batch == 48 && r->stage[1].batch == 8);         /* the second trains auxiliary routers */
 	assert_string_equal(r->stage[0].type[0].type, "caption");
 	assert_true(r->stage[0].freeze.n == 2 && r->stage[0].clip == 1);
 	assert_true(r->checkpoint.every == 40 && r->checkpoint.keep[0] == 100 && r->checkpoint.keep[1] == 900);
