@@ -177,11 +177,11 @@ specialisation() {
 line() {
 	local run=$1 name seed
 	name=${run#runs/} seed=${name##*-} name=${name%-*}
-	jq -r -n --slurpfile loss "$run/loss.json" --slurpfile log "$run/run/log.jsonl" --slurpfile aux <(cat "$run/aux/log.jsonl" 2>/dev/null) --arg name "$name" --argjson seed "$seed" \
+	jq -r -n --slurpfile loss "$run/loss.json" --slurpfile recipe "$run/recipe.json" --slurpfile log "$run/run/log.jsonl" --slurpfile aux <(cat "$run/aux/log.jsonl" 2>/dev/null) --arg name "$name" --argjson seed "$seed" \
 		--argjson n "$(moe-info --json "$run/run/model" | jq .active_parameters)" --argjson special "$([ "$name" = 8-token-deep ] && specialisation "$run/model" || echo '[]')" \
 		--argjson cost "$(costs "$run" | awk '{ d += $1; f += $2; s += $3 } END { printf "[%.17g, %.17g, %.17g]", d, f, s }')" --argjson columns "$(columns)" '
 		def median: sort | .[length / 2 | floor];
-		($loss | map(select(.what == "loss")) | group_by(.choice) | map({(.[0].choice): (map({(.kind): .}) | add)}) | add) as $l
+		($loss | map(select(.what == "loss" and (.kind != "image" or $recipe[0].stages[0].losses.image > 0))) | group_by(.choice) | map({(.[0].choice): (map({(.kind): .}) | add)}) | add) as $l
 		| ($l["token"] // $l["causal:threshold"]) as $own | ($l | to_entries | map(select(.key | startswith("batch"))) | .[0].value // $own) as $batch
 		| ($log | map(select(.tokens_per_s))) as $steps | ($aux | map(select(.dev and .flips))) as $flips | ($aux | map(select(.dev and (.flips | not) and (.choice | startswith("batch")))) | last) as $still
 		| ($aux | map(select(.right)) | last) as $last
@@ -201,10 +201,11 @@ columns() {
 
 # The evaluations of a run while it was trained: lines of curves.tsv.
 curve() {
-	local run=$1 name seed
+	local run=$1 name seed images
 	name=${run#runs/} seed=${name##*-} name=${name%-*}
-	jq -r --arg name "$name" --arg seed "$seed" --argjson info "$(moe-info --json "$run/run/model")" '
-		select(.dev) | [$name, $seed, (.choice // "token"), $info.active_parameters, .tokens, .tokens * $info.flops.training, .text, .image // ""] | @tsv' "$run/run/log.jsonl"
+	images=$(jq '.stages[0].losses.image > 0' "$run/recipe.json")
+	jq -r --arg name "$name" --arg seed "$seed" --argjson images "$images" --argjson info "$(moe-info --json "$run/run/model")" '
+		select(.dev) | [$name, $seed, (.choice // "token"), $info.active_parameters, .tokens, .tokens * $info.flops.training, .text, if $images then .image // "" else "" end] | @tsv' "$run/run/log.jsonl"
 }
 
 # merge FILE HEADER: FILE with the lines of standard input in place of those with the same first two fields.
