@@ -1,5 +1,5 @@
 #!/bin/bash
-# report.sh BIN FOLDER: what the tables in FOLDER (runs.tsv, curves.tsv, law.tsv of run.sh) say of PLAN.tsv: verdicts.tsv, pictures, and RESULTS.md. Nothing but
+# report.sh BIN FOLDER: what the tables in FOLDER (runs.tsv, curves.tsv, speeds.tsv, law.tsv of run.sh) say of PLAN.tsv: verdicts.tsv, pictures, and RESULTS.md. Nothing but
 # these tables is read, so that whoever has them can make it again.
 set -euo pipefail
 shopt -s inherit_errexit
@@ -23,7 +23,8 @@ etas() {
 	done
 }
 
-# runs.tsv with what follows from it: both losses together, ends (how much more experts of the first and the last layer say of modality than those between), eta_gap.
+# runs.tsv with what follows from it: both losses together, ends (how much more experts of the first and the last layer say of modality than those between), eta_gap;
+# and lines of speeds.tsv, which have nothing but speed and memory.
 derive() {
 	{
 		echo "arm	seed	gap"
@@ -31,7 +32,7 @@ derive() {
 	} >"$work/etas.tsv"
 	awk -F'\t' -v OFS='\t' '
 		NR == FNR { gap[$1 FS $2] = $3; next }
-		FNR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; print $0, "all", "all_batch", "all_half", "ends", "eta_gap"; next }
+		FNR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; print $0, "all", "all_batch", "all_half", "ends", "eta_gap", "speed", "memory"; next }
 		{
 			both = $at["image"] != ""; n = 0
 			while (at["special_" n] && $at["special_" n] != "") n++
@@ -41,6 +42,10 @@ derive() {
 				$at["text_half"] != "" ? $at["text_half"] + $at["image_half"] : "",
 				(n > 2 ? ($at["special_0"] + $at["special_" (n - 1)]) / 2 - middle : ""), ($at["arm"] FS $at["seed"]) in gap ? gap[$at["arm"] FS $at["seed"]] : ""
 		}' "$work/etas.tsv" runs.tsv >"$work/all.tsv"
+	[ ! -s speeds.tsv ] || awk -F'\t' -v OFS='\t' '
+		NR == FNR { if (FNR == 1) { width = NF - 2; for (i = 1; i <= NF; i++) if ($i == "flops") flops = i } next }
+		FNR > 1 { line = $1 OFS $2; for (i = 3; i <= width; i++) line = line OFS (i == flops ? $3 : ""); print line, $4, $5 }' "$work/all.tsv" speeds.tsv >"$work/speeds"
+	[ ! -s "$work/speeds" ] || cat "$work/speeds" >>"$work/all.tsv"
 }
 
 # contrast ID PLUS MINUS MEASURE: sums over the arms of PLUS less those of MINUS (lists; - for none), for every seed that all of them have: lines of ID, seed,
@@ -68,7 +73,7 @@ blind_arms() {
 		{
 			for (k = 1; k <= 2; k++) {
 				kind = k == 1 ? "text" : "image"
-				if ($at[kind] == "") continue
+				if ($at[kind] == "" || $at["D"] == "") continue
 				n[$1 OFS kind]++
 				z[$1 OFS kind] += ($at[kind "_other"] - $at[kind]) / ($at[kind "_error"] > 0 ? $at[kind "_error"] : 1e9)
 			}
@@ -107,7 +112,7 @@ means() {
 	awk -F'\t' -v arms="$1" -v list="$(printf '%s\n' "${@:2}")" '
 		function show(v, s, few) { return few ? sprintf("%.3f", v) : v >= 1e5 ? sprintf("%.3g", v) : v >= 100 ? sprintf("%.0f", v) : sprintf("%.4f ± %.4f", v, s) }
 		NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
-		{ for (c in at) if ($at[c] != "") { n[$1, c]++; s[$1, c] += $at[c]; q[$1, c] += $at[c] ^ 2 } runs[$1]++ }
+		{ for (c in at) if ($at[c] != "") { n[$1, c]++; s[$1, c] += $at[c]; q[$1, c] += $at[c] ^ 2 } runs[$1] += $at["D"] != "" }
 		END {
 			m = split(list, what, "\n"); k = split(arms, arm, ",")
 			printf "arm\tseeds"

@@ -5,6 +5,7 @@
 #
 #     run.sh BIN data                           pictures, and the quantiser that makes tokens of them
 #     run.sh BIN jobs core | xargs -L1 run.sh BIN train         every arm with every seed; -P2 for two at a time; the others are "explore" and "law"
+#     run.sh BIN speed [ARM...]                 how fast arms are trained, and in how much memory: a few seconds each, in turn, five times; on a quiet machine
 #     run.sh BIN recipe ARM SEED                the recipe of one of them
 #     run.sh BIN results [FOLDER]               of all that is done: tables in FOLDER ("results" here), and what report.sh makes of them
 set -euo pipefail
@@ -152,6 +153,27 @@ train() {
 	say "$name $seed: $(jq -r 'select(.what == "loss") | "\(.choice) \(.kind) \(.own)"' "$run/loss.json" | tr '\n' ';')"
 }
 
+# ---- speed ----
+
+# Lines of arm, round, FLOPs of a token, tokens a second, and memory: medians of the steps, but for the first. Arms take turns, so that a machine that others use is as
+# slow for all.
+speed() {
+	local name round arms=("$@")
+	[ $# -gt 0 ] || mapfile -t arms < <({ jobs core | cut -d ' ' -f 1 | grep -v -e '-text'; printf 'early\nlate\n'; } | awk '!seen[$0]++')
+	mkdir -p speed
+	for round in 1 2 3 4 5; do
+		for name in "${arms[@]}"; do
+			rm -rf "speed/$name"
+			recipe "$name" 1 "$(scaled 150000)" | jq 'del(.dev)' >"speed/$name.json"
+			moe-train -q -t 1 -r "speed/$name.json" -o "speed/$name" --timings
+			jq -s -r --arg name "$name" --arg round "$round" --argjson f "$(moe-info --json "speed/$name/model" | jq .flops.training)" '
+				def median: sort | .[length / 2 | floor];
+				map(select(.tokens_per_s))[1:] | [$name, $round, $f, (map(.tokens_per_s) | median), (map(.memory) | median)] | @tsv' "speed/$name/log.jsonl"
+		done
+	done | merge speeds.tsv $'arm\tseed\tflops\tspeed\tmemory'
+	column -t -s $'\t' speeds.tsv
+}
+
 # ---- results ----
 
 # What the trainings of a run took, one line each: tokens, FLOPs, seconds. Auxiliary routers cost their own training and a forward pass of the rest.
@@ -177,15 +199,14 @@ specialisation() {
 line() {
 	local run=$1 name seed
 	name=${run#runs/} seed=${name##*-} name=${name%-*}
-	jq -r -n --slurpfile loss "$run/loss.json" --slurpfile recipe "$run/recipe.json" --slurpfile log "$run/run/log.jsonl" --slurpfile aux <(cat "$run/aux/log.jsonl" 2>/dev/null) --arg name "$name" --argjson seed "$seed" \
+	jq -r -n --slurpfile loss "$run/loss.json" --slurpfile recipe "$run/recipe.json" --slurpfile aux <(cat "$run/aux/log.jsonl" 2>/dev/null) --arg name "$name" --argjson seed "$seed" \
 		--argjson n "$(moe-info --json "$run/run/model" | jq .active_parameters)" --argjson special "$([ "$name" = 8-token-deep ] && specialisation "$run/model" || echo '[]')" \
 		--argjson cost "$(costs "$run" | awk '{ d += $1; f += $2; s += $3 } END { printf "[%.17g, %.17g, %.17g]", d, f, s }')" --argjson columns "$(columns)" '
-		def median: sort | .[length / 2 | floor];
 		($loss | map(select(.what == "loss" and (.kind != "image" or $recipe[0].stages[0].losses.image > 0))) | group_by(.choice) | map({(.[0].choice): (map({(.kind): .}) | add)}) | add) as $l
 		| ($l["token"] // $l["causal:threshold"]) as $own | ($l | to_entries | map(select(.key | startswith("batch"))) | .[0].value // $own) as $batch
-		| ($log | map(select(.tokens_per_s))) as $steps | ($aux | map(select(.dev and .flips))) as $flips | ($aux | map(select(.dev and (.flips | not) and (.choice | startswith("batch")))) | last) as $still
+		| ($aux | map(select(.dev and .flips))) as $flips | ($aux | map(select(.dev and (.flips | not) and (.choice | startswith("batch")))) | last) as $still
 		| ($aux | map(select(.right)) | last) as $last
-		| ({arm: $name, seed: $seed, N: $n, D: $cost[0], flops: $cost[1], seconds: $cost[2], speed: ($steps | map(.tokens_per_s) | median), memory: ($steps | map(.memory // empty) | max),
+		| ({arm: $name, seed: $seed, N: $n, D: $cost[0], flops: $cost[1], seconds: $cost[2],
 		    text: $own.text.own, image: $own.image.own, text_other: $own.text.other, image_other: $own.image.other, text_error: $own.text.error, image_error: $own.image.error,
 		    text_batch: $batch.text.own, image_batch: $batch.image.own, text_half: $l["causal:aux"].text.own, image_half: $l["causal:aux"].image.own,
 		    right: $last.right, foretold: $last.foretold, taken: $last.taken}
@@ -195,7 +216,7 @@ line() {
 }
 
 columns() {
-	echo '["arm", "seed", "N", "D", "flops", "seconds", "speed", "memory", "text", "image", "text_other", "image_other", "text_error", "image_error", "text_batch", "image_batch",
+	echo '["arm", "seed", "N", "D", "flops", "seconds", "text", "image", "text_other", "image_other", "text_error", "image_error", "text_batch", "image_batch",
 		"text_half", "image_half", "right", "foretold", "taken", "rise_0.1", "rise_0.25", "rise_0.5", "rise_1", "rise_2", "rise_5"]' | jq -c '. + [range(8) | "special_\(.)"]'
 }
 
@@ -233,6 +254,7 @@ results() {
 	merge "$folder/runs.tsv" "$(columns | jq -r @tsv)" <lines.new
 	merge "$folder/curves.tsv" $'arm\tseed\tchoice\tN\tD\tflops\ttext\timage' <curves.new
 	rm -f lines.new curves.new
+	[ ! -e speeds.tsv ] || tail -n +2 speeds.tsv | merge "$folder/speeds.tsv" "$(head -n 1 speeds.tsv)"
 	if ls runs/law-*/done >/dev/null 2>&1; then
 		for run in runs/law-*/done; do ls -d "${run%/done}"/run/branch-*; done | xargs moe-scale --evaluations last table | cut -f 1-6,8,9 >"$folder/law.tsv"
 	fi
@@ -244,6 +266,7 @@ data) data ;;
 jobs) jobs "${@:2}" ;;
 recipe) recipe "${2:?an arm}" "${3:?a seed}" ;;
 train) train "${2:?an arm}" "${3:?a seed}" ;;
+speed) speed "${@:2}" ;;
 results)
 	[ -z "${2:-}" ] || results=$(cd "$from" && mkdir -p "$2" && cd "$2" && pwd)
 	results "${results:-results}"
