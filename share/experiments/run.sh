@@ -60,7 +60,7 @@ data() {
 	[ -e words.txt ] || moe-synth --words >words.txt
 	[ -e quantiser/done ] && return
 	say "training the quantiser"
-	jq --argjson tokens "$(scaled 12e6)" '.stages[0] += {tokens: $tokens, sources: [{data: "data/train.tar"}]} | .dev += {data: "data/dev.tar", every: ($tokens / 8 | floor)}' \
+	jq --argjson tokens "$(scaled 12e6)" '.stages[0] += {tokens: $tokens, batch: 32, lr: {adamw: 0.002}, sources: [{data: "data/train.tar"}]} | .dev += {data: "data/dev.tar", every: ($tokens / 8 | floor)}' \
 		"$here/../recipes/quantiser.json" >quantiser.json
 	moe-train -r quantiser.json -o quantiser --type f32
 	touch quantiser/done

@@ -284,18 +284,10 @@ differ() {
 	printf '<read> what colour is the circle?' >text
 	moe-run --score text | grep -E 'perplexity'
 	# Questions share what they begin with, and answers are judged before the model gives its own: rows come again behind rows that are kept.
-	python3 - <<-'PY'
-		import io, json, tarfile
-		def put(t, name, data):
-		    m = tarfile.TarInfo(name)
-		    m.size = len(data)
-		    t.addfile(m, io.BytesIO(data))
-		with tarfile.open("shard.tar", "w") as t:
-		    for i in range(3):
-		        put(t, f"p{i}.ppm", open(f"p{i}.ppm", "rb").read())
-		        put(t, f"p{i}.json", json.dumps({"kind": "read", "tags": {}, "questions": [
-		            {"type": "a", "prompt": "<read>", "answer": "red circle"}, {"type": "b", "prompt": "<ask> what colour is", "answer": "red the red"}]}).encode())
-	PY
+	for i in 0 1 2; do
+		jq -n -c --arg i "$i" '{stem: "p\($i)", picture: "p\($i).ppm", sample: {kind: "read", tags: {}, questions: [
+			{type: "a", prompt: "<read>", answer: "red circle"}, {type: "b", prompt: "<ask> what colour is", answer: "red the red"}]}}'
+	done | python3 "$root/tests/cmd/shard.py" shard.tar
 	moe-eval --json --answers answers shard.tar >out
 	head -n 1 out | jq -e '.choice == "causal:threshold"'
 	for prompt in '<image><read>' '<image><ask> what colour is'; do

@@ -194,3 +194,10 @@ agrees() {
 
 # case_of MODEL NAME FIELD: a field of the reference's cases.json.
 case_of() { jq -r --arg n "$2" '.[] | select(.name == $n)'".$3" "$golden/$1/cases.json"; }
+
+# crops_shard NAME FIRST LAST FILTER: a shard of these crops, whose samples the filter makes of {number, text}.
+crops_shard() {
+	sed -n "$(($2 + 1)),$3p" "$crops.tsv" |
+		jq -R -c --arg crops "$crops" --argjson first "$2" "split(\"\t\") as [\$file, \$text] | {number: (\$first + input_line_number - 1), text: \$text}
+			| {stem: \"\(100000000 + .number)\"[1:], picture: \"\(\$crops)/\(\$file)\", sample: ($4)}" | python3 "$root/tests/cmd/shard.py" "$1"
+}

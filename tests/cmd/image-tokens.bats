@@ -13,21 +13,7 @@ setup() {
 
 # shard NAME FIRST LAST: a tar of these crops, with their text as a caption and as the answer to a question.
 shard() {
-	numpy - "$1" "$2" "$3" "$crops" "$golden/crops.tsv" <<-'PY'
-		import io, json, sys, tarfile
-		name, first, last, folder, table = sys.argv[1:]
-		rows = [l.rstrip("\n").split("\t") for l in open(table, encoding="utf-8")]
-		with tarfile.open(name, "w") as tar:
-		    def put(member, data):
-		        info = tarfile.TarInfo(member)
-		        info.size = len(data)
-		        tar.addfile(info, io.BytesIO(data))
-		    for i in range(int(first), int(last)):
-		        text = {"answer": rows[i][1], "spell": True}
-		        sample = {"kind": "read", "questions": [dict(text, type="caption", prompt="<describe>"), dict(text, type="read", prompt="<read>")]}
-		        put("%08d.png" % i, open(folder + "/" + rows[i][0], "rb").read())
-		        put("%08d.json" % i, json.dumps(sample).encode())
-	PY
+	crops_shard "$@" '{kind: "read", questions: [{answer: .text, spell: true, type: "caption", prompt: "<describe>"}, {answer: .text, spell: true, type: "read", prompt: "<read>"}]}'
 }
 
 # quantiser FOLDER TOKENS OPTIONS...: trains one, quietly.

@@ -2,22 +2,8 @@ load helper
 
 # shard NAME N [FROM]: a tar of N samples of the crops, in their order, from number FROM on, with a tag and two questions.
 shard() {
-	python3 - "$1" "$2" "${3:-0}" "$crops" <<-'PY'
-		import io, json, sys, tarfile
-		name, n, start, crops = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-		rows = [line.rstrip("\n").split("\t") for line in open(crops + ".tsv")]
-		def put(t, name, data):
-		    m = tarfile.TarInfo(name)
-		    m.size = len(data)
-		    t.addfile(m, io.BytesIO(data))
-		with tarfile.open(name, "w") as t:
-		    for i in range(start, start + n):
-		        file, text = rows[i]
-		        put(t, "%08d.png" % i, open(crops + "/" + file, "rb").read())
-		        put(t, "%08d.json" % i, json.dumps({"kind": "read", "tags": {"length": str(len(text))}, "questions": [
-		            {"type": "read", "prompt": "<read>", "answer": text, "spell": True},
-		            {"type": "never", "prompt": "<read>", "answer": "@", "spell": True}]}).encode())
-	PY
+	crops_shard "$1" "${3:-0}" "$((${3:-0} + $2))" '{kind: "read", tags: {length: "\(.text | length)"},
+		questions: [{type: "read", prompt: "<read>", answer: .text, spell: true}, {type: "never", prompt: "<read>", answer: "@", spell: true}]}'
 }
 
 @test "help, version and bad options" {

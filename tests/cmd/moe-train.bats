@@ -14,22 +14,8 @@ setup() {
 
 # shard NAME FIRST LAST: a tar of these crops with a question each; every second one has boxes.
 shard() {
-	numpy - "$1" "$2" "$3" "$crops" "$golden/crops.tsv" <<-'PY'
-		import io, json, sys, tarfile
-		name, first, last, folder, table = sys.argv[1:]
-		rows = [l.rstrip("\n").split("\t") for l in open(table, encoding="utf-8")]
-		with tarfile.open(name, "w") as tar:
-		    def put(member, data):
-		        info = tarfile.TarInfo(member)
-		        info.size = len(data)
-		        tar.addfile(info, io.BytesIO(data))
-		    for i in range(int(first), int(last)):
-		        sample = {"kind": "read", "questions": [{"type": "long" if len(rows[i][1]) > 6 else "short", "prompt": "<read>", "answer": rows[i][1], "spell": True}]}
-		        if i % 2:
-		            sample["boxes"] = [[rows[i][1][0], 0, 0, 20, 32]]
-		        put("%08d.png" % i, open(folder + "/" + rows[i][0], "rb").read())
-		        put("%08d.json" % i, json.dumps(sample).encode())
-	PY
+	crops_shard "$@" '{kind: "read", questions: [{type: (if .text | length > 6 then "long" else "short" end), prompt: "<read>", answer: .text, spell: true}]}
+		+ if .number % 2 == 1 then {boxes: [[.text[0:1], 0, 0, 20, 32]]} else {} end'
 }
 
 # train FOLDER OPTIONS...: quiet.
