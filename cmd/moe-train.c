@@ -12,6 +12,7 @@
 #include "common/progress.h"
 #include "io/source.h"
 #include "model/flops.h"
+#include "model/provenance.h"
 #include "report/losses.h"
 #include "sys/memory.h"
 #include "train/add_aux.h"
@@ -359,6 +360,24 @@ static void say_sizes(const struct moe_model *m, const struct moe_recipe *r, uin
 		moe_flops_training(&f, r->stage[0].trains == MOE_TRAINS_AUX) / 1e6, (double)moe_recipe_tokens(r) / 1e6, all / 1e12, (double)nbytes / 1e9);
 }
 
+/* What moe-graft noted that this model wants, and this recipe does not have. */
+static void say_wishes(const struct moe_model *m, const struct moe_recipe *r)
+{
+	struct moe_diag d = {0};
+	bool wanted = false, noisy = false;
+	json_t *list, *entry;
+	size_t i;
+
+	cli_check(moe_provenance_read(&list, m->directory, &d), &d);
+	json_array_foreach(list, i, entry)
+		wanted |= json_number_value(json_object_get(json_object_get(entry, "training"), "router_noise")) > 0;
+	json_decref(list);
+	for (i = 0; i < r->n_stages; i++)
+		noisy |= r->stage[i].noise > 0;
+	if (wanted && !noisy && m->spec->router.score == MOE_SCORE_SIGMOID)
+		cli_say("the model was grown to be trained with noise on its routers, which this recipe has not: --router-noise 1");
+}
+
 /* ---- what is said ---- */
 
 static void on_progress(void *arg, const struct moe_train_progress *p)
@@ -472,8 +491,10 @@ static int train(const struct moe_recipe *r)
 	if (moe_trainer_finished(t) && !access(model, F_OK)) {
 		cli_note(NULL, "this run has finished; its model is there");
 	} else {
-		if (!cli.quiet && !at->step)
+		if (!cli.quiet && !at->step) {
 			say_sizes(m, r, nbytes);
+			say_wishes(m, r);
+		}
 		else if (!cli.quiet)
 			cli_say("goes on after step %llu, %llu tokens", (unsigned long long)at->step, (unsigned long long)at->tokens);
 		status = run(t, model);

@@ -379,6 +379,13 @@ method() {
 		--slurpfile model both.json >both.recipe
 	train both -r both.recipe
 	jq -s 'map(has("aux")) | first == false and last == true' both/log.jsonl | grep -qx true
+	# What moe-graft upcycle --gumbel noted is brought to mind.
+	cp -r main/model grown
+	jq '.moe_provenance = [{operation: "upcycle", training: {schedule: "fresh", router_noise: 1}}]' main/model/config.json >grown/config.json
+	moe-train -m grown -o without --tokens 400 --batch 4 train.tar 2>said
+	grep -q 'noise on its routers.*--router-noise 1' said
+	moe-train -m grown -o with --tokens 400 --batch 4 --router-noise 1 train.tar 2>said
+	same "$(grep -c 'noise on' said)" 0
 }
 
 @test "auxiliary routers, noise, groups and calibration are refused where they make no sense" {
