@@ -31,3 +31,18 @@ experiments() { "$root/share/experiments/run.sh" "$BIN" "$@"; }
 		awk -v a="$flops" -v b="$first" 'BEGIN { exit !(a / b < 1.03 && b / a < 1.03) }' || { echo "$name: $flops, others $first"; false; }
 	done
 }
+
+@test "the report is what its tables say, to the byte" {
+	local results=$root/share/experiments/results
+	mkdir again
+	cp "$results"/{runs,curves}.tsv again
+	cp "$results"/{speeds,law}.tsv again 2>/dev/null || true
+	"$root/share/experiments/report.sh" "$BIN" again
+	diff -r "$results" again
+	# A prediction without its runs is said to be not run, and another sign is another verdict.
+	awk -F'\t' -v OFS='\t' 'NR > 1 && $1 == "8-token-text" { for (i = 1; i <= NF; i++) if (at[i] == "text") $i += 0.1 } NR == 1 { for (i = 1; i <= NF; i++) at[i] = $i } 1' \
+		"$results/runs.tsv" | grep -v '^4t4i-token-text' >again/runs.tsv
+	"$root/share/experiments/report.sh" "$BIN" again
+	same "$(awk -F'\t' '$1 == "N3" { print $NF }' "$results/verdicts.tsv" again/verdicts.tsv | paste -sd ,)" 'same sign at our scale,opposite sign'
+	grep '^| N4-4t4i .* not run |$' again/RESULTS.md
+}
