@@ -116,7 +116,10 @@ means() {
 		END {
 			m = split(list, what, "\n"); k = split(arms, arm, ",")
 			printf "arm\tseeds"
-			for (j = 1; j <= m; j++) { name[j] = what[j]; sub(/=.*/, "", name[j]); sub(/.*=/, "", what[j]); over[j] = what[j] ~ /\// ? what[j] : ""; sub(/.*\//, "", over[j]); sub(/\/.*/, "", what[j]); printf "\t%s", name[j] }
+			for (j = 1; j <= m; j++) {
+				name = what[j]; sub(/=.*/, "", name); sub(/.*=/, "", what[j]); printf "\t%s", name
+				over[j] = what[j] ~ /\// ? what[j] : ""; sub(/.*\//, "", over[j]); sub(/\/.*/, "", what[j])
+			}
 			print ""
 			for (i = 1; i <= k; i++) {
 				a = arm[i]
