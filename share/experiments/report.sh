@@ -89,8 +89,10 @@ verdicts() {
 	tail -n +2 "$here/PLAN.tsv" | cut -f 1,9-12 | while IFS=$'\t' read -r id plus minus measure sign; do
 		[ "$plus" = - ] || contrast "$id" "$plus" "$minus" "$measure"
 	done >>"$work/contrasts.tsv"
-	awk -F'\t' -v OFS='\t' '1; NR > 1 && !seen[$2]++ { zero = zero "nothing\t" $2 "\t1\t0\t1\n" } END { printf "%s", zero }' "$work/contrasts.tsv" |
-		moe-scale compare -q --json --baseline nothing --loss value 2>"$work/why" >"$work/differences.json" || grep -q 'no runs$' "$work/why"
+	touch "$work/differences.json"
+	[ "$(wc -l <"$work/contrasts.tsv")" = 1 ] ||
+		awk -F'\t' -v OFS='\t' '1; NR > 1 && !seen[$2]++ { zero = zero "nothing\t" $2 "\t1\t0\t1\n" } END { printf "%s", zero }' "$work/contrasts.tsv" |
+		moe-scale compare -q --json --baseline nothing --loss value >"$work/differences.json"
 	printf 'id\tpairs\tdifference\tlow\thigh\tflops\tpredicted\tverdict\n'
 	tail -n +2 "$here/PLAN.tsv" | cut -f 1,9-12 | while IFS=$'\t' read -r id plus minus measure sign; do
 		arms=$(awk -F'\t' -v arms="$plus,$minus" -v measure="$measure" '
@@ -170,8 +172,12 @@ difference_pictures() {
 law() {
 	local loss
 	for loss in text image; do
-		moe-scale fit -q --loss "$loss" --svg "law-$loss.svg" law.tsv | sed "s/^/    /" || echo "There are too few runs for a law of the loss of $loss."
-		echo
+		if moe-scale fit -q --loss "$loss" --svg "law-$loss.svg" law.tsv >"$work/law"; then
+			sed 's/^/    /' "$work/law"
+			printf '\n![The law of the loss of %s](law-%s.svg)\n\n' "$loss" "$loss"
+		else
+			printf 'There are too few runs for a law of the loss of %s.\n\n' "$loss"
+		fi
 	done
 }
 
@@ -239,7 +245,6 @@ report() {
 	if [ -s law.tsv ]; then
 		section 'The law'
 		law
-		printf '![The law of text](law-text.svg)\n\n![The law of image tokens](law-image.svg)\n'
 	fi
 }
 

@@ -247,7 +247,9 @@ arms() {
 	same "$(grep -o 'path transform="translate([^"]*" d=' law-loss.svg | wc -l)" 78     # 72 runs and 6 marks of the legend
 	grep -q '>pools</text>' eta-image.svg
 	grep -q '>pools</text>' differences-text.svg
+	grep -q '>lower</text>' differences-text.svg
 	same "$(grep -c '>nothing to show yet<' differences-text.svg)" 0
+	same "$(grep -o 'path transform="translate([^"]*" d=' differences-text.svg | wc -l)" 2        # the arm's, and that of the legend
 	awk 'NR == 1 || $2 == 1' arms.tsv | moe-scale --loss text --svg one.svg compare >/dev/null       # one pair has no interval
 	grep -q '>nothing to show yet<' one.svg
 	moe-scale --resamples 0 --svg again.svg fit law.tsv >/dev/null
