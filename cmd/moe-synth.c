@@ -10,13 +10,14 @@
 #include "common/progress.h"
 #include "io/tar.h"
 #include "synth/record.h"
+#include "synth/scene.h"
 #include "synth/sheet.h"
 
 enum { MAX_TASKS = 16, PER_SHARD = 10000, MOST_ON_SHEET = 1000 };
 
 static struct {
 	const char *split, *tasks, *fonts, *sheet;
-	long seed, n, first, per_shard;
+	long seed, n, first, per_shard, things;
 	bool words;
 	double weight[MAX_TASKS];
 } o = {.split = "train", .fonts = "all"};
@@ -112,7 +113,7 @@ static void write_shard(struct moe_producer *p, const char *path, long *number, 
 static void write_shards(const struct moe_fonts *fonts)
 {
 	const char *output = cli.output ? cli.output : "-";
-	struct moe_producer_options options = {.fonts = fonts, .split = moe_synth_split_find(o.split), .seed = (uint64_t)o.seed, .first = (uint64_t)o.first,
+	struct moe_producer_options options = {.fonts = fonts, .split = moe_synth_split_find(o.split), .things = (unsigned)o.things, .seed = (uint64_t)o.seed, .first = (uint64_t)o.first,
 					       .n = (uint64_t)o.n, .weight = o.weight, .pool = cli_pool()};
 	struct moe_diag d = {0};
 	struct moe_producer *p;
@@ -141,6 +142,7 @@ static void fill_sheet(struct moe_sheet *h, const struct moe_fonts *fonts)
 	struct moe_synth *s;
 
 	cli_check(moe_synth_new(&s, fonts, moe_synth_split_find(o.split), &d), &d);
+	s->things = (unsigned)o.things;
 	for (long i = 0; i < o.n && i < MOST_ON_SHEET; i++) {
 		struct moe_synth_sample p;
 		cli_check(moe_synth_make(s, (uint64_t)o.seed, (uint64_t)(o.first + i), o.weight, &p, &d), &d);
@@ -186,6 +188,7 @@ int main(int argc, char **argv)
 		{0, "split", OPT_TEXT, &o.split, "SPLIT", "train, dev, calib, test or unseen", 0, 0, "train"},
 		{0, "seed", OPT_INT, &o.seed, "N", "the same number makes the same samples", 0, 9e15, "0"},
 		{0, "tasks", OPT_TEXT, &o.tasks, "LIST", "kinds of samples, and how often each, as in read:3,scene:2", 0, 0, "all"},
+		{0, "things", OPT_INT, &o.things, "N", "scenes have one to N things", 1, MOE_SCENE_MOST, "0 to 5, some oftener"},
 		OPT_OUTPUT,
 		{0, "per-shard", OPT_INT, &o.per_shard, "N", "samples in each archive; FILE then has a number, such as train-%06d.tar", 1, 1e12, "10000"},
 		{0, "first", OPT_INT, &o.first, "N", "number of the first sample", 0, 1e12, "0"},

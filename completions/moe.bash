@@ -206,10 +206,10 @@ _moe() {
 		esac
 		;;
 	moe-synth)
-		all="-n --number --split --seed --tasks -o --output --per-shard --first -j --jobs --sheet --words --fonts -q --quiet -t --threads --cpu --help --version"
+		all="-n --number --split --seed --tasks --things -o --output --per-shard --first -j --jobs --sheet --words --fonts -q --quiet -t --threads --cpu --help --version"
 		folders=""
 		files="--tasks -o --output --sheet --fonts"
-		values="-n --number --split --seed --per-shard --first -j --jobs -t --threads"
+		values="-n --number --split --seed --things --per-shard --first -j --jobs -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

@@ -182,6 +182,7 @@ static enum moe_err fill_producer(struct moe_producer *p, const struct moe_produ
 	memcpy(p->weight, o->weight, n_tasks * sizeof *p->weight);
 	for (size_t i = 0; i < p->n_lanes; i++) {
 		MOE_TRY(moe_synth_new(&p->lane[i].synth, o->fonts, o->split, d));
+		p->lane[i].synth->things = o->things;
 		MOE_TRY(moe_png_new(&p->lane[i].png, d));
 	}
 	return MOE_OK;

@@ -21,6 +21,7 @@ struct moe_producer;
 struct moe_producer_options {
 	const struct moe_fonts *fonts;
 	enum moe_synth_split split;
+	unsigned things;                /* of struct moe_synth */
 	uint64_t seed, first, n;
 	const double *weight;           /* of each task, copied */
 	struct moe_pool *pool;

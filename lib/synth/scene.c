@@ -124,10 +124,12 @@ static bool has_held(const struct moe_scene *scene)
 	return false;
 }
 
-static size_t draw_count(const struct moe_scene *scene, struct moe_draw *r)
+static size_t draw_count(const struct moe_scene *scene, const struct moe_synth *s, struct moe_draw *r)
 {
 	static const double weight[MOE_SCENE_MOST + 1] = {0.02, 0.08, 0.2, 0.25, 0.25, 0.2};
 
+	if (s->things)
+		return 1 + moe_draw_below(r, s->things);
 	if (scene->easy)
 		return 1 + moe_draw_below(r, 2);
 	return scene->pairs ? 1 + moe_draw_below(r, MOE_SCENE_MOST) : moe_draw_weighted(r, weight, MOE_SCENE_MOST + 1);
@@ -221,8 +223,8 @@ enum moe_err moe_scene_compose(struct moe_scene *scene, struct moe_synth *s, str
 	bool unseen = s->split == MOE_SYNTH_UNSEEN;
 
 	*scene = (struct moe_scene){.pairs = unseen && moe_draw_chance(r, 0.5)};
-	scene->easy = moe_draw_chance(r, 0.3);
-	scene->n = draw_count(scene, r);        /* once: splits differ in what is there, not in how much */
+	scene->easy = s->things ? s->things <= 2 : moe_draw_chance(r, 0.3);
+	scene->n = draw_count(scene, s, r);        /* once: splits differ in what is there, not in how much */
 	for (int tries = 0; tries < 100000; tries++) {
 		if (!draw_things(scene, s, r))
 			continue;

@@ -76,6 +76,7 @@ void moe_synth_attribute(struct moe_synth_sample *s, const char *name, const cha
 /* What tasks draw with. One per thread. */
 struct moe_synth {
 	enum moe_synth_split split;
+	unsigned things;                /* a scene has one to so many; 0: as usual */
 	const struct moe_fonts *fonts;
 	struct moe_faces *faces;
 	size_t *usable, n_usable;       /* fonts of this split, as indices: unseen has the groups that are held out, the others have the rest */

@@ -20,6 +20,7 @@ answers() { synth --tasks read "$@" -o answers.tar && tar xOf answers.tar --wild
 	refuses 2 'weight of read' moe-synth -n 1 --tasks read:1:2
 	refuses 2 'missing at the end' moe-synth -n 1 --tasks read,
 	refuses 2 'no task is named' moe-synth -n 1 --tasks ''
+	refuses 2 'things 6' moe-synth -n 1 --things 6 --fonts small -o a.tar
 	refuses 2 'one number' moe-synth -n 1 --fonts small -o '%s.tar'
 	refuses 2 'one number' moe-synth -n 1 --fonts small -o '%d%d.tar'
 	refuses 2 'one number' moe-synth -n 1 --fonts small -o '%99999999999d.tar'
@@ -128,6 +129,13 @@ letter light-colour light-count light-on position probe relation shape size text
 	synth --tasks panel -n 300 --split unseen -o unseen.tar
 	tar xOf unseen.tar --wildcards '*.json' | jq -r '.tags.style' | sort -u >styles
 	same "$(jq -r '.[].tags.style' train.json test.json | sort -u | comm -12 - styles | wc -l)" 0
+}
+
+@test "--things: scenes of one to so many" {
+	synth --tasks scene --things 2 -n 200 -o two.tar
+	same "$(tar xOf two.tar --wildcards '*.json' | jq -r .tags.objects | sort -u | tr '\n' ' ')" "1 2 "
+	synth --tasks scene --things 1 --split test -n 50 -o one.tar
+	same "$(tar xOf one.tar --wildcards '*.json' | jq -r '(.boxes | length), .tags.easy' | sort -u | tr '\n' ' ')" "1 yes "
 }
 
 @test "fonts: a missing one names its package, another one is refused, and broken lists are" {
