@@ -132,7 +132,7 @@ static TARGET void run_floats(const struct moe_gemm *g, enum begin begin)
 static void run_f32(const struct moe_gemm *g) { run_floats(g, g->add ? ADDED : FROM_ZERO); }
 
 /* bf16: blocks of a and b are widened, for each unit a line of the high halves and one of the low ones, and are multiplied as floats. */
-enum { WIDE_M = 96, WIDE_N = 64, WIDE_K = 64 };
+enum { WIDE_M = 96, WIDE_N = 128, WIDE_K = 32 };
 
 struct wide {
 	float a[2 * WIDE_K][WIDE_M], b[2 * WIDE_K][WIDE_N], c[WIDE_M][WIDE_N];
