@@ -20,11 +20,11 @@
 enum { PROMPTS_LIMIT = 64 << 20 };
 
 static struct {
-	const char *prompt, *prompts, *features, *score;
+	const char *prompt, *prompts, *features, *score, *against;
 	bool timings, interactive, score_lines;
 	long batch, cache;
 	struct opt_list exec;
-	double exec_timeout;
+	double exec_timeout, guidance;
 } o = {.batch = 24, .exec_timeout = 60, .cache = 256};
 
 /* The prompts to ask, encoded. */
@@ -86,6 +86,21 @@ static void read_questions(struct questions *q, const struct moe_spec *s, struct
 	}
 	if (!q->n)
 		cli_fail("%s: no prompts, one a line, in it", o.prompts);
+}
+
+/* --against: what the answers are to be less like. */
+static void read_against(struct moe_prompt_ids *p, const struct moe_spec *s, struct moe_tokenizer *t, bool traced)
+{
+	struct moe_ids ids = {0};
+
+	if (prompt_options.messages)
+		cli_fail("--against is a prompt like that of -p or --prompts: --messages does not go with it");
+	if (stats_where || traced || o.exec.n || choosing_options.batch)
+		cli_fail("--against computes every sequence twice: --stats, --trace, --exec and --batch-choice look at one without it");
+	prompt_encode(t, s, o.against, strlen(o.against), &ids);
+	*p = (struct moe_prompt_ids){ids.id, ids.n, NULL};
+	if (count_pictures(s, p))
+		cli_fail("--against: a prompt with <image> takes pictures, and this one has none to take");
 }
 
 static void free_questions(struct questions *q)
@@ -161,6 +176,7 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	};
 	struct moe_given_features given = {0};
 	struct questions q = {0};
+	struct moe_prompt_ids against = {0};
 	struct drawing drawing = {0};
 	struct stats stats;
 	struct moe_sink *sink;
@@ -177,7 +193,12 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	run.n_pictures = count_pictures(m->spec, &q.prompt[0]);
 	open_pictures(&run, &given, operand, n);
 	run.single &= q.n == 1;
-	memory_check(m, run.image, &q.prompt[0], run.n_pictures, generation->max_new, run.single ? 1 : run.window * run.threads);
+	if (o.against) {
+		read_against(&against, m->spec, t, trace->tracing != NULL);
+		run.against = &against;
+		run.guidance = o.guidance > 0 ? (float)o.guidance : 2;
+	}
+	memory_check(m, run.image, &q.prompt[0], run.n_pictures, generation->max_new, (run.single ? 1 : run.window * run.threads) * (run.against ? 2 : 1));
 	stats_init(&stats, m, 0, (size_t)m->spec->n_layers - 1);
 	if (stats.load) {
 		run.watch = add_stats;
@@ -204,6 +225,7 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	moe_given_free(&given);
 	drawing_free(&drawing);
 	free_questions(&q);
+	free((void *)(uintptr_t)against.token);
 	trace_finish(trace);
 	status = cli_close_stdout();
 	if (status || (!printer->failed && !printer->withheld))
@@ -224,6 +246,8 @@ static void check_scores(int pictures)
 		cli_fail("--score generates nothing: options of sampling, --stop, -n and --min-confidence do not go with it");
 	if (stats_where || o.exec.n || what_if_given())
 		cli_fail("--score runs the model as it is: --stats, --exec, and what-if options such as --drop do not go with it");
+	if (o.against)
+		cli_fail("--score generates nothing that --against could guide");
 	if (choosing_options.batch)
 		cli_fail("--score takes one text after the other, and --batch-choice is about batches: -n 1 and moe-block look at them");
 }
@@ -255,6 +279,8 @@ static void check_talk(void)
 		cli_fail("-i runs the model as it is: --stats, and what-if options such as --drop do not go with it");
 	if (cli.output || generation_options.names)
 		cli_fail("-i answers on standard output, without names: -o, -H and -h do not go with it");
+	if (o.against)
+		cli_fail("-i holds a conversation: --against is for single prompts");
 	if (choosing_options.batch)
 		cli_fail("-i generates token by token, which --batch-choice cannot do");
 	if (generation_options.min_confidence > 0)
@@ -287,6 +313,8 @@ int main(int argc, char **argv)
 		{0, "score", OPT_TEXT, &o.score, "FILE", "print the log-probability and perplexity of this text (-: standard input)", 0, 0, 0},
 		{0, "score-lines", OPT_FLAG, &o.score_lines, 0, "with --score: each line is a text of its own", 0, 0, 0},
 		OPT_GENERATION,
+		{0, "against", OPT_TEXT, &o.against, "PROMPT", "guide answers away from those to this prompt, such as one without the caption of a picture", 0, 0, 0},
+		{0, "guidance", OPT_REAL, &o.guidance, "W", "with --against: logits are against + W (own - against)", 1e-9, 100, "2"},
 		{0, "timings", OPT_FLAG, &o.timings, 0, "JSON with the seconds since the start", 0, 0, 0},
 		{'H', "with-names", OPT_LETTER, &generation_options.names, 0, "NAME<TAB>TEXT lines even for one picture", 0, 0, 0},
 		{'h', "no-names", OPT_LETTER, &generation_options.names, 0, "texts without names even for several pictures", 0, 0, 0},
@@ -312,6 +340,8 @@ int main(int argc, char **argv)
 	pictures_start(&tool);
 	cli_start(argc, argv);
 	at = opt_parse(&tool, argc, argv);
+	if (o.guidance > 0 && !o.against)
+		cli_fail("--guidance goes with --against PROMPT");
 	if (o.score)
 		check_scores(argc - at);
 	else if (o.score_lines)

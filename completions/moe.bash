@@ -168,10 +168,10 @@ _moe() {
 		esac
 		;;
 	moe-run)
-		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --image --stream --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --bias --mute --swap --batch-choice --causal-choice --stats --trace --trace-detail --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
+		all="-p --prompt --prompts --chat --system --messages -i --interactive --score --score-lines -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --json --logprobs --image --stream --against --guidance --timings -H --with-names -h --no-names --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --bias --mute --swap --batch-choice --causal-choice --stats --trace --trace-detail --max-image-size --split --frames --files-from -0 --null --no-sandbox --any-memory -m --model --family --math -o --output -q --quiet -t --threads --cpu --help --version"
 		folders="-m --model"
 		files="--prompts --messages --score --image --bias --stats --trace --files-from --family -o --output"
-		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --batch-choice --causal-choice --trace-detail --max-image-size --split --frames --math -t --threads"
+		values="-p --prompt --system -n --max-new --temperature --top-k --top-p --min-p --repetition-penalty --seed --stop --min-confidence --logprobs --against --guidance --batch --features --feature-cache --exec --exec-timeout --drop --force --route-top-k --route-temperature --mute --swap --batch-choice --causal-choice --trace-detail --max-image-size --split --frames --math -t --threads"
 		case $prev in
 		--cpu) COMPREPLY=($(compgen -W 'c avx2 avx-vnni avx512 vnni amx' -- "$cur")) && return ;;
 		esac

@@ -305,7 +305,8 @@ static enum moe_err pack_drawing(struct moe_packing *out, const struct moe_packe
 	MOE_TRY(pack_picture(out, p, s, a, key, decoder, d));
 	out->ids.n = 0;
 	MOE_TRY(moe_words_prompt(p->tokenizer, "<" MOE_PACKER_DRAW ">", p->placeholder, &out->ids, d));
-	MOE_TRY(moe_words_answer(p->tokenizer, caption->answer, caption->spell, &out->ids, d));
+	if (!(moe_random_unit(key, STREAM_DRAW, 1) < p->tokens->blank))
+		MOE_TRY(moe_words_answer(p->tokenizer, caption->answer, caption->spell, &out->ids, d));
 	return lay_behind(out, p, d);
 }
 

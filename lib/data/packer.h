@@ -18,6 +18,7 @@ struct moe_packer_tokens {
 	void *self;
 	int32_t first, begin, end;      /* of code 0, before a picture, behind it */
 	double draw;                    /* share of the samples that are text and then a picture ("<draw>", the caption, the image tokens), where they have a caption */
+	double blank;                   /* share of those without the caption: guidance (nn/sample.h) compares with them */
 };
 
 /* What the model wants; for any number of packings, in one thread (of the tokenizer). */

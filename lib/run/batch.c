@@ -257,7 +257,7 @@ static void run_engine(struct batch *b, struct moe_pool *pool)
 	const struct moe_batch_run *r = b->r;
 	struct moe_engine e = {
 		.model = r->model, .generation = r->generation, .pool = pool, .window = r->window, .groups = r->groups,
-		.image = r->image, .what_if = r->what_if, .features = b->features,
+		.image = r->image, .what_if = r->what_if, .against = r->against, .guidance = r->guidance, .features = b->features,
 		.given = r->given, .partial = r->partial ? partial : NULL,
 		.next = next, .answer = answer, .watch = r->watch || r->tracing ? watch : NULL, .replace = r->n_exec ? replace : NULL, .self = b,
 	};

@@ -24,6 +24,8 @@ struct moe_batch_run {
 	const struct moe_given_features *given; /* in the place of pictures, or NULL */
 	const struct moe_image_choice *image;
 	const struct moe_what_if_table *what_if;
+	const struct moe_prompt_ids *against;   /* of engine.h, as guidance */
+	float guidance;
 	struct moe_exec *exec[MOE_MAX_EXEC];
 	size_t n_exec;
 

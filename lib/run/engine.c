@@ -21,6 +21,9 @@ struct sequence {
 	float *x;                       /* its rows */
 	size_t from, to;                /* rows of the layout that this pass computes; to = from: none */
 	struct moe_arena *own;          /* holds layout and x of the prompt until all of it has been computed */
+	bool shadow;                    /* behind the sequence before it, with the prompt that guides away; its tokens are the other's */
+	float *logit;                   /* [vocab] of its last row, where two are mixed; `waits`: until the other's are there, too */
+	bool waits;
 };
 
 /* Rows of prompts in a pass: enough for full tiles in every expert, few enough for the caches of the CPU. */
@@ -28,8 +31,8 @@ enum { PROMPT_ROWS = MOE_PASS_ROWS };
 
 struct state {
 	const struct moe_engine *e;
-	struct sequence *seq;           /* [window], the first n are open */
-	size_t n;
+	struct sequence *seq;           /* [width], the first n are open */
+	size_t n, width;                /* width: the window, or twice that where each sequence has a shadow behind it */
 	bool exhausted;
 	struct moe_image_plan plan;
 	struct moe_arena scratch;
@@ -53,6 +56,7 @@ static void close_sequence(struct state *s, struct sequence *q)
 	for (int64_t l = 0; q->cache && l < s->e->model->spec->n_layers; l++)
 		moe_cache_free(&q->cache[l], &s->blocks);
 	free(q->cache);
+	free(q->logit);
 	if (q->own)
 		s->spare[s->n_spare++] = q->own;
 	moe_reply_free(&q->reply);
@@ -87,12 +91,32 @@ static struct moe_arena *take_arena(struct state *s)
 	return s->spare[--s->n_spare];
 }
 
+/* Caches and the like of the sequence that was admitted last. */
+static enum moe_err equip(struct state *s, struct sequence *q, struct moe_diag *d)
+{
+	const struct moe_spec *spec = s->e->model->spec;
+
+	q->cache = calloc((size_t)spec->n_layers, sizeof *q->cache);
+	q->own = take_arena(s);
+	q->logit = s->e->against ? malloc((size_t)spec->vocab * sizeof *q->logit) : NULL;
+	return q->cache && q->own && (q->logit || !s->e->against) ? MOE_OK : moe_fail(d, MOE_ENOMEM, "out of memory");
+}
+
+/* The shadow of the sequence that was admitted last. */
+static enum moe_err admit_shadow(struct state *s, struct moe_diag *d)
+{
+	struct sequence *q = &s->seq[s->n++];
+
+	*q = (struct sequence){.next = moe_first_position(s->e->model->spec), .shadow = true, .job = {.index = q[-1].job.index, .prompt = s->e->against}};
+	return equip(s, q, d);
+}
+
 /* Lets new sequences into the window. Failed jobs are answered at once. */
 static enum moe_err admit(struct state *s, struct moe_diag *d)
 {
 	size_t rows = 0;
 
-	while (!s->exhausted && s->n < s->e->window && (rows < PROMPT_ROWS || s->e->groups)) {
+	while (!s->exhausted && s->n < s->width && (rows < PROMPT_ROWS || s->e->groups)) {
 		struct sequence *q = &s->seq[s->n];
 		enum moe_err err;
 		*q = (struct sequence){.next = moe_first_position(s->e->model->spec)};
@@ -115,10 +139,9 @@ static enum moe_err admit(struct state *s, struct moe_diag *d)
 			continue;
 		}
 		rows += q->job.prompt->n + q->job.n_pictures * moe_plan_most_patches(&s->plan);
-		q->cache = calloc((size_t)s->e->model->spec->n_layers, sizeof *q->cache);
-		q->own = take_arena(s);
-		if (!q->cache || !q->own)
-			return moe_fail(d, MOE_ENOMEM, "out of memory");
+		MOE_TRY(equip(s, q, d));
+		if (s->e->against)
+			MOE_TRY(admit_shadow(s, d));
 	}
 	return MOE_OK;
 }
@@ -129,7 +152,7 @@ static enum moe_err prompt_features(struct state *s, struct sequence *q, struct 
 	struct moe_compute work = {&s->scratch, s->e->pool, NULL};
 	size_t n = q->job.n_pictures;
 
-	if (s->e->given) {
+	if (s->e->given && !q->shadow) {
 		*grid = s->e->given->grid;
 		*feature = s->e->given->feature;
 		return MOE_OK;
@@ -151,7 +174,7 @@ static enum moe_err open_prompt(struct state *s, struct sequence *q, struct moe_
 	struct moe_arena_mark mark = moe_arena_mark(&s->scratch);
 	struct moe_patch_grid *grid;
 	float **feature;
-	bool pictures = q->job.n_pictures || s->e->given;
+	bool pictures = q->job.n_pictures || (s->e->given && !q->shadow);
 
 	MOE_TRY(prompt_features(s, q, &grid, &feature, d));
 	MOE_TRY(moe_layout_make(&q->layout, m->spec, p->token, p->n, pictures ? grid : NULL, q->next, q->own, d));
@@ -168,10 +191,15 @@ static enum moe_err open_prompt(struct state *s, struct sequence *q, struct moe_
 	return moe_reply_prompt(&q->reply, s->e->generation, p->token, p->n, d);
 }
 
+/* The tokens behind the prompt of a sequence. */
+static const struct moe_ids *generated(const struct sequence *q) { return q->shadow ? &q[-1].reply.ids : &q->reply.ids; }
+
 /* The row of the token that was generated last. */
 static enum moe_err token_row(struct state *s, struct sequence *q, struct moe_diag *d)
 {
-	MOE_TRY(moe_layout_make(&q->layout, s->e->model->spec, &q->reply.ids.id[q->reply.ids.n - 1], 1, NULL, q->next, &s->scratch, d));
+	const struct moe_ids *ids = generated(q);
+
+	MOE_TRY(moe_layout_make(&q->layout, s->e->model->spec, &ids->id[ids->n - 1], 1, NULL, q->next, &s->scratch, d));
 	q->x = moe_arena_get(&s->scratch, (size_t)s->e->model->spec->hidden, sizeof *q->x);
 	q->from = 0;
 	q->to = 1;
@@ -185,14 +213,14 @@ static enum moe_err open_rows(struct state *s, struct moe_diag *d)
 
 	for (size_t i = 0; i < s->n; i++) {
 		struct sequence *q = &s->seq[i];
-		if (q->reply.ids.n) {
+		if (generated(q)->n) {
 			MOE_TRY(token_row(s, q, d));
 			continue;
 		}
 		if (!q->slots && !q->n_prompt)
 			MOE_TRY(open_prompt(s, q, d));
 		q->from = q->to = q->slots;
-		if (room || s->e->groups)
+		if ((room || s->e->groups) && !q->waits)
 			q->to = s->e->groups ? q->layout.rows : moe_layout_chunk(&q->layout, s->e->model->spec, q->from, PROMPT_ROWS);
 		room -= moe_min(room, q->to - q->from);
 	}
@@ -317,36 +345,75 @@ static enum moe_err last_logits(struct state *s, const struct moe_pass *p, float
 	return moe_head_forward(s->e->model, x, n, *logit, &p->compute, d);
 }
 
+/* What has been computed of the sequence lies behind it. */
+static void go_on(struct state *s, struct sequence *q)
+{
+	q->next = q->layout.next;
+	q->step++;
+	q->waits = false;
+	if (q->own) {
+		s->spare[s->n_spare++] = q->own;
+		q->own = NULL;
+	}
+}
+
 /* The sequence's next token. */
 static enum moe_err add_token(struct state *s, struct sequence *q, const float *logit, struct moe_diag *d)
 {
 	q->reply.picture = q->layout.next.picture;
 	MOE_TRY(moe_reply_next(&q->reply, s->e->generation, logit, q->job.index, &s->scratch, d));
-	q->next = q->layout.next;
-	q->step++;
-	if (q->own) {
-		s->spare[s->n_spare++] = q->own;
-		q->own = NULL;
-	}
+	go_on(s, q);
+	if (s->e->against)
+		go_on(s, q + 1);
 	return give_partial(s, q, d);
 }
 
-/* One token for every sequence that is complete; finished ones are answered and leave. */
-static enum moe_err choose(struct state *s, const float *logit, struct moe_diag *d)
+/* Keeps logits until both of a sequence and its shadow are there. The sequence's own become the mixture then; else NULL. */
+static const float *mix(const struct state *s, struct sequence *q, const float *logit)
 {
-	size_t kept = 0, n = s->n, vocab = (size_t)s->e->model->spec->vocab;
+	size_t vocab = (size_t)s->e->model->spec->vocab;
+	struct sequence *guided = q->shadow ? q - 1 : q;
+
+	memcpy(q->logit, logit, vocab * sizeof *logit);
+	q->waits = true;
+	if (!guided[0].waits || !guided[1].waits)
+		return NULL;
+	for (size_t i = 0; i < vocab; i++)
+		guided->logit[i] = guided[1].logit[i] + s->e->guidance * (guided->logit[i] - guided[1].logit[i]);
+	return guided->logit;
+}
+
+/* One token for every sequence that is complete. */
+static enum moe_err add_tokens(struct state *s, const float *logit, struct moe_diag *d)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct sequence *q = &s->seq[i];
+		const float *own = logit;
+		bool whole = complete(q);
+		q->slots += q->to - q->from;
+		if (!whole)
+			continue;
+		logit += s->e->model->spec->vocab;
+		if (s->e->against)
+			own = mix(s, q, own);
+		if (own)
+			MOE_TRY(add_token(s, q->shadow ? q - 1 : q, own, d));
+	}
+	return MOE_OK;
+}
+
+/* Finished sequences are answered and leave, and their shadows with them. */
+static enum moe_err leave(struct state *s, struct moe_diag *d)
+{
+	size_t kept = 0, n = s->n;
 
 	for (size_t i = 0; i < n; i++) {
 		struct sequence *q = &s->seq[i];
-		bool whole = complete(q);
-		q->slots += q->to - q->from;
-		if (whole) {
-			MOE_TRY(add_token(s, q, logit, d));
-			logit += vocab;
-		}
 		if (q->reply.done) {
 			MOE_TRY(give_answer(s, q, d));
 			close_sequence(s, q);
+			if (s->e->against)
+				close_sequence(s, &s->seq[++i]);
 			continue;
 		}
 		if (kept != i) {
@@ -369,15 +436,17 @@ static enum moe_err pass(struct state *s, struct moe_diag *d)
 	MOE_TRY(gather(s, &p, d));
 	MOE_TRY(run_layers(s, &p, d));
 	MOE_TRY(last_logits(s, &p, &logit, d));
-	return choose(s, logit, d);
+	MOE_TRY(add_tokens(s, logit, d));
+	return leave(s, d);
 }
 
 static enum moe_err run(struct state *s, struct moe_diag *d)
 {
 	const struct moe_spec *spec = s->e->model->spec;
 
-	s->seq = calloc(s->e->window, sizeof *s->seq);
-	s->spare = calloc(s->e->window, sizeof *s->spare);
+	s->width = s->e->window * (s->e->against ? 2 : 1);
+	s->seq = calloc(s->width, sizeof *s->seq);
+	s->spare = calloc(s->width, sizeof *s->spare);
 	if (!s->seq || !s->spare)
 		return moe_fail(d, MOE_ENOMEM, "out of memory");
 	if (spec->tower.kind != MOE_TOWER_NONE)
@@ -395,7 +464,7 @@ enum moe_err moe_engine_run(const struct moe_engine *e, struct moe_diag *d)
 	struct state s = {.e = e, .blocks = {.kv_heads = (size_t)e->model->spec->attention.kv_heads, .dim = (size_t)e->model->spec->attention.head_dim}};
 	enum moe_err err = run(&s, d);
 
-	for (size_t i = 0; s.seq && i < e->window; i++)
+	for (size_t i = 0; s.seq && i < s.width; i++)
 		close_sequence(&s, &s.seq[i]);
 	while (s.n_spare) {
 		moe_arena_free(s.spare[--s.n_spare]);

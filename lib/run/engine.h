@@ -59,6 +59,11 @@ struct moe_engine {
 	const struct moe_given_features *given; /* in the place of pictures (given.h), or NULL */
 	const struct moe_image_choice *image;   /* how pictures are prepared; NULL: as the model's files say */
 	const struct moe_what_if_table *what_if;
+	/* Guidance without a classifier (Ho and Salimans 2022, "Classifier-Free Diffusion Guidance", equation 6, in their notation w = guidance - 1): with this
+	 * prompt, without pictures, every sequence is computed twice, behind its own prompt and behind this one. Tokens are chosen by the logits
+	 * against + guidance · (own - against), and follow both. NULL: none. Not with groups, watch or replace. */
+	const struct moe_prompt_ids *against;
+	float guidance;
 
 	/* The next sequence. MOE_END: there are no more. MOE_AGAIN: none now; only when may_wait is false. */
 	enum moe_err (*next)(void *self, struct moe_job *job, bool may_wait, struct moe_diag *d);

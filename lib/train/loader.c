@@ -201,7 +201,7 @@ static enum moe_err init_tokens(struct moe_loader *l, const struct moe_loader_op
 	l->model = o->model;
 	l->tokens = (struct moe_packer_tokens){
 		.codes = make_codes, .self = l, .first = (int32_t)s->image_tokens.first, .begin = (int32_t)s->image_tokens.begin, .end = (int32_t)s->image_tokens.end,
-		.draw = o->draw,
+		.draw = o->draw, .blank = o->blank,
 	};
 	l->packer.tokens = &l->tokens;
 	return MOE_OK;

@@ -25,7 +25,7 @@ struct moe_loaded {
 struct moe_loader_options {
 	const struct moe_spec *spec;
 	const struct moe_model *model;  /* of one with image tokens: makes them, and is kept. NULL: pictures come as pixels */
-	double draw;                    /* share of the samples that are text and then a picture (data/packer.h) */
+	double draw, blank;             /* share of the samples that are text and then a picture, and share of those without the text (data/packer.h) */
 	const char *directory;          /* the model's, for its tokenizer */
 	const struct moe_mix_source *source;
 	const struct moe_augment *augment;      /* [n_sources]; NULL: none */

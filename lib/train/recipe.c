@@ -70,6 +70,7 @@ static const struct row stage_rows[] = {
 	{"losses.commitment", REAL, STAGE(commitment), 0, 1000, 0.25, 0},
 	{"code_decay", REAL, STAGE(code_decay), 0, 1, 0.99, 0},
 	{"draw", REAL, STAGE(draw), 0, 1, 0, 0},
+	{"draw_blank", REAL, STAGE(blank), 0, 1, 0, 0},
 	{"bias_rate", REAL, STAGE(bias_rate), 0, 1, 0, 0},
 	{"router_noise", REAL, STAGE(noise), 0, 100, 0, 0},
 	{"text_tokens", U64, STAGE(text_tokens), 1, 65536, 128, 0},

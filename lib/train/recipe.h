@@ -60,7 +60,7 @@ struct moe_recipe_stage {
 	int64_t patch_layer;            /* labels are read after so many layers; 0: after the last */
 	int64_t balance_groups;         /* groups of experts that are balanced, in each pool; 0: each expert */
 	double bias_rate, noise;        /* noise: on the logits of routers by sigmoid (router_grad.h), times this */
-	double draw;                    /* share of the samples that are a caption and then its picture */
+	double draw, blank;             /* share of the samples that are a caption and then its picture, and of those without the caption */
 	double commitment, code_decay;  /* of a quantiser */
 	struct moe_recipe_type *type;
 	size_t n_types;

@@ -95,6 +95,7 @@ void moe_trainer_form(struct moe_loader_options *o, const struct moe_model *m, c
 	o->most_text = quantiser ? 0 : s->text_tokens;
 	o->model = quantiser || !m->spec->image_tokens.count ? NULL : m;
 	o->draw = quantiser ? 0 : s->draw;
+	o->blank = s->blank;
 }
 
 static uint64_t step_samples(const struct moe_recipe_stage *s) { return s->batch * s->accumulate; }

@@ -18,6 +18,7 @@ static enum moe_err held_out(struct moe_loader **out, const struct moe_trainer *
 	};
 
 	moe_trainer_form(&o, t->model, t->o->recipe, s);
+	o.blank = 0;            /* how well pictures follow captions is measured with captions */
 	return moe_loader_new(out, &o, d);
 }
 

@@ -98,6 +98,33 @@ drawer() {
 	[ ! -e none.png ]
 }
 
+@test "guidance: pictures are drawn away from those without a caption, and answers from those without a picture" {
+	quantiser q 1000
+	drawer d --seed 2
+	export MOE_MODEL=d/model
+	ids() { moe-run --json "$@" | jq -c .ids; }
+	same "$(ids -p '<draw> Ab<picture>' -n 20 --against '<draw><picture>' --guidance 1)" "$(ids -p '<draw> Ab<picture>' -n 20)"
+	same "$(ids -p '<draw> Ab<picture>' -n 20 --against '<draw><picture>' --guidance 1e-9)" "$(ids -p '<draw><picture>' -n 20)"
+	moe-run -q -p '<draw> Ab<picture>' -n 20 --against '<draw><picture>' --guidance 30 --image guided.png
+	[ "$(file -b guided.png | cut -d, -f2)" = ' 16 x 16' ]
+	same "$(ids -p '<image><describe>' -n 5 --against '<describe>' --guidance 1 "$word")" "$(ids -p '<image><describe>' -n 5 "$word")"
+	same "$(ids -p '<image><describe>' -n 5 --against '<describe>' --guidance 1e-9 "$word")" "$(ids -p '<describe>' -n 5)"
+}
+
+@test "a caption is left out now and then, where the recipe says so" {
+	quantiser q 1000
+	drawer d
+	jq '.stages[0].draw_blank = 1' d.json >blank.json
+	moe-train -q -r blank.json -o blank
+	moe-train -q -r blank.json -o again -t 1
+	cmp blank/log.jsonl again/log.jsonl
+	! cmp -s blank/log.jsonl d/log.jsonl
+	moe-eval -q --loss --draw 1 --json -m blank/model train.tar >loss.json
+	jq -es 'map(select(.what == "loss" and .kind == "image")) | length > 0 and all(.own > 0)' loss.json
+	jq '.stages[0].draw_blank = 2' d.json >bad.json
+	refuses 2 draw_blank moe-train -q -r bad.json -o bad
+}
+
 @test "a picture as input is the same tokens" {
 	quantiser q 1000
 	drawer d
