@@ -1,5 +1,6 @@
 #include "common/memory.h"
 
+#include "common/choosing.h"
 #include "model/math.h"
 #include "model/plan.h"
 #include "sys/memory.h"
@@ -10,7 +11,7 @@ void memory_check(const struct moe_model *m, const struct moe_image_choice *imag
 		  size_t sequences)
 {
 	struct moe_image_plan plan = {0};
-	struct moe_plan_options o = {.tokens = prompt->n + max_new, .sequences = sequences};
+	struct moe_plan_options o = {.tokens = prompt->n + max_new, .sequences = sequences, .whole = choosing_options.batch};
 	struct moe_diag d = {0};
 	struct moe_plan p;
 	uint64_t room = moe_memory_available();
@@ -23,9 +24,9 @@ void memory_check(const struct moe_model *m, const struct moe_image_choice *imag
 	cli_check(moe_plan_make(&p, m, &o, &d), &d);
 	if (!memory_any && p.total > room)
 		cli_fail("%.2f GB of memory are needed (weights %.2f, caches of %llu sequences of up to %llu tokens %.2f, working memory %.2f), but %.2f GB are available "
-			 "(fewer tokens: -n; fewer sequences at once: --batch, -t; --any-memory begins all the same)",
+			 "(fewer tokens: -n; fewer sequences at once: %s; --any-memory begins all the same)",
 			 (double)p.total / 1e9, (double)p.weights / 1e9, (unsigned long long)sequences, (unsigned long long)o.tokens, (double)p.cache / 1e9,
-			 (double)p.scratch / 1e9, (double)room / 1e9);
+			 (double)p.scratch / 1e9, (double)room / 1e9, choosing_options.batch ? "--batch-choice" : "--batch, -t");
 }
 
 void memory_use_math(struct moe_model *m, struct moe_pool *pool)

@@ -45,7 +45,8 @@ static enum moe_err part_nbytes(const struct moe_model *m, uint64_t nbytes[MOE_N
 enum moe_err moe_plan_make(struct moe_plan *out, const struct moe_model *m, const struct moe_plan_options *o, struct moe_diag *d)
 {
 	const struct moe_spec *s = m->spec;
-	uint64_t nbytes[MOE_N_PARTS], replaced, mapped, sequences = moe_max(1, o->sequences), row, touched, blocks = (o->tokens + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK;
+	uint64_t nbytes[MOE_N_PARTS], replaced, mapped, sequences = moe_max(1, o->sequences), row, touched;
+	uint64_t blocks = (o->tokens + MOE_ATTN_BLOCK - 1) / MOE_ATTN_BLOCK, at_once = o->whole ? o->tokens : moe_min(o->tokens, MOE_PASS_ROWS);
 	struct moe_sizes z;
 
 	*out = (struct moe_plan){0};
@@ -61,7 +62,7 @@ enum moe_err moe_plan_make(struct moe_plan *out, const struct moe_model *m, cons
 	out->weights = mapped + (out->weights > replaced ? out->weights - replaced : 0);
 	if (!moe_checked_mul(sequences * blocks * MOE_ATTN_BLOCK, z.cache_nbytes_per_token, &out->cache))
 		return moe_fail(d, MOE_EUSAGE, "%llu sequences of %llu tokens are more than can be counted", (unsigned long long)sequences, (unsigned long long)o->tokens);
-	out->scratch = PROGRAM + 4 * (sequences * o->tokens * (uint64_t)s->hidden + moe_min(o->tokens, MOE_PASS_ROWS) * sequences * row_floats(s) + sequences * (uint64_t)s->vocab * 2);
+	out->scratch = PROGRAM + 4 * (sequences * o->tokens * (uint64_t)s->hidden + at_once * sequences * row_floats(s) + sequences * (uint64_t)s->vocab * 2);
 	if (!o->patches)
 		out->weights -= nbytes[MOE_PART_TOWER] + nbytes[MOE_PART_PROJECTOR];
 	out->scratch += 4 * o->patches * patch_floats(s);

@@ -9,6 +9,7 @@ struct moe_plan_options {
 	uint64_t tokens;        /* rows of a sequence, patches and generated tokens included */
 	uint64_t sequences;     /* 0: 1 */
 	uint64_t patches;       /* of the largest picture; 0: no pictures */
+	bool whole;             /* all rows of all sequences go through the layers together, as where a batch is chosen among */
 };
 
 /* Bytes. */
