@@ -182,6 +182,7 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	struct moe_sink *sink;
 	struct moe_diag d = {0};
 	enum moe_err err;
+	size_t sequences;
 	int status;
 
 	if (choosing_options.batch)
@@ -198,7 +199,8 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 		run.against = &against;
 		run.guidance = o.guidance > 0 ? (float)o.guidance : 2;
 	}
-	memory_check(m, run.image, &q.prompt[0], run.n_pictures, generation->max_new, (run.single ? 1 : run.window * (run.groups ? 1 : run.threads)) * (run.against ? 2 : 1));
+	sequences = run.single ? 1 : run.groups ? run.window : run.window * run.threads;
+	memory_check(m, run.image, &q.prompt[0], run.n_pictures, generation->max_new, run.against ? 2 * sequences : sequences);
 	stats_init(&stats, m, 0, (size_t)m->spec->n_layers - 1);
 	if (stats.load) {
 		run.watch = add_stats;
