@@ -55,6 +55,7 @@ data() {
 	"$here/../deps.sh" missing $(grep -v '^#' "$here/../synth/fonts.tsv" | cut -f1 | sort -u)
 	draw train -n "$(scaled 60000)"
 	draw dev --split dev -n 1000
+	draw held --split dev --seed 3 -n 4000
 	draw calib --split calib -n 500
 	draw more --seed 2 -n "$(scaled 60000)"
 	[ -e words.txt ] || moe-synth --words >words.txt
@@ -122,6 +123,13 @@ branches() {
 	done
 }
 
+# evaluate RUN SET: the losses of a run, with its own pictures and with those of others. Shorter runs gain less by captions, and are given more pictures.
+evaluate() {
+	local data=data/held.tar
+	[ "$2" != core ] || data=data/dev.tar
+	moe-eval -q -m "$1/model" --loss --draw "$(jq '.stages[0].draw' "$1/recipe.json")" --json -o "$1/loss.json" "$data"
+}
+
 train() {
 	local name=$1 seed=$2 run=runs/$1-$2 all left model options=() teacher
 	[ -e "$run/done" ] && return
@@ -148,7 +156,7 @@ train() {
 	else
 		ln -sfn run/model "$run/model"
 	fi
-	moe-eval -q -m "$run/model" --loss --draw "$(jq '.stages[0].draw' "$run/recipe.json")" --json -o "$run/loss.json" data/dev.tar
+	evaluate "$run" "$(arm "$name" .set -r)"
 	touch "$run/done"
 	say "$name $seed: $(jq -r 'select(.what == "loss") | "\(.choice) \(.kind) \(.own)"' "$run/loss.json" | tr '\n' ';')"
 }

@@ -2,7 +2,7 @@
 
     drawn.py BIN MODEL LOOKER TEST.tar [PICTURES [OPTION...]]
 
-For scenes of TEST with a single shape, MODEL draws the caption ("<draw> CAPTION<picture>"), and LOOKER describes what was drawn. Prints how often colour and shape are those
+For scenes of TEST with a single shape, MODEL draws the caption ("<draw> CAPTION<picture>"), and LOOKER describes what was drawn. Prints how often place, colour and shape are those
 of the caption: in the pictures that were drawn; in the same pictures, dealt out to other captions; in the real pictures, as they are and as the image tokens of
 MODEL say. Options, such as --temperature 1, are those of moe-run that draws.
 """
@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 
 COLOURS = "red green blue yellow purple orange pink white black grey".split()
+PLACES = set("top bottom left right middle".split())
 SHAPES = "circle square triangle star diamond cross ring heart".split()
 
 
@@ -62,7 +63,8 @@ def report(name, found, words):
     colour = sum(s[1] in w for s, w in zip(found, words))
     shape = sum(s[2] in w for s, w in zip(found, words))
     both = sum(s[1] in w and s[2] in w for s, w in zip(found, words))
-    print("%-24s colour %5.1f %%  shape %5.1f %%  both %5.1f %%" % (name, 100 * colour / n, 100 * shape / n, 100 * both / n))
+    place = sum(PLACES & set(s[0].split()) == PLACES & w for s, w in zip(found, words))
+    print("%-24s place %5.1f %%  colour %5.1f %%  shape %5.1f %%  both %5.1f %%" % (name, 100 * place / n, 100 * colour / n, 100 * shape / n, 100 * both / n))
 
 
 def main():
