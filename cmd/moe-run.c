@@ -316,7 +316,7 @@ int main(int argc, char **argv)
 		{0, "score-lines", OPT_FLAG, &o.score_lines, 0, "with --score: each line is a text of its own", 0, 0, 0},
 		OPT_GENERATION,
 		{0, "against", OPT_TEXT, &o.against, "PROMPT", "guide answers away from those to this prompt, such as one without the caption of a picture", 0, 0, 0},
-		{0, "guidance", OPT_REAL, &o.guidance, "W", "with --against: logits are against + W (own - against)", 1e-9, 100, "2"},
+		{0, "guidance", OPT_REAL, &o.guidance, "W", "how far: logits are against + W (own - against)", 1e-9, 100, "2"},
 		{0, "timings", OPT_FLAG, &o.timings, 0, "JSON with the seconds since the start", 0, 0, 0},
 		{'H', "with-names", OPT_LETTER, &generation_options.names, 0, "NAME<TAB>TEXT lines even for one picture", 0, 0, 0},
 		{'h', "no-names", OPT_LETTER, &generation_options.names, 0, "texts without names even for several pictures", 0, 0, 0},

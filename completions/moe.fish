@@ -366,7 +366,7 @@ complete -c moe-run -l logprobs -d 'JSON with each token\'s log-probability, and
 complete -c moe-run -l image -r -d 'write the pictures that image tokens make, as PNG (%d in the name: the number of each)'
 complete -c moe-run -l stream -d 'print a lone answer as it is made, as on a terminal'
 complete -c moe-run -l against -x -d 'guide answers away from those to this prompt, such as one without the caption of a picture'
-complete -c moe-run -l guidance -x -d 'with --against: logits are against + W (own - against)'
+complete -c moe-run -l guidance -x -d 'how far: logits are against + W (own - against)'
 complete -c moe-run -l timings -d 'JSON with the seconds since the start'
 complete -c moe-run -s H -l with-names -d 'NAME<TAB>TEXT lines even for one picture'
 complete -c moe-run -s h -l no-names -d 'texts without names even for several pictures'
