@@ -17,10 +17,13 @@ logits() {
 	logits 'one two' own.npy
 	logits one against.npy
 	for w in 0.5 2 7; do
-		best=$(numpy -c 'import sys, numpy
-own, against = (numpy.load(n).ravel() for n in ("own.npy", "against.npy"))
-print((against + float(sys.argv[1]) * (own - against)).argmax())' $w)
-		same "$(ids -p 'one two' --against one --guidance $w | jq '.[0]')" "$best"
+		moe-run -m "$model" -n 1 --json -p 'one two' --against one --guidance $w | jq '.ids[0], .logprob' >chosen
+		numpy -c 'import sys, numpy
+own, against = (numpy.load(n).ravel().astype(float) for n in ("own.npy", "against.npy"))
+mixed = against + float(sys.argv[1]) * (own - against)
+token, logprob = map(float, open("chosen"))
+mixed -= numpy.log(numpy.exp(mixed - mixed.max()).sum()) + mixed.max()
+assert token == mixed.argmax() and abs(logprob - mixed.max()) < 1e-4, (token, logprob, mixed.argmax(), mixed.max())' $w
 	done
 	same "$(ids -p 'one two' --against one)" "$(ids -p 'one two' --against one --guidance 2)"
 	[ "$(ids -p 'one two' --against one)" != "$(ids -p 'one two')" ]

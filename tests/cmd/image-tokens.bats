@@ -118,7 +118,7 @@ drawer() {
 	moe-train -q -r blank.json -o blank
 	moe-train -q -r blank.json -o again -t 1
 	cmp blank/log.jsonl again/log.jsonl
-	! cmp -s blank/log.jsonl d/log.jsonl
+	run ! cmp -s blank/log.jsonl d/log.jsonl
 	moe-eval -q --loss --draw 1 --json -m blank/model train.tar >loss.json
 	jq -es 'map(select(.what == "loss" and .kind == "image")) | length > 0 and all(.own > 0)' loss.json
 	jq '.stages[0].draw_blank = 2' d.json >bad.json
