@@ -25,7 +25,7 @@ ring() {
 		moe-run $how -p 'Hello there' >want
 		moe-run -t 1 $how -p 'Hello there' | cmp - want
 		ring 'Hello there' -- $how | cmp - want
-		! moe-run ${how/seed 7/seed 8} -p 'Hello there' | cmp -s - want
+		run ! cmp -s <(moe-run ${how/seed 7/seed 8} -p "Hello there") want
 	}
 	same "$(moe-run -n 20 --json --seed 7 -p 'Hello there')" "$(moe-run -n 20 --json -p 'Hello there')"
 	same "$(moe-run -n 20 --json --top-k 1 --seed 3 -p 'Hello there')" "$(moe-run -n 20 --json -p 'Hello there')"

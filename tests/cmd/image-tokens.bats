@@ -55,13 +55,13 @@ drawer() {
 }
 
 @test "the quantiser leaves the rest of its model alone, and training the model leaves the quantiser" {
-	quantiser q 2000
+	quantiser q 2000 --type f32
 	moe-diff q/start q/model >diff.txt || [ $? = 1 ]
-	! grep -E 'layers|embed|lm_head|norm' diff.txt
+	run ! grep -E 'layers|embed|lm_head|norm' diff.txt
 	grep -q 'image_tokens.codes' diff.txt
-	drawer d
+	drawer d --type f32
 	moe-diff d/start d/model --json >diff.json || [ $? = 1 ]
-	! grep -E 'image_tokens|vision_stem.conv' diff.json
+	run ! grep -E 'image_tokens|vision_stem.conv' diff.json
 	moe-info d/model | grep -q '^patches .* then the nearest of 16 codes of 4 numbers, which are tokens$'
 	for m in q d; do
 		moe-view --npy model.image_tokens.codes -o $m.npy $m/model/model.safetensors
@@ -181,5 +181,5 @@ drawer() {
 	moe-train -q -o s --new stem.json --tokens 2000 --batch 4 train.tar
 	moe-view --npy model.vision_stem.conv1.weight -o before.npy s/start/model.safetensors
 	moe-view --npy model.vision_stem.conv1.weight -o after.npy s/model/model.safetensors
-	! cmp -s before.npy after.npy
+	run ! cmp -s before.npy after.npy
 }
