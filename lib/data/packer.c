@@ -279,7 +279,8 @@ static enum moe_err lay_behind(struct moe_packing *out, const struct moe_packer 
 {
 	size_t n = (size_t)out->packed.rows * out->packed.columns, before = out->ids.n + 1, all = before + n + 1;
 	int32_t *place = moe_arena_get(&out->memory, p->most_text, sizeof *place);
-	float weight = weight_of(p, MOE_PACKER_DRAW);
+	float weight = weight_of(p, MOE_PACKER_DRAW), boxed = weight_of(p, MOE_PACKER_BOXED);
+	const int32_t *label = out->packed.label;
 	struct text t;
 
 	if (all > p->most_text)
@@ -292,7 +293,7 @@ static enum moe_err lay_behind(struct moe_packing *out, const struct moe_packer 
 		t.token[i] = i + 1 < before ? out->ids.id[i] : i + 1 == before ? p->tokens->begin : image ? out->packed.code[i - before] : p->tokens->end;
 		t.target[i] = i + 1 < before ? -1 : i + 1 < before + n ? out->packed.code[i + 1 - before] : image ? -1 : p->eos;
 		t.segment[i] = 0;
-		t.weight[i] = weight;
+		t.weight[i] = label && i + 1 >= before && i + 1 < before + n && label[i + 1 - before] != p->pad ? weight * boxed : weight;
 		place[i] = image ? (int32_t)(i - before) : -1;
 	}
 	out->packed = (struct moe_packed){.n_text = all, .token = t.token, .target = t.target, .segment = t.segment, .place = place, .weight = t.weight};

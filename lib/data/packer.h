@@ -60,9 +60,11 @@ struct moe_packing {
 	struct moe_ids ids;
 };
 
-/* The type of the questions whose answers pictures are drawn from; and of such sequences, for their weight. */
+/* The type of the questions whose answers pictures are drawn from; and of such sequences, for their weight, which the tokens of the picture that a box touches have
+ * times that of the last one: they say what a thing is, and are few. */
 #define MOE_PACKER_CAPTION "caption"
 #define MOE_PACKER_DRAW "draw"
+#define MOE_PACKER_BOXED "boxed"
 
 /* Packs the sample: order of questions and colours are functions of `key`. Rows are prompt and answer; each row whose next token is one of the answer, or the
  * end behind it, has that as its target. Failures (the picture is damaged; a word or label that the vocabulary lacks; no question fits) name the

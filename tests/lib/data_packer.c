@@ -263,11 +263,83 @@ static void test_colours(void **state)
 	moe_packing_free(&b);
 }
 
+/* Codes that are their places. */
+static enum moe_err places(void *self, const float *planes, size_t rows, size_t columns, int32_t *code, struct moe_diag *d)
+{
+	(void)self, (void)planes, (void)d;
+	for (size_t i = 0; i < rows * columns; i++)
+		code[i] = (int32_t)i;
+	return MOE_OK;
+}
+
+/* The vocabulary with <draw> where <read> was. */
+static struct moe_tokenizer *that_draws(void)
+{
+	struct moe_tokenizer *t;
+	struct moe_diag d = {0};
+	size_t n;
+	char *json = (char *)read_bytes("share/models/read/tokenizer.json", &n);
+
+	for (char *at = json; (at = memmem(at, n - (size_t)(at - json), "<read>", 6));)
+		memcpy(at, "<draw>", 6);
+	expect_ok(&d, moe_tokenizer_load(&t, json, n, &d));
+	free(json);
+	return t;
+}
+
+/* <draw>, two letters, the picture's beginning, 64 codes, its end: what predicts a code that the box touches weighs more, be it the row before the first one. */
+static void test_drawing(void **state)
+{
+	enum { BEGIN = 400, END, FIRST = 1000, BEFORE = 4, N = 64 };
+	const struct moe_packer_tokens tokens = {.codes = places, .first = FIRST, .begin = BEGIN, .end = END, .draw = 1};
+	const struct moe_type_weight weight[] = {{"draw", 0.5}, {"boxed", 3}};
+	const struct moe_question q = {"caption", NULL, "ab", true};
+	struct moe_box box[] = {BOX("A", 0, 0, 10, 6), BOX("", 20, 10, 24, 14)};
+	struct moe_packer draws = packer;
+	struct moe_sample s = crop(&q, 1);
+	struct moe_packing p = {0};
+	struct moe_picture in;
+	struct moe_diag d = {0};
+	int32_t label[N];
+	int touched = 0;
+
+	(void)state;
+	expect_ok(&d, moe_decoder_run(decoder, s.picture, s.n_picture, &in, &d));
+	expect_ok(&d, moe_packer_labels(label, &packer, 0, in.width, in.height, box, 2, &d));
+	free(in.rgb);
+	for (int i = 0; i < N; i++)
+		touched += label[i] != PAD;
+	assert_in_range(touched, 2, N / 2);
+	assert_int_not_equal(label[0], PAD);
+	draws.tokenizer = that_draws();
+	draws.tokens = &tokens;
+	draws.most_text = 128;
+	draws.weight = weight;
+	draws.n_weights = 2;
+	s.box = box;
+	s.n_boxes = 2;
+	for (int labelled = 0; labelled < 2; labelled++) {
+		s.labelled = labelled;
+		expect_ok(&d, moe_packer_run(&p, &draws, &s, NULL, 1, decoder, &d));
+		assert_int_equal(p.packed.n_text, BEFORE + N + 1);
+		assert_int_equal(p.packed.token[BEFORE - 1], BEGIN);
+		assert_int_equal(p.packed.token[BEFORE + N], END);
+		for (int i = 0; i < BEFORE + N; i++) {
+			int place = i + 1 - BEFORE;
+			bool heavy = labelled && place >= 0 && place < N && label[place] != PAD;
+			assert_int_equal(p.packed.target[i], place < 0 || place == N ? -1 : FIRST + place);
+			assert_true(p.packed.weight[i] == (heavy ? 1.5f : 0.5f));
+		}
+	}
+	moe_packing_free(&p);
+	moe_tokenizer_free(draws.tokenizer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_labels), cmocka_unit_test(test_labels_move), cmocka_unit_test(test_rows), cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_colours),
+		cmocka_unit_test(test_refused), cmocka_unit_test(test_colours), cmocka_unit_test(test_drawing),
 	};
 
 	return cmocka_run_group_tests(tests, begin, end);
