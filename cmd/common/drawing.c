@@ -22,6 +22,11 @@ void drawing_init(struct drawing *w, const struct moe_model *m, const char *name
 
 void drawing_free(struct drawing *w)
 {
+	struct moe_diag d = {0};
+
+	if (w->last)
+		cli_check(moe_sink_settle(w->last, &d), &d);
+	free(w->last);
 	moe_png_free(w->png);
 	moe_arena_free(&w->memory);
 	*w = (struct drawing){0};
@@ -38,9 +43,10 @@ static enum moe_err put(struct drawing *w, const uint8_t *bytes, size_t n, struc
 		moe_sink_abandon(sink);
 		err = moe_diag_path(d, path);
 	} else if (!err) {
-		err = moe_sink_commit(sink, d);
+		err = moe_sink_commit_early(sink, d);
 	}
-	free(path);
+	free(w->last);
+	w->last = path;
 	return err;
 }
 

@@ -10,12 +10,15 @@ struct drawing {
 	const struct moe_model *model;
 	const char *name;
 	long n;                         /* pictures that were written */
+	char *last;                     /* the name of the last one */
 	struct moe_png *png;
 	struct moe_arena memory;
 };
 
 /* Dies where the model has no image tokens, or the name is no template. */
 void drawing_init(struct drawing *w, const struct moe_model *m, const char *name);
+
+/* Waits for the disk, where pictures were written. */
 void drawing_free(struct drawing *w);
 
 /* The next picture, of the codes (from 0) of all its patches. */

@@ -219,13 +219,14 @@ static enum moe_err sync_directory(const char *path, struct moe_diag *d)
 	return err;
 }
 
-static enum moe_err commit(struct moe_sink *s, struct moe_diag *d)
+/* `lasting`: what the disk holds is waited for, before the file has its name and after that. */
+static enum moe_err appear(struct moe_sink *s, bool lasting, struct moe_diag *d)
 {
 	enum moe_err err = MOE_OK;
 
 	if (!s->path)
 		return s->fd != STDOUT_FILENO && close(s->fd) ? moe_fail_errno(d, "cannot close") : MOE_OK;
-	if (fsync(s->fd))
+	if (lasting && fsync(s->fd))
 		err = moe_fail_errno(d, "cannot sync");
 	else if (!s->temporary && create_beside(s->path, link_named, s->fd, &s->temporary) < 0)
 		err = moe_fail_errno(d, "cannot create a temporary file beside it");
@@ -237,12 +238,12 @@ static enum moe_err commit(struct moe_sink *s, struct moe_diag *d)
 		return moe_fail_errno(d, "cannot rename the temporary file to it");
 	free(s->temporary);
 	s->temporary = NULL;
-	return sync_directory(s->path, d);
+	return lasting ? sync_directory(s->path, d) : MOE_OK;
 }
 
-enum moe_err moe_sink_commit(struct moe_sink *s, struct moe_diag *d)
+static enum moe_err end(struct moe_sink *s, bool lasting, struct moe_diag *d)
 {
-	enum moe_err err = commit(s, d);
+	enum moe_err err = appear(s, lasting, d);
 
 	if (err)
 		moe_diag_path(d, s->path ? s->path : "standard output");
@@ -252,6 +253,23 @@ enum moe_err moe_sink_commit(struct moe_sink *s, struct moe_diag *d)
 	free(s->path);
 	free(s);
 	return err;
+}
+
+enum moe_err moe_sink_commit(struct moe_sink *s, struct moe_diag *d) { return end(s, true, d); }
+
+enum moe_err moe_sink_commit_early(struct moe_sink *s, struct moe_diag *d) { return end(s, false, d); }
+
+enum moe_err moe_sink_settle(const char *path, struct moe_diag *d)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	enum moe_err err = MOE_OK;
+
+	if (fd < 0)
+		return MOE_OK;
+	if (syncfs(fd))
+		err = moe_fail_errno(d, "cannot sync");
+	close(fd);
+	return err ? moe_diag_path(d, path) : MOE_OK;
 }
 
 void moe_sink_abandon(struct moe_sink *s)

@@ -23,6 +23,11 @@ int moe_sink_descriptor(const struct moe_sink *s);
 /* Makes the file appear (fsync, rename, fsync of the directory) and frees the sink, whatever it returns. */
 enum moe_err moe_sink_commit(struct moe_sink *s, struct moe_diag *d) MOE_CHECK_RESULT;
 
+/* For many small files: each appears whole, but the disk is not waited for, which takes longer than to make them; a power cut may cost them all. When the last one is
+ * there, moe_sink_settle waits for all of the file system that `path`, one of them, is on; not where that cannot be opened (any more), as "-". */
+enum moe_err moe_sink_commit_early(struct moe_sink *s, struct moe_diag *d) MOE_CHECK_RESULT;
+enum moe_err moe_sink_settle(const char *path, struct moe_diag *d) MOE_CHECK_RESULT;
+
 /* Removes the temporary; the old file stays. NULL is fine. */
 void moe_sink_abandon(struct moe_sink *s);
 

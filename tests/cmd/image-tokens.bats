@@ -165,7 +165,7 @@ drawer() {
 }
 
 @test "the recipes that are shipped" {
-	ln -s train.tar dev.tar
+	for f in dev one more one-dev; do ln -s train.tar $f.tar; done
 	moe-synth --words >words
 	quantiser_recipe='.stages[0].tokens = 2000 | .dev.samples = 10 | .dev.every = 1000 | .checkpoint.every = 2000'
 	jq "$quantiser_recipe" "$root/share/recipes/quantiser.json" >q.json

@@ -381,6 +381,12 @@ static void test_replace(void **state)
 	assert_int_equal(count_files(), 1);
 	expect_ok(&d, moe_sink_commit(write_sink("out/a", "third"), &d));
 	expect_file("out/a", "third");
+	s = write_sink("out/a", "fourth");
+	expect_file("out/a", "third");
+	expect_ok(&d, moe_sink_commit_early(s, &d));
+	expect_file("out/a", "fourth");
+	expect_ok(&d, moe_sink_settle(scratch("out/a"), &d));
+	expect_ok(&d, moe_sink_settle("-", &d));
 	assert_int_equal(count_files(), 1);
 	assert_int_equal(count_descriptors(), n_open);
 	moe_sink_abandon(NULL);
