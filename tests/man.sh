@@ -3,10 +3,10 @@
 # their examples give what they show.
 #
 # Examples are literal displays (.Bd -literal) with lines that begin with "$ ". A display is one session of bash in the page's folder,
-# where the pictures of share/demo, the folder share/ask and the text model olmoe lie; the displays of a page follow each other there. A command goes on in
-# the next line behind "|", "\", "&&" or "; do", and up to END behind <<'END'. The lines behind it, up to the next command or an empty
-# line, are exactly what it prints on standard output and error; a line "..." stands for any lines. It must end with status 0, the
-# display within 20 seconds.
+# where the pictures of share/demo, the folder share/ask, the text model olmoe and share/models/draw lie; the displays of a page follow each
+# other there. A command goes on in the next line behind "|", "\", "&&" or "; do", and up to END behind <<'END'. The lines behind it, up to the
+# next command or an empty line, are exactly what it prints on standard output and error; a line "..." stands for any lines. It must end with
+# status 0, the display within 20 seconds.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 bin=$(cd "${1:?the folder of the programs}" && pwd) || exit 2
@@ -175,6 +175,7 @@ examples() {
 	cp share/demo/*.png "$dir/files"
 	cp -r share/ask "$dir/files/ask"
 	cp -r tests/golden/olmoe/model "$dir/files/olmoe"
+	cp -r share/models/draw "$dir/files/draw"
 	split_examples "$page" "$dir"
 	compgen -G "$dir/*.sh" >/dev/null || fail "$page: no examples"
 	for n in $(cd "$dir" && compgen -G '*.sh' | sed 's/\.sh$//' | sort -n); do

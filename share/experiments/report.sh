@@ -102,6 +102,9 @@ verdicts() {
 			if $blind != "" then "blind at this scale: " + $blind elif .verdict == "not distinguishable" then .verdict
 			elif $sign == "none" then "there is a difference" elif .verdict == $sign then "same sign at our scale" else "opposite sign" end] | @tsv' "$work/differences.json"
 	done
+	[ ! -s law.tsv ] || { moe-scale fit -q --json --loss text law.tsv || true; } | jq -r '
+		["N2", .runs, .a.value, .a.low, .a.high, "", "between",
+		 if .a.low > 0 and .a.high < 1 then "same sign at our scale" elif .a.high <= 0 or .a.low >= 1 then "opposite sign" else "not distinguishable" end] | @tsv'
 }
 
 # ---- the report ----
@@ -148,8 +151,8 @@ verdict_table() {
 	awk -F'\t' -v OFS='\t' '
 		NR == FNR { if (FNR > 1) v[$1] = $0; next }
 		FNR == 1 { print "", "claim", "of", "predicted", "pairs", "difference", "95 % interval", "FLOPs", "verdict"; next }
-		$1 in v { split(v[$1], x, "\t"); print $1, $2 " (" $3 ")", $5, $6, x[2], sprintf("%.4f", x[3]), sprintf("%.4f to %.4f", x[4], x[5]), sprintf("%.4f", x[6]), "**" x[8] "**"; next }
-		$9 != "-" { print $1, $2 " (" $3 ")", $5, $6, "-", "-", "-", "-", "not run" }' verdicts.tsv "$here/PLAN.tsv" | markdown
+		$1 in v { split(v[$1], x, "\t"); print $1, $2 " (" $3 ")", $5, $6, x[2], (x[7] == "between" ? "a = " : "") sprintf("%.4f", x[3]), sprintf("%.4f to %.4f", x[4], x[5]), x[6] == "" ? "-" : sprintf("%.4f", x[6]), "**" x[8] "**"; next }
+		{ print $1, $2 " (" $3 ")", $5, $6, "-", "-", "-", "-", "not run" }' verdicts.tsv "$here/PLAN.tsv" | markdown
 }
 
 eta_table() {
@@ -240,6 +243,8 @@ report() {
 	fi
 	if has mixed; then
 		section 'Branches, and a teacher'
+		echo 'These do not cost the same: both branches are passed once they are mixed, and the forward pass of its teacher counts for `taught`.'
+		echo
 		means dense-5,mixed,8-token-5,taught,teacher-160 FLOPs=flops/dense-5 text image
 	fi
 	if [ -s law.tsv ]; then

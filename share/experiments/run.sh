@@ -184,9 +184,13 @@ speed() {
 
 # ---- results ----
 
-# What the trainings of a run took, one line each: tokens, FLOPs, seconds. Auxiliary routers cost their own training and a forward pass of the rest.
+# What the trainings of a run took, one line each: tokens, FLOPs, seconds. Auxiliary routers cost their own training and a forward pass of the rest, a teacher its
+# forward pass for all tokens, but not what made it.
 costs() {
-	local part
+	local part name seed teacher
+	name=${1#runs/} seed=${name##*-} name=${name%-*}
+	teacher=$(arm "$name" '.teacher // ""' -r)
+	[ -z "$teacher" ] || moe-info --json "runs/$teacher-$seed/run/model" | jq -r --argjson tokens "$(jq -s 'map(select(.loss)) | last.tokens' "$1/run/log.jsonl")" '[0, $tokens * .flops.forward, 0] | @tsv'
 	for part in "$1"/from-*/run "$1/run" "$1/aux"; do
 		[ -e "$part/log.jsonl" ] || continue
 		jq -s -r --argjson f "$(moe-info --json "$part/model" | jq .flops)" --arg aux "$(basename "$part")" '
