@@ -151,7 +151,7 @@ static bool is_of(const char *traced, const char *own) { return !traced[0] || cl
 /* The model, for what needs to know how it sees pictures and what its tokens are. */
 static void open_model(void)
 {
-	const struct run *r = &p.run[0];
+	struct run *r = &p.run[0];
 	char fingerprint[33];
 
 	if ((!wants(PICTURE) && !wants(TEXT)) || !r->tokens.n)
@@ -162,6 +162,8 @@ static void open_model(void)
 		if (!is_of(r->model, p.model->fingerprint))
 			cli_fail("%s: it is of model %s, but %s is %s (-m says which model the pictures were for; --any-model takes any)", r->name, r->model, cli.model,
 				 p.model->fingerprint);
+		r->drawn = moe_tokens_place_drawn(&r->tokens, p.model->spec);
+		moe_tokens_place_drawn(&p.other.tokens, p.model->spec);
 		views_open(&p.views, r, p.model, (char **)o.picture.item, o.picture.n);
 	}
 	p.tokenizer = tokenizer_load(fingerprint);

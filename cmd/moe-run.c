@@ -89,14 +89,14 @@ static void read_questions(struct questions *q, const struct moe_spec *s, struct
 }
 
 /* --against: what the answers are to be less like. */
-static void read_against(struct moe_prompt_ids *p, const struct moe_spec *s, struct moe_tokenizer *t, bool traced)
+static void read_against(struct moe_prompt_ids *p, const struct moe_spec *s, struct moe_tokenizer *t)
 {
 	struct moe_ids ids = {0};
 
 	if (prompt_options.messages)
 		cli_fail("--against is a prompt like that of -p or --prompts: --messages does not go with it");
-	if (stats_where || traced || o.exec.n || choosing_options.batch)
-		cli_fail("--against computes every sequence twice: --stats, --trace, --exec and --batch-choice look at one without it");
+	if (o.exec.n || choosing_options.batch)
+		cli_fail("--against computes every sequence twice: --exec and --batch-choice are about each once");
 	prompt_encode(t, s, o.against, strlen(o.against), &ids);
 	*p = (struct moe_prompt_ids){ids.id, ids.n, NULL};
 	if (count_pictures(s, p))
@@ -113,10 +113,15 @@ static void free_questions(struct questions *q)
 
 static void add_stats(void *self, size_t layer, const struct moe_pass *p)
 {
+	const struct moe_routed *r = &p->routed;
 	struct stats *s = self;
 
-	moe_load_add(&s->load[layer], p->batch.rows, p->modality, p->routed.logit, p->routed.expert_id, p->routed.weight,
-		     p->batch.depth.on ? p->batch.depth.taken : NULL);
+	for (size_t i = 0; i < p->batch.spans; i++) {
+		size_t at = p->batch.span[i].first;
+		if (!p->sequence[i].shadow)
+			moe_load_add(&s->load[layer], p->batch.span[i].n, p->modality + at, r->logit ? r->logit + at * s->load[layer].experts : NULL,
+				     r->expert_id + at * r->top_k, r->weight + at * r->top_k, p->batch.depth.on ? p->batch.depth.taken + at : NULL);
+	}
 }
 
 static enum moe_err partial(void *self, uint64_t index, const char *text, size_t n, struct moe_diag *d)
@@ -195,7 +200,7 @@ static int run_answers(struct moe_model *m, struct moe_tokenizer *t, struct moe_
 	open_pictures(&run, &given, operand, n);
 	run.single &= q.n == 1;
 	if (o.against) {
-		read_against(&against, m->spec, t, trace->tracing != NULL);
+		read_against(&against, m->spec, t);
 		run.against = &against;
 		run.guidance = o.guidance > 0 ? (float)o.guidance : 2;
 	}

@@ -154,6 +154,9 @@ void views_open(struct views *v, const struct run *r, const struct moe_model *m,
 
 	if (!wanted)
 		cli_fail("sequence %llu of the trace has no picture", (unsigned long long)r->tokens.seq);
+	if (r->drawn && given != wanted)
+		cli_fail("sequence %llu of the trace drew %zu of its %zu picture%s; --picture gives %zu: expected its own alone", (unsigned long long)r->tokens.seq, r->drawn,
+			 wanted, wanted == 1 ? "" : "s", given);
 	skip = given == wanted ? 0 : r->before;
 	if (given < skip + wanted)
 		cli_fail("sequence %llu of the trace has %zu picture%s, behind %zu of sequences before it; --picture gives %zu: expected its own, or all of them in order",

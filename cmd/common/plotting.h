@@ -12,7 +12,8 @@ struct run {
 	struct moe_routing_set sums;    /* tables, first and last are the caller's */
 	struct moe_tokens tokens;       /* of the sequence that is wanted; first, last and most are the caller's */
 	bool found;                     /* it is there */
-	size_t before;                  /* pictures of the sequences before it */
+	size_t before;                  /* pictures that the sequences before it saw */
+	size_t drawn;                   /* pictures that it drew */
 	char model[40], tokenizer[40];  /* fingerprints, "" where the trace has none */
 	char *provenance;               /* moe.pg of the first head, or NULL */
 };
@@ -31,7 +32,7 @@ struct views {
 	size_t n;
 };
 
-/* Decodes the pictures of r's sequence, which stand in `list`: those alone, or those of all sequences in order. */
+/* Decodes the pictures of r's sequence, which stand in `list`: those alone, or, where none was drawn, those of all sequences in order. */
 void views_open(struct views *v, const struct run *r, const struct moe_model *m, char **list, size_t n);
 void views_free(struct views *v);
 

@@ -119,6 +119,16 @@ static bool has_bare(const struct moe_tokens *t)
 	return any;
 }
 
+/* Did the model write a picture itself? */
+static bool has_drawn(const struct moe_tokens *t)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < t->n; i++)
+		any |= t->image[i] >= 0 && t->made[i];
+	return any;
+}
+
 enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, const struct moe_tokens *other, const struct moe_picture *picture,
 			      const struct moe_seen *seen, struct moe_diag *d)
 {
@@ -126,12 +136,13 @@ enum moe_err moe_plot_picture(struct moe_figure *f, const struct moe_tokens *t, 
 	size_t pictures = moe_tokens_pictures(t);
 
 	moe_figure_init(f, "picture");
-	f->title = "Which expert looks at which part of the picture";
+	f->title = has_drawn(t) ? "Which expert draws which part of the picture" : "Which expert looks at which part of the picture";
 	f->about = moe_figure_text(f, "Each patch in the colour of the expert that it gives the largest weight; top %zu of %zu experts.", t->k, t->experts);
 	f->drawn = t->k > 1 ? "The small square is the expert with the second largest weight." : NULL;
-	f->reading = moe_figure_text(f, "%s%sThe number is the expert's. The same colour in two layers is no more than the same number: they are different experts.",
+	f->reading = moe_figure_text(f, "%s%s%sThe number is the expert's. The same colour in two layers is no more than the same number: they are different experts.",
 				     other ? "Framed (*): patches to which the second run gives another expert. " : "",
-				     has_bare(t) ? "Patches without a colour have no expert in the layer. " : "");
+				     has_bare(t) ? "Patches without a colour have no expert in the layer. " : "",
+				     has_drawn(t) ? "A drawn patch has been chosen before: its experts go on to the next one. " : "");
 	f->experts = t->experts;
 	f->key = moe_figure_get(f, t->experts, sizeof *f->key);
 	if (!pictures)

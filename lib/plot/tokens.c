@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/merge.h"
 #include "text/detokenizer.h"
 
 static enum moe_err no_memory(struct moe_diag *d) { return moe_fail(d, MOE_ENOMEM, "out of memory"); }
@@ -135,6 +136,19 @@ size_t moe_tokens_pictures(const struct moe_tokens *t)
 	for (size_t i = 0; i < t->n; i++)
 		most = t->image[i] > most ? t->image[i] : most;
 	return (size_t)(most + 1);
+}
+
+size_t moe_tokens_place_drawn(struct moe_tokens *t, const struct moe_spec *s)
+{
+	size_t seen = moe_tokens_pictures(t), all = moe_picture_tokens(s), n = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->image[i] >= 0 || moe_spec_code(s, t->token[i]) < 0)
+			continue;
+		t->image[i] = (int32_t)(seen + n / all);
+		t->patch[i] = (int32_t)(n++ % all);
+	}
+	return n ? (n - 1) / all + 1 : 0;
 }
 
 bool moe_tokens_differ(const struct moe_tokens *t, const struct moe_tokens *other, size_t layer, size_t i)

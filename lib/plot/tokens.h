@@ -2,6 +2,7 @@
 #ifndef MOE_PLOT_TOKENS_H
 #define MOE_PLOT_TOKENS_H
 
+#include "model/spec.h"
 #include "plot/figure.h"
 #include "text/tokenizer.h"
 #include "trace/trace.h"
@@ -30,8 +31,11 @@ struct moe_tokens {
 enum moe_err moe_tokens_add(struct moe_tokens *t, const struct moe_trace_info *info, const struct moe_trace_block *b, struct moe_diag *d) MOE_CHECK_RESULT;
 void moe_tokens_free(struct moe_tokens *t);
 
-/* Pictures of the sequence. */
+/* Pictures of the sequence: those that were seen, and, once they have been placed, those that were drawn. */
 size_t moe_tokens_pictures(const struct moe_tokens *t);
+
+/* Makes patches of the image tokens that the sequence has as text: pictures behind those that were seen, patch by patch in their order. Returns how many began. */
+size_t moe_tokens_place_drawn(struct moe_tokens *t, const struct moe_spec *s);
 
 static inline struct moe_chosen moe_tokens_chosen(const struct moe_tokens *t, size_t layer, size_t i)
 {

@@ -222,6 +222,8 @@ static enum moe_err trace(struct batch *b, const struct moe_pass *p, struct moe_
 {
 	for (size_t i = 0; i < p->batch.spans; i++) {
 		const struct moe_span *s = &p->batch.span[i];
+		if (p->sequence[i].shadow)
+			continue;
 		struct moe_trace_rows r = {.seq = p->sequence[i].index, .name = p->sequence[i].name, .step = p->sequence[i].step, .token = p->token + s->first,
 					   .image = p->batch.image + s->first, .patch = p->patch + s->first, .modality = p->modality + s->first};
 		MOE_TRY(moe_tracing_span(b->r->tracing, p->layer, &p->batch, s, &p->routed, &r, d));

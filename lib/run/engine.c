@@ -258,7 +258,7 @@ static enum moe_err gather(struct state *s, struct moe_pass *p, struct moe_diag 
 		for (size_t x = 0; x < axes; x++)
 			memcpy(position + x * rows + at, q->layout.position + x * q->layout.rows + q->from, n * sizeof *position);
 		span[spans] = (struct moe_span){.first = at, .n = n, .x = q->x + q->from * hidden, .start = (uint32_t)q->slots, .cache = q->cache};
-		sequence[spans++] = (struct moe_pass_sequence){q->job.index, q->job.name, q->step, q->layout.next.position};
+		sequence[spans++] = (struct moe_pass_sequence){q->job.index, q->job.name, q->step, q->layout.next.position, q->shadow};
 		at += n;
 	}
 	*p = (struct moe_pass){.token = token, .patch = patch, .modality = modality, .sequence = sequence, .compute = {a, s->e->pool, &s->blocks}};

@@ -33,6 +33,7 @@ struct moe_pass_sequence {
 	uint64_t index;
 	const char *name;
 	uint32_t step, next;            /* moe.step, moe.next */
+	bool shadow;                    /* behind `against`: not a sequence that anybody asked for */
 };
 
 /* One pass of a batch through the layers, as those see it who watch or replace a step. */
@@ -61,7 +62,7 @@ struct moe_engine {
 	const struct moe_what_if_table *what_if;
 	/* Guidance without a classifier (Ho and Salimans 2022, "Classifier-Free Diffusion Guidance", equation 6, in their notation w = guidance - 1): with this
 	 * prompt, without pictures, every sequence is computed twice, behind its own prompt and behind this one. Tokens are chosen by the logits
-	 * against + guidance · (own - against), and follow both. NULL: none. Not with groups, watch or replace. */
+	 * against + guidance · (own - against), and follow both. NULL: none. Not with groups or replace. */
 	const struct moe_prompt_ids *against;
 	float guidance;
 

@@ -58,17 +58,21 @@ assert token == mixed.argmax() and abs(logprob - mixed.max()) < 1e-4, (token, lo
 	refuses 2 'defined for exactly one' moe-run --against '<read>' -p '<image><read>' "$word"
 }
 
-@test "refused: what looks at sequences one by one, and a weight without a prompt" {
+@test "traces and statistics are of the sequences that were asked for, not of what guides them" {
+	printf '%s\n' 'one two' "$long" three >prompts
+	ids --prompts prompts --trace plain.sts --stats=tsv:plain.tsv >/dev/null
+	ids --prompts prompts --against four --guidance 1 --trace guided.sts --stats=tsv:guided.tsv >/dev/null
+	cmp plain.tsv guided.tsv
+	moe-diff plain.sts guided.sts
+}
+
+@test "refused: what hands sequences out one by one, and a weight without a prompt" {
 	refuses 2 'guidance goes with --against' moe-run -m "$model" -p one --guidance 2
 	for bad in '--guidance 0' '--guidance -1' '--guidance 101'; do
 		# shellcheck disable=SC2086 # several words
 		refuses 2 guidance moe-run -m "$model" -p one --against two $bad
 	done
-	for bad in --stats --trace=t '--exec expert:0=cat'; do
-		# shellcheck disable=SC2086 # several words
-		refuses 2 'computes every sequence twice' moe-run -m "$model" -p one --against two $bad
-	done
-	MOE_TRACE=t refuses 2 'computes every sequence twice' moe-run -m "$model" -p one --against two
+	refuses 2 'computes every sequence twice' moe-run -m "$model" -p one --against two --exec expert:0=cat
 	echo '[{"role": "user", "content": "one"}]' >m.json
 	refuses 2 'messages does not go with it' moe-run -m "$model" --messages m.json --against two
 	echo one >text

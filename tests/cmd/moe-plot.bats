@@ -147,6 +147,23 @@ recount() {
 	same "$(sed -n '6,13s/.*   \([0-9 ]*\)$/\1/p' plain)" "$(cat want)"
 }
 
+@test "pictures that were drawn: each image token in its place" {
+	draw=$root/share/models/draw
+	printf '<draw> a large %s<picture>\n' 'yellow heart at the bottom' 'blue circle at the left' >prompts
+	moe-run -q -m "$draw" --prompts prompts --against '<draw><picture>' --image drawn-%d.png --trace drawn.sts >/dev/null
+	for seq in 0 1; do
+		moe-plot -m "$draw" --picture drawn-$seq.png --seq $seq --json drawn.sts >rows.json
+		jq -es 'length == 256 and (group_by(.layer) | all(.[]; map(.row * 8 + .column) == [range(64)] and map(.token) == [range(.[0].token; .[0].token + 64)]))' rows.json
+		# 450 tokens, of which the last 256 are codes.
+		moe-view --json drawn.sts | jq -c --argjson seq $seq 'select(.seq == $seq and .token >= 194) | [.layer, .row, .experts]' | sort >traced
+		jq -c '[.layer, .token, .experts]' rows.json | sort | cmp - traced
+	done
+	moe-plot -m "$draw" --picture drawn-1.png --seq 1 drawn.sts | grep -q 'Which expert draws which part'
+	refuses 2 'sequence 1 .* drew 1 of its 1 picture; --picture gives 2' moe-plot -m "$draw" --picture drawn-0.png --picture drawn-1.png --seq 1 drawn.sts
+	moe-run -q -m "$draw" --prompts prompts -n 30 --trace part.sts >/dev/null
+	refuses 2 'picture 1 of the trace has 2[0-9]' moe-plot -m "$draw" --picture drawn-0.png part.sts
+}
+
 @test "pictures of several sequences, in their order or alone; wrong ones are refused" {
 	moe-run -q --trace demo.sts "$demo"/*.png >/dev/null
 	moe-plot --picture "$demo" --seq 3 --json demo.sts >all.json
