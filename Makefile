@@ -121,11 +121,12 @@ demo: missing-deps
 	@$(MAKE) --no-print-directory all
 	@share/demo/run.sh $(O)/bin
 
-# The model that ships, from its data on; SIZE=0.001 tries it out.
-SIZE ?= 1
+# A model that ships, look or draw, from its data on; SIZE=0.001 tries it out.
+SIZE  ?= 1
+MODEL ?= look
 model: missing-deps
 	@$(MAKE) --no-print-directory all
-	@share/models/make.sh $(O)/bin $(SIZE)
+	@share/models/make.sh $(O)/bin $(SIZE) $(MODEL)
 
 deps:
 	@share/deps.sh install
