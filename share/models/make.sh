@@ -6,6 +6,7 @@ set -euo pipefail
 bin=$(cd "${1:?the folder of the programs}" && pwd)
 size=${2:-1}
 model=${3:-look}
+case $model in look | draw) ;; *) echo "make.sh: no such model: $model (look or draw)" >&2 && exit 2 ;; esac
 here=$(cd "$(dirname "$0")" && pwd)
 share=$(dirname "$here")
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/moe/$model
@@ -45,7 +46,7 @@ recipe() {
 		| .dev.data |= (map($data[.]) | add) | .dev.every |= long | .checkpoint.every |= long' "$here/look/recipe.json"
 }
 
-look() {
+make_look() {
 	draw read --tasks read -n "$(scaled 600000)"
 	draw scene --tasks scene -n "$(scaled 200000)"
 	draw panel --tasks panel -n "$(scaled 100000)"
@@ -68,7 +69,7 @@ one() {
 	mv "$1.tmp" "$1.tar"
 }
 
-draw_model() {
+make_draw() {
 	local name
 	one train -n "$(scaled 60000)"
 	one dev --split dev -n "$(scaled 1000)"
@@ -90,8 +91,4 @@ draw_model() {
 say "in $cache"
 # shellcheck disable=SC2046
 "$share/deps.sh" missing $(grep -v '^#' "$share/synth/fonts.tsv" | cut -f1 | sort -u)
-case $model in
-look) look ;;
-draw) draw_model ;;
-*) say "no such model: $model (look or draw)" && exit 2 ;;
-esac
+"make_$model"
