@@ -268,7 +268,7 @@ results() {
 	rm -f lines.new curves.new
 	[ ! -e speeds.tsv ] || tail -n +2 speeds.tsv | merge "$folder/speeds.tsv" "$(head -n 1 speeds.tsv)"
 	if ls runs/law-*/done >/dev/null 2>&1; then
-		for run in runs/law-*/done; do ls -d "${run%/done}"/run/branch-*; done | sed 's/^/law=/' | xargs moe-scale --evaluations last table | cut -f 1-6,8,9 >"$folder/law.tsv"
+		for run in runs/law-*/done; do ls -d "${run%/done}"/run/branch-*; done | sed 's/^/law=/' | xargs moe-scale --evaluations last table | cut -f 2-7,9,10 >"$folder/law.tsv"
 	fi
 	"$here/report.sh" "$bin" "$folder"
 }
