@@ -158,7 +158,7 @@ recount() {
 		moe-view --json drawn.sts | jq -c --argjson seq $seq 'select(.seq == $seq and .token >= 194) | [.layer, .row, .experts]' | sort >traced
 		jq -c '[.layer, .token, .experts]' rows.json | sort | cmp - traced
 	done
-	moe-plot -m "$draw" --picture drawn-1.png --seq 1 drawn.sts | grep -q 'Which expert draws which part'
+	moe-plot -m "$draw" --picture drawn-1.png --seq 1 drawn.sts | grep -c 'Which expert draws which part'
 	refuses 2 'sequence 1 .* drew 1 of its 1 picture; --picture gives 2' moe-plot -m "$draw" --picture drawn-0.png --picture drawn-1.png --seq 1 drawn.sts
 	moe-run -q -m "$draw" --prompts prompts -n 30 --trace part.sts >/dev/null
 	refuses 2 'picture 1 of the trace has 2[0-9]' moe-plot -m "$draw" --picture drawn-0.png part.sts
