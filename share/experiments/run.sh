@@ -203,7 +203,7 @@ costs() {
 specialisation() {
 	mkdir -p data/pictures
 	[ -n "$(ls data/pictures)" ] || tar -xf data/dev.tar -C data/pictures --wildcards '*.png'
-	find data/pictures -name '*.png' | sort | sed 200q |
+	find data/pictures -name '*.png' | sort | sed -n 1,200p |
 		moe-run -q -m "$1" --batch 16 -p '<image><describe>' -n 24 --trace - -o /dev/null --files-from - | moe-stats --json | jq -s -c 'map(.all.specialisation // .specialisation)'
 }
 
@@ -257,6 +257,7 @@ merge() {
 results() {
 	local folder=${1:-results} run
 	mkdir -p "$folder"
+	rm -f lines.new curves.new
 	for run in runs/*/done; do
 		run=${run%/done}
 		[ -e "$run/loss.json" ] || continue
