@@ -229,7 +229,7 @@ report() {
 	fi
 	if has early; then
 		section 'Early and late fusion'
-		echo 'Encoders of 0, 1, 2 and 4 layers cost the same; stems of two convolutions in the place of one matrix cost a seventh more.'
+		echo 'Encoders of 0, 1, 2 and 4 layers cost the same; stems of two convolutions in the place of one matrix cost more, and are compared with each other.'
 		echo
 		means early,hybrid-1,hybrid-2,late,early-stem,late-stem FLOPs=flops/early text 'tokens a second=speed/early' memory=memory/early
 	fi

@@ -39,10 +39,14 @@ experiments() { "$root/share/experiments/run.sh" "$BIN" "$@"; }
 	cp "$results"/{speeds,law}.tsv again 2>/dev/null || true
 	"$root/share/experiments/report.sh" "$BIN" again
 	diff -r "$results" again
+	same "$(cut -f 1,2 "$results/runs.tsv" | sort | uniq -d)" ''
 	# A prediction without its runs is said to be not run, and another sign is another verdict.
 	awk -F'\t' -v OFS='\t' 'NR > 1 && $1 == "8-token-text" { for (i = 1; i <= NF; i++) if (at[i] == "text") $i += 0.1 } NR == 1 { for (i = 1; i <= NF; i++) at[i] = $i } 1' \
 		"$results/runs.tsv" | grep -v '^4t4i-token-text' >again/runs.tsv
+	# Lines of speed, which only some arms have, are no runs whose FLOPs count.
+	grep -v '^hybrid' "$results/speeds.tsv" >again/speeds.tsv
 	"$root/share/experiments/report.sh" "$BIN" again
 	same "$(awk -F'\t' '$1 == "N3" { print $NF }' "$results/verdicts.tsv" again/verdicts.tsv | paste -sd ,)" 'same sign at our scale,opposite sign'
 	grep '^| N4-4t4i .* not run |$' again/RESULTS.md
+	awk -F' *[|] *' '/^## / { fusion = /fusion/ } fusion && $2 ~ /^`(early|late|hybrid-[12])`$/ { n++; off += $4 < 0.97 || $4 > 1.03 } END { exit n != 4 || off }' again/RESULTS.md
 }
